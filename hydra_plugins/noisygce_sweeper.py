@@ -1,0 +1,43 @@
+"""``python -m noisygce.train -m ...``: Hydra's multirun over a union of grids, each run on its own.
+
+Hydra's basic sweeper takes one product of choices, and stops at the first error that it comes to; a table is a union
+of products (noise and rate go together), and one failed run must not hide the others. The runs are launched by
+whichever Hydra launcher is configured.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from noisygce import sweep
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="noisygce", node={"_target_": "hydra_plugins.noisygce_sweeper.NoisygceSweeper"}, provider="noisygce")
+
+
+class NoisygceSweeper(Sweeper):
+    def __init__(self) -> None:
+        self.config: DictConfig | None = None
+        self.launcher: Launcher | None = None
+        self.hydra_context: HydraContext | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from hydra.core.plugins import Plugins
+
+        self.config, self.hydra_context = config, hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        assert self.config is not None and self.launcher is not None and self.hydra_context is not None
+        loader, launcher = self.hydra_context.config_loader, self.launcher
+        jobs = sweep.jobs(arguments, self.config.get("grid"))
+        sweep.check([loader.load_sweep_config(self.config, job) for job in jobs], jobs)
+        return sweep.run(lambda some: launcher.launch(some, initial_job_idx=0), jobs)

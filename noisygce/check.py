@@ -1,0 +1,62 @@
+"""Checks of configured values: each returns the value, or says which key may hold what."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+_INTERVAL = re.compile(r"([\[(])\s*(\S+)\s*,\s*(\S+)\s*([\])])")
+
+
+class Invalid(ValueError):
+    """A configured value that cannot be: the key, the value, and what it may be."""
+
+    def __init__(self, key: str, value: Any, allowed: str) -> None:
+        self.key, self.value, self.allowed = key, value, allowed
+        shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
+        super().__init__(f"{key}={shown}: {key} must be {allowed}")
+
+
+def _inside(value: float, interval: str) -> bool:
+    """Whether ``value`` lies in an interval written as in mathematics: ``(0, 1]``, ``[1, inf)``."""
+    match = _INTERVAL.fullmatch(interval)
+    assert match, interval
+    low, high = float(match[2]), float(match[3])
+    return (value > low or (match[1] == "[" and value == low)) and (value < high or (match[4] == "]" and value == high))
+
+
+def number(key: str, value: Any, interval: str) -> float:
+    """A real number within ``interval``; NaN lies in none."""
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    if not real or math.isnan(value) or not _inside(value, interval):
+        raise Invalid(key, value, f"a number in {interval}")
+    return float(value)
+
+
+def whole(key: str, value: Any, interval: str) -> int:
+    """An integer within ``interval``; true and false are none."""
+    if not isinstance(value, int) or isinstance(value, bool) or not _inside(value, interval):
+        raise Invalid(key, value, f"an integer in {interval}")
+    return value
+
+
+def flag(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Invalid(key, value, "true or false")
+    return value
+
+
+def choice(key: str, value: Any, choices: Iterable[str]) -> str:
+    choices = tuple(choices)
+    if value not in choices:
+        raise Invalid(key, value, "one of " + ", ".join(choices))
+    return str(value)
+
+
+def numbers(key: str, value: Any, interval: str) -> tuple[float, ...]:
+    """A list of real numbers, each within ``interval``."""
+    if not isinstance(value, list | tuple):
+        raise Invalid(key, value, f"a list of numbers in {interval}, such as [0.5,0.25]")
+    return tuple(number(f"{key}[{i}]", v, interval) for i, v in enumerate(value))

@@ -1,0 +1,209 @@
+"""The config system: composing a config, building checked objects from it, and saying what is wrong with one.
+
+Only this module, ``runs`` and ``train`` know of it; everything else receives plain values.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from noisygce import check
+from noisygce.data import Data
+from noisygce.errors import ConfigError
+from noisygce.losses import Loss
+from noisygce.models import Model
+from noisygce.noise import Noise
+from noisygce.schedule import Pruning, Schedule
+
+T = TypeVar("T")
+
+
+class Runtime:
+    """How to run; cannot change a number, but for device and threads, whose arithmetic may round differently.
+
+    device: "auto" is the GPU where there is one. threads: of the CPU; null is torch's choice. checkpoint_every: seconds.
+    stop_after: a time allowance such as 90s, 9m, 2h after which to save and stop (exit code 75); null for none.
+    progress: a bar ("auto": where standard error is a terminal), or one log line an epoch.
+    """
+
+    def __init__(
+        self, device: str, threads: int | None, checkpoint_every: float, stop_after: str | None, progress: Any
+    ) -> None:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(device)):
+            raise check.Invalid("device", device, "auto, cpu, cuda or cuda:N")
+        self.device = str(device)
+        self.threads = threads if threads is None else check.whole("threads", threads, "[1, 1024]")
+        self.checkpoint_every = check.number("checkpoint_every", checkpoint_every, "[0, inf)")
+        self.stop_after = None if stop_after is None else self._seconds(stop_after)
+        if progress not in ("auto", True, False):
+            raise check.Invalid("progress", progress, "auto, true or false")
+        self.progress = progress
+
+    @staticmethod
+    def _seconds(text: str | float) -> float:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(text))
+        if not match:
+            raise check.Invalid("stop_after", text, "a time such as 90s, 9m or 2h, or null")
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+class Paths:
+    """data: where data sets lie and are fetched to. results: where runs, tables and figures go."""
+
+    def __init__(self, data: str, results: str) -> None:
+        for key, value in (("data", data), ("results", results)):
+            if not isinstance(value, str) or not value:
+                raise check.Invalid(key, value, "a folder")
+        self.data, self.results = Path(data).expanduser(), Path(results).expanduser()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that a run needs, built and checked."""
+
+    seed: int
+    precision: str
+    data: Data
+    noise: Noise
+    loss: Loss
+    model: Model
+    schedule: Schedule
+    pruning: Pruning
+    runtime: Runtime
+    paths: Paths
+
+
+_PLAIN = {"schedule": Schedule, "prune": Pruning, "runtime": Runtime, "paths": Paths}  # one class, no _target_
+_CHOSEN: dict[str, type] = {"data": Data, "noise": Noise, "loss": Loss, "model": Model}
+_VALUES = ("seed", "rate", "precision")
+_EXTRA = ("hydra", "grid", "table")
+
+
+def config_dir() -> Path:
+    """The folder of config files: beside the package in a checkout, inside it when installed from a wheel."""
+    package = Path(__file__).resolve().parent
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
+
+
+def read(cfg: DictConfig) -> Experiment:
+    """The checked objects of a composed config. Raises ConfigError; torch is not imported."""
+    try:
+        for key in cfg:
+            if key not in (*_VALUES, *_PLAIN, *_CHOSEN, *_EXTRA):
+                raise ConfigError(f"{key}: there is no such key{_meant(str(key), _known(cfg))}")
+        seed = check.whole("seed", cfg.seed, "[0, 4294967296)")
+        precision = check.choice("precision", cfg.precision, ("bf16", "fp32"))
+        chosen = {key: build(cfg[key], base, key) for key, base in _CHOSEN.items()}
+        plain = {key: _construct(cls, cfg[key], key) for key, cls in _PLAIN.items()}
+        plain["pruning"] = plain.pop("prune")
+        return Experiment(seed=seed, precision=precision, **chosen, **plain)
+    except check.Invalid as error:
+        raise ConfigError(str(error)) from None
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from None
+
+
+def build(node: DictConfig, base: type[T], key: str) -> T:
+    """An object of the class that the config node names, which must be a subclass of ``base``.
+
+    Not ``hydra.utils.instantiate``, which calls whatever a config file names. Raises ConfigError, with the full key.
+    """
+    target = node.get("_target_")
+    module, _, name = str(target).rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{key}._target_={target}: cannot be imported ({error})") from None
+    if not (isinstance(cls, type) and issubclass(cls, base) and cls is not base):
+        raise ConfigError(f"{key}._target_={target}: must be a subclass of {base.__module__}.{base.__name__}")
+    if not re.fullmatch(r"[A-Za-z0-9_]{1,40}", str(node.get("name"))):
+        raise ConfigError(f"{key}.name={node.get('name')}: must be 1 to 40 letters, digits or underscores")
+    return _construct(cls, node, key, ignore=("_target_", "name"))
+
+
+def _construct(cls: type[T], node: Any, key: str, ignore: Sequence[str] = ()) -> T:
+    if not isinstance(node, DictConfig):
+        raise ConfigError(f"{key}={node}: {key} must be a group of values; {key}.NAME=VALUE sets one of them")
+    values: Any = {k: v for k, v in OmegaConf.to_container(node, resolve=True).items() if k not in ignore}  # type: ignore
+    signature = inspect.signature(cls.__init__).parameters.values()
+    wanted = [p.name for p in signature if p.name != "self" and p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    for name in values:
+        if name not in wanted:
+            known = ", ".join(f"{key}.{w}" for w in wanted) or "no values"
+            raise ConfigError(f"{key}.{name}={values[name]}: {cls.__name__} has no such value; it has {known}")
+    for name in wanted:
+        if name not in values:
+            raise ConfigError(f"{key}.{name} is missing: {cls.__name__} needs it")
+    try:
+        return cls(**values)
+    except check.Invalid as error:
+        raise check.Invalid(_typed(node, key, error.key), error.value, error.allowed) from None
+
+
+def _typed(node: DictConfig, key: str, name: str) -> str:
+    """The key a person would have typed for a value: ``rate`` where the leaf says ``rate: ${rate}``."""
+    raw: Any = OmegaConf.to_container(node, resolve=False)
+    source = re.fullmatch(r"\$\{([\w.]+)\}", str(raw.get(name.partition("[")[0])))
+    return source[1] if source else f"{key}.{name}"
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """The config as plain values."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    return dict(plain)
+
+
+def compose(overrides: Sequence[str]) -> DictConfig:
+    """The config that a command line with these overrides would give."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return hydra_compose("train", list(overrides))
+
+
+def explain(error: BaseException) -> str:
+    """What a person should know of an error of Hydra or OmegaConf, in a line or two."""
+    from hydra.errors import MissingConfigException
+
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, leaf = str(error.missing_cfg_file).rpartition("/")
+        options = sorted(error.options or ())
+        return f"{group}={leaf}: there is no such {group}{_meant(leaf, options)}; there are {', '.join(options)}"
+    whole = f"{error}\n{error.__cause__ or ''}"
+    if match := re.search(r"Could not override '([^']+)'", whole):
+        key = match[1]
+        return f"{key}: there is no such key{_meant(key, _known(compose([])))}"
+    return str(error).strip() + (f" ({str(error.__cause__).splitlines()[0]})" if error.__cause__ else "")
+
+
+def _known(cfg: Mapping[Any, Any], prefix: str = "") -> list[str]:
+    """All keys that a command line may set, dotted."""
+    keys: list[str] = []
+    for key in cfg:
+        if key == "hydra":
+            continue
+        keys.append(f"{prefix}{key}")
+        if isinstance(cfg, DictConfig) and OmegaConf.is_dict(cfg._get_node(key)) and not OmegaConf.is_interpolation(cfg, key):
+            keys += _known(cfg[key], f"{prefix}{key}.")
+    return [key for key in keys if not key.endswith(("_target_", ".name"))]
+
+
+def _meant(word: str, options: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
+    last = [o for o in options if o.rpartition(".")[2] == word.rpartition(".")[2]]
+    found = close or last[:1]
+    return f"; did you mean {found[0]}?" if found else ""

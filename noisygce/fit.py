@@ -1,0 +1,173 @@
+"""The training loop, on one screen; yields one row of metrics an epoch."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from noisygce import prune
+from noisygce.data import Data, Task
+from noisygce.errors import NonFinite
+from noisygce.evaluate import accuracy, logits
+from noisygce.loader import Draw, Images, Loader
+from noisygce.losses import Loss
+from noisygce.schedule import Pruning, Schedule
+from noisygce.step import Step
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Progress:
+    """Where a training is: plain values, saved in a checkpoint beside the tensors."""
+
+    epoch: int = 0  # finished epochs
+    step: int = 0  # finished steps of the epoch under way
+    best_epoch: int = 0
+    best_accuracy: float = -1.0  # on the noisy validation labels
+    rows: list[Row] = field(default_factory=list)
+    prunings: list[Row] = field(default_factory=list)
+
+
+class Training:
+    """A task, a network and a loss on a device, and how far they have come."""
+
+    def __init__(
+        self,
+        task: Task,
+        data: Data,
+        network: nn.Module,
+        loss: Loss,
+        schedule: Schedule,
+        pruning: Pruning,
+        seed: int,
+        precision: str,
+        device: str,
+    ) -> None:
+        self.task, self.loss, self.schedule, self.pruning, self.precision = task, loss, schedule, pruning, precision
+        self.progress = Progress()
+        arrays = task.arrays
+        self.images = Images(arrays.train_images, data, arrays.train_images, device)
+        self.test_images = Images(arrays.test_images, data, arrays.train_images, device)
+        self.noisy, self.clean, self.test_labels, self.train, self.validation, self.test = (
+            torch.from_numpy(a).to(device)
+            for a in (task.noisy, task.clean, arrays.test_labels, task.train, task.validation, task.test)
+        )
+        self.network = network.to(device)
+        self.loader = Loader(self.images, self.train, data, schedule.batch_size, seed)
+        self.step = Step(self.network, loss, self.loader, self.noisy, schedule, precision)
+        self.best = {k: v.clone() for k, v in self.network.state_dict().items()}
+
+    def batches(self) -> list[Draw]:
+        """The batches of the epoch under way. Masked samples take part with weight 0, dropped ones do not."""
+        return self.loader.epoch(self.progress.epoch, self._taking_part())
+
+    def images_an_epoch(self) -> int:
+        return int(self._taking_part()[self.train].sum())
+
+    def _taking_part(self) -> Tensor:
+        return torch.ones_like(self.step.kept) if self.pruning.mode == "mask" else self.step.kept
+
+    def estimate(self) -> float:
+        """Seconds that the whole training will take here, from two steps of a throwaway copy; evaluation is a third a
+        training image each."""
+        network = copy.deepcopy(self.network)
+        step = Step(network, self.loss, self.loader, self.noisy, self.schedule, self.precision)
+        draws = self.batches()[:2]
+        for draw in draws:
+            started = time.perf_counter()
+            step(draw)
+        an_image = (time.perf_counter() - started) / len(draws[-1].index)
+        an_epoch = len(self.train) + (len(self.validation) + len(self.test)) / 3
+        return self.schedule.epochs * an_epoch * an_image
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors of the training by name, not copied."""
+        return self.step.state() | {f"best.{k}": v for k, v in self.best.items()}
+
+    def load(self, tensors: dict[str, Tensor], progress: Progress) -> None:
+        """Goes on from saved ``tensors`` and ``progress``."""
+        own = self.tensors()
+        assert own.keys() == tensors.keys(), own.keys() ^ tensors.keys()
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+        self.step.lr.fill_(self.schedule.lr_of(progress.epoch))
+        self.progress = progress
+
+
+def fit(training: Training, after_step: Callable[[Training, int], None]) -> Iterator[Row]:
+    """Trains to the last epoch from wherever ``training`` is.
+
+    ``after_step(training, images of the step)`` is called after each step and may raise to stop there: a training that
+    is saved at that moment goes on from it. Raises NonFinite at the end of an epoch in which the loss was not finite.
+    """
+    at, step = training.progress, training.step
+    while at.epoch < training.schedule.epochs:
+        if at.step == 0:
+            step.start_epoch(at.epoch)
+        for draw in training.batches()[at.step :]:
+            step(draw)
+            at.step += 1
+            after_step(training, len(draw.index))
+        row = _measure(training)
+        at.epoch, at.step = at.epoch + 1, 0
+        at.rows.append(row)
+        if row["val_accuracy"] > at.best_accuracy:
+            at.best_accuracy, at.best_epoch = row["val_accuracy"], at.epoch
+            for name, tensor in training.network.state_dict().items():
+                training.best[name].copy_(tensor)
+        if training.loss.prunes and training.pruning.due(at.epoch) and at.epoch < training.schedule.epochs:
+            at.prunings.append(_prune(training))
+        yield row
+
+
+def _measure(t: Training) -> Row:
+    """The metrics of the epoch that just ended; every share a fraction."""
+    s, at = t.step, t.progress
+    if (bad := int(s.bad_step)) >= 0:
+        raise NonFinite(f"the loss was not finite at epoch {at.epoch + 1}, step {bad}; a lower schedule.lr may help")
+    if not s.finite():
+        raise NonFinite(f"the weights were not finite after epoch {at.epoch + 1}; a lower schedule.lr may help")
+    said_validation = logits(t.network, t.images, t.validation, t.precision).argmax(1)
+    said_test = logits(t.network, t.test_images, t.test, t.precision).argmax(1)
+    part = t.train[s.predictions[t.train] >= 0]
+    return {
+        "epoch": at.epoch + 1,
+        "lr": t.schedule.lr_of(at.epoch),
+        "kept": int(s.kept[t.train].sum()),
+        "train_loss": (s.loss_sum / s.steps).item(),
+        "train_accuracy": accuracy(s.predictions[part], t.noisy[part]),
+        "val_accuracy": accuracy(said_validation, t.noisy[t.validation]),
+        "val_clean_accuracy": accuracy(said_validation, t.clean[t.validation]),
+        "test_accuracy": accuracy(said_test, t.test_labels[t.test]),
+        **prune.memorisation(s.predictions, t.noisy, t.clean, t.train),
+    }
+
+
+def _prune(t: Training) -> Row:
+    """Solves the kept set again with the best-validation weights; training goes on from the current ones."""
+    current = {k: v.clone() for k, v in t.network.state_dict().items()}
+    t.network.load_state_dict(t.best)
+    scores = logits(t.network, t.images, t.train, t.precision)
+    t.network.load_state_dict(current)
+    kept, warning = prune.kept_set(t.loss, scores, t.noisy, t.train, t.step.kept)
+    t.step.kept.copy_(kept)
+    row = {"after_epoch": t.progress.epoch, "by_epoch": t.progress.best_epoch, "warning": warning}
+    return row | prune.report(kept, t.noisy, t.clean, t.train, len(t.task.arrays.classes))
+
+
+def digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of named tensors: of each, in the order of names, its name, shape, type and values."""
+    whole = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        whole.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
+        whole.update(value.numpy().tobytes())
+    return whole.hexdigest()

@@ -1,0 +1,93 @@
+"""Batches made on the device: order, crop, flip, normalise. No worker, no copy from the host inside an epoch.
+
+The whole set lies on the device as uint8. Order and augmentation are a pure function of (seed, epoch, index), the same
+on every device, so that stopping, evaluating or running beside another run changes no bit.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noisygce.data import Data
+from noisygce.philox import below, philox
+
+_ORDER, _AUGMENT = 4, 5  # keep their draws apart from those of other purposes (docs/protocol.md, Randomness)
+
+
+class Images:
+    """A set of images (N, H, W, C) on the device, zero-padded for the crop, and its normalisation.
+
+    ``pixel_mean`` is 0 in the padding, so that padding stays 0 after subtraction, as when padding comes last.
+    """
+
+    def __init__(self, images: NDArray[np.uint8], data: Data, train_images: NDArray[np.uint8], device: str) -> None:
+        p = self.padding = data.padding
+        self.size = images.shape[1:3]
+        n, h, w, c = images.shape
+        self.pixels = torch.zeros((n, h + 2 * p, w + 2 * p, c), dtype=torch.uint8, device=device)
+        self.pixels[:, p : p + h, p : p + w] = torch.from_numpy(images).to(device)
+        if data.normalise == "pixel_mean":
+            mean = np.zeros(self.pixels.shape[1:], dtype=np.float32)
+            mean[p : p + h, p : p + w] = train_images.mean(0, dtype=np.float64) / 255
+            self.mean, self.std = torch.from_numpy(mean).to(device), torch.ones(c, device=device)
+        else:
+            self.mean = torch.tensor(data.mean, device=device).expand(self.pixels.shape[1:])
+            self.std = torch.tensor(data.std, device=device)
+
+    def crop(self, index: Tensor, top: Tensor, left: Tensor, mirror: Tensor) -> Tensor:
+        """Normalised float32 images (B, C, H, W), channels_last in memory, from windows of the padded ones.
+
+        index, top, left, mirror: (B,) integers; the window's corner is (top, left) in 0..2 padding, mirror is 0 or 1.
+        """
+        h, w = self.size
+        rows = (top[:, None] + torch.arange(h, device=top.device))[:, :, None]
+        columns = torch.arange(w, device=left.device)
+        columns = (left[:, None] + torch.where(mirror[:, None] > 0, w - 1 - columns, columns))[:, None, :]
+        image = self.pixels[index[:, None, None], rows, columns].float() / 255
+        return ((image - self.mean[rows, columns]) / self.std).permute(0, 3, 1, 2)
+
+    def plain(self, index: Tensor) -> Tensor:
+        """Normalised images (B, C, H, W) as they are, for evaluation."""
+        middle = torch.full_like(index, self.padding)
+        return self.crop(index, middle, middle, torch.zeros_like(index))
+
+
+class Draw(NamedTuple):
+    """What a batch is made from: indices (B,) into the full training set, and each image's crop and mirror."""
+
+    index: Tensor
+    top: Tensor
+    left: Tensor
+    mirror: Tensor
+
+
+class Loader:
+    """The augmented training batches of each epoch."""
+
+    def __init__(self, images: Images, train: Tensor, data: Data, batch_size: int, seed: int) -> None:
+        self.images, self.flip = images, data.flip
+        self.train = train.sort().values  # ties of the random order go by index
+        self.batch_size, self.seed = batch_size, seed
+
+    def epoch(self, epoch: int, inside: Tensor) -> list[Draw]:
+        """The batches of an epoch in random order, the last one as large as what remains.
+
+        inside (N,) bool: the samples that take part. The order of the others does not depend on who is missing.
+        """
+        index = self.train[inside[self.train]]
+        high, low, _, _ = philox((index, epoch, 0, 0), (self.seed, _ORDER))
+        index = index[torch.argsort((high << 31) | (low >> 1), stable=True)]
+        top, left, mirror, _ = philox((index, epoch, 0, 0), (self.seed, _AUGMENT))
+        side = 2 * self.images.padding + 1
+        mirror = mirror >> 31 if self.flip else torch.zeros_like(mirror)
+        whole = (index, below(top, side), below(left, side), mirror)
+        return [Draw(*parts) for parts in zip(*(part.split(self.batch_size) for part in whole), strict=True)]
+
+    def images_of(self, draw: Draw) -> Tensor:
+        """The normalised images (B, C, H, W) of a batch."""
+        return self.images.crop(*draw)

@@ -1,0 +1,103 @@
+"""Networks: CIFAR ResNet-18 and -34 made from torchvision's, and a small convolutional network.
+
+A class here holds what is configured; ``build`` makes the network. Initial weights are a pure function of the
+network and the seed, drawn on the CPU whatever the device; torch's global generator is neither read nor moved.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from noisygce import check
+
+if TYPE_CHECKING:
+    from torch import Generator, nn
+
+_STREAM = 3  # keeps the draws of weights apart from those of other purposes (docs/protocol.md, Randomness)
+
+
+class Model:
+    """A network of images (B, C, H, W) -> logits (B, K)."""
+
+    def build(self, shape: tuple[int, int, int], classes: int, seed: int) -> nn.Module:
+        """The network on the CPU, for images of ``shape`` (H, W, C), with the initial weights of ``seed``."""
+        import numpy as np
+        import torch
+
+        network = self._layers(shape, classes)
+        state = np.random.SeedSequence([seed, _STREAM]).generate_state(1, np.uint64)
+        _initialise(network, torch.Generator().manual_seed(int(state[0]) >> 1))
+        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+        raise NotImplementedError
+
+
+def _initialise(network: nn.Module, generator: Generator) -> None:
+    """Convolutions: He normal, fan out (He et al. 2015). Batch norm: 1 and 0. Linear: uniform in +-1/sqrt(fan in)."""
+    from torch import nn
+
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+            assert layer.bias is None
+        elif isinstance(layer, nn.Linear):
+            bound = layer.in_features**-0.5
+            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+            nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.reset_parameters()
+
+
+class ResNet(Model):
+    """torchvision's ResNet with the CIFAR stem: a first convolution of 3x3 stride 1 and no first pool (He et al. 2016).
+
+    depth: 18 (11,173,962 parameters with 3 channels and 10 classes) or 34 (21,282,122).
+    """
+
+    def __init__(self, depth: int) -> None:
+        if depth not in (18, 34):
+            raise check.Invalid("depth", depth, "18 or 34")
+        self.depth = depth
+
+    def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+        from torch import nn
+        from torchvision.models.resnet import resnet18, resnet34
+
+        height, width, channels = shape
+        network: Any = {18: resnet18, 34: resnet34}[self.depth](num_classes=classes)
+        network.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+        network.maxpool = nn.Identity()
+        # Three strides of 2 leave (H/8, W/8), rounded up. A plain average pool over all of it: the backward pass of
+        # AdaptiveAvgPool2d has no deterministic form on CUDA.
+        network.avgpool = nn.AvgPool2d((-(-height // 8), -(-width // 8)))
+        return network
+
+
+class ConvNet(Model):
+    """Two 3x3 convolutions with batch norm, a 2x2 average pool and two linear layers: for the 8x8 digits.
+
+    width: channels of the first convolution, >= 1.
+    """
+
+    def __init__(self, width: int) -> None:
+        self.width = check.whole("width", width, "[1, 4096]")
+
+    def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+        from torch import nn
+
+        height, width, channels = shape
+        w = self.width
+        return nn.Sequential(
+            nn.Conv2d(channels, w, 3, padding=1, bias=False),
+            nn.BatchNorm2d(w),
+            nn.ReLU(),
+            nn.AvgPool2d(2),  # MaxPool2d has no deterministic backward pass on CUDA
+            nn.Conv2d(w, 2 * w, 3, padding=1, bias=False),
+            nn.BatchNorm2d(2 * w),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(2 * w * (height // 2) * (width // 2), 4 * w),
+            nn.ReLU(),
+            nn.Linear(4 * w, classes),
+        )

@@ -1,0 +1,66 @@
+"""Pruning: the samples that the truncated loss keeps, and how right it is about the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from noisygce.losses import Loss
+
+
+def kept_set(loss: Loss, logits: Tensor, labels: Tensor, train: Tensor, before: Tensor) -> tuple[Tensor, str]:
+    """The kept set (N,), bool, solved again over ALL training samples; a pruned sample can come back.
+
+    logits (n, K): of the best-validation model in eval mode, for the training indices ``train`` (n,); labels (N,) the
+    noisy ones; before (N,) the kept set so far. Where nothing would be left the set stays as it is, and the second
+    value says so; it also names classes without a kept sample.
+    """
+    keep = loss.keep(logits, labels[train])
+    if not keep.any():
+        return before, "every sample would have been pruned: the kept set stays as it was"
+    kept = before.clone()
+    kept[train] = keep
+    present, left = labels[train].unique(), labels[train][keep].unique()
+    gone = [int(y) for y in present if not (left == y).any()]
+    return kept, f"no sample is kept of class {', '.join(map(str, gone))}" if gone else ""
+
+
+def report(kept: Tensor, noisy: Tensor, clean: Tensor, train: Tensor, classes: int) -> dict[str, Any]:
+    """How right a pruning is, true labels being known.
+
+    precision: share of the pruned that are mislabelled. recall: share of the mislabelled that are pruned. kept_share:
+    of all training samples; kept_share_per_class: by given label. Null where there is nothing to divide by.
+    """
+    keep, given = kept[train], noisy[train]
+    wrong = given != clean[train]
+    caught = int((~keep & wrong).sum())
+    per_class = torch.bincount(given, minlength=classes), torch.bincount(given[keep], minlength=classes)
+    return {
+        "kept": int(keep.sum()),
+        "kept_share": share(int(keep.sum()), len(keep)),
+        "precision": share(caught, int((~keep).sum())),
+        "recall": share(caught, int(wrong.sum())),
+        "kept_share_per_class": [share(int(k), int(n)) for n, k in zip(*per_class, strict=True)],
+    }
+
+
+def memorisation(predictions: Tensor, noisy: Tensor, clean: Tensor, train: Tensor) -> dict[str, float | None]:
+    """What the network said of the mislabelled samples that it trained on in this epoch: shares that sum to 1.
+
+    predictions (N,): -1 where a sample took no part. Null where no mislabelled sample took part.
+    """
+    said, given, true = predictions[train], noisy[train], clean[train]
+    wrong = (given != true) & (said >= 0)
+    total = int(wrong.sum())
+    as_true, as_given = int((wrong & (said == true)).sum()), int((wrong & (said == given)).sum())
+    return {
+        "mislabelled_as_true": share(as_true, total),
+        "mislabelled_as_noisy": share(as_given, total),
+        "mislabelled_as_other": share(total - as_true - as_given, total),
+    }
+
+
+def share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

@@ -1,0 +1,174 @@
+"""A run: its id, its folder, who works on it, what it leaves.
+
+    results/runs/<run id>/
+      config.yaml     what the id was made from
+      metrics.csv     a row an epoch, each exactly once; nothing in it depends on time or machine load
+      manifest.json   written last, by rename: where it is, the run is finished
+      train.log  last.ckpt  previous.ckpt
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from noisygce import checkpoint
+from noisygce.errors import Locked, ManifestError, NonFinite
+
+# Raised by hand whenever a change of code alters a number, so that an old result is never taken for a new one.
+# tests/test_numerics.py fails when it should have been raised.
+NUMERICS = 1
+
+# What cannot change a number: how and where a run is made, and what is printed about it.
+_NOT_SHAPING = ("runtime", "paths", "hydra", "grid", "table")
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What shapes the numbers of a run, from its resolved config: the rest left out, 1.0 and 1 made one."""
+    shaping = {key: value for key, value in config.items() if key not in _NOT_SHAPING}
+    return {"numerics": NUMERICS, **_canonical(shaping)}
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _canonical(v) for k, v in sorted(value.items(), key=lambda item: str(item[0]))}
+    if isinstance(value, list | tuple):
+        return [_canonical(v) for v in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def run_id(identity: Mapping[str, Any]) -> str:
+    """Readable label and 8 hex digits of the SHA-256 of the canonical JSON: at most 200 bytes, safe as a file name."""
+    names = [identity[group]["name"] for group in ("data", "model", "noise", "loss")]
+    label = "-".join([*names[:3], f"{identity['rate']:g}", names[3], f"s{identity['seed']}"])
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', label)[:180].lstrip('.-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+class Run:
+    """The folder of one run below ``results``; made when the run is claimed."""
+
+    def __init__(self, results: Path, identity: Mapping[str, Any]) -> None:
+        self.identity = dict(identity)
+        self.id = run_id(identity)
+        self.folder = results / "runs" / self.id
+
+    def manifest(self) -> dict[str, Any] | None:
+        """The manifest of the finished run; None where it is not finished."""
+        try:
+            found: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text())
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            raise ManifestError(f"{self.folder / 'manifest.json'} is damaged; delete it to train this run again") from None
+        return found
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Holds the run against every other process, on this machine or on any that shares the folder.
+
+        By a lock of the operating system, which a kill frees. Raises Locked, naming who holds it.
+        """
+        import yaml
+        from filelock import FileLock, Timeout
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        owner = self.folder / "owner.json"
+        lock = FileLock(self.folder / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise Locked(f"{self.id} is being trained by {self._owner(owner)}") from None
+        try:
+            owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+            for left in self.folder.glob("*.tmp"):  # by a kill
+                left.unlink(missing_ok=True)
+            replace(self.folder / "config.yaml", yaml.safe_dump(self.identity, sort_keys=True))
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.release()
+
+    @staticmethod
+    def _owner(path: Path) -> str:
+        try:
+            who = json.loads(path.read_text())
+            return f"process {who['pid']} on {who['host']}"
+        except (OSError, ValueError, KeyError):
+            return "another process"
+
+    def refuse_if_failed(self) -> None:
+        """Raises NonFinite where the run has failed before: the same config fails the same way again."""
+        path = self.folder / "failed.json"
+        if path.exists():
+            cause = json.loads(path.read_text())["cause"]
+            raise NonFinite(f"{self.id} has failed: {cause}; delete {path} to try again")
+
+    def fail(self, cause: str) -> None:
+        """Marks the run as failed, so that a sweep does not loop on it."""
+        replace(self.folder / "failed.json", json.dumps({"cause": cause}) + "\n")
+        checkpoint.remove(self.folder)
+
+    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes metrics.csv anew; an absent value is an empty field, a float has all its digits."""
+        text = io.StringIO()
+        if rows:
+            writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        replace(self.folder / "metrics.csv", text.getvalue(), durable=False)  # a checkpoint holds the rows too
+
+    def finish(self, manifest: Mapping[str, Any]) -> None:
+        """Writes the manifest, which makes the run a finished one, and drops its checkpoints."""
+        replace(self.folder / "manifest.json", json.dumps(manifest, indent=1, allow_nan=False) + "\n")
+        checkpoint.remove(self.folder)
+
+
+def replace(path: Path, text: str, durable: bool = True) -> None:
+    """Puts ``text`` at ``path`` by rename: the file is the old one or the new one, never a part.
+
+    durable: it survives a loss of power too, which costs some milliseconds.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if durable:
+        checkpoint.sync(path.parent)
+
+
+# The five selection rules: the epoch whose test accuracy counts. "val" is the paper's and the headline; the last two
+# look at clean labels, which no one has in practice, and are printed as oracles.
+RULES = ("val", "last", "last10", "val_clean", "test")
+ORACLES = ("val_clean", "test")
+
+
+def select(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Test accuracy under each selection rule, from the rows of metrics.csv; the earliest epoch on ties."""
+
+    def at_best(key: str) -> float:
+        return float(max(rows, key=lambda row: float(row[key]))["test_accuracy"])  # max() takes the first of equals
+
+    last = [float(row["test_accuracy"]) for row in rows[-10:]]
+    return {
+        "val": at_best("val_accuracy"),
+        "last": last[-1],
+        "last10": sum(last) / len(last),
+        "val_clean": at_best("val_clean_accuracy"),
+        "test": at_best("test_accuracy"),
+    }

@@ -1,0 +1,47 @@
+"""How long and how fast to train, and when to prune: plain numbers, no torch."""
+
+from __future__ import annotations
+
+from noisygce import check
+
+
+class Schedule:
+    """SGD with momentum and a stepwise learning rate.
+
+    epochs: passes over the training samples. batch_size: images a step; the last batch of an epoch is kept as it comes.
+    lr: of the first epoch, multiplied by 0.1 after each of the ``milestones`` (numbers of finished epochs).
+    momentum, weight_decay: as in torch.optim.SGD, without dampening or Nesterov.
+    """
+
+    def __init__(
+        self, epochs: int, batch_size: int, lr: float, milestones: list[int], momentum: float, weight_decay: float
+    ) -> None:
+        self.epochs = check.whole("epochs", epochs, "[1, 100000]")
+        self.batch_size = check.whole("batch_size", batch_size, "[2, 65536]")
+        self.lr = check.number("lr", lr, "(0, 100]")
+        self.milestones = [int(m) for m in check.numbers("milestones", milestones, "[1, 100000]")]
+        if any(a >= b for a, b in zip(self.milestones, self.milestones[1:], strict=False)):
+            raise check.Invalid("milestones", milestones, "increasing")
+        self.momentum = check.number("momentum", momentum, "[0, 1)")
+        self.weight_decay = check.number("weight_decay", weight_decay, "[0, 1)")
+
+    def lr_of(self, epoch: int) -> float:
+        """The learning rate of an epoch, counted from 0."""
+        return self.lr * 0.1 ** sum(epoch >= m for m in self.milestones)
+
+
+class Pruning:
+    """When a loss that prunes does so, and what becomes of the pruned samples.
+
+    mode: "drop" takes them out of the epoch; "mask" keeps them in their batches with weight 0, and the mean still
+    counts them. start, every: prune once ``start`` epochs are done, and then again every ``every`` epochs.
+    """
+
+    def __init__(self, mode: str, start: int, every: int) -> None:
+        self.mode = check.choice("mode", mode, ("drop", "mask"))
+        self.start = check.whole("start", start, "[1, 100000]")
+        self.every = check.whole("every", every, "[1, 100000]")
+
+    def due(self, done: int) -> bool:
+        """Whether to prune with ``done`` epochs finished."""
+        return done >= self.start and (done - self.start) % self.every == 0

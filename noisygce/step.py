@@ -1,0 +1,83 @@
+"""One training step: images, forward pass, loss, backward pass, SGD, running sums. No value comes back to the host."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from noisygce.evaluate import autocast
+from noisygce.loader import Draw, Loader
+from noisygce.losses import Loss
+from noisygce.schedule import Schedule
+
+
+class Step:
+    """Trains the network on one batch a call.
+
+    Everything a step changes is a tensor in ``state``: weights, momenta, batch norm statistics and the sums of the
+    epoch so far, so that a copy of those tensors is a copy of the training.
+    """
+
+    def __init__(
+        self, network: nn.Module, loss: Loss, loader: Loader, labels: Tensor, schedule: Schedule, precision: str
+    ) -> None:
+        self.network, self.loss, self.loader, self.labels = network, loss, loader, labels
+        self.schedule, self.precision = schedule, precision
+        self.parameters = list(network.parameters())
+        device = labels.device
+        self.kept = torch.ones(len(labels), dtype=torch.bool, device=device)  # (N,) the samples that count
+        self.momenta = [torch.zeros_like(p) for p in self.parameters]
+        self.lr = torch.zeros((), device=device)
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.steps = torch.zeros((), dtype=torch.int64, device=device)
+        self.bad_step = torch.full((), -1, dtype=torch.int64, device=device)  # the first with a non-finite loss
+        self.predictions = torch.full_like(labels, -1)  # (N,) each sample's class when last trained on in this epoch
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that a step changes, by name; the tensors themselves, not copies."""
+        sums = ("kept", "loss_sum", "steps", "bad_step", "predictions")
+        return self.weights() | {name: getattr(self, name) for name in sums}
+
+    def weights(self) -> dict[str, Tensor]:
+        """Weights, batch norm statistics and momenta by name."""
+        names = [name for name, _ in self.network.named_parameters()]
+        momenta = {f"momentum.{name}": m for name, m in zip(names, self.momenta, strict=True)}
+        return {f"network.{k}": v for k, v in self.network.state_dict().items()} | momenta
+
+    def finite(self) -> bool:
+        return bool(torch.stack([p.detach().isfinite().all() for p in self.parameters]).all())
+
+    def start_epoch(self, epoch: int) -> None:
+        self.lr.fill_(self.schedule.lr_of(epoch))
+        for total in (self.loss_sum, self.steps):
+            total.zero_()
+        self.predictions.fill_(-1)
+
+    def __call__(self, draw: Draw) -> None:
+        index = draw.index
+        labels, kept = self.labels[index], self.kept[index]
+        with autocast(labels.device.type, self.precision):
+            logits = self.network(self.loader.images_of(draw))
+        logits = logits.float()
+        # A sample that is not kept has weight 0; the mean counts it all the same.
+        loss = self.loss.per_sample(logits, labels).where(kept, 0).mean()
+        loss.backward()
+        with torch.no_grad():
+            torch._fused_sgd_(
+                self.parameters,
+                [p.grad for p in self.parameters],
+                self.momenta,
+                weight_decay=self.schedule.weight_decay,
+                momentum=self.schedule.momentum,
+                lr=self.lr,
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+                is_first_step=False,
+            )
+            self.network.zero_grad(set_to_none=True)
+            self.steps += 1
+            self.loss_sum += loss.detach()
+            bad = ~loss.detach().isfinite() & (self.bad_step < 0)
+            self.bad_step.copy_(torch.where(bad, self.steps, self.bad_step))
+            self.predictions[index] = logits.detach().argmax(1)

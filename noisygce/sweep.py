@@ -1,0 +1,73 @@
+"""Sweeps: which runs a command line asks for, whether all of them can be run, and how they ended."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig, OmegaConf
+
+from noisygce import config
+from noisygce.errors import ConfigError, Locked, SweepFailed
+
+Job = list[str]  # the overrides that make one run
+
+
+def jobs(arguments: Sequence[str], grid: Any = None) -> list[Job]:
+    """The runs of a command line: the product of its choices, times those of each block of ``grid``, seed by seed.
+
+    grid: a list of {key: value or list of values}; a key on the command line takes the place of the grid's.
+    """
+    given: dict[str, list[str]] = {}
+    for override in OverridesParser.create().parse_overrides(list(arguments)):
+        key = override.get_key_element()
+        if override.is_sweep_override():
+            given[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        else:
+            given[key] = [str(override.input_line)]
+    blocks: list[Mapping[str, Any]] = OmegaConf.to_container(grid, resolve=True) if grid else [{}]  # type: ignore
+    found: dict[tuple[str, ...], Job] = {}
+    for block in blocks:
+        own = {k: [f"{k}={v}" for v in (values if isinstance(values, list) else [values])] for k, values in block.items()}
+        for job in itertools.product(*{**own, **given}.values()):
+            found.setdefault(tuple(sorted(job)), list(job))
+    return sorted(found.values(), key=_seed)
+
+
+def _seed(job: Job) -> int:
+    """Sorts seed 0 before seed 1, so that a table fills evenly."""
+    seeds = [override[len("seed=") :] for override in job if override.startswith("seed=")]
+    return int(seeds[-1]) if seeds and seeds[-1].isdigit() else 0
+
+
+def check(configs: Sequence[DictConfig], all_jobs: Sequence[Job]) -> None:
+    """Builds the objects of every run before the first one starts. Raises ConfigError, naming the run."""
+    for cfg, job in zip(configs, all_jobs, strict=True):
+        try:
+            config.read(cfg)
+        except ConfigError as error:
+            raise ConfigError(f"{error} (in the run {' '.join(job)}; none was started)") from None
+
+
+def run(launch: Callable[[Sequence[Job]], Sequence[JobReturn]], all_jobs: Sequence[Job]) -> list[JobReturn]:
+    """Launches all runs, comes back once to those that another process held, and says how all ended."""
+    ended = list(launch(all_jobs))
+    held = [i for i, job in enumerate(ended) if isinstance(_error(job), Locked)]
+    for i, again in zip(held, launch([all_jobs[i] for i in held]) if held else [], strict=True):
+        ended[i] = again
+    failures = [(job, e) for job, end in zip(all_jobs, ended, strict=True) if (e := _error(end)) is not None]
+    failed = [(job, e) for job, e in failures if not isinstance(e, Locked)]
+    print(f"{len(ended) - len(failures)} of {len(ended)} runs are done", file=sys.stderr)
+    for job, error in failures:
+        print(f"  {' '.join(job)}: {error if str(error) else type(error).__name__}", file=sys.stderr)
+    if failed:
+        raise SweepFailed(f"{len(failed)} of {len(ended)} runs failed")
+    return ended
+
+
+def _error(job: JobReturn) -> BaseException | None:
+    return job._return_value if job.status == JobStatus.FAILED else None

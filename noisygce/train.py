@@ -1,0 +1,197 @@
+"""``python -m noisygce.train``: from a command line to the manifest of a run. Exit codes: noisygce/errors.py."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from noisygce import checkpoint, config, device, runs, watch
+from noisygce.config import Experiment
+from noisygce.errors import NoisygceError, NonFinite, Stopped
+from noisygce.runs import Run
+
+if TYPE_CHECKING:
+    from noisygce.data import Task
+    from noisygce.fit import Training
+
+log = logging.getLogger("noisygce")
+
+
+def main() -> None:
+    """Runs the command line; exits with the code of its outcome."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing a stack trace
+    console = logging.StreamHandler()
+    console.setLevel(logging.INFO)
+    log.addHandler(console)
+    log.setLevel(logging.DEBUG)
+    watch.listen()
+    try:
+        hydra.main(config_path=str(config.config_dir()), config_name="train", version_base="1.3")(_task)()
+    except (NoisygceError, Stopped) as error:
+        _exit(error.exit_code, str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        _exit(2, config.explain(error))
+    except KeyboardInterrupt:
+        _exit(Stopped.exit_code, f"stopped; {watch.GO_ON} from the last checkpoint")
+    except OSError as error:
+        _exit(4, f"{error}; the last checkpoint is whole: {watch.GO_ON} once this is mended")
+
+
+def _exit(code: int, message: str) -> None:
+    print(f"noisygce: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _task(cfg: DictConfig) -> float:
+    return train(config.read(cfg), runs.identity(config.resolved(cfg)))
+
+
+def train(experiment: Experiment, shaping: dict[str, Any]) -> float:
+    """Trains a run, goes on with it, or returns at once if it is finished: test accuracy under the ``val`` rule.
+
+    ``shaping``: what its id is made from. Raises NoisygceError, Stopped or OSError.
+    """
+    if reason := watch.reason_to_stop(experiment.runtime):
+        raise Stopped(f"stopped ({reason}); {watch.GO_ON}")
+    run = Run(experiment.paths.results, shaping)
+    manifest = run.manifest()
+    if manifest is None:
+        run.refuse_if_failed()
+        experiment.data.require(experiment.paths.data)
+        with run.claim():
+            manifest = run.manifest() or _train(experiment, run)
+    percent = {rule: f"{rule} {100 * manifest['results'][rule]:.2f}" for rule in runs.RULES}
+    rules, oracles = ([percent[r] for r in runs.RULES if (r in runs.ORACLES) == oracle] for oracle in (False, True))
+    print(f"{run.folder}: test accuracy in %: {', '.join(rules)}; oracles: {', '.join(oracles)}", flush=True)
+    return float(manifest["results"]["val"])
+
+
+def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
+    """Trains a claimed run to its end and returns its manifest."""
+    from noisygce.data import prepare
+    from noisygce.fit import Progress, Training, fit
+
+    e = experiment
+    at = device.prepare(e.runtime.device, e.runtime.threads)
+    task = prepare(e.data, e.noise, e.seed, e.paths.data)
+    shape = task.arrays.train_images.shape[1:]
+    network = e.model.build(shape, len(task.arrays.classes), e.seed)
+    training = Training(task, e.data, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, at)
+
+    handler = logging.FileHandler(run.folder / "train.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        saved, passed_over = checkpoint.read(run.folder, run.id)
+        if passed_over:
+            log.warning(f"{passed_over}; going on from the checkpoint before it")
+        if saved:
+            training.load(saved["tensors"], Progress(**saved["progress"]))
+            log.info(f"{run.id}: going on at epoch {training.progress.epoch + 1}, step {training.progress.step}")
+        else:
+            log.info(f"{run.id}: {len(task.train):,} images on {at}")
+            if at == "cpu":
+                _say_how_long(training)
+        run.write_metrics(training.progress.rows)
+        with watch.Watch(run, training, e.runtime, saved["seconds"] if saved else 0.0) as watcher:
+            for row in fit(training, watcher):
+                run.write_metrics(training.progress.rows)
+                watcher.epoch(row)
+                if training.progress.prunings and training.progress.prunings[-1]["after_epoch"] == row["epoch"]:
+                    _say_pruning(training.progress.prunings[-1])
+        manifest = _manifest(experiment, run, training, watcher, at)
+        run.finish(manifest)
+        return manifest
+    except NonFinite as error:
+        run.fail(str(error))
+        raise
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def _say_pruning(row: dict[str, Any]) -> None:
+    def percent(share: float | None) -> str:
+        return "-" if share is None else f"{100 * share:.1f} %"
+
+    log.info(
+        f"pruned by the model of epoch {row['by_epoch']}: {percent(row['kept_share'])} kept, of the pruned "
+        f"{percent(row['precision'])} mislabelled, of the mislabelled {percent(row['recall'])} pruned"
+    )
+    if row["warning"]:
+        log.warning(row["warning"])
+
+
+def _say_how_long(training: Training) -> None:
+    """A run that takes long on this CPU says so first, and names smaller ones."""
+    seconds = training.estimate()
+    if training.precision == "bf16" and not device.fast_bf16_cpu():
+        log.info("this processor has no bf16 arithmetic and emulates it: precision=fp32 is faster here, another run")
+    if seconds > 600:
+        log.info(
+            f"no GPU: this run will take about {watch.duration(seconds)} here; smaller: data.subset=2000 "
+            "schedule.epochs=4 prune.start=2 for a smoke run, data=digits for a whole one in seconds"
+        )
+
+
+def _manifest(e: Experiment, run: Run, training: Training, watcher: watch.Watch, at: str) -> dict[str, Any]:
+    from noisygce.fit import digest
+
+    return {
+        "run_id": run.id,
+        "config": run.identity,
+        "results": runs.select(training.progress.rows),
+        "noise": _noise(e, training.task),
+        "pruning": training.progress.prunings,
+        "state_sha256": digest(training.step.weights()),
+        "images_per_s": round(watcher.images_per_s(), 1),
+        "seconds": round(watcher.seconds, 2),
+        **device.describe(at),
+        **_commit(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _noise(e: Experiment, task: Task) -> dict[str, Any]:
+    """What was drawn, over the whole training set: rates, empirical T[y][z], digest of the labels as little-endian int64."""
+    import hashlib
+
+    from noisygce.noise import empirical_transition, realised_rate
+
+    classes = len(task.arrays.classes)
+    return {
+        "nominal_rate": e.noise.rate,
+        "realised_rate": realised_rate(task.clean, task.noisy),
+        "transition": empirical_transition(task.clean, task.noisy, classes).round(6).tolist(),
+        "labels_sha256": hashlib.sha256(task.noisy.astype("<i8").tobytes()).hexdigest(),
+    }
+
+
+def _commit() -> dict[str, Any]:
+    """Commit of the checkout that this package runs from and whether it has changes; null for an installed package."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=10, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    root = Path(__file__).resolve().parent.parent
+    commit = git("rev-parse", "HEAD") if (root / ".git").exists() else None
+    return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no")) if commit else None}
+
+
+if __name__ == "__main__":
+    main()

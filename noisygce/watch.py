@@ -1,0 +1,138 @@
+"""What goes on around the steps: the progress bar, checkpoints by time, and requests to stop."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import signal
+import sys
+import time
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from noisygce import checkpoint
+from noisygce.config import Runtime
+from noisygce.errors import Stopped
+
+if TYPE_CHECKING:
+    from noisygce.fit import Row, Training
+    from noisygce.runs import Run
+
+log = logging.getLogger("noisygce")
+_process_started = time.monotonic()
+_asked_to_stop = ""  # by which signal
+
+GO_ON = "start the same command again to go on"
+
+
+def listen() -> None:
+    """From now on SIGTERM, SIGINT and SIGUSR1 ask to save and stop; a second SIGINT stops at once."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        global _asked_to_stop
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            print("\nsaving and stopping; Ctrl-C again stops at once", file=sys.stderr)
+        _asked_to_stop = signal.Signals(number).name
+
+    for name in ("SIGTERM", "SIGINT", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), on_signal)
+
+
+def reason_to_stop(runtime: Runtime) -> str:
+    """Why to stop now; empty while there is no reason."""
+    if runtime.stop_after is not None and time.monotonic() - _process_started >= runtime.stop_after:
+        return f"runtime.stop_after={runtime.stop_after:g}s"
+    return _asked_to_stop
+
+
+class Watch:
+    """Follows one training; called after each step.
+
+    seconds: spent on the run before, by processes that were stopped.
+    """
+
+    def __init__(self, run: Run, training: Training, runtime: Runtime, seconds: float) -> None:
+        from tqdm import tqdm
+
+        self.run, self.training, self.runtime = run, training, runtime
+        self.before, self.started = seconds, time.monotonic()
+        self.saved = self.started
+        self.images = 0  # trained on by this process
+        shown = sys.stderr.isatty() if runtime.progress == "auto" else runtime.progress
+        self.bar: Any = tqdm(
+            desc=self._epoch(), unit="img", unit_scale=True, disable=not shown, leave=False, dynamic_ncols=True, smoothing=0.1
+        )
+        self.bar.total = self._left()
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.close()
+
+    @property
+    def seconds(self) -> float:
+        """Spent on the run so far, start-up left out."""
+        return self.before + time.monotonic() - self.started
+
+    def images_per_s(self) -> float:
+        """Training images over all seconds of this process's share, evaluation and pruning included."""
+        return self.images / max(time.monotonic() - self.started, 1e-9)
+
+    def __call__(self, training: Training, batch: int) -> None:
+        """After each step of ``batch`` images."""
+        self.images += batch
+        self.bar.update(batch)
+        if reason := reason_to_stop(self.runtime):
+            self.save()
+            at = training.progress
+            raise Stopped(f"{self.run.id} is saved at epoch {at.epoch + 1}, step {at.step} ({reason}); {GO_ON}")
+        if time.monotonic() - self.saved >= self.runtime.checkpoint_every:
+            self.save()
+
+    def epoch(self, row: Row) -> None:
+        """After each epoch."""
+        line = (
+            f"{row['train_loss']:.4f} loss, {100 * row['val_accuracy']:.2f} % on noisy validation, "
+            f"{100 * row['test_accuracy']:.2f} % on test"
+        )
+        left = self._left()
+        self.bar.set_description(self._epoch(), refresh=False)
+        self.bar.set_postfix_str(f"val {100 * row['val_accuracy']:.1f} % test {100 * row['test_accuracy']:.1f} %")
+        self.bar.total = self.bar.n + left
+        speed = self.images_per_s()
+        log.log(
+            logging.DEBUG if not self.bar.disable else logging.INFO,
+            f"epoch {row['epoch']}/{self.training.schedule.epochs}: {line}, {row['kept']:,} kept, "
+            f"{speed:,.0f} images/s, {duration(left / max(speed, 1e-9))} left",
+        )
+
+    def save(self) -> None:
+        """Writes a checkpoint."""
+        training = self.training
+        tensors = {name: tensor.detach().cpu() for name, tensor in training.tensors().items()}
+        progress = dataclasses.asdict(training.progress)
+        content = {"run_id": self.run.id, "tensors": tensors, "progress": progress, "seconds": self.seconds}
+        checkpoint.write(self.run.folder, content)
+        self.saved = time.monotonic()
+
+    def _epoch(self) -> str:
+        epochs = self.training.schedule.epochs
+        return f"epoch {min(self.training.progress.epoch + 1, epochs)}/{epochs}"
+
+    def _left(self) -> int:
+        """Training images until the end, with the kept set as it is."""
+        at = self.training.progress
+        each = self.training.images_an_epoch()
+        return (self.training.schedule.epochs - at.epoch) * each - at.step * self.training.schedule.batch_size
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
