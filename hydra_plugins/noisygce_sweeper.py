@@ -18,7 +18,12 @@ from omegaconf import DictConfig
 from noisygce import sweep
 
 
-ConfigStore.instance().store(group="hydra/sweeper", name="noisygce", node={"_target_": "hydra_plugins.noisygce_sweeper.NoisygceSweeper"}, provider="noisygce")
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="noisygce",
+    node={"_target_": "hydra_plugins.noisygce_sweeper.NoisygceSweeper"},
+    provider="noisygce",
+)
 
 
 class NoisygceSweeper(Sweeper):

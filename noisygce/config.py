@@ -137,7 +137,9 @@ def _construct(cls: type[T], node: Any, key: str, ignore: Sequence[str] = ()) ->
         raise ConfigError(f"{key}={node}: {key} must be a group of values; {key}.NAME=VALUE sets one of them")
     values: Any = {k: v for k, v in OmegaConf.to_container(node, resolve=True).items() if k not in ignore}  # type: ignore
     signature = inspect.signature(cls.__init__).parameters.values()
-    wanted = [p.name for p in signature if p.name != "self" and p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    wanted = [
+        p.name for p in signature if p.name != "self" and p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
     for name in values:
         if name not in wanted:
             known = ", ".join(f"{key}.{w}" for w in wanted) or "no values"
@@ -197,7 +199,11 @@ def _known(cfg: Mapping[Any, Any], prefix: str = "") -> list[str]:
         if key == "hydra":
             continue
         keys.append(f"{prefix}{key}")
-        if isinstance(cfg, DictConfig) and OmegaConf.is_dict(cfg._get_node(key)) and not OmegaConf.is_interpolation(cfg, key):
+        if (
+            isinstance(cfg, DictConfig)
+            and OmegaConf.is_dict(cfg._get_node(key))
+            and not OmegaConf.is_interpolation(cfg, key)
+        ):
             keys += _known(cfg[key], f"{prefix}{key}.")
     return [key for key in keys if not key.endswith(("_target_", ".name"))]
 

@@ -1,10 +1,10 @@
 """A run: its id, its folder, who works on it, what it leaves.
 
-    results/runs/<run id>/
-      config.yaml     what the id was made from
-      metrics.csv     a row an epoch, each exactly once; nothing in it depends on time or machine load
-      manifest.json   written last, by rename: where it is, the run is finished
-      train.log  last.ckpt  previous.ckpt
+results/runs/<run id>/
+  config.yaml     what the id was made from
+  metrics.csv     a row an epoch, each exactly once; nothing in it depends on time or machine load
+  manifest.json   written last, by rename: where it is, the run is finished
+  train.log  last.ckpt  previous.ckpt
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ def run_id(identity: Mapping[str, Any]) -> str:
     names = [identity[group]["name"] for group in ("data", "model", "noise", "loss")]
     label = "-".join([*names[:3], f"{identity['rate']:g}", names[3], f"s{identity['seed']}"])
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', label)[:180].lstrip('.-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return (
+        f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', label)[:180].lstrip('.-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    )
 
 
 class Run:
@@ -69,7 +71,9 @@ class Run:
         except FileNotFoundError:
             return None
         except ValueError:
-            raise ManifestError(f"{self.folder / 'manifest.json'} is damaged; delete it to train this run again") from None
+            raise ManifestError(
+                f"{self.folder / 'manifest.json'} is damaged; delete it to train this run again"
+            ) from None
         return found
 
     @contextmanager

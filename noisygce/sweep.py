@@ -32,7 +32,9 @@ def jobs(arguments: Sequence[str], grid: Any = None) -> list[Job]:
     blocks: list[Mapping[str, Any]] = OmegaConf.to_container(grid, resolve=True) if grid else [{}]  # type: ignore
     found: dict[tuple[str, ...], Job] = {}
     for block in blocks:
-        own = {k: [f"{k}={v}" for v in (values if isinstance(values, list) else [values])] for k, values in block.items()}
+        own = {
+            k: [f"{k}={v}" for v in (values if isinstance(values, list) else [values])] for k, values in block.items()
+        }
         for job in itertools.product(*{**own, **given}.values()):
             found.setdefault(tuple(sorted(job)), list(job))
     return sorted(found.values(), key=_seed)

@@ -62,7 +62,13 @@ class Watch:
         self.images = 0  # trained on by this process
         shown = sys.stderr.isatty() if runtime.progress == "auto" else runtime.progress
         self.bar: Any = tqdm(
-            desc=self._epoch(), unit="img", unit_scale=True, disable=not shown, leave=False, dynamic_ncols=True, smoothing=0.1
+            desc=self._epoch(),
+            unit="img",
+            unit_scale=True,
+            disable=not shown,
+            leave=False,
+            dynamic_ncols=True,
+            smoothing=0.1,
         )
         self.bar.total = self._left()
 
