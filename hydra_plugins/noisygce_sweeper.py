@@ -17,7 +17,6 @@ from omegaconf import DictConfig
 
 from noisygce import sweep
 
-
 ConfigStore.instance().store(
     group="hydra/sweeper",
     name="noisygce",
@@ -41,7 +40,9 @@ class NoisygceSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        assert self.config is not None and self.launcher is not None and self.hydra_context is not None
+        assert self.config is not None
+        assert self.launcher is not None
+        assert self.hydra_context is not None
         loader, launcher = self.hydra_context.config_loader, self.launcher
         jobs = sweep.jobs(arguments, self.config.get("grid"))
         sweep.check([loader.load_sweep_config(self.config, job) for job in jobs], jobs)

@@ -31,7 +31,8 @@ T = TypeVar("T")
 class Runtime:
     """How to run; cannot change a number, but for device and threads, whose arithmetic may round differently.
 
-    device: "auto" is the GPU where there is one. threads: of the CPU; null is torch's choice. checkpoint_every: seconds.
+    device: "auto" is the GPU where there is one. threads: of the CPU; null is torch's choice. checkpoint_every: in
+    seconds.
     stop_after: a time allowance such as 90s, 9m, 2h after which to save and stop (exit code 75); null for none.
     progress: a bar ("auto": where standard error is a terminal), or one log line an epoch.
     """
@@ -101,11 +102,11 @@ def read(cfg: DictConfig) -> Experiment:
     try:
         for key in cfg:
             if key not in (*_VALUES, *_PLAIN, *_CHOSEN, *_EXTRA):
-                raise ConfigError(f"{key}: there is no such key{_meant(str(key), _known(cfg))}")
+                raise ConfigError(f"{key!s}: there is no such key{_meant(str(key), _known(cfg))}")
         seed = check.whole("seed", cfg.seed, "[0, 4294967296)")
         precision = check.choice("precision", cfg.precision, ("bf16", "fp32"))
-        chosen = {key: build(cfg[key], base, key) for key, base in _CHOSEN.items()}
-        plain = {key: _construct(cls, cfg[key], key) for key, cls in _PLAIN.items()}
+        chosen: dict[str, Any] = {key: build(cfg[key], base, key) for key, base in _CHOSEN.items()}
+        plain: dict[str, Any] = {key: _construct(cls, cfg[key], key) for key, cls in _PLAIN.items()}
         plain["pruning"] = plain.pop("prune")
         return Experiment(seed=seed, precision=precision, **chosen, **plain)
     except check.Invalid as error:

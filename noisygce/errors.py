@@ -1,4 +1,4 @@
-"""What can go wrong in a run, each with the exit code of its command. Messages are written for the person at the keyboard.
+"""What can go wrong in a run, each with the exit code of its command; messages are for the person at the keyboard.
 
 0 done, 1 error, 2 bad config or data, 3 non-finite loss, 4 disk, 5 locked, 75 stopped and resumable.
 """

@@ -62,7 +62,7 @@ class Training:
         )
         self.network = network.to(device)
         self.loader = Loader(self.images, self.train, data, schedule.batch_size, seed)
-        self.step = Step(self.network, loss, self.loader, self.noisy, schedule, precision)
+        self.step = Step(self.network, loss, self.images, self.noisy, schedule, precision)
         self.best = {k: v.clone() for k, v in self.network.state_dict().items()}
 
     def batches(self) -> list[Draw]:
@@ -79,7 +79,7 @@ class Training:
         """Seconds that the whole training will take here, from two steps of a throwaway copy; evaluation is a third a
         training image each."""
         network = copy.deepcopy(self.network)
-        step = Step(network, self.loss, self.loader, self.noisy, self.schedule, self.precision)
+        step = Step(network, self.loss, self.images, self.noisy, self.schedule, self.precision)
         draws = self.batches()[:2]
         for draw in draws:
             started = time.perf_counter()

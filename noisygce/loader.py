@@ -6,7 +6,7 @@ on every device, so that stopping, evaluating or running beside another run chan
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,6 +17,20 @@ from noisygce.data import Data
 from noisygce.philox import below, philox
 
 _ORDER, _AUGMENT = 4, 5  # keep their draws apart from those of other purposes (docs/protocol.md, Randomness)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What a batch is made from, each (B,) integers.
+
+    index: into the full training set. top, left: the corner of the window in the padded image, in 0..2 padding.
+    mirror: 0 or 1.
+    """
+
+    index: Tensor
+    top: Tensor
+    left: Tensor
+    mirror: Tensor
 
 
 class Images:
@@ -39,31 +53,19 @@ class Images:
             self.mean = torch.tensor(data.mean, device=device).expand(self.pixels.shape[1:])
             self.std = torch.tensor(data.std, device=device)
 
-    def crop(self, index: Tensor, top: Tensor, left: Tensor, mirror: Tensor) -> Tensor:
-        """Normalised float32 images (B, C, H, W), channels_last in memory, from windows of the padded ones.
-
-        index, top, left, mirror: (B,) integers; the window's corner is (top, left) in 0..2 padding, mirror is 0 or 1.
-        """
+    def crop(self, draw: Draw) -> Tensor:
+        """Normalised float32 images (B, C, H, W), channels_last in memory, from windows of the padded ones."""
         h, w = self.size
-        rows = (top[:, None] + torch.arange(h, device=top.device))[:, :, None]
-        columns = torch.arange(w, device=left.device)
-        columns = (left[:, None] + torch.where(mirror[:, None] > 0, w - 1 - columns, columns))[:, None, :]
-        image = self.pixels[index[:, None, None], rows, columns].float() / 255
+        rows = (draw.top[:, None] + torch.arange(h, device=draw.top.device))[:, :, None]
+        columns = torch.arange(w, device=draw.left.device)
+        columns = (draw.left[:, None] + torch.where(draw.mirror[:, None] > 0, w - 1 - columns, columns))[:, None, :]
+        image = self.pixels[draw.index[:, None, None], rows, columns].float() / 255
         return ((image - self.mean[rows, columns]) / self.std).permute(0, 3, 1, 2)
 
     def plain(self, index: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) as they are, for evaluation."""
         middle = torch.full_like(index, self.padding)
-        return self.crop(index, middle, middle, torch.zeros_like(index))
-
-
-class Draw(NamedTuple):
-    """What a batch is made from: indices (B,) into the full training set, and each image's crop and mirror."""
-
-    index: Tensor
-    top: Tensor
-    left: Tensor
-    mirror: Tensor
+        return self.crop(Draw(index, middle, middle, torch.zeros_like(index)))
 
 
 class Loader:
@@ -87,7 +89,3 @@ class Loader:
         mirror = mirror >> 31 if self.flip else torch.zeros_like(mirror)
         whole = (index, below(top, side), below(left, side), mirror)
         return [Draw(*parts) for parts in zip(*(part.split(self.batch_size) for part in whole), strict=True)]
-
-    def images_of(self, draw: Draw) -> Tensor:
-        """The normalised images (B, C, H, W) of a batch."""
-        return self.images.crop(*draw)

@@ -5,9 +5,9 @@
     criterion(logits, labels).backward()
 
 Shapes: logits (B, K) of any floating type, labels (B,) integers in 0..K-1; B batch, K classes. Each loss is a pure
-function ``(logits, labels, ...) -> (B,)`` and a thin class that holds its parameters and reduces. Everything is computed
-in float32 from log_softmax (float64 if the logits are), whatever the precision of the network: p = softmax(logits),
-p_y the probability of the given label. Value and gradient are finite for logit gaps up to 1e4.
+function ``(logits, labels, ...) -> (B,)`` and a thin class that holds its parameters and reduces. Everything is
+computed in float32 from log_softmax (float64 if the logits are), whatever the precision of the network:
+p = softmax(logits), p_y the probability of the given label. Value and gradient are finite for logit gaps up to 1e4.
 
 No torch is imported here: the tensors bring their methods with them, and a wrong parameter is refused at once.
 """

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from noisygce.evaluate import autocast
-from noisygce.loader import Draw, Loader
+from noisygce.loader import Draw, Images
 from noisygce.losses import Loss
 from noisygce.schedule import Schedule
 
@@ -19,11 +19,11 @@ class Step:
     """
 
     def __init__(
-        self, network: nn.Module, loss: Loss, loader: Loader, labels: Tensor, schedule: Schedule, precision: str
+        self, network: nn.Module, loss: Loss, images: Images, labels: Tensor, schedule: Schedule, precision: str
     ) -> None:
-        self.network, self.loss, self.loader, self.labels = network, loss, loader, labels
+        self.network, self.loss, self.images, self.labels = network, loss, images, labels
         self.schedule, self.precision = schedule, precision
-        self.parameters = list(network.parameters())
+        self.parameters: list[Tensor] = list(network.parameters())
         device = labels.device
         self.kept = torch.ones(len(labels), dtype=torch.bool, device=device)  # (N,) the samples that count
         self.momenta = [torch.zeros_like(p) for p in self.parameters]
@@ -57,7 +57,7 @@ class Step:
         index = draw.index
         labels, kept = self.labels[index], self.kept[index]
         with autocast(labels.device.type, self.precision):
-            logits = self.network(self.loader.images_of(draw))
+            logits = self.network(self.images.crop(draw))
         logits = logits.float()
         # A sample that is not kept has weight 0; the mean counts it all the same.
         loss = self.loss.per_sample(logits, labels).where(kept, 0).mean()
@@ -65,7 +65,7 @@ class Step:
         with torch.no_grad():
             torch._fused_sgd_(
                 self.parameters,
-                [p.grad for p in self.parameters],
+                [p.grad for p in self.parameters],  # type: ignore[misc]
                 self.momenta,
                 weight_decay=self.schedule.weight_decay,
                 momentum=self.schedule.momentum,

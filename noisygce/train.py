@@ -164,7 +164,7 @@ def _manifest(e: Experiment, run: Run, training: Training, watcher: watch.Watch,
 
 
 def _noise(e: Experiment, task: Task) -> dict[str, Any]:
-    """What was drawn, over the whole training set: rates, empirical T[y][z], digest of the labels as little-endian int64."""
+    """What was drawn, over the whole training set; the digest is of the labels as little-endian int64."""
     import hashlib
 
     from noisygce.noise import empirical_transition, realised_rate

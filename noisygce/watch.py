@@ -28,7 +28,7 @@ GO_ON = "start the same command again to go on"
 def listen() -> None:
     """From now on SIGTERM, SIGINT and SIGUSR1 ask to save and stop; a second SIGINT stops at once."""
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
+    def on_signal(number: int, _frame: FrameType | None) -> None:
         global _asked_to_stop
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
