@@ -44,7 +44,7 @@ reproduce-table: setup ## fill the CIFAR-10 table; start it again, or on more ma
 test: setup lint ## lint, types, tests (SLOW=1: the slow ones too)
 	$(RUN) pytest -n 2 $(if $(SLOW),,-m "not slow")
 
-lint: setup
+lint: setup ## lint and types only
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
