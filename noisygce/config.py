@@ -193,6 +193,19 @@ def explain(error: BaseException) -> str:
     return str(error).strip() + (f" ({str(error.__cause__).splitlines()[0]})" if error.__cause__ else "")
 
 
+def refuse_unknown(overrides: Sequence[str], more: Sequence[str] = ()) -> None:
+    """Raises ConfigError for a key that is neither in the default config, nor a group, nor one of ``more``.
+
+    It looks only at the first word of a dotted key: what a group holds depends on the choice made.
+    """
+    words = {override.lstrip("+~").partition("=")[0].partition("@")[0] for override in overrides}
+    groups = [path.name for path in config_dir().iterdir() if path.is_dir()]
+    tops = {*_VALUES, *_PLAIN, *_CHOSEN, *_EXTRA, *groups}
+    for word in sorted(words):
+        if word.partition(".")[0].partition("/")[0] not in tops:
+            raise ConfigError(f"{word}: there is no such key{_meant(word, [*more, *groups, *_known(compose([]))])}")
+
+
 def _known(cfg: Mapping[Any, Any], prefix: str = "") -> list[str]:
     """All keys that a command line may set, dotted."""
     keys: list[str] = []

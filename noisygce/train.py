@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from noisygce import checkpoint, config, device, runs, watch
+from noisygce import checkpoint, command, config, device, runs, watch
 from noisygce.config import Experiment
-from noisygce.errors import NoisygceError, NonFinite, Stopped
+from noisygce.errors import NonFinite, Stopped
 from noisygce.runs import Run
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ log = logging.getLogger("noisygce")
 def main() -> None:
     """Runs the command line; exits with the code of its outcome."""
     import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing a stack trace
     console = logging.StreamHandler()
@@ -36,21 +33,11 @@ def main() -> None:
     log.addHandler(console)
     log.setLevel(logging.DEBUG)
     watch.listen()
-    try:
+    with command.exits(
+        f"stopped; {watch.GO_ON} from the last checkpoint",
+        f"; the last checkpoint is whole: {watch.GO_ON} once this is mended",
+    ):
         hydra.main(config_path=str(config.config_dir()), config_name="train", version_base="1.3")(_task)()
-    except (NoisygceError, Stopped) as error:
-        _exit(error.exit_code, str(error))
-    except (HydraException, OmegaConfBaseException) as error:
-        _exit(2, config.explain(error))
-    except KeyboardInterrupt:
-        _exit(Stopped.exit_code, f"stopped; {watch.GO_ON} from the last checkpoint")
-    except OSError as error:
-        _exit(4, f"{error}; the last checkpoint is whole: {watch.GO_ON} once this is mended")
-
-
-def _exit(code: int, message: str) -> None:
-    print(f"noisygce: {message}", file=sys.stderr)
-    sys.exit(code)
 
 
 def _task(cfg: DictConfig) -> float:
