@@ -5,6 +5,7 @@ Every command takes ``key=value`` arguments: a few of its own, and those of ``no
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ def exits(on_interrupt: str = "stopped", on_os_error: str = "") -> Iterator[None
         _exit(2, config.explain(error))
     except KeyboardInterrupt:
         _exit(Stopped.exit_code, on_interrupt)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         _exit(4, f"{error}{on_os_error}")
 
@@ -42,8 +45,12 @@ def main(answer: Callable[[list[str]], None], usage: str | None) -> None:
     if {"-h", "--help"} & set(arguments):
         print((usage or "").strip())
         return
-    with exits():
-        answer(arguments)
+    try:
+        with exits():
+            answer(arguments)
+            sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def split(arguments: Sequence[str], own: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[str]]:

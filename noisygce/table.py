@@ -66,9 +66,9 @@ def answer(arguments: list[str]) -> None:
     name = "-".join([asked.name, *(own[key] for key in ("rule", "against") if key in own)])
     folder = asked.results / "tables"
     texts = {"md": markdown(table), "tex": latex(table), "csv": full(table)}
-    print(texts["md"], flush=True)
     for ending, text in texts.items():
         write(folder / f"{name}.{ending}", text)
+    print(texts["md"])
     print(f"Written: {folder / name}.md, .tex, .csv")
 
 
