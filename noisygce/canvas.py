@@ -70,7 +70,7 @@ def legend(figure: Figure, entries: Sequence[tuple[str, dict[str, Any]]]) -> Non
     figure.legend(
         handles,
         [label for label, _ in entries],
-        loc="outside upper center",
+        loc="outside upper left",
         ncols=max(1, min(len(entries), int(figure.get_figwidth() / widest))),
         labelcolor=INK,
         frameon=False,
@@ -86,6 +86,12 @@ def label(figure: Figure, x: str, y: str) -> None:
     """What the axes of all panels show."""
     figure.supxlabel(x, fontsize=9, color=INK)
     figure.supylabel(y, fontsize=9, color=INK)
+
+
+def settle(figure: Figure) -> None:
+    """Lays the figure out once, instead of twice for each file."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
 
 
 def file(figure: Figure, ending: str, name: str) -> bytes:

@@ -129,7 +129,7 @@ def _rounds(cell: Cell) -> list[list[Mapping[str, Any]]]:
 def _lines(axis: Axes, seeds: Sequence[Values], x: Sequence[float], look: dict[str, Any], marker: str = "") -> None:
     """Every seed thin, their mean bold, in per cent."""
     for values in seeds:
-        axis.plot(x, _percent(values), **look, linewidth=0.5, alpha=0.45)
+        axis.plot(x, _percent(values), **look, linewidth=0.6, alpha=0.5)
     if seeds:
         axis.plot(x, _percent(mean(seeds)), **look, linewidth=1.9, marker=marker, markersize=3)
 

@@ -58,7 +58,10 @@ def draw(asked: Plan, cells: Cells) -> Iterator[tuple[str, Figure]]:
         "noise": heat.noise(cells),
         "q_and_k": heat.q_and_k(cells, asked.table.get("rules", ["val"])),
     }
-    yield from ((name, figure) for name, figure in found.items() if figure is not None)
+    for name, figure in found.items():
+        if figure is not None:
+            canvas.settle(figure)
+            yield name, figure
 
 
 if __name__ == "__main__":

@@ -35,11 +35,12 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """name: of the experiment. arguments: the command line. table: what the experiment says about its table."""
+    """name: of the experiment. arguments: the command line. grid, table: as the experiment has them."""
 
     name: str
     arguments: tuple[str, ...]
     runs: tuple[Planned, ...]
+    grid: Any
     table: Mapping[str, Any]
     results: Path
 
@@ -58,7 +59,7 @@ def plan(arguments: Sequence[str]) -> Plan:
     planned = tuple(
         Planned(tuple(job), runs.run_id(made), made) for job, made in zip(jobs, identities(jobs), strict=True)
     )
-    return Plan(name, tuple(arguments), planned, dict(table), config.read(base).paths.results)  # type: ignore[arg-type]
+    return Plan(name, tuple(arguments), planned, base.get("grid"), dict(table), config.read(base).paths.results)  # type: ignore[arg-type]
 
 
 def results_folder(arguments: Sequence[str]) -> Path:

@@ -50,7 +50,7 @@ class Table:
     rules: tuple[str, ...]
     against: str  # published, reference or nothing
     lookup: Lookup
-    sheets: Sequence[Sheet]
+    sheets: Sequence[tuple[str, Sheet]]  # each with the rule that it is about
     footer: Sequence[str]
 
 
@@ -85,10 +85,10 @@ def tabulate(asked: Plan, rule: str = "", against: str = "") -> Table:
     lookup = _numbers(asked, against)
     sheets = []
     for each in rules:
-        sheets.append(rule_sheet(cells, each))
+        sheets.append((each, rule_sheet(cells, each)))
         if against and each != "gap":
-            sheets.append(against_sheet(cells, each, against, lookup))
-    sheets += [paired_sheet(cells, each) for each in rules if each != "gap" and len(cells.rows) > 1]
+            sheets.append((each, against_sheet(cells, each, against, lookup)))
+    sheets += [(each, paired_sheet(cells, each)) for each in rules if each != "gap" and len(cells.rows) > 1]
     title = str(asked.table.get("title", asked.name))
     return Table(title, cells, found, rules, against, lookup, sheets, provenance.footer(found))
 
@@ -128,13 +128,13 @@ def rule_sheet(cells: Cells, rule: str) -> Sheet:
 
 
 def markdown(table: Table) -> str:
-    sections = [f"# {table.title}\n", *map(sheet.markdown, table.sheets)]
+    sections = [f"# {table.title}\n", *(sheet.markdown(each) for _, each in table.sheets)]
     return "\n".join([*sections, "\n".join(f"- {line}" for line in table.footer), ""])
 
 
 def latex(table: Table) -> str:
     comments = "\n".join(f"% {line}" for line in [f"{table.title}; needs \\usepackage{{booktabs}}", *table.footer])
-    return "\n".join([comments, *map(sheet.latex, table.sheets)])
+    return "\n".join([comments, *(sheet.latex(each) for _, each in table.sheets)])
 
 
 def full(table: Table) -> str:
