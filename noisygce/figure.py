@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from noisygce import canvas, command, curves, heat, results
+from noisygce import arguments, canvas, curves, heat, results
 from noisygce.cells import Cells, lay_out
 from noisygce.errors import NoisygceError
 from noisygce.plan import Plan, plan
@@ -30,12 +30,12 @@ TITLES = {
 
 
 def main() -> None:
-    command.main(answer, __doc__)
+    arguments.main(answer, __doc__)
 
 
-def answer(arguments: list[str]) -> None:
+def answer(words: list[str]) -> None:
     """Draws and writes the figures that the arguments ask for."""
-    _, rest = command.split(arguments, {})
+    _, rest = arguments.split(words, {})
     asked = plan(rest)
     folder = asked.results / "figures" / asked.name
     written = []

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from noisygce import canvas, command, figure, page, sheet, sweep
+from noisygce import arguments, canvas, figure, page, sheet, sweep
 from noisygce.cells import Cell
 from noisygce.plan import Plan, plan
 from noisygce.results import STATES, Result
@@ -21,12 +21,12 @@ from noisygce.table import Table, tabulate, write
 
 
 def main() -> None:
-    command.main(answer, __doc__)
+    arguments.main(answer, __doc__)
 
 
-def answer(arguments: list[str]) -> None:
+def answer(words: list[str]) -> None:
     """Writes the report that the arguments ask for."""
-    own, rest = command.split(arguments, {"against": ("published", "reference")})
+    own, rest = arguments.split(words, {"against": ("published", "reference")})
     asked = plan(rest)
     path = asked.results / "report" / f"{asked.name}.html"
     write(path, report(asked, tabulate(asked, against=own.get("against", ""))))

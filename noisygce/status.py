@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from noisygce import command, results
+from noisygce import arguments, results
 from noisygce.plan import plan, results_folder
 from noisygce.results import STATES, Result
 from noisygce.watch import duration
@@ -25,12 +25,12 @@ _NAMED_UP_TO = 10  # stopped and missing runs are named up to so many; running, 
 
 
 def main() -> None:
-    command.main(answer, __doc__)
+    arguments.main(answer, __doc__)
 
 
-def answer(arguments: list[str]) -> None:
+def answer(words: list[str]) -> None:
     """Prints the status of the runs that the arguments ask for."""
-    _, rest = command.split(arguments, {})
+    _, rest = arguments.split(words, {})
     if any(argument.startswith("experiment=") for argument in rest):
         asked = plan(rest)
         print("\n".join(report(asked.name, results.of(asked), time.time())))
@@ -50,7 +50,7 @@ def report(name: str, runs: Sequence[Result], now: float) -> list[str]:
         names = [run.id for run in runs if run.state == state]
         lines += [f"  {state:<11} {run}" for run in names[:_NAMED_UP_TO]]
         lines += [f"  {state:<11} and {len(names) - _NAMED_UP_TO} more"] if len(names) > _NAMED_UP_TO else []
-    return lines + [left(runs, now)]
+    return [*lines, left(runs)]
 
 
 def _running(run: Result, now: float) -> str:
@@ -67,8 +67,8 @@ def _epochs_done(folder: Path) -> int:
         return 0
 
 
-def left(runs: Sequence[Result], now: float) -> str:
-    """The estimated time until all is done, by as many workers as run now, from the mean time of finished runs alike."""
+def left(runs: Sequence[Result]) -> str:
+    """The time until all is done by as many workers as run now: the mean time of finished runs alike, for each."""
     to_do = [run for run in runs if run.state in ("running", "stopped", "missing")]
     if not to_do:
         return "nothing is left to do" if runs else "no runs"

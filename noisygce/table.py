@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noisygce import command, provenance, published, results, runs, sheet
+from noisygce import arguments, provenance, published, results, runs, sheet
 from noisygce.cells import Cell, Cells, Key, lay_out
 from noisygce.compare import Lookup, against_sheet, paired_sheet, spread
 from noisygce.errors import ConfigError
@@ -55,12 +55,12 @@ class Table:
 
 
 def main() -> None:
-    command.main(answer, __doc__)
+    arguments.main(answer, __doc__)
 
 
-def answer(arguments: list[str]) -> None:
+def answer(words: list[str]) -> None:
     """Prints the table that the arguments ask for and writes its files."""
-    own, rest = command.split(arguments, {"rule": RULES, "against": ("published", "reference")})
+    own, rest = arguments.split(words, {"rule": RULES, "against": ("published", "reference")})
     asked = plan(rest)
     table = tabulate(asked, own.get("rule", ""), own.get("against", ""))
     name = "-".join([asked.name, *(own[key] for key in ("rule", "against") if key in own)])
