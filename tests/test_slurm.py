@@ -25,7 +25,7 @@ GRID = ["data=digits", "loss=ce,gce", "seed=range(6)", "schedule.epochs=60", "ru
 
 
 @pytest.fixture
-def slurm(tmp_path, monkeypatch):
+def cluster(tmp_path, monkeypatch):
     """A cluster of this machine alone, two cores, with its own configuration and state."""
     host = socket.gethostname().partition(".")[0]
     for name in ("state", "spool"):
@@ -99,7 +99,8 @@ def submit(folder: Path, *options: str) -> str:
     return said
 
 
-def test_a_grid_survives_time_limit_requeue_and_cancel_and_no_run_is_trained_twice(slurm, tmp_path):
+@pytest.mark.usefixtures("cluster")
+def test_a_grid_survives_time_limit_requeue_and_cancel_and_no_run_is_trained_twice(tmp_path):
     folder = tmp_path / "work"
     (folder / "results" / "logs").mkdir(parents=True)
     runs = folder / "results" / "runs"
