@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
 import pytest
 
 from noisygce import config, device
-from noisygce.data import prepare
+from noisygce.data import Task, prepare
 from noisygce.fit import Training
 
 # 200 images in four batches of 64, a network of four channels: an epoch takes some 20 ms.
@@ -21,13 +22,19 @@ def as_in_a_run():
     device.prepare("cpu", 1)
 
 
+@functools.cache
+def _parts(overrides: tuple[str, ...]) -> tuple[config.Experiment, Task]:
+    """What a training never changes."""
+    e = config.read(config.compose([*SMALL, *overrides]))
+    return e, prepare(e.data, e.noise, e.seed, e.paths.data)
+
+
 @pytest.fixture
 def make():
     """Makes a small training; the arguments are overrides, as on the command line."""
 
     def build(*overrides: str) -> Training:
-        e = config.read(config.compose([*SMALL, *overrides]))
-        task = prepare(e.data, e.noise, e.seed, e.paths.data)
+        e, task = _parts(overrides)
         shape = task.arrays.train_images.shape[1:]
         network = e.model.build(shape, len(task.arrays.classes), e.seed)
         return Training(task, e.data, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, "cpu")

@@ -111,7 +111,7 @@ def test_without_flip_and_padding_every_image_stays_as_it_is():
 @pytest.mark.parametrize("normalise", ["channel", "pixel_mean"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_crop_is_numpy_s_slice_of_the_zero_padded_image(normalise, channels):
-    """Every corner of a padding of 2, flipped and not, against pad, slice, flip, divide, subtract one image at a time."""
+    """Every corner of a padding of 2, flipped and not, against NumPy, one image at a time."""
     data, images = settings(2, True, normalise, channels), pictures(channels=channels)
     draws = [(i % 20, i // 10 % 5, i // 2 % 5, i % 2) for i in range(50)]
     found = Images(images, data, images, "cpu").crop(Draw(*map(torch.tensor, zip(*draws, strict=True))))

@@ -206,7 +206,7 @@ def test_a_given_kept_set_is_taken_as_it_is():
 
 
 def test_the_own_kept_set_minimises_the_loss_over_all_kept_sets():
-    """Eq. 12 of the paper: w_i = 1[p > k] solves the inner minimum of sum w L_q(p) + (1 - w) L_q(k), sample by sample."""
+    """Eq. 12 of the paper: w_i = 1[p > k] minimises w L_q(p) + (1 - w) L_q(k) in each sample."""
     logits, labels = some(scale=1.0)
     loss = TruncatedGCE(0.7, 0.15, reduction="none")
     solved = loss(logits, labels)

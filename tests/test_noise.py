@@ -19,7 +19,7 @@ def leaf_map(data):
 
 def test_clean_transition_is_the_identity_and_refuses_a_rate():
     assert np.array_equal(Clean(0, None).transition(TEN), np.eye(10))
-    with pytest.raises(Invalid, match="rate=0.2: rate must be 0 with noise=clean"):
+    with pytest.raises(Invalid, match=r"rate=0\.2: rate must be 0 with noise=clean"):
         Clean(0.2, None)
 
 

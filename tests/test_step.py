@@ -41,7 +41,7 @@ def test_steps_are_those_of_torch_s_sgd_over_a_fall_of_the_learning_rate(make, m
     moved = torch.cat(
         [(a - b).abs().flatten() for a, b in zip(t.network.parameters(), start.parameters(), strict=True)]
     )
-    assert moved.max() > 0.01  # the equality above is of something
+    assert moved.max() > 1e-3  # the equality above is of something
 
 
 def test_sums_of_an_epoch_are_the_losses_and_the_predictions_before_each_step(make):
