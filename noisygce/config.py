@@ -102,7 +102,8 @@ def read(cfg: DictConfig) -> Experiment:
     try:
         for key in cfg:
             if key not in (*_VALUES, *_PLAIN, *_CHOSEN, *_EXTRA):
-                raise ConfigError(f"{key!s}: there is no such key{_meant(str(key), _known(cfg))}")
+                known = [k for k in _known(cfg) if k.partition(".")[0] != key]
+                raise ConfigError(f"{key!s}: there is no such key{_meant(str(key), known)}")
         seed = check.whole("seed", cfg.seed, "[0, 4294967296)")
         precision = check.choice("precision", cfg.precision, ("bf16", "fp32"))
         chosen: dict[str, Any] = {key: build(cfg[key], base, key) for key, base in _CHOSEN.items()}
@@ -124,12 +125,13 @@ def build(node: DictConfig, base: type[T], key: str) -> T:
     module, _, name = str(target).rpartition(".")
     try:
         cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:  # TypeError: a relative name
         raise ConfigError(f"{key}._target_={target}: cannot be imported ({error})") from None
     if not (isinstance(cls, type) and issubclass(cls, base) and cls is not base):
         raise ConfigError(f"{key}._target_={target}: must be a subclass of {base.__module__}.{base.__name__}")
-    if not re.fullmatch(r"[A-Za-z0-9_]{1,40}", str(node.get("name"))):
-        raise ConfigError(f"{key}.name={node.get('name')}: must be 1 to 40 letters, digits or underscores")
+    name = node.get("name")
+    if not (isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_]{1,40}", name)):
+        raise ConfigError(f"{key}.name={name}: must be 1 to 40 letters, digits or underscores")
     return _construct(cls, node, key, ignore=("_target_", "name"))
 
 
