@@ -10,21 +10,15 @@ from noisygce import published, stats
 from noisygce.cells import Cell, Cells, Key
 from noisygce.published import Number
 from noisygce.sheet import Entry, Sheet
+from noisygce.spoken import percent, spread
 
 Lookup = Callable[[Cell, str], Number | str]  # the number to compare a cell with under a rule, or why there is none
 _ALL_PAIRS_UP_TO = 6  # rows; with more, each is compared with the first
 
 
-def spread(sample: stats.Sample | Number | None, signed: bool = False) -> str:
+def said(number: stats.Sample | Number | None, signed: bool = False) -> str:
     """Mean ± standard deviation in per cent; - where there is nothing."""
-    if sample is None:
-        return "-"
-    return percent(sample.mean, signed) + (f" ± {100 * sample.std:.2f}" if sample.std is not None else "")
-
-
-def percent(share: float, signed: bool = False) -> str:
-    """A fraction in per cent, two decimals, with a true minus sign."""
-    return f"{100 * share:{'+' if signed else ''}.2f}".replace("-", "−")
+    return "-" if number is None else spread(number.mean, number.std, signed)
 
 
 def against_sheet(cells: Cells, rule: str, against: str, lookup: Lookup) -> Sheet:
@@ -38,15 +32,15 @@ def against_sheet(cells: Cells, rule: str, against: str, lookup: Lookup) -> Shee
         entries = [
             Entry(cells.row_label(row)),
             Entry(cells.column_label(column)),
-            Entry(spread(ours), small=cell.count()),
+            Entry(said(ours), small=cell.count()),
         ]
         if isinstance(theirs, str):
             entries += [Entry("-"), Entry("-"), Entry(theirs)]
         elif ours is None:
-            entries += [Entry(spread(theirs)), Entry("-"), Entry("no run yet")]
+            entries += [Entry(said(theirs)), Entry("-"), Entry("no run yet")]
         else:
             within = "yes" if theirs.agrees(ours) else "no"
-            entries += [Entry(spread(theirs)), Entry(percent(ours.mean - theirs.mean, signed=True)), Entry(within)]
+            entries += [Entry(said(theirs)), Entry(percent(ours.mean - theirs.mean, signed=True)), Entry(within)]
         if isinstance(theirs, Number):
             configs.append(cell.config)
         body.append(entries)

@@ -49,7 +49,8 @@ def pruning(cells: Cells) -> Figure | None:
     if not shown:
         return None
     one = len({row for row, _ in shown}) == 1
-    figure, axes = canvas.panels(len(shown))
+    beside = len(cells.columns)  # a row of the table is a row of panels, where it is not too wide
+    figure, axes = canvas.panels(len(shown), beside if not one and 1 < beside <= 4 else 4)
     for axis, ((row, column), seeds) in zip(axes, shown.items(), strict=True):
         canvas.title(
             axis, cells.column_label(column) if one else f"{cells.row_label(row)}, {cells.column_label(column)}"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from noisygce import canvas, stats
 from noisygce.cells import Cells
-from noisygce.compare import percent
 from noisygce.results import Result
+from noisygce.spoken import spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,7 +96,7 @@ def _of(runs: Sequence[Result], q: float, k: float, rule: str) -> stats.Sample |
 def _said(sample: stats.Sample | None) -> str:
     if sample is None:
         return "-"
-    return percent(sample.mean) + ("" if sample.std is None else f"\n± {100 * sample.std:.2f}") + f"\n({sample.n})"
+    return spread(sample.mean, sample.std).replace(" ±", "\n±") + f"\n({sample.n})"
 
 
 def _write(axis: Any, x: float, y: float, text: str, depth: float, size: float) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from noisygce import arguments, results
 from noisygce.plan import plan, results_folder
 from noisygce.results import STATES, Result
-from noisygce.watch import duration
+from noisygce.spoken import duration
 
 _KIND = ("data.name", "model.name", "loss.name", "schedule.epochs")  # what the time of a run depends on most
 _NAMED_UP_TO = 10  # stopped and missing runs are named up to so many; running, failed and unreadable ones always

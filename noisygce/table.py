@@ -21,7 +21,7 @@ from typing import Any
 
 from noisygce import arguments, provenance, published, results, runs, sheet
 from noisygce.cells import Cell, Cells, Key, lay_out
-from noisygce.compare import Lookup, against_sheet, paired_sheet, spread
+from noisygce.compare import Lookup, against_sheet, paired_sheet, said
 from noisygce.errors import ConfigError
 from noisygce.plan import Plan, plan
 from noisygce.published import Number
@@ -117,7 +117,7 @@ def rule_sheet(cells: Cells, rule: str) -> Sheet:
         if cell is None:
             return Entry("")
         best = rule != "gap" and row in cells.bold(rule, column)
-        return Entry(spread(cell.sample(rule), signed=rule == "gap"), best, cell.count())
+        return Entry(said(cell.sample(rule), signed=rule == "gap"), best, cell.count())
 
     oracle = " (oracle)" if rule in runs.ORACLES else ""
     body = [[Entry(cells.row_label(r)), *(entry(r, c) for c in cells.columns)] for r in cells.rows]
