@@ -90,10 +90,11 @@ def identities(jobs: Sequence[sweep.Job]) -> Iterator[dict[str, Any]]:
     for job in jobs:
         values = {key: value for key, value in map(_pair, job) if _plain(key)}
         choices = tuple(override for override in job if not _plain(_pair(override)[0]))
-        kind = (*choices, *values)  # the same keys are set each time, so that none is left over from the run before
+        alike = (key if "${" not in value else f"{key}={value}" for key, value in values.items())
+        kind = (*choices, *alike)  # the same keys are set each time, so that none is left over from the run before
         if new := kind not in composed:
             cfg = _without_idle(config.compose(choices))
-            composed[kind] = cfg, "seed" in values and seed_apart(cfg)
+            composed[kind] = cfg, "seed" in values and seed_apart(cfg, values)
         cfg, apart = composed[kind]
         rest = (*choices, *(f"{k}={v}" for k, v in values.items() if not (apart and k == "seed")))
         if rest not in resolved:
@@ -113,9 +114,10 @@ def _without_idle(cfg: DictConfig) -> DictConfig:
     return cfg
 
 
-def seed_apart(cfg: DictConfig) -> bool:
+def seed_apart(cfg: DictConfig, values: Mapping[str, str]) -> bool:
     """Whether nothing else in the config is made from the seed, so that runs differ in it alone."""
-    return "seed}" not in str(OmegaConf.to_container(cfg, resolve=False))
+    whole = f"{OmegaConf.to_container(cfg, resolve=False)}"
+    return "seed}" not in whole and not any("${" in value for value in values.values())
 
 
 def _set(cfg: DictConfig, values: Mapping[str, str], job: sweep.Job) -> DictConfig:
