@@ -22,7 +22,21 @@ CASES = [
     ["experiment=table1_cifar100", "seed=4", "rate=0.2", "loss=mae,tgce"],
     ["experiment=demo", "noise.seed=3", "data.mean=[0.5],[0.25]", "seed=0", "rate=0.4", "loss=gce"],
     ["experiment=demo", "noise.seed='${seed}'", "seed=0,1", "loss=gce", "rate=0.4"],
-    ["experiment=demo", "grid=null", "loss=ce", "noise=clean", "seed=0,1", "schedule.lr=0.1,1,2.5e-3"],
+    ["experiment=demo", "grid=null", "loss=ce", "noise=clean", "seed=0,1", "schedule.lr=0.1,1"],
+    [
+        "experiment=demo",
+        "grid=null",
+        "noise=clean,uniform,pair",
+        "loss=tgce,ce",
+    ],  # a leaf that does more, and plain ones
+    [
+        "experiment=demo",
+        "grid=null",
+        "data=digits,fashion_mnist",
+        "model=convnet,resnet18",
+        "loss=tgce",
+        "loss.q=0.1,1",
+    ],
 ]
 
 

@@ -8,7 +8,7 @@ import re
 import made_up
 import pytest
 
-from noisygce import arguments, cells, plan, published, results, table
+from noisygce import arguments, cells, identities, published, results, table
 from noisygce.errors import ConfigError
 from noisygce.stats import Sample
 
@@ -142,7 +142,7 @@ def paper():
         "epochs": ["loss=gce", "noise=uniform", "rate=0.4", "schedule.epochs=60"],
         "definition": ["loss=gce", "noise=uniform", "rate=0.4", "noise.include_true=true"],
     }
-    return dict(zip(jobs, map(results.flat, plan.identities(list(jobs.values()))), strict=True))
+    return dict(zip(jobs, map(results.flat, identities.of(list(jobs.values()))), strict=True))
 
 
 @pytest.mark.parametrize(
