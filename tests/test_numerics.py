@@ -6,8 +6,8 @@ from noisygce import runs
 from noisygce.fit import fit
 
 # Digits, four channels, float32, three epochs of eleven steps (tgce: pruned after epoch 2): train loss, train accuracy,
-# noisy validation accuracy, test accuracy and kept samples of each epoch. Under each NUMERICS what it computes; seen the
-# same to 1e-5 with one thread and two, with AVX512, AVX2 and neither.
+# noisy validation accuracy, test accuracy and kept samples of each epoch. Under each NUMERICS what it computes; seen
+# the same to 1e-5 with one thread and two, with AVX512, AVX2 and neither.
 EXPECTED = {
     1: {
         "ce": [
