@@ -67,7 +67,7 @@ def test_remove_leaves_everything_but_checkpoints_and_temporary_files(tmp_path):
 
 
 def test_a_whole_training_survives_the_disk(make, tmp_path):
-    """Tensors, progress and rows of a training that stopped in epoch 4, after a pruning, through a file, to the same end."""
+    """A training that stopped in epoch 4, after a pruning, goes through a file to the same end."""
 
     class Stop(Exception):
         pass
