@@ -21,8 +21,13 @@ _servers.set_forkserver_preload(
     ["torch", "torch.utils.deterministic", "numpy", "hydra.main", "hydra._internal.hydra", "tqdm", "filelock", "yaml"]
 )
 
+ROOT = Path(__file__).resolve().parent.parent
+
 # A run of digits of a few seconds; one thread, since the numbers depend on how many there are.
-SMALL = ("data=digits", "loss=tgce", "schedule.epochs=6", "prune.start=2", "prune.every=1", "runtime.threads=1")
+SMALL = (
+    *("data=digits", "loss=tgce", "loss.k=0.15", "schedule.epochs=8", "prune.start=2", "prune.every=2"),
+    "runtime.threads=1",
+)
 EACH_STEP = "runtime.checkpoint_every=0"
 
 
