@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from helpers_reliability import EACH_STEP, ROOT, SIGNALS, SMALL, Command, one_line, run_folder, stamp, train
 
+
 def result(folder: Path) -> tuple[bytes, str, Any]:
     """What must be equal: metrics byte for byte, digest of weights, momenta and statistics, accuracies."""
     run = run_folder(folder)
@@ -32,12 +33,14 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, str,
     return result(folder)
 
 
-def kill_until_done(start: Any, folder: Path, seed: int) -> int:
-    """Starts, and kills some steps and a moment later, until a start comes to its end: how many kills it took."""
+def kill_and_start_again(start: Any, folder: Path, seed: int, most: int) -> int:
+    """Starts, kills some steps and a moment later, and so on; then lets it come to its end. How often it was killed."""
     instants = random.Random(seed)
     kills = 0
     while True:
         process = start()
+        if kills == most:
+            break
         try:
             for _ in range(instants.randint(1, 5)):
                 seen = last_checkpoint(folder)
@@ -58,7 +61,7 @@ def last_checkpoint(folder: Path) -> int:
 def test_a_run_killed_at_random_instants_ends_as_the_uninterrupted_one(
     tmp_path: Path, uninterrupted: tuple[bytes, str, Any]
 ) -> None:
-    kills = kill_until_done(lambda: Command(tmp_path, *SMALL, EACH_STEP), tmp_path, seed=0)
+    kills = kill_and_start_again(lambda: Command(tmp_path, *SMALL, EACH_STEP), tmp_path, seed=0, most=25)
     assert result(tmp_path) == uninterrupted
     assert kills >= 10
     left = sorted(path.name for path in run_folder(tmp_path).iterdir())
@@ -69,13 +72,13 @@ class Interpreter:
     """``python -m noisygce.train`` as a shell starts it."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
-        self.output = open(folder / "output", "w+")
+        self.output = folder / "output"
         self.process: Any = subprocess.Popen(
             [sys.executable, "-m", "noisygce.train", *arguments],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=self.output,
-            stderr=self.output,
+            stdout=self.output.open("a"),
+            stderr=subprocess.STDOUT,
         )
         self.process.is_alive, self.process.exitcode = lambda: self.process.poll() is None, "its exit code"
 
@@ -88,16 +91,14 @@ class Interpreter:
     def wait(self) -> int:
         return int(self.process.wait(120))
 
-    def text(self) -> str:
-        self.output.seek(0)
-        return self.output.read()
+    text = Command.text
 
 
 @pytest.mark.slow
 def test_a_real_interpreter_killed_at_random_instants_ends_as_the_uninterrupted_run(
     tmp_path: Path, uninterrupted: tuple[bytes, str, Any]
 ) -> None:
-    kills = kill_until_done(lambda: Interpreter(tmp_path, *SMALL, EACH_STEP), tmp_path, seed=1)
+    kills = kill_and_start_again(lambda: Interpreter(tmp_path, *SMALL, EACH_STEP), tmp_path, seed=1, most=10)
     assert result(tmp_path) == uninterrupted
     assert kills >= 10
 
@@ -149,7 +150,7 @@ def _slow_data() -> None:
     """A data set that takes long to load: nothing can be saved during that time."""
     from noisygce.data import Digits
 
-    Digits._read = lambda self, root: time.sleep(100)  # type: ignore[assignment,method-assign]
+    Digits._read = lambda *_: time.sleep(100)  # type: ignore[assignment,method-assign]
 
 
 def test_a_second_ctrl_c_stops_at_once_and_loses_only_what_was_not_saved(
@@ -205,9 +206,7 @@ def test_a_second_process_is_refused_at_once_by_pid_and_host_and_let_in_after_a_
     third.kill()
 
 
-def test_a_folder_copied_to_another_place_goes_on_there(
-    tmp_path: Path, uninterrupted: tuple[bytes, str, Any]
-) -> None:
+def test_a_folder_copied_to_another_place_goes_on_there(tmp_path: Path, uninterrupted: tuple[bytes, str, Any]) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     command = Command(here, *SMALL, EACH_STEP)
     command.until(lambda: "epoch 2/" in command.text())
@@ -220,9 +219,7 @@ def test_a_folder_copied_to_another_place_goes_on_there(
 
 
 @pytest.mark.parametrize("jump", [-86400.0, 86400.0])
-def test_a_clock_that_jumps_changes_nothing(
-    tmp_path: Path, jump: float, uninterrupted: tuple[bytes, str, Any]
-) -> None:
+def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, jump: float, uninterrupted: tuple[bytes, str, Any]) -> None:
     code, text = train(tmp_path, *SMALL, "runtime.stop_after=100s", before=_Jump(jump))
     assert code == 0, text
     assert result(tmp_path) == uninterrupted
