@@ -147,7 +147,8 @@ def build(node: DictConfig, base: type[T], key: str) -> T:
         raise ConfigError(f"{key}._target_={target}: must be a subclass of {base.__module__}.{base.__name__}")
     label = node.get("name")
     if not isinstance(label, str) or not re.fullmatch(r"[A-Za-z0-9_]{1,40}", label):
-        raise ConfigError(f"{key}.name={label}: must be 1 to 40 letters, digits or underscores")
+        shown = "null" if label is None else label
+        raise ConfigError(f"{key}.name={shown}: must be 1 to 40 letters, digits or underscores")
     return _construct(cls, node, key, ignore=("_target_", "name"))
 
 
