@@ -5,11 +5,12 @@ Only this module, ``runs`` and ``train`` know of it; everything else receives pl
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
+import os
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,12 +21,23 @@ from omegaconf.errors import OmegaConfBaseException
 from noisygce import check
 from noisygce.data import Data
 from noisygce.errors import ConfigError
+from noisygce.explain import explain, unknown
 from noisygce.losses import Loss
 from noisygce.models import Model
 from noisygce.noise import Noise
 from noisygce.schedule import Pruning, Schedule
 
 T = TypeVar("T")
+
+
+def _environment(name: str, default: str | None = None) -> str | None:
+    """``${oc.env:NAME}``, for our own variables only: a config of unknown origin must not copy others into results."""
+    if not name.startswith("NOISYGCE_"):
+        raise ConfigError(f"{name}: a config may read no environment variables but NOISYGCE_...")
+    return os.environ.get(name, default)
+
+
+OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
 
 
 class Runtime:
@@ -102,8 +114,10 @@ def read(cfg: DictConfig) -> Experiment:
     try:
         for key in cfg:
             if key not in (*_VALUES, *_PLAIN, *_CHOSEN, *_EXTRA):
-                known = [k for k in _known(cfg) if k.partition(".")[0] != key]
-                raise ConfigError(f"{key!s}: there is no such key{_meant(str(key), known)}")
+                raise ConfigError(unknown(str(key), cfg))
+        for key in (*_VALUES, *_PLAIN, *_CHOSEN):
+            if key not in cfg:
+                raise ConfigError(f"{key} is missing: every run needs it, so ~{key} cannot be")
         seed = check.whole("seed", cfg.seed, "[0, 4294967296)")
         precision = check.choice("precision", cfg.precision, ("bf16", "fp32"))
         chosen: dict[str, Any] = {key: build(cfg[key], base, key) for key, base in _CHOSEN.items()}
@@ -123,21 +137,25 @@ def build(node: DictConfig, base: type[T], key: str) -> T:
     """
     target = node.get("_target_")
     module, _, name = str(target).rpartition(".")
+    if module.partition(".")[0] in sys.stdlib_module_names:  # not even imported: importing some of them acts
+        raise ConfigError(f"{key}._target_={target}: must be a subclass of {base.__module__}.{base.__name__}")
     try:
         cls = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError, TypeError) as error:  # TypeError: a relative name
         raise ConfigError(f"{key}._target_={target}: cannot be imported ({error})") from None
     if not (isinstance(cls, type) and issubclass(cls, base) and cls is not base):
         raise ConfigError(f"{key}._target_={target}: must be a subclass of {base.__module__}.{base.__name__}")
-    name = node.get("name")
-    if not (isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_]{1,40}", name)):
-        raise ConfigError(f"{key}.name={name}: must be 1 to 40 letters, digits or underscores")
+    label = node.get("name")
+    if not isinstance(label, str) or not re.fullmatch(r"[A-Za-z0-9_]{1,40}", label):
+        shown = "null" if label is None else label
+        raise ConfigError(f"{key}.name={shown}: must be 1 to 40 letters, digits or underscores")
     return _construct(cls, node, key, ignore=("_target_", "name"))
 
 
 def _construct(cls: type[T], node: Any, key: str, ignore: Sequence[str] = ()) -> T:
     if not isinstance(node, DictConfig):
-        raise ConfigError(f"{key}={node}: {key} must be a group of values; {key}.NAME=VALUE sets one of them")
+        names = ", ".join(f"{key}.{name}" for name in inspect.signature(cls).parameters)
+        raise ConfigError(f"{key}={node}: {key} is a group of values: {names}")
     values: Any = {k: v for k, v in OmegaConf.to_container(node, resolve=True).items() if k not in ignore}  # type: ignore
     signature = inspect.signature(cls.__init__).parameters.values()
     wanted = [
@@ -178,41 +196,3 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         return hydra_compose("train", list(overrides))
-
-
-def explain(error: BaseException) -> str:
-    """What a person should know of an error of Hydra or OmegaConf, in a line or two."""
-    from hydra.errors import MissingConfigException
-
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, leaf = str(error.missing_cfg_file).rpartition("/")
-        options = sorted(error.options or ())
-        return f"{group}={leaf}: there is no such {group}{_meant(leaf, options)}; there are {', '.join(options)}"
-    whole = f"{error}\n{error.__cause__ or ''}"
-    if match := re.search(r"Could not override '([^']+)'", whole):
-        key = match[1]
-        return f"{key}: there is no such key{_meant(key, _known(compose([])))}"
-    return str(error).strip() + (f" ({str(error.__cause__).splitlines()[0]})" if error.__cause__ else "")
-
-
-def _known(cfg: Mapping[Any, Any], prefix: str = "") -> list[str]:
-    """All keys that a command line may set, dotted."""
-    keys: list[str] = []
-    for key in cfg:
-        if key == "hydra":
-            continue
-        keys.append(f"{prefix}{key}")
-        if (
-            isinstance(cfg, DictConfig)
-            and OmegaConf.is_dict(cfg._get_node(key))
-            and not OmegaConf.is_interpolation(cfg, key)
-        ):
-            keys += _known(cfg[key], f"{prefix}{key}.")
-    return [key for key in keys if not key.endswith(("_target_", ".name"))]
-
-
-def _meant(word: str, options: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
-    last = [o for o in options if o.rpartition(".")[2] == word.rpartition(".")[2]]
-    found = close or last[:1]
-    return f"; did you mean {found[0]}?" if found else ""

@@ -7,14 +7,15 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from noisygce import checkpoint, config, device, runs, watch
+from noisygce import check, checkpoint, command, config, device, explain, runs, watch
 from noisygce.config import Experiment
-from noisygce.errors import NoisygceError, NonFinite, Stopped
+from noisygce.errors import CheckpointError, ConfigError, NonFinite, Stopped
 from noisygce.runs import Run
 
 if TYPE_CHECKING:
@@ -27,34 +28,35 @@ log = logging.getLogger("noisygce")
 def main() -> None:
     """Runs the command line; exits with the code of its outcome."""
     import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing a stack trace
+    logging.raiseExceptions = False  # a full disk is said once, in one line, not by train.log too
     console = logging.StreamHandler()
     console.setLevel(logging.INFO)
     log.addHandler(console)
     log.setLevel(logging.DEBUG)
     watch.listen()
-    try:
+    with _exits():
+        if mistake := explain.mistake(sys.argv[1:]):
+            raise ConfigError(mistake)
         hydra.main(config_path=str(config.config_dir()), config_name="train", version_base="1.3")(_task)()
-    except (NoisygceError, Stopped) as error:
-        _exit(error.exit_code, str(error))
-    except (HydraException, OmegaConfBaseException) as error:
-        _exit(2, config.explain(error))
-    except KeyboardInterrupt:
-        _exit(Stopped.exit_code, f"stopped; {watch.GO_ON} from the last checkpoint")
-    except OSError as error:
-        _exit(4, f"{error}; the last checkpoint is whole: {watch.GO_ON} once this is mended")
 
 
-def _exit(code: int, message: str) -> None:
-    print(f"noisygce: {message}", file=sys.stderr)
-    sys.exit(code)
+def _exits() -> AbstractContextManager[None]:
+    return command.exits(
+        on_interrupt=f"stopped at once; {watch.GO_ON} from the last checkpoint",
+        on_os_error=f"; what was saved is whole: {watch.GO_ON} once this is mended",
+    )
 
 
 def _task(cfg: DictConfig) -> float:
-    return train(config.read(cfg), runs.identity(config.resolved(cfg)))
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    if HydraConfig.get().mode == RunMode.MULTIRUN:  # an error is one of many, and Hydra hands it to the sweep
+        return train(config.read(cfg), runs.identity(config.resolved(cfg)))
+    with _exits():  # here, because Hydra would print a line of its own above ours
+        return train(config.read(cfg), runs.identity(config.resolved(cfg)))
 
 
 def train(experiment: Experiment, shaping: dict[str, Any]) -> float:
@@ -80,11 +82,14 @@ def train(experiment: Experiment, shaping: dict[str, Any]) -> float:
 def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
     """Trains a claimed run to its end and returns its manifest."""
     from noisygce.data import prepare
-    from noisygce.fit import Progress, Training, fit
+    from noisygce.fit import Training, fit
 
     e = experiment
     at = device.prepare(e.runtime.device, e.runtime.threads)
-    task = prepare(e.data, e.noise, e.seed, e.paths.data)
+    try:
+        task = prepare(e.data, e.noise, e.seed, e.paths.data)
+    except check.Invalid as error:  # what only the data set's classes show
+        raise ConfigError(str(check.Invalid(f"noise.{error.key}", error.value, error.allowed))) from None
     shape = task.arrays.train_images.shape[1:]
     network = e.model.build(shape, len(task.arrays.classes), e.seed)
     training = Training(task, e.data, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, at)
@@ -97,7 +102,7 @@ def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
         if passed_over:
             log.warning(f"{passed_over}; going on from the checkpoint before it")
         if saved:
-            training.load(saved["tensors"], Progress(**saved["progress"]))
+            _load(training, saved, run)
             log.info(f"{run.id}: going on at epoch {training.progress.epoch + 1}, step {training.progress.step}")
         else:
             log.info(f"{run.id}: {len(task.train):,} images on {at}")
@@ -110,8 +115,8 @@ def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
                 watcher.epoch(row)
                 if training.progress.prunings and training.progress.prunings[-1]["after_epoch"] == row["epoch"]:
                     _say_pruning(training.progress.prunings[-1])
-        manifest = _manifest(experiment, run, training, watcher, at)
-        run.finish(manifest)
+            manifest = _manifest(experiment, run, training, watcher, at)
+            run.finish(manifest)
         return manifest
     except NonFinite as error:
         run.fail(str(error))
@@ -119,6 +124,20 @@ def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
     finally:
         log.removeHandler(handler)
         handler.close()
+
+
+def _load(training: Training, saved: dict[str, Any], run: Run) -> None:
+    """Goes on from a checkpoint. Raises CheckpointError for one that is whole but fits no training of this config."""
+    from noisygce.fit import Progress
+
+    try:
+        training.load(saved["tensors"], Progress(**saved["progress"]))
+    except (AssertionError, RuntimeError, TypeError, AttributeError) as error:
+        reason = f"{error}".partition("\n")[0]
+        raise CheckpointError(
+            f"the checkpoint in {run.folder} does not fit this run, as after a change of code ({reason}); "
+            "delete it to start afresh"
+        ) from None
 
 
 def _say_pruning(row: dict[str, Any]) -> None:
