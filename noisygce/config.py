@@ -141,7 +141,7 @@ def build(node: DictConfig, base: type[T], key: str) -> T:
         raise ConfigError(f"{key}._target_={target}: must be a subclass of {base.__module__}.{base.__name__}")
     try:
         cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:  # TypeError: a relative name
         raise ConfigError(f"{key}._target_={target}: cannot be imported ({error})") from None
     if not (isinstance(cls, type) and issubclass(cls, base) and cls is not base):
         raise ConfigError(f"{key}._target_={target}: must be a subclass of {base.__module__}.{base.__name__}")

@@ -33,7 +33,8 @@ def jobs(arguments: Sequence[str], grid: Any = None) -> list[Job]:
     found: dict[tuple[str, ...], Job] = {}
     for block in blocks:
         own = {
-            k: [f"{k}={v}" for v in (values if isinstance(values, list) else [values])] for k, values in block.items()
+            key: [f"{key}={'null' if value is None else value}" for value in (v if isinstance(v, list) else [v])]
+            for key, v in block.items()
         }
         for job in itertools.product(*{**own, **given}.values()):
             found.setdefault(tuple(sorted(job)), list(job))

@@ -17,6 +17,7 @@ from noisygce import check, checkpoint, command, config, device, explain, labels
 from noisygce.config import Experiment
 from noisygce.errors import CheckpointError, ConfigError, NonFinite, Stopped
 from noisygce.runs import Run
+from noisygce.spoken import duration
 
 if TYPE_CHECKING:
     from noisygce.fit import Training
@@ -164,7 +165,7 @@ def _say_how_long(training: Training) -> None:
         log.info("this processor has no bf16 arithmetic and emulates it: precision=fp32 is faster here, another run")
     if seconds > 600:
         log.info(
-            f"no GPU: this run will take about {watch.duration(seconds)} here; smaller: data.subset=2000 "
+            f"no GPU: this run will take about {duration(seconds)} here; smaller: data.subset=2000 "
             "schedule.epochs=4 prune.start=2 for a smoke run, data=digits for a whole one in seconds"
         )
 

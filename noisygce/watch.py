@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from noisygce import checkpoint
 from noisygce.config import Runtime
 from noisygce.errors import Stopped
+from noisygce.spoken import duration
 
 if TYPE_CHECKING:
     from noisygce.fit import Row, Training
@@ -143,12 +144,3 @@ class Watch:
         at = self.training.progress
         each = self.training.images_an_epoch()
         return (self.training.schedule.epochs - at.epoch) * each - at.step * self.training.schedule.batch_size
-
-
-def duration(seconds: float) -> str:
-    """A time as a person says it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

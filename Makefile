@@ -1,0 +1,57 @@
+# make help lists what there is. Everything runs in .venv, which `make setup` makes.
+PYTHON ?= python3
+JOBS ?= 2
+GPUS ?=
+TORCH ?=
+SLOW ?=
+RUN := .venv/bin/python -m
+UV := $(shell command -v uv 2>/dev/null)
+
+.PHONY: help setup demo test reproduce-table lint lock clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  options: JOBS=2 (runs at once), GPUS=0,1 (GPUs to share them), TORCH=cpu|cu126|... (torch build), SLOW=1 (slow tests too)"
+
+setup: .venv/.done ## make .venv from requirements.lock (TORCH=cpu: without CUDA)
+
+.venv/.done: requirements.lock pyproject.toml
+ifneq ($(TORCH),)
+	@[ -n "$(UV)" ] || { echo "TORCH=$(TORCH) needs uv (pip install uv)" >&2; exit 2; }
+	uv venv -q --allow-existing --python $(PYTHON) .venv
+	uv pip install --python .venv --torch-backend=$(TORCH) --no-verify-hashes -c requirements.lock -e '.[dev]'
+else ifneq ($(UV),)
+	uv venv -q --allow-existing --python $(PYTHON) .venv
+	uv pip install -q --python .venv --require-hashes -r requirements.lock
+	uv pip install -q --python .venv --no-deps --no-build-isolation -e .
+else
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install -q --require-hashes -r requirements.lock
+	.venv/bin/pip install -q --no-deps --no-build-isolation -e .
+endif
+	@touch $@
+
+demo: setup ## train a small benchmark on the embedded digits; about 2 minutes
+	@scripts/workers $(JOBS) "$(GPUS)" experiment=demo runtime.threads=1
+	@$(RUN) noisygce.table experiment=demo
+	@$(RUN) noisygce.figure experiment=demo
+
+reproduce-table: setup ## fill the CIFAR-10 table; start it again, or on more machines, to continue
+	@scripts/workers $(JOBS) "$(GPUS)" experiment=table_cifar10
+	@$(RUN) noisygce.table experiment=table_cifar10 against=published
+
+test: setup lint ## lint, types, tests (SLOW=1: the slow ones too)
+	$(RUN) pytest -n 2 $(if $(SLOW),,-m "not slow")
+
+lint: setup ## lint and types only
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+lock: ## pin the newest versions that pyproject.toml allows (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+		--upgrade --extra dev pyproject.toml -o requirements.lock
+
+clean: ## remove .venv and caches; results stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info
