@@ -14,8 +14,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from noisygce import config, runs, train
 from noisygce.errors import ConfigError, Stopped
 
@@ -38,7 +36,7 @@ def again(then: Manifest, overrides: list[str], results: Path) -> Path:
     here = config.compose([*overrides, *threads, f"paths.results='{results}'"])
     shaping = {**then["config"], "numerics": runs.NUMERICS}
     own = {key: value for key, value in shaping.items() if key != "numerics"}
-    experiment = config.read(OmegaConf.create({**own, "runtime": here.runtime, "paths": here.paths}))
+    experiment = config.read(config.node({**own, "runtime": here.runtime, "paths": here.paths}))
     train.train(experiment, shaping)
     return runs.Run(results, shaping).folder
 

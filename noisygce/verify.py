@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from noisygce import command, config, labels, runs
 from noisygce.data import Arrays, Data
 from noisygce.errors import ConfigError, DataError, ManifestError, NoisygceError
@@ -54,7 +52,7 @@ class Verifier:
 
     def noise(self, _folder: Path, manifest: Manifest) -> Iterator[str]:
         """The noisy labels, drawn again, have the digest, the rate and the transition matrix of the manifest."""
-        cfg = OmegaConf.create({key: manifest["config"][key] for key in ("data", "noise")})
+        cfg = config.node({key: manifest["config"][key] for key in ("data", "noise")})
         if manifest["config"]["numerics"] != runs.NUMERICS:
             raise Unchecked(f"made by numerics {manifest['config']['numerics']}, this code has {runs.NUMERICS}")
         data, noise = config.build(cfg.data, Data, "data"), config.build(cfg.noise, Noise, "noise")
