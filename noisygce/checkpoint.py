@@ -75,6 +75,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def remove(folder: Path) -> None:
-    """Deletes the checkpoints of ``folder``."""
+    """Deletes the checkpoints of ``folder``, and temporary files that a kill has left."""
+    atomic.sweep(folder)
     for name in (LAST, PREVIOUS, DAMAGED):
         (folder / name).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,8 @@ from noisygce.losses import Loss
 from noisygce.models import Model
 from noisygce.noise import Noise
 from noisygce.schedule import Pruning, Schedule
+from noisygce.tree import compose as compose
+from noisygce.tree import config_dir as config_dir
 
 T = TypeVar("T")
 
@@ -102,13 +104,6 @@ _VALUES = ("seed", "rate", "precision")
 _EXTRA = ("hydra", "grid", "table")
 
 
-def config_dir() -> Path:
-    """The folder of config files: beside the package in a checkout, inside it when installed from a wheel."""
-    package = Path(__file__).resolve().parent
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"
-
-
 def read(cfg: DictConfig) -> Experiment:
     """The checked objects of a composed config. Raises ConfigError; torch is not imported."""
     try:
@@ -181,18 +176,12 @@ def _typed(node: DictConfig, key: str, name: str) -> str:
     return source[1] if source else f"{key}.{name}"
 
 
+def node(plain: Mapping[str, Any]) -> DictConfig:
+    """A config of plain values, such as those of a manifest."""
+    return OmegaConf.create(dict(plain))
+
+
 def resolved(cfg: DictConfig) -> dict[str, Any]:
     """The config as plain values."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     return dict(plain)
-
-
-def compose(overrides: Sequence[str]) -> DictConfig:
-    """The config that a command line with these overrides would give."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return hydra_compose("train", list(overrides))

@@ -79,7 +79,7 @@ class Run:
 
         self.folder.mkdir(parents=True, exist_ok=True)
         owner = self.folder / "owner.json"
-        lock = FileLock(self.folder / "lock", timeout=0)
+        lock = FileLock(self.folder / "lock", timeout=0.2)  # who only looks whether it is held lets go by then
         try:
             lock.acquire()
         except Timeout:

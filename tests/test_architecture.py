@@ -22,7 +22,9 @@ ALLOWED: dict[str, set[str]] = {
     "schedule": set(),
     "philox": set(),
     "device": set(),
-    "checkpoint": set(),
+    "atomic": set(),
+    "labels": {"noise"},
+    "checkpoint": {"atomic"},
     # data -> loader -> step, prune, evaluate -> fit
     "data": {"noise"},
     "loader": {"data", "philox"},
@@ -31,11 +33,19 @@ ALLOWED: dict[str, set[str]] = {
     "prune": {"losses"},
     "fit": {"data", "evaluate", "loader", "losses", "prune", "schedule", "step"},
     # only these know the config system
-    "runs": {"checkpoint"},
-    "config": {"data", "losses", "models", "noise", "schedule"},
-    "sweep": {"config"},
+    "tree": set(),
+    "explain": {"tree"},
+    "command": {"explain"},
+    "runs": {"atomic", "checkpoint"},
+    "config": {"data", "explain", "losses", "models", "noise", "schedule", "tree"},
+    "sweep": {"command", "config"},
     "watch": {"checkpoint", "config", "fit", "runs"},
-    "train": {"checkpoint", "config", "data", "device", "fit", "noise", "runs", "watch"},
+    "train": {
+        *("checkpoint", "command", "config", "data", "device", "explain", "fit", "labels", "runs", "watch"),
+    },
+    # they look at finished runs with what made them
+    "verify": {"command", "config", "data", "labels", "noise", "runs"},
+    "reproduce": {"config", "runs", "train"},
 }
 # What people look at reads files, and none of what trains.
 TRAINING = {
@@ -64,7 +74,7 @@ USE_TORCH = {
     "step",
     "bench",
 }  # at import; imported by no command's start
-CONFIG_SYSTEM = {"config", "sweep", "train", "noisygce_sweeper"}
+CONFIG_SYSTEM = {"tree", "explain", "config", "sweep", "plan", "train", "noisygce_sweeper"}
 
 
 def imports(path, everywhere=True):

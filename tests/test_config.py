@@ -196,7 +196,7 @@ def test_an_own_class_in_an_own_module_is_built(tmp_path, monkeypatch):
         (["runtime.stop_after=soon"], "runtime.stop_after=soon: runtime.stop_after must be a time such as 90s"),
         (["+loss.k=0.5"], "loss.k=0.5: GCE has no such value; it has loss.q"),
         (["+sed=1"], "sed: there is no such key; did you mean seed?"),
-        (["schedule=cifar10", "prune=3"], "prune=3: prune must be a group of values"),
+        (["schedule=cifar10", "prune=3"], "prune=3: prune is a group of values: prune.mode, prune.start, prune.every"),
     ],
 )
 def test_a_wrong_value_is_named_by_the_key_that_was_typed(overrides, message):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from noisygce import config, runs
+from noisygce import atomic, config, runs
 from noisygce.errors import Locked, ManifestError, NonFinite
 from noisygce.runs import Run, identity, run_id, select
 
@@ -181,17 +181,28 @@ def test_a_run_is_finished_when_its_manifest_is_there(tmp_path):
     with r.claim():
         assert r.manifest() is None
         (r.folder / "last.ckpt").touch()
-        r.finish({"results": {"val": 0.5}})
-    assert r.manifest() == {"results": {"val": 0.5}}
+        r.write_metrics([])
+        manifest = {"run_id": r.id, "results": dict.fromkeys(runs.RULES, 0.5)}
+        r.finish(manifest)
+    assert r.manifest() == manifest
     assert not (r.folder / "last.ckpt").exists()
 
 
 def test_a_damaged_manifest_is_an_error_and_not_an_unfinished_run(tmp_path):
     r = run(tmp_path)
     r.folder.mkdir(parents=True)
-    (r.folder / "manifest.json").write_text('{"results": {"va')
-    with pytest.raises(ManifestError, match=r"manifest\.json is damaged; delete it"):
-        r.manifest()
+    results = dict.fromkeys(runs.RULES, 0.5)
+    for text in (
+        '{"results": {"va',
+        "[]",
+        "null",
+        json.dumps({"run_id": r.id}),
+        json.dumps({"run_id": "another", "results": results}),
+        json.dumps({"run_id": r.id, "results": {**results, "last10": None}}),
+    ):
+        (r.folder / "manifest.json").write_text(text)
+        with pytest.raises(ManifestError, match=r"manifest\.json is damaged or of another run; delete it"):
+            r.manifest()
 
 
 def test_config_of_a_claimed_run_gives_its_id_again(tmp_path):
@@ -256,10 +267,10 @@ def test_a_failed_run_is_refused_until_its_mark_is_deleted(tmp_path):
     r.refuse_if_failed()
 
 
-def test_replace_leaves_the_old_file_where_the_new_one_cannot_be_written(tmp_path):
+def test_a_write_leaves_the_old_file_where_the_new_one_cannot_be_written(tmp_path):
     path = tmp_path / "file"
-    runs.replace(path, "old")
+    atomic.write_text(path, "old")
     with pytest.raises(UnicodeEncodeError):
-        runs.replace(path, "new \ud800")  # half a surrogate pair is no UTF-8
+        atomic.write_text(path, "new \ud800")  # half a surrogate pair is no UTF-8
     assert path.read_text() == "old"
     assert [p.name for p in Path(tmp_path).iterdir()] == ["file"]
