@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import subprocess
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from noisygce import checkpoint, config, device, runs, watch
+from noisygce import check, checkpoint, config, device, runs, watch
 from noisygce.config import Experiment
-from noisygce.errors import NoisygceError, NonFinite, Stopped
+from noisygce.errors import ConfigError, NoisygceError, NonFinite, Stopped
 from noisygce.runs import Run
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def train(experiment: Experiment, shaping: dict[str, Any]) -> float:
     if manifest is None:
         run.refuse_if_failed()
         experiment.data.require(experiment.paths.data)
+        _learn_from_source(experiment, shaping)
         with run.claim():
             manifest = run.manifest() or _train(experiment, run)
     percent = {rule: f"{rule} {100 * manifest['results'][rule]:.2f}" for rule in runs.RULES}
@@ -77,14 +79,29 @@ def train(experiment: Experiment, shaping: dict[str, Any]) -> float:
     return float(manifest["results"]["val"])
 
 
+def _learn_from_source(experiment: Experiment, shaping: dict[str, Any]) -> None:
+    """Finds, trains or continues the run that the loss starts from, and hands the loss what it has estimated."""
+    loss = experiment.loss
+    if loss.source is None:
+        return
+    theirs = {**shaping, "loss": shaping["loss"]["source"]}
+    train(dataclasses.replace(experiment, loss=loss.source), theirs)
+    source = Run(experiment.paths.results, theirs)
+    loss.adopt(source.id, source.transition_hat())
+
+
 def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
     """Trains a claimed run to its end and returns its manifest."""
     from noisygce.data import prepare
-    from noisygce.fit import Progress, Training, fit
+    from noisygce.fit import Progress, Training, fit, transition_hat
+    from noisygce.losses.corrected import ANCHORS
 
     e = experiment
     at = device.prepare(e.runtime.device, e.runtime.threads)
-    task = prepare(e.data, e.noise, e.seed, e.paths.data)
+    try:
+        task = prepare(e.data, e.noise, e.seed, e.paths.data)
+    except check.Invalid as error:  # a noise that does not go with the data set
+        raise ConfigError(str(error)) from None
     shape = task.arrays.train_images.shape[1:]
     network = e.model.build(shape, len(task.arrays.classes), e.seed)
     training = Training(task, e.data, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, at)
@@ -110,6 +127,8 @@ def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
                 watcher.epoch(row)
                 if training.progress.prunings and training.progress.prunings[-1]["after_epoch"] == row["epoch"]:
                     _say_pruning(training.progress.prunings[-1])
+        if e.loss.estimates_transition:
+            run.write_transition_hat({name: transition_hat(training, q) for name, q in ANCHORS.items()})
         manifest = _manifest(experiment, run, training, watcher, at)
         run.finish(manifest)
         return manifest
@@ -154,6 +173,7 @@ def _manifest(e: Experiment, run: Run, training: Training, watcher: watch.Watch,
         "results": runs.select(training.progress.rows),
         "noise": _noise(e, training.task),
         "pruning": training.progress.prunings,
+        **e.loss.report(),
         "state_sha256": digest(training.step.weights()),
         "images_per_s": round(watcher.images_per_s(), 1),
         "seconds": round(watcher.seconds, 2),
