@@ -1,6 +1,7 @@
 """The bi-tempered logistic loss: a bounded loss of probabilities with a heavy tail.
 
-Amid et al. 2019, arXiv 1906.03361. log_t(x) = (x^(1-t) - 1) / (1 - t), exp_t its inverse; both become log and exp as t -> 1.
+Amid et al. 2019, arXiv 1906.03361.
+log_t(x) = (x^(1-t) - 1) / (1 - t), exp_t its inverse; both become log and exp as t -> 1.
 """
 
 from __future__ import annotations
