@@ -64,13 +64,13 @@ def _compose(choices: Sequence[str], composed: dict[tuple[str, ...], DictConfig]
     like = tuple(pair(c)[0] if pair(c)[0] in leaves else c for c in choices)
     if like not in composed:
         composed[like] = config.compose(choices)
-        with open_dict(composed[like]) as cfg:
+        with open_dict(composed[like]):
             for key in _IDLE:
-                cfg.pop(key, None)
+                composed[like].pop(key, None)
     made = copy.deepcopy(composed[like])
-    with open_dict(made) as cfg:
+    with open_dict(made):
         for key, leaf in leaves.items():
-            cfg[key] = leaf
+            made[key] = leaf
     return made
 
 
