@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from noisygce import check
 from noisygce.errors import DataError
-from noisygce.noise import Noise
+from noisygce.noise import Noise, empirical_transition
 
 Ints = NDArray[np.int64]
 _STREAM = 2  # keeps the split apart from draws of other purposes (docs/protocol.md, Randomness)
@@ -37,7 +37,7 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Task:
-    """What one run trains on. ``clean`` is read by reports only and never fed back into training."""
+    """What one run trains on. ``clean`` is read by reports only and never fed back into training; -1: no class."""
 
     arrays: Arrays
     noisy: Ints  # (N,)
@@ -45,6 +45,7 @@ class Task:
     train: Ints  # indices into N
     validation: Ints
     test: Ints  # indices into the test set
+    transition: NDArray[np.float64]  # T of the noise (K, K); where it depends on more than the class, as realised
 
 
 class Data:
@@ -235,15 +236,28 @@ class Digits(Data):
 def prepare(data: Data, noise: Noise, seed: int, root: Path) -> Task:
     """The task of a run: noisy labels over all of the training set, then the split, then the subset."""
     arrays = data.load(root)
-    noisy = noise.draw(arrays.train_labels, arrays.train_images, arrays.classes, seed)
+    labels = arrays.train_labels
+    noise.bind(root, labels, arrays.classes)
+    noisy = noise.draw(labels, arrays.train_images, arrays.classes, seed)
+    transition = noise.transition(arrays.classes)
+    if transition is None:
+        transition = empirical_transition(labels, noisy, len(arrays.classes))
+    images, clean = noise.replace(arrays.train_images, labels, lambda: _cifar100(root), seed)
+    arrays = replace(arrays, train_images=images)
     train, validation = split(len(noisy), data.validation, seed)
     test = np.arange(len(arrays.test_labels))
     if data.subset is not None:
         share = data.subset / len(train)
-        train = stratified(train, arrays.train_labels, data.subset)
-        validation = stratified(validation, arrays.train_labels, max(1, round(share * len(validation))))
+        train = stratified(train, labels, data.subset)
+        validation = stratified(validation, labels, max(1, round(share * len(validation))))
         test = stratified(test, arrays.test_labels, max(1, round(share * len(test))))
-    return Task(arrays, noisy, arrays.train_labels, train, validation, test)
+    return Task(arrays, noisy, clean, train, validation, test, transition)
+
+
+def _cifar100(root: Path) -> NDArray[np.uint8]:
+    """The training images of CIFAR-100."""
+    how = {"subset": None, "validation": 1, "normalise": "channel", "mean": [0.5] * 3, "std": [0.5] * 3}
+    return Cifar100(**how, padding=0, flip=False, class_map="next").load(root).train_images  # type: ignore[arg-type]
 
 
 def split(samples: int, validation: int, seed: int) -> tuple[Ints, Ints]:

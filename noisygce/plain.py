@@ -1,7 +1,7 @@
 """The plain loop that public noisy-label repositories run, written as they write it, for ``noisygce.bench`` to time.
 
-torchvision transforms on PIL images, a DataLoader with two workers, float32, NCHW, torch.optim.SGD, and three values read
-back from the device in every step. Nothing else uses it.
+torchvision transforms on PIL images, a DataLoader with two workers, float32, NCHW, torch.optim.SGD, and three values
+read back from the device in every step. Nothing else uses it.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noisygce import plan, results
+from noisygce import identities, results
 from noisygce.cells import Cell
 from noisygce.stats import Sample
 
@@ -79,7 +79,7 @@ def _differing(row: Mapping[str, str], config: Mapping[str, Any], rule: str) -> 
 def _protocol(config: Mapping[str, Any]) -> list[str]:
     """The values in which a run differs from the paper's protocol, which the config leaves hold."""
     job = [f"{group}={config[f'{group}.name']}" for group in ("data", "model", "noise", "loss")]
-    paper = results.flat(next(iter(plan.identities([[*job, f"rate={config['rate']}"]]))))
+    paper = results.flat(next(iter(identities.of([[*job, f"rate={config['rate']}"]]))))
     keys = {key for key in (*paper, *config) if key not in _ASIDE and not key.endswith("_target_")}
     return sorted(key for key in keys if paper.get(key) != config.get(key))
 
@@ -90,9 +90,7 @@ def named(configs: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(f"{key}={'/'.join(found)}{_NAMED[key]}" for key, found in values.items())
 
 
-def reference(cell: Cell | None, rule: str) -> Number | str:
-    """Our own committed result for the same runs."""
-    sample = cell.sample(rule) if cell else None
-    if cell is None or sample is None:
-        return "none known"
-    return Number(sample.mean, sample.std, f"reference runs {cell.count()}")
+def reference(cell: Cell, rule: str) -> Number | str:
+    """The mean of our own committed runs, for comparison."""
+    sample = cell.sample(rule)
+    return Number(sample.mean, sample.std, f"{sample.n} reference runs") if sample else "none known"

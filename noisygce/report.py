@@ -85,12 +85,20 @@ def _commands(asked: Plan, table: Table) -> str:
     return note + page.words(["row", "setting", "command"], rows)
 
 
+_IDLE = ("paths.", "runtime.", "hydra.", "grid=", "table.", "experiment=")  # say where and how, not what to train
+
+
 def reproduce(asked: Plan, cell: Cell) -> str:
     """The command line whose runs are those of a cell, and no others."""
+
+    def told(job: Sequence[str]) -> list[str]:
+        return [override for override in job if not override.startswith(_IDLE)]
+
     seeds = ",".join(str(run.config["seed"]) for run in cell.runs)
-    job = [override for override in cell.runs[0].job if not override.startswith(("seed=", "experiment="))]
+    job = [override for override in told(cell.runs[0].job) if not override.startswith("seed=")]
     arguments = [f"experiment={asked.name}", *job, f"seed={seeds}"]
-    if {tuple(sorted(j)) for j in sweep.jobs(arguments, asked.grid)} != {tuple(sorted(run.job)) for run in cell.runs}:
+    wanted = {tuple(sorted(told(run.job))) for run in cell.runs}
+    if {tuple(sorted(told(other))) for other in sweep.jobs(arguments, asked.grid)} != wanted:
         arguments.insert(1, "grid=null")  # blocks of the grid that set other keys would bring other runs
     return " ".join(["python -m noisygce.train -m", *arguments])
 

@@ -4,6 +4,7 @@ results/runs/<run id>/
   config.yaml     what the id was made from
   metrics.csv     a row an epoch, each exactly once; nothing in it depends on time or machine load
   manifest.json   written last, by rename: where it is, the run is finished
+  transition_hat.json   T as estimated by a loss whose p allows it (ce); read by loss=forward_hat
   train.log  last.ckpt  previous.ckpt
 """
 
@@ -125,6 +126,20 @@ class Run:
             writer.writerows(rows)
         # A checkpoint holds the rows too, so a loss of power need not spare them.
         atomic.write_text(self.folder / "metrics.csv", text.getvalue(), durable=False)
+
+    def write_transition_hat(self, estimates: Mapping[str, Any]) -> None:
+        """Writes estimates of T, arrays (K, K) by name."""
+        text = json.dumps({name: matrix.tolist() for name, matrix in estimates.items()})
+        atomic.write_text(self.folder / "transition_hat.json", text + "\n")
+
+    def transition_hat(self) -> dict[str, list[list[float]]]:
+        """The estimates of T of the finished run, by name. Raises ManifestError."""
+        path = self.folder / "transition_hat.json"
+        try:
+            found: dict[str, list[list[float]]] = json.loads(path.read_text())
+        except (FileNotFoundError, ValueError):
+            raise ManifestError(f"{path} is missing or damaged; delete its folder to train that run again") from None
+        return found
 
     def finish(self, manifest: Mapping[str, Any]) -> None:
         """Writes the manifest, which makes the run a finished one, and drops its checkpoints."""

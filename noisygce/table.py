@@ -106,7 +106,12 @@ def _numbers(asked: Plan, against: str) -> Lookup:
     if against == "published":
         return lambda cell, rule: published.number(cell.config, rule)
     folder = asked.results / "reference" / "runs"
-    return lambda cell, rule: published.reference(Cell(tuple(results.look(folder, run.id) for run in cell.runs)), rule)
+
+    def reference(cell: Cell, rule: str) -> Number | str:
+        theirs = (results.look(folder, run.id) for run in cell.runs)
+        return published.reference(Cell(tuple(run for run in theirs if run.state == "done")), rule)
+
+    return reference
 
 
 def rule_sheet(cells: Cells, rule: str) -> Sheet:

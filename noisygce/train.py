@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import subprocess
@@ -79,6 +80,7 @@ def train(experiment: Experiment, shaping: dict[str, Any]) -> float:
     if manifest is None:
         run.refuse_if_failed()
         experiment.data.require(experiment.paths.data)
+        _learn_from_source(experiment, shaping)
         with run.claim():
             manifest = run.manifest() or _train(experiment, run)
     percent = {rule: f"{rule} {100 * manifest['results'][rule]:.2f}" for rule in runs.RULES}
@@ -87,10 +89,22 @@ def train(experiment: Experiment, shaping: dict[str, Any]) -> float:
     return float(manifest["results"]["val"])
 
 
+def _learn_from_source(experiment: Experiment, shaping: dict[str, Any]) -> None:
+    """Finds, trains or continues the run that the loss starts from, and hands the loss what it has estimated."""
+    loss = experiment.loss
+    if loss.source is None:
+        return
+    theirs = {**shaping, "loss": shaping["loss"]["source"]}
+    train(dataclasses.replace(experiment, loss=loss.source), theirs)
+    source = Run(experiment.paths.results, theirs)
+    loss.adopt(source.id, source.transition_hat())
+
+
 def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
     """Trains a claimed run to its end and returns its manifest."""
     from noisygce.data import prepare
-    from noisygce.fit import Training, fit
+    from noisygce.fit import Training, fit, transition_hat
+    from noisygce.losses.corrected import ANCHORS
 
     e = experiment
     at = device.prepare(e.runtime.device, e.runtime.threads)
@@ -123,6 +137,8 @@ def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
                 watcher.epoch(row)
                 if training.progress.prunings and training.progress.prunings[-1]["after_epoch"] == row["epoch"]:
                     _say_pruning(training.progress.prunings[-1])
+            if e.loss.estimates_transition:
+                run.write_transition_hat({name: transition_hat(training, q) for name, q in ANCHORS.items()})
             manifest = _manifest(experiment, run, training, watcher, at)
             run.finish(manifest)
         return manifest
@@ -182,6 +198,7 @@ def _manifest(e: Experiment, run: Run, training: Training, watcher: watch.Watch,
         "results": runs.select(training.progress.rows),
         "noise": labels.describe(e.noise.rate, task.clean, task.noisy, len(task.arrays.classes)),
         "pruning": training.progress.prunings,
+        **e.loss.report(),
         "state_sha256": digest(training.step.weights()),
         "images_per_s": round(watcher.images_per_s(), 1),
         "seconds": round(watcher.seconds, 2),

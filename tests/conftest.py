@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from pathlib import Path
 
 import pytest
 
-from noisygce import config, device
+from noisygce import config, device, plan
 from noisygce.data import Task, prepare
 from noisygce.fit import Training
 
@@ -57,3 +58,14 @@ def official():
         return data, data.load(Path(root))
 
     return load
+
+
+@functools.cache
+def _demo() -> plan.Plan:
+    return plan.plan(["experiment=demo", "seed=0,1"])
+
+
+@pytest.fixture
+def demo(tmp_path):
+    """The plan of the demo with two seeds, its results below a folder of the test."""
+    return dataclasses.replace(_demo(), results=tmp_path)
