@@ -31,10 +31,11 @@ def mistake(arguments: Sequence[str]) -> str:
 
 
 def of_config(error: BaseException) -> bool:
-    """Whether an error is Hydra's or OmegaConf's; some of them are OSErrors too."""
+    """Whether an error is Hydra's, OmegaConf's or YAML's; some of them are OSErrors too."""
+    import yaml
     from hydra.errors import HydraException
 
-    return isinstance(error, HydraException | OmegaConfBaseException)
+    return isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError)
 
 
 def explain(error: BaseException) -> str:

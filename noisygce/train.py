@@ -31,6 +31,8 @@ def main() -> None:
     import hydra
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing a stack trace
+    # Hydra wants its options before or after all settings; here -m and --config-dir may stand between them too.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: "=" in word and not word.startswith("-"))
     prepare_process()
     with exits():
         if mistake := explain.mistake(sys.argv[1:]):

@@ -112,6 +112,10 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "-m loss.q=0.3,1.5",
             "loss.q=1.5: loss.q must be a number in (0, 1] (in the run loss.q=1.5; none was started)",
         ),
+        (
+            "seed=-1,0 -m rate=0.2",
+            "seed=-1: seed must be an integer in [0, 4294967296) (in the run *; none was started)",
+        ),
         ("-m loss=gce,gcee", "loss=gcee: there is no such loss; did you mean gce?; there are ce, gce, mae, tgce"),
         (
             "experiment=demo seed=x",

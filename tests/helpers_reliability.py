@@ -6,6 +6,7 @@ process like any other: it has its own pid, is killed by real signals and leaves
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import resource
@@ -34,14 +35,19 @@ EACH_STEP = "runtime.checkpoint_every=0"
 class Command:
     """``python -m noisygce.train`` with these arguments, started in ``folder``; its output goes to a file there.
 
-    file_limit: the largest file that it can write, in bytes, as on a disk that is full.
+    module: another command than train. before: called first, in the new process. file_limit: the largest file that it
+    can write, in bytes, as on a disk that is full.
     """
 
-    def __init__(self, folder: Path, *arguments: str, file_limit: int | None = None, before: Any = None) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, module: str = "train", before: Any = None, file_limit: int | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.output = folder / f"output-{time.monotonic_ns()}"
         self.started = time.monotonic()
-        self.process = _servers.Process(target=_train, args=(str(folder), arguments, self.output, file_limit, before))
+        self.process = _servers.Process(
+            target=_main, args=(str(folder), arguments, module, self.output, file_limit, before)
+        )
         self.process.start()
 
     @property
@@ -86,7 +92,9 @@ def train(folder: Path, *arguments: str, **options: Any) -> tuple[int, str]:
     return command.wait(), command.text()
 
 
-def _train(folder: str, arguments: tuple[str, ...], output: Path, file_limit: int | None, before: Any) -> None:
+def _main(
+    folder: str, arguments: tuple[str, ...], module: str, output: Path, file_limit: int | None, before: Any
+) -> None:
     os.chdir(folder)
     handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(handle, 1)
@@ -96,10 +104,8 @@ def _train(folder: str, arguments: tuple[str, ...], output: Path, file_limit: in
         before()
     if file_limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, resource.RLIM_INFINITY))
-    from noisygce import train
-
     try:
-        train.main()
+        importlib.import_module(f"noisygce.{module}").main()
     finally:
         output.with_suffix(".seconds").write_text(str(time.process_time()))
 

@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "philox": set(),
     "device": set(),
     "atomic": set(),
+    "spoken": set(),
     "labels": {"noise"},
     "checkpoint": {"atomic"},
     # data -> loader -> step, prune, evaluate -> fit
@@ -39,9 +40,9 @@ ALLOWED: dict[str, set[str]] = {
     "runs": {"atomic", "checkpoint"},
     "config": {"data", "explain", "losses", "models", "noise", "schedule", "tree"},
     "sweep": {"command", "config"},
-    "watch": {"checkpoint", "config", "fit", "runs"},
+    "watch": {"checkpoint", "config", "fit", "runs", "spoken"},
     "train": {
-        *("checkpoint", "command", "config", "data", "device", "explain", "fit", "labels", "runs", "watch"),
+        *("checkpoint", "command", "config", "data", "device", "explain", "fit", "labels", "runs", "spoken", "watch"),
     },
     # they look at finished runs with what made them
     "verify": {"command", "config", "data", "labels", "noise", "runs"},
