@@ -12,12 +12,9 @@ from noisygce.errors import NoisygceError, Stopped
 
 def exit_code(error: BaseException) -> int:
     """The exit code that an error gives a command (noisygce/errors.py)."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
     if isinstance(error, NoisygceError | Stopped):
         return error.exit_code
-    if isinstance(error, HydraException | OmegaConfBaseException | check.Invalid):  # some of them are OSErrors
+    if explain.of_config(error) or isinstance(error, check.Invalid):
         return 2
     if isinstance(error, KeyboardInterrupt):
         return Stopped.exit_code
@@ -33,10 +30,7 @@ def exits(on_interrupt: str = "stopped", on_os_error: str = "") -> Iterator[None
     try:
         yield
     except (Exception, KeyboardInterrupt, Stopped) as error:
-        from hydra.errors import HydraException
-        from omegaconf.errors import OmegaConfBaseException
-
-        if isinstance(error, HydraException | OmegaConfBaseException):
+        if explain.of_config(error):
             message = explain.explain(error)
         elif isinstance(error, NoisygceError | Stopped | check.Invalid):
             message = str(error)

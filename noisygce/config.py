@@ -10,7 +10,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,8 +26,14 @@ from noisygce.losses import Loss
 from noisygce.models import Model
 from noisygce.noise import Noise
 from noisygce.schedule import Pruning, Schedule
+from noisygce.tree import compose as compose
+from noisygce.tree import config_dir as config_dir
 
 T = TypeVar("T")
+
+# ${by:KEY,{A: x, B: y},z} in a leaf: x where KEY is A, y where it is B, else z. A value from the command line takes its
+# place, as it would any other's; the run's id and manifest hold the value.
+OmegaConf.register_new_resolver("by", lambda key, table, otherwise=None: table.get(key, otherwise), replace=True)
 
 
 def _environment(name: str, default: str | None = None) -> str | None:
@@ -102,13 +108,6 @@ _VALUES = ("seed", "rate", "precision")
 _EXTRA = ("hydra", "grid", "table")
 
 
-def config_dir() -> Path:
-    """The folder of config files: beside the package in a checkout, inside it when installed from a wheel."""
-    package = Path(__file__).resolve().parent
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"
-
-
 def read(cfg: DictConfig) -> Experiment:
     """The checked objects of a composed config. Raises ConfigError; torch is not imported."""
     try:
@@ -131,7 +130,8 @@ def read(cfg: DictConfig) -> Experiment:
 
 
 def build(node: DictConfig, base: type[T], key: str) -> T:
-    """An object of the class that the config node names, which must be a subclass of ``base``.
+    """An object of the class that the config node names, which must be a subclass of ``base``; a value that
+    names a class is built first, in the same way.
 
     Not ``hydra.utils.instantiate``, which calls whatever a config file names. Raises ConfigError, with the full key.
     """
@@ -144,18 +144,28 @@ def build(node: DictConfig, base: type[T], key: str) -> T:
     except (ImportError, AttributeError, ValueError, TypeError) as error:  # TypeError: a relative name
         raise ConfigError(f"{key}._target_={target}: cannot be imported ({error})") from None
     if not (isinstance(cls, type) and issubclass(cls, base) and cls is not base):
-        raise ConfigError(f"{key}._target_={target}: must be a subclass of {base.__module__}.{base.__name__}")
+        room = base.__module__.removesuffix(".base")
+        raise ConfigError(f"{key}._target_={target}: must be a subclass of {room}.{base.__name__}")
     label = node.get("name")
     if not isinstance(label, str) or not re.fullmatch(r"[A-Za-z0-9_]{1,40}", label):
-        raise ConfigError(f"{key}.name={label}: must be 1 to 40 letters, digits or underscores")
-    return _construct(cls, node, key, ignore=("_target_", "name"))
+        shown = "null" if label is None else label
+        raise ConfigError(f"{key}.name={shown}: must be 1 to 40 letters, digits or underscores")
+    parts = {  # of the same kind, such as the losses of a sum
+        part: build(value, base, f"{key}.{part}")
+        for part, value in ((str(k), v) for k, v in node.items())
+        if isinstance(value, DictConfig) and "_target_" in value
+    }
+    return _construct(cls, node, key, ("_target_", "name"), parts)
 
 
-def _construct(cls: type[T], node: Any, key: str, ignore: Sequence[str] = ()) -> T:
+def _construct(
+    cls: type[T], node: Any, key: str, ignore: Sequence[str] = (), parts: Mapping[str, Any] | None = None
+) -> T:
     if not isinstance(node, DictConfig):
         names = ", ".join(f"{key}.{name}" for name in inspect.signature(cls).parameters)
         raise ConfigError(f"{key}={node}: {key} is a group of values: {names}")
     values: Any = {k: v for k, v in OmegaConf.to_container(node, resolve=True).items() if k not in ignore}  # type: ignore
+    values.update(parts or {})
     signature = inspect.signature(cls.__init__).parameters.values()
     wanted = [
         p.name for p in signature if p.name != "self" and p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
@@ -180,18 +190,12 @@ def _typed(node: DictConfig, key: str, name: str) -> str:
     return source[1] if source else f"{key}.{name}"
 
 
+def node(plain: Mapping[str, Any]) -> DictConfig:
+    """A config of plain values, such as those of a manifest."""
+    return OmegaConf.create(dict(plain))
+
+
 def resolved(cfg: DictConfig) -> dict[str, Any]:
     """The config as plain values."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     return dict(plain)
-
-
-def compose(overrides: Sequence[str]) -> DictConfig:
-    """The config that a command line with these overrides would give."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return hydra_compose("train", list(overrides))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from noisygce import check
 from noisygce.errors import DataError
-from noisygce.noise import Noise
+from noisygce.noise import Noise, empirical_transition
 
 Ints = NDArray[np.int64]
 _STREAM = 2  # keeps the split apart from draws of other purposes (docs/protocol.md, Randomness)
@@ -37,7 +37,7 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Task:
-    """What one run trains on. ``clean`` is read by reports only and never fed back into training."""
+    """What one run trains on. ``clean`` is read by reports only and never fed back into training; -1: no class."""
 
     arrays: Arrays
     noisy: Ints  # (N,)
@@ -45,6 +45,7 @@ class Task:
     train: Ints  # indices into N
     validation: Ints
     test: Ints  # indices into the test set
+    transition: NDArray[np.float64]  # T of the noise (K, K); where it depends on more than the class, as realised
 
 
 class Data:
@@ -58,6 +59,7 @@ class Data:
     """
 
     full: ClassVar[int] = 0  # training images, validation included
+    channels: ClassVar[int] = 0  # of its images; 0: not known before they are read
     files: ClassVar[Mapping[str, str]] = {}  # path below the data root: its MD5
 
     def __init__(
@@ -77,6 +79,9 @@ class Data:
         self.normalise = check.choice("normalise", normalise, ("channel", "pixel_mean"))
         self.mean = check.numbers("mean", mean, "[0, 1]")
         self.std = check.numbers("std", std, "(0, 1]")
+        for key, values in (("mean", self.mean), ("std", self.std)):
+            if self.channels and len(values) != self.channels:
+                raise check.Invalid(key, list(values), f"a list of {self.channels}, one for each channel")
         self.padding = check.whole("padding", padding, "[0, 64]")
         self.flip = check.flag("flip", flip)
         self.class_map = class_map
@@ -126,7 +131,7 @@ class Data:
 class Cifar10(Data):
     """CIFAR-10 (Krizhevsky 2009): 50,000 + 10,000 colour images of 32x32, 10 classes."""
 
-    full = 50_000
+    full, channels = 50_000, 3
     files = {
         f"cifar-10-batches-py/{name}": md5
         for name, md5 in {
@@ -174,7 +179,7 @@ class Cifar100(Cifar10):
 class FashionMnist(Data):
     """Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747): 60,000 + 10,000 grey images of 28x28, 10 classes."""
 
-    full = 60_000
+    full, channels = 60_000, 1
     files = {  # MD5 of the unpacked files; torchvision checks the packed ones
         f"FashionMNIST/raw/{name}": md5
         for name, md5 in {
@@ -209,7 +214,7 @@ class FashionMnist(Data):
 class Digits(Data):
     """UCI digits: 1,500 + 297 grey images of 8x8, 10 classes, shipped in the package (noisygce/digits/README.md)."""
 
-    full = 1_500
+    full, channels = 1_500, 1
     sha256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
 
     def _read(self, root: Path) -> Arrays:
@@ -231,15 +236,28 @@ class Digits(Data):
 def prepare(data: Data, noise: Noise, seed: int, root: Path) -> Task:
     """The task of a run: noisy labels over all of the training set, then the split, then the subset."""
     arrays = data.load(root)
-    noisy = noise.draw(arrays.train_labels, arrays.train_images, arrays.classes, seed)
+    labels = arrays.train_labels
+    noise.bind(root, labels, arrays.classes)
+    noisy = noise.draw(labels, arrays.train_images, arrays.classes, seed)
+    transition = noise.transition(arrays.classes)
+    if transition is None:
+        transition = empirical_transition(labels, noisy, len(arrays.classes))
+    images, clean = noise.replace(arrays.train_images, labels, lambda: _cifar100(root), seed)
+    arrays = replace(arrays, train_images=images)
     train, validation = split(len(noisy), data.validation, seed)
     test = np.arange(len(arrays.test_labels))
     if data.subset is not None:
         share = data.subset / len(train)
-        train = stratified(train, arrays.train_labels, data.subset)
-        validation = stratified(validation, arrays.train_labels, max(1, round(share * len(validation))))
+        train = stratified(train, labels, data.subset)
+        validation = stratified(validation, labels, max(1, round(share * len(validation))))
         test = stratified(test, arrays.test_labels, max(1, round(share * len(test))))
-    return Task(arrays, noisy, arrays.train_labels, train, validation, test)
+    return Task(arrays, noisy, clean, train, validation, test, transition)
+
+
+def _cifar100(root: Path) -> NDArray[np.uint8]:
+    """The training images of CIFAR-100."""
+    how = {"subset": None, "validation": 1, "normalise": "channel", "mean": [0.5] * 3, "std": [0.5] * 3}
+    return Cifar100(**how, padding=0, flip=False, class_map="next").load(root).train_images  # type: ignore[arg-type]
 
 
 def split(samples: int, validation: int, seed: int) -> tuple[Ints, Ints]:

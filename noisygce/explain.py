@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from noisygce import tree
 
 # What --KEY=VALUE and KEY=[...] are looked up in before Hydra reads the command line.
 _GROUPS = ("data", "noise", "loss", "model", "schedule", "experiment")
@@ -25,6 +28,14 @@ def mistake(arguments: Sequence[str]) -> str:
             choices = value.strip("[]")
             return f"{argument}: a run has one {key}; to train with each of them: -m {key}={choices}"
     return ""
+
+
+def of_config(error: BaseException) -> bool:
+    """Whether an error is Hydra's, OmegaConf's or YAML's; some of them are OSErrors too."""
+    import yaml
+    from hydra.errors import HydraException
+
+    return isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError)
 
 
 def explain(error: BaseException) -> str:
@@ -78,9 +89,7 @@ def unknown(key: str, near: Any = None) -> str:
 
     near: a node of the config that the key was looked for in; None for the config without any choice.
     """
-    from noisygce import config
-
-    root = near if isinstance(near, DictConfig) else config.compose([])
+    root = near if isinstance(near, DictConfig) else tree.compose([])
     while isinstance(parent := root._get_parent(), DictConfig):
         root = parent
     group, _, name = key.partition(".")
@@ -94,10 +103,8 @@ def _leaves_with(group: str, name: str) -> list[str]:
     """The choices of a group that hold the value ``name``."""
     import yaml
 
-    from noisygce import config
-
     owners = []
-    for path in sorted((config.config_dir() / group).glob("*.yaml")) if group in _GROUPS else []:
+    for path in sorted((tree.config_dir() / group).glob("*.yaml")) if group in _GROUPS else []:
         leaf = yaml.safe_load(path.read_text())
         if isinstance(leaf, dict) and name in (leaf.get(group) or leaf):
             owners.append(path.stem)

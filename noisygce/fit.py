@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +19,7 @@ from noisygce.errors import NonFinite
 from noisygce.evaluate import accuracy, logits
 from noisygce.loader import Draw, Images, Loader
 from noisygce.losses import Loss
+from noisygce.noise import Matrix
 from noisygce.schedule import Pruning, Schedule
 from noisygce.step import Step
 
@@ -61,7 +63,8 @@ class Training:
             for a in (task.noisy, task.clean, arrays.test_labels, task.train, task.validation, task.test)
         )
         self.network = network.to(device)
-        self.loader = Loader(self.images, self.train, data, schedule.batch_size, seed)
+        loss.bind(samples=len(task.noisy), classes=len(arrays.classes), device=device, transition=task.transition)
+        self.loader = Loader(self.images, self.train, data, schedule.batch_size, seed, loss.views)
         self.step = Step(self.network, loss, self.images, self.noisy, schedule, precision)
         self.best = {k: v.clone() for k, v in self.network.state_dict().items()}
 
@@ -78,8 +81,8 @@ class Training:
     def estimate(self) -> float:
         """Seconds that the whole training will take here, from two steps of a throwaway copy; evaluation is a third a
         training image each."""
-        network = copy.deepcopy(self.network)
-        step = Step(network, self.loss, self.images, self.noisy, self.schedule, self.precision)
+        network, loss = copy.deepcopy((self.network, self.loss))
+        step = Step(network, loss, self.images, self.noisy, self.schedule, self.precision)
         draws = self.batches()[:2]
         for draw in draws:
             started = time.perf_counter()
@@ -153,14 +156,31 @@ def _measure(t: Training) -> Row:
 
 def _prune(t: Training) -> Row:
     """Solves the kept set again with the best-validation weights; training goes on from the current ones."""
+    kept, warning = prune.kept_set(t.loss, _logits_of_best(t), t.noisy, t.train, t.step.kept)
+    t.step.kept.copy_(kept)
+    row = {"after_epoch": t.progress.epoch, "by_epoch": t.progress.best_epoch, "warning": warning}
+    return row | prune.report(kept, t.noisy, t.clean, t.train, len(t.task.arrays.classes))
+
+
+def _logits_of_best(t: Training) -> Tensor:
+    """Logits of all training samples, kept or not, by the best-validation weights; the current ones come back."""
     current = {k: v.clone() for k, v in t.network.state_dict().items()}
     t.network.load_state_dict(t.best)
     scores = logits(t.network, t.images, t.train, t.precision)
     t.network.load_state_dict(current)
-    kept, warning = prune.kept_set(t.loss, scores, t.noisy, t.train, t.step.kept)
-    t.step.kept.copy_(kept)
-    row = {"after_epoch": t.progress.epoch, "by_epoch": t.progress.best_epoch, "warning": warning}
-    return row | prune.report(kept, t.noisy, t.clean, t.train, len(t.task.arrays.classes))
+    return scores
+
+
+def transition_hat(t: Training, quantile: float) -> Matrix:
+    """T estimated from the best-validation model: T_hat[i] = p(x_i) (K, K), rows i of true labels.
+
+    x_i: the training sample at ``quantile`` of p_i, in eval mode, without augmentation (Patrini et al. 2017, arXiv
+    1609.03683).
+    """
+    p = _logits_of_best(t).double().softmax(1).cpu().numpy()
+    order = np.argsort(p, axis=0, kind="stable")
+    at = order[int(quantile * (len(p) - 1))]
+    return p[at]
 
 
 def digest(tensors: dict[str, Tensor]) -> str:

@@ -21,10 +21,10 @@ _ORDER, _AUGMENT = 4, 5  # keep their draws apart from those of other purposes (
 
 @dataclass(frozen=True)
 class Draw:
-    """What a batch is made from, each (B,) integers.
+    """What a batch is made from: B images, each seen in V augmented views; integers.
 
-    index: into the full training set. top, left: the corner of the window in the padded image, in 0..2 padding.
-    mirror: 0 or 1.
+    index (B,): into the full training set. For each view (V B,), all images of the first one first: top, left, the
+    corner of the window in the padded image, in 0..2 padding; mirror, 0 or 1.
     """
 
     index: Tensor
@@ -54,12 +54,13 @@ class Images:
             self.std = torch.tensor(data.std, device=device)
 
     def crop(self, draw: Draw) -> Tensor:
-        """Normalised float32 images (B, C, H, W), channels_last in memory, from windows of the padded ones."""
+        """Normalised float32 images (V B, C, H, W), channels_last in memory, from windows of the padded ones."""
         h, w = self.size
         rows = (draw.top[:, None] + torch.arange(h, device=draw.top.device))[:, :, None]
         columns = torch.arange(w, device=draw.left.device)
         columns = (draw.left[:, None] + torch.where(draw.mirror[:, None] > 0, w - 1 - columns, columns))[:, None, :]
-        image = self.pixels[draw.index[:, None, None], rows, columns].float() / 255
+        index = draw.index.repeat(len(draw.top) // len(draw.index))
+        image = self.pixels[index[:, None, None], rows, columns].float() / 255
         return ((image - self.mean[rows, columns]) / self.std).permute(0, 3, 1, 2)
 
     def plain(self, index: Tensor) -> Tensor:
@@ -69,10 +70,10 @@ class Images:
 
 
 class Loader:
-    """The augmented training batches of each epoch."""
+    """The augmented training batches of each epoch; views: V, how often each image is seen in its batch."""
 
-    def __init__(self, images: Images, train: Tensor, data: Data, batch_size: int, seed: int) -> None:
-        self.images, self.flip = images, data.flip
+    def __init__(self, images: Images, train: Tensor, data: Data, batch_size: int, seed: int, views: int = 1) -> None:
+        self.images, self.flip, self.views = images, data.flip, views
         self.train = train.sort().values  # ties of the random order go by index
         self.batch_size, self.seed = batch_size, seed
 
@@ -84,8 +85,10 @@ class Loader:
         index = self.train[inside[self.train]]
         high, low, _, _ = philox((index, epoch, 0, 0), (self.seed, _ORDER))
         index = index[torch.argsort((high << 31) | (low >> 1), stable=True)]
-        top, left, mirror, _ = philox((index, epoch, 0, 0), (self.seed, _AUGMENT))
+        view = torch.arange(self.views, device=index.device)[:, None]
+        top, left, mirror, _ = philox((index, epoch, view, 0), (self.seed, _AUGMENT))  # (V, N)
         side = 2 * self.images.padding + 1
         mirror = mirror >> 31 if self.flip else torch.zeros_like(mirror)
-        whole = (index, below(top, side), below(left, side), mirror)
-        return [Draw(*parts) for parts in zip(*(part.split(self.batch_size) for part in whole), strict=True)]
+        windows = (part.split(self.batch_size, 1) for part in (below(top, side), below(left, side), mirror))
+        parts = zip(index.split(self.batch_size), *windows, strict=True)
+        return [Draw(index, *(window.flatten() for window in each)) for index, *each in parts]

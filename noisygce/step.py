@@ -36,7 +36,8 @@ class Step:
     def state(self) -> dict[str, Tensor]:
         """Every tensor that a step changes, by name; the tensors themselves, not copies."""
         sums = ("kept", "loss_sum", "steps", "bad_step", "predictions")
-        return self.weights() | {name: getattr(self, name) for name in sums}
+        own = {name: getattr(self, name) for name in sums}
+        return self.weights() | own | {f"loss.{name}": tensor for name, tensor in self.loss.state().items()}
 
     def weights(self) -> dict[str, Tensor]:
         """Weights, batch norm statistics and momenta by name."""
@@ -60,7 +61,7 @@ class Step:
             logits = self.network(self.images.crop(draw))
         logits = logits.float()
         # A sample that is not kept has weight 0; the mean counts it all the same.
-        loss = self.loss.per_sample(logits, labels).where(kept, 0).mean()
+        loss = self.loss.of_batch(logits, labels, index).where(kept, 0).mean()
         loss.backward()
         with torch.no_grad():
             torch._fused_sgd_(
@@ -80,4 +81,4 @@ class Step:
             self.loss_sum += loss.detach()
             bad = ~loss.detach().isfinite() & (self.bad_step < 0)
             self.bad_step.copy_(torch.where(bad, self.steps, self.bad_step))
-            self.predictions[index] = logits.detach().argmax(1)
+            self.predictions[index] = logits.detach()[: len(index)].argmax(1)  # of the first view

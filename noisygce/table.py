@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noisygce import arguments, provenance, published, results, runs, sheet
+from noisygce import arguments, atomic, provenance, published, results, runs, sheet
 from noisygce.cells import Cell, Cells, Key, lay_out
 from noisygce.compare import Lookup, against_sheet, paired_sheet, said
 from noisygce.errors import ConfigError
@@ -74,7 +74,7 @@ def answer(words: list[str]) -> None:
 
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    runs.replace(path, text, durable=False)
+    atomic.write_text(path, text, durable=False)
 
 
 def tabulate(asked: Plan, rule: str = "", against: str = "") -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import subprocess
@@ -13,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from noisygce import check, checkpoint, command, config, device, explain, runs, watch
+from noisygce import check, checkpoint, command, config, device, explain, labels, runs, watch
 from noisygce.config import Experiment
 from noisygce.errors import CheckpointError, ConfigError, NonFinite, Stopped
 from noisygce.runs import Run
 from noisygce.spoken import duration
 
 if TYPE_CHECKING:
-    from noisygce.data import Task
     from noisygce.fit import Training
 
 log = logging.getLogger("noisygce")
@@ -31,19 +31,27 @@ def main() -> None:
     import hydra
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing a stack trace
+    # Hydra wants its options before or after all settings; here -m and --config-dir may stand between them too.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: "=" in word and not word.startswith("-"))
+    prepare_process()
+    with exits():
+        if mistake := explain.mistake(sys.argv[1:]):
+            raise ConfigError(mistake)
+        hydra.main(config_path=str(config.config_dir()), config_name="train", version_base="1.3")(_task)()
+
+
+def prepare_process() -> None:
+    """Sets up what a process that trains needs: messages on standard error, and signals that save and stop."""
     logging.raiseExceptions = False  # a full disk is said once, in one line, not by train.log too
     console = logging.StreamHandler()
     console.setLevel(logging.INFO)
     log.addHandler(console)
     log.setLevel(logging.DEBUG)
     watch.listen()
-    with _exits():
-        if mistake := explain.mistake(sys.argv[1:]):
-            raise ConfigError(mistake)
-        hydra.main(config_path=str(config.config_dir()), config_name="train", version_base="1.3")(_task)()
 
 
-def _exits() -> AbstractContextManager[None]:
+def exits() -> AbstractContextManager[None]:
+    """``command.exits``, saying how to go on."""
     return command.exits(
         on_interrupt=f"stopped at once; {watch.GO_ON} from the last checkpoint",
         on_os_error=f"; what was saved is whole: {watch.GO_ON} once this is mended",
@@ -56,7 +64,7 @@ def _task(cfg: DictConfig) -> float:
 
     if HydraConfig.get().mode == RunMode.MULTIRUN:  # an error is one of many, and Hydra hands it to the sweep
         return train(config.read(cfg), runs.identity(config.resolved(cfg)))
-    with _exits():  # here, because Hydra would print a line of its own above ours
+    with exits():  # here, because Hydra would print a line of its own above ours
         return train(config.read(cfg), runs.identity(config.resolved(cfg)))
 
 
@@ -72,6 +80,7 @@ def train(experiment: Experiment, shaping: dict[str, Any]) -> float:
     if manifest is None:
         run.refuse_if_failed()
         experiment.data.require(experiment.paths.data)
+        _learn_from_source(experiment, shaping)
         with run.claim():
             manifest = run.manifest() or _train(experiment, run)
     percent = {rule: f"{rule} {100 * manifest['results'][rule]:.2f}" for rule in runs.RULES}
@@ -80,10 +89,22 @@ def train(experiment: Experiment, shaping: dict[str, Any]) -> float:
     return float(manifest["results"]["val"])
 
 
+def _learn_from_source(experiment: Experiment, shaping: dict[str, Any]) -> None:
+    """Finds, trains or continues the run that the loss starts from, and hands the loss what it has estimated."""
+    loss = experiment.loss
+    if loss.source is None:
+        return
+    theirs = {**shaping, "loss": shaping["loss"]["source"]}
+    train(dataclasses.replace(experiment, loss=loss.source), theirs)
+    source = Run(experiment.paths.results, theirs)
+    loss.adopt(source.id, source.transition_hat())
+
+
 def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
     """Trains a claimed run to its end and returns its manifest."""
     from noisygce.data import prepare
-    from noisygce.fit import Training, fit
+    from noisygce.fit import Training, fit, transition_hat
+    from noisygce.losses.corrected import ANCHORS
 
     e = experiment
     at = device.prepare(e.runtime.device, e.runtime.threads)
@@ -116,6 +137,8 @@ def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
                 watcher.epoch(row)
                 if training.progress.prunings and training.progress.prunings[-1]["after_epoch"] == row["epoch"]:
                     _say_pruning(training.progress.prunings[-1])
+            if e.loss.estimates_transition:
+                run.write_transition_hat({name: transition_hat(training, q) for name, q in ANCHORS.items()})
             manifest = _manifest(experiment, run, training, watcher, at)
             run.finish(manifest)
         return manifest
@@ -168,33 +191,20 @@ def _say_how_long(training: Training) -> None:
 def _manifest(e: Experiment, run: Run, training: Training, watcher: watch.Watch, at: str) -> dict[str, Any]:
     from noisygce.fit import digest
 
+    task = training.task
     return {
         "run_id": run.id,
         "config": run.identity,
         "results": runs.select(training.progress.rows),
-        "noise": _noise(e, training.task),
+        "noise": labels.describe(e.noise.rate, task.clean, task.noisy, len(task.arrays.classes)),
         "pruning": training.progress.prunings,
+        **e.loss.report(),
         "state_sha256": digest(training.step.weights()),
         "images_per_s": round(watcher.images_per_s(), 1),
         "seconds": round(watcher.seconds, 2),
         **device.describe(at),
         **_commit(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def _noise(e: Experiment, task: Task) -> dict[str, Any]:
-    """What was drawn, over the whole training set; the digest is of the labels as little-endian int64."""
-    import hashlib
-
-    from noisygce.noise import empirical_transition, realised_rate
-
-    classes = len(task.arrays.classes)
-    return {
-        "nominal_rate": e.noise.rate,
-        "realised_rate": realised_rate(task.clean, task.noisy),
-        "transition": empirical_transition(task.clean, task.noisy, classes).round(6).tolist(),
-        "labels_sha256": hashlib.sha256(task.noisy.astype("<i8").tobytes()).hexdigest(),
     }
 
 

@@ -11,7 +11,12 @@ from noisygce.fit import Progress, digest, fit
 
 def content(n):
     tensors = {"a": torch.randn(3, 4, generator=torch.Generator().manual_seed(n)), "b": torch.tensor([True, False])}
-    return {"run_id": "mine", "tensors": tensors, "progress": {"epoch": n, "rows": [{"x": 0.1, "y": None}]}}
+    return {
+        "run_id": "mine",
+        "tensors": tensors,
+        "progress": {"epoch": n, "rows": [{"x": 0.1, "y": None}]},
+        "seconds": 0.5,
+    }
 
 
 def same(found, expected):
@@ -67,7 +72,7 @@ def test_remove_leaves_everything_but_checkpoints_and_temporary_files(tmp_path):
 
 
 def test_a_whole_training_survives_the_disk(make, tmp_path):
-    """Tensors, progress and rows of a training that stopped in epoch 4, after a pruning, through a file, to the same end."""
+    """A training that stopped in epoch 4, after a pruning, goes through a file to the same end."""
 
     class Stop(Exception):
         pass
@@ -75,7 +80,8 @@ def test_a_whole_training_survives_the_disk(make, tmp_path):
     def stop(training, _images):
         if (training.progress.epoch, training.progress.step) == (3, 1):
             progress = dataclasses.asdict(training.progress)
-            checkpoint.write(tmp_path, {"run_id": "mine", "tensors": training.tensors(), "progress": progress})
+            content = {"run_id": "mine", "tensors": training.tensors(), "progress": progress, "seconds": 0.5}
+            checkpoint.write(tmp_path, content)
             raise Stop
 
     overrides = "loss=tgce", "loss.k=0.12", "rate=0.2", "prune.start=2", "prune.every=1"

@@ -1,31 +1,14 @@
-"""Losses for learning with noisy labels.
-
-    from noisygce.losses import GCE
-    criterion = GCE(q=0.7)
-    criterion(logits, labels).backward()
-
-Shapes: logits (B, K) of any floating type, labels (B,) integers in 0..K-1; B batch, K classes. Each loss is a pure
-function ``(logits, labels, ...) -> (B,)`` and a thin class that holds its parameters and reduces. Everything is
-computed in float32 from log_softmax (float64 if the logits are), whatever the precision of the network:
-p = softmax(logits), p_y the probability of the given label. Value and gradient are finite for logit gaps up to 1e4.
-
-No torch is imported here: the tensors bring their methods with them, and a wrong parameter is refused at once.
-"""
+"""Cross entropy, mean absolute error, and what lies between: the losses of Zhang & Sabuncu 2018 (arXiv 1805.07836)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from noisygce import check
+from noisygce.losses.base import Loss, log_p
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-def log_p(logits: Tensor, labels: Tensor) -> Tensor:
-    """log p_y (B,), in float32 or, for float64 logits, float64."""
-    logits = logits if logits.element_size() == 8 else logits.float()
-    return logits.log_softmax(1).gather(1, labels.unsqueeze(1)).squeeze(1)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -47,39 +30,10 @@ def generalized_cross_entropy(logits: Tensor, labels: Tensor, q: float) -> Tenso
     return -(q * log_p(logits, labels)).expm1() / q
 
 
-class Loss:
-    """A loss of logits (B, K) and labels (B,).
-
-    reduction: "mean" (default), "sum" or "none", as in torch.nn.
-    Subclasses give ``per_sample``; constructor parameters without a default are what a config leaf holds.
-    """
-
-    prunes: ClassVar[bool] = False  # whether training drops samples by ``keep`` (see TruncatedGCE)
-
-    def __init__(self, *, reduction: str = "mean") -> None:
-        self.reduction = check.choice("reduction", reduction, ("mean", "sum", "none"))
-
-    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss of each sample (B,)."""
-        raise NotImplementedError
-
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self._reduce(self.per_sample(logits, labels))
-
-    def _reduce(self, values: Tensor) -> Tensor:
-        return values if self.reduction == "none" else values.mean() if self.reduction == "mean" else values.sum()
-
-    def keep(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The samples to go on training with (B,), bool; asked for only if ``prunes``."""
-        raise NotImplementedError
-
-    def __repr__(self) -> str:
-        values = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
-        return f"{type(self).__name__}({values})"
-
-
 class CE(Loss):
     """Cross entropy: -log p_y."""
+
+    estimates_transition = True  # its minimum is p = P(given label | image)
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         return cross_entropy(logits, labels)

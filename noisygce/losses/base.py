@@ -1,0 +1,85 @@
+"""What every loss is: ``Loss``; and what a loss may ask of training.
+
+Most losses are one method, ``per_sample``. One that needs more says so by a class attribute or by overriding one of
+the other methods; training asks every loss the same questions and none for its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from noisygce import check
+
+if TYPE_CHECKING:
+    from numpy import float64
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+
+def log_softmax(logits: Tensor) -> Tensor:
+    """log p (B, K), in float32 or, for float64 logits, float64."""
+    logits = logits if logits.element_size() == 8 else logits.float()
+    return logits.log_softmax(1)
+
+
+def log_p(logits: Tensor, labels: Tensor) -> Tensor:
+    """log p_y (B,), in float32 or, for float64 logits, float64."""
+    return pick(log_softmax(logits), labels)
+
+
+def pick(values: Tensor, labels: Tensor) -> Tensor:
+    """The value of the given label (B,), from values (B, K)."""
+    return values.gather(1, labels.unsqueeze(1)).squeeze(1)
+
+
+class Loss:
+    """A loss of logits (B, K) and labels (B,).
+
+    reduction: "mean" (default), "sum" or "none", as in torch.nn.
+    Subclasses give ``per_sample``; constructor parameters without a default are what a config leaf holds.
+    """
+
+    prunes: ClassVar[bool] = False  # whether training drops samples by ``keep`` (see TruncatedGCE)
+    views: ClassVar[int] = 1  # augmented views V of each image; logits are then (V B, K), one view after another
+    estimates_transition: ClassVar[bool] = False  # whether p estimates P(given label | image), so that T can be had
+    source: Loss | None = None  # the loss of another run, all else equal, that must be finished before this one starts
+
+    def __init__(self, *, reduction: str = "mean") -> None:
+        self.reduction = check.choice("reduction", reduction, ("mean", "sum", "none"))
+
+    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of each sample (B,)."""
+        raise NotImplementedError
+
+    def of_batch(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
+        """The loss of each sample (B,), as training asks for it; index (B,): which of the N training samples."""
+        return self.per_sample(logits, labels)
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self._reduce(self.per_sample(logits, labels))
+
+    def _reduce(self, values: Tensor) -> Tensor:
+        return values if self.reduction == "none" else values.mean() if self.reduction == "mean" else values.sum()
+
+    def keep(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The samples to go on training with (B,), bool; asked for only if ``prunes``."""
+        raise NotImplementedError
+
+    def bind(self, *, samples: int, classes: int, device: str, transition: NDArray[float64]) -> None:
+        """Called once before training: N, K, where the tensors are, and T[y, z] = P(noisy z | true y), (K, K)."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors that ``of_batch`` changes, by name, made by ``bind``: they are saved and restored with a training."""
+        return {}
+
+    def adopt(self, run_id: str, estimates: Mapping[str, Any]) -> None:
+        """Called before ``bind`` with what the finished run of ``source`` has estimated (transition_hat.json)."""
+
+    def report(self) -> dict[str, Any]:
+        """What the manifest of a run should say of the loss beyond its parameters."""
+        return {}
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
+        return f"{type(self).__name__}({values})"

@@ -1,0 +1,40 @@
+"""Label noise: transition matrices, one draw per label, and noise that depends on more than the true label.
+
+``T[y, z] = P(noisy label z | true label y)``; K classes, N samples, rate r. Every draw is a pure function of the true
+labels (and images), the noise's values and the seed, so the noisy labels of a seed are the same for every loss.
+
+    base.py      the class Noise, the draw, what it came to
+    by_class.py  uniform, pair, class_map, superclass, ...: a T is all there is
+    instance.py  noise that depends on the image
+    human.py     labels that people gave, and a synthetic twin of theirs
+    open_set.py  images of none of the classes
+
+NumPy only.
+"""
+
+from noisygce.noise.base import Images, Labels, Matrix, Noise, corrupt, empirical_transition, realised_rate, uniforms
+from noisygce.noise.by_class import ClassMap, Clean, IndexBlock, Pair, Superclass, Uniform
+from noisygce.noise.human import Human, HumanTwin
+from noisygce.noise.instance import Instance
+from noisygce.noise.open_set import OpenSet
+
+__all__ = [
+    "ClassMap",
+    "Clean",
+    "Human",
+    "HumanTwin",
+    "Images",
+    "IndexBlock",
+    "Instance",
+    "Labels",
+    "Matrix",
+    "Noise",
+    "OpenSet",
+    "Pair",
+    "Superclass",
+    "Uniform",
+    "corrupt",
+    "empirical_transition",
+    "realised_rate",
+    "uniforms",
+]

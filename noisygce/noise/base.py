@@ -1,0 +1,106 @@
+"""What every noise is: ``Noise``; one draw per label; what a draw came to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noisygce import check
+
+Labels = NDArray[np.int64]
+Matrix = NDArray[np.float64]
+Images = NDArray[np.uint8]
+
+_STREAM = 1  # keeps the draws of noise apart from those of other purposes (docs/protocol.md, Randomness)
+
+
+def uniforms(count: int, seed: int, *purpose: int) -> Matrix:
+    """Independent uniform numbers in [0, 1), (count,), a pure function of seed and ``purpose`` (integers >= 1).
+
+    From PCG64's raw 64-bit stream, which NumPy guarantees never to change, not from a distribution method, which it
+    does not.
+    """
+    raw = np.random.PCG64(np.random.SeedSequence([seed, _STREAM, *purpose])).random_raw(count)
+    u: Matrix = (raw >> np.uint64(11)) * np.float64(2.0**-53)
+    return u
+
+
+def corrupt(labels: Labels, transition: Matrix, seed: int) -> Labels:
+    """One draw of ``P(z | y)`` for every label.
+
+    labels (N,) in 0..K-1, transition (K, K), any integer seed >= 0 -> noisy labels (N,).
+
+    Inverse-CDF sampling: the noisy label is the number of the first K-1 cumulative sums of row y that the
+    uniform u in [0, 1) has reached. The K-th sum is left out because rounding may leave it below 1.
+    """
+    classes = len(transition)
+    _verify(labels, transition, classes)
+    u = uniforms(len(labels), seed)
+    thresholds = np.cumsum(transition, axis=1)[:, :-1]
+    noisy = np.zeros(len(labels), dtype=np.int64)
+    for column in range(classes - 1):  # a column at a time: K = 100 would need (N, K) float64 at once
+        noisy += u >= thresholds[labels, column]
+    return noisy
+
+
+def _verify(labels: Labels, transition: Matrix, classes: int) -> None:
+    if transition.shape != (classes, classes) or (transition < 0).any():
+        raise ValueError(f"transition must be a (K, K) matrix of probabilities, got shape {transition.shape}")
+    if not np.allclose(transition.sum(axis=1), 1.0, rtol=0, atol=1e-9):
+        raise ValueError("each row of the transition matrix must sum to 1")
+    if labels.ndim != 1 or (len(labels) and not 0 <= labels.min() <= labels.max() < classes):
+        raise ValueError(f"labels must be a vector of integers in 0..{classes - 1}")
+
+
+def empirical_transition(clean: Labels, noisy: Labels, classes: int) -> Matrix:
+    """Share of each noisy label z among the samples of true label y, (K, K); a class without samples has a row of 0.
+
+    Samples of true label -1, which are of none of the classes, are left out.
+    """
+    known = clean >= 0
+    counts = np.zeros((classes, classes))
+    np.add.at(counts, (clean[known], noisy[known]), 1)
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+
+def realised_rate(clean: Labels, noisy: Labels) -> float:
+    """Share of labels that the draw has changed."""
+    return float(np.mean(clean != noisy))
+
+
+class Noise:
+    """Noise that depends on the true label alone gives ``transition``; any other gives ``draw`` or ``replace``.
+
+    rate: r, its meaning given by the subclass. seed: of the draw; null follows the run's seed.
+    """
+
+    def __init__(self, rate: float, seed: int | None) -> None:
+        self.rate = check.number("rate", rate, "[0, 1)")
+        self.seed = seed if seed is None else check.whole("seed", seed, "[0, 4294967296)")
+
+    def bind(self, root: Path, labels: Labels, classes: Sequence[str]) -> None:
+        """Called before all else: reads the files that the noise needs below the data ``root``; most need none."""
+
+    def transition(self, classes: Sequence[str]) -> Matrix | None:
+        """T (K, K) for the data set with these K class names; None where noise depends on more than the true label."""
+        return None
+
+    def draw(self, labels: Labels, images: Images, classes: Sequence[str], seed: int) -> Labels:
+        """Noisy labels (N,) for the true ``labels`` (N,) and ``images`` (N, H, W, C) of a run with this ``seed``."""
+        transition = self.transition(classes)
+        if transition is None:
+            raise NotImplementedError(f"{type(self).__name__} has neither a transition nor a draw")
+        return corrupt(labels, transition, self._seed(seed))
+
+    def replace(self, images: Images, labels: Labels, others: Callable[[], Images], seed: int) -> tuple[Images, Labels]:
+        """The images (N, H, W, C) that training gets, and their true labels (N,), -1 for none of the classes.
+
+        Almost always those given. others(): the 50,000 training images of CIFAR-100.
+        """
+        return images, labels
+
+    def _seed(self, seed: int) -> int:
+        return seed if self.seed is None else self.seed

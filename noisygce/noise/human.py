@@ -1,0 +1,128 @@
+"""Labels that people gave: CIFAR-10N and CIFAR-100N (Wei et al. 2022, arXiv 2110.12088); and a synthetic twin."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from noisygce import check
+from noisygce.errors import DataError
+from noisygce.noise.base import Images, Labels, Matrix, Noise, empirical_transition, realised_rate
+
+SETS = {  # file below the data root, name of the labels in it
+    "aggre": ("CIFAR-10_human.pt", "aggre_label"),
+    "random1": ("CIFAR-10_human.pt", "random_label1"),
+    "random2": ("CIFAR-10_human.pt", "random_label2"),
+    "random3": ("CIFAR-10_human.pt", "random_label3"),
+    "worse": ("CIFAR-10_human.pt", "worse_label"),
+    "noisy": ("CIFAR-100_human.pt", "noisy_label"),
+}
+
+
+class Human(Noise):
+    """The labels that people gave the training images on Mechanical Turk (Wei et al. 2022, arXiv 2110.12088).
+
+    set: of CIFAR-10N, random1..3 (one of three annotators), aggre (their majority) or worse (a wrong one where there
+    is); of CIFAR-100N, noisy. rate: share of wrong labels in the set, to four decimals; the leaf knows it. Nothing is
+    drawn: every seed has the same labels. The file's own true labels must equal the data set's, in order.
+    """
+
+    def __init__(self, rate: float, set: str) -> None:
+        self.set = check.choice("set", set, SETS)
+        super().__init__(rate, None)
+        self._given: Labels
+
+    def bind(self, root: Path, labels: Labels, classes: Sequence[str]) -> None:
+        self._given = read(root, self.set, labels)
+        _check_rate(self.rate, realised_rate(labels, self._given), self.set)
+
+    def draw(self, labels: Labels, images: Images, classes: Sequence[str], seed: int) -> Labels:
+        return self._given
+
+
+class HumanTwin(Noise):
+    """Synthetic noise with the T of a human set: the share of each given label among the images of each class.
+
+    As in Wei et al. 2022 (arXiv 2110.12088), to tell what is human about human noise from its T.
+    set, rate: as in ``Human``; labels are drawn by seed.
+    """
+
+    def __init__(self, rate: float, seed: int | None, set: str) -> None:
+        self.set = check.choice("set", set, SETS)
+        super().__init__(rate, seed)
+        self._transition: Matrix
+
+    def bind(self, root: Path, labels: Labels, classes: Sequence[str]) -> None:
+        given = read(root, self.set, labels)
+        _check_rate(self.rate, realised_rate(labels, given), self.set)
+        self._transition = empirical_transition(labels, given, len(classes))
+
+    def transition(self, classes: Sequence[str]) -> Matrix:
+        return self._transition
+
+
+def _check_rate(rate: float, found: float, name: str) -> None:
+    if abs(rate - found) > 5.1e-5:
+        raise check.Invalid("rate", rate, f"left out, or the {found:.4f} that noise.set={name} has")
+
+
+def read(root: Path, name: str, labels: Labels) -> Labels:
+    """The labels (N,) of a set, its true labels being found equal to ``labels``. Raises DataError."""
+    file, key = SETS[name]
+    path = root / file
+    if not path.is_file():
+        raise DataError(f"{path} is missing; it is in the data folder of github.com/UCSC-REAL/cifar-10-100n")
+    try:
+        content = load(path)
+        clean, given = (np.asarray(content[k]).astype(np.int64) for k in ("clean_label", key))
+    except Exception as error:  # a pickle can go wrong in any way
+        raise DataError(f"{path} is not the file of CIFAR-N: {error}") from None
+    if not np.array_equal(clean, labels):
+        raise DataError(f"{path} does not fit the data set: its clean_label are not the training labels, in order")
+    if given.shape != labels.shape or given.min() < 0 or given.max() > labels.max():
+        raise DataError(f"{path}: {key} are not {len(labels)} labels in 0..{labels.max()}")
+    return given
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A dictionary of arrays as ``torch.save`` writes it, read without running what a pickle may hold."""
+    with zipfile.ZipFile(path) as archive:
+        inner = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        if len(inner) != 1:
+            raise ValueError("no data.pkl in it")
+        content = _ArraysOnly(io.BytesIO(archive.read(inner[0]))).load()
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}")
+    return content
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Makes NumPy arrays of numbers, and calls nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = {"ndarray": np.ndarray, "_reconstruct": _empty, "dtype": _number_type, "encode": _latin1}
+        if (module.partition(".")[0], name) not in {("numpy", n) for n in known} | {("_codecs", "encode")}:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return known[name]
+
+
+def _empty(_kind: type, _shape: tuple[int, ...], _code: bytes) -> np.ndarray[Any, Any]:
+    return np.empty(0, dtype=np.int8)  # its state follows in the pickle
+
+
+def _number_type(code: str, *_: bool) -> np.dtype[Any]:
+    if code not in {f"{kind}{size}" for kind in "iuf" for size in (1, 2, 4, 8)}:
+        raise pickle.UnpicklingError(f"it holds an array of type {code}")
+    return np.dtype(code)
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it asks for the encoding {encoding}")
+    return text.encode("latin1")

@@ -1,0 +1,34 @@
+"""Images of none of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from noisygce import check
+from noisygce.noise.base import Images, Labels, Matrix, Noise, uniforms
+
+_WHETHER, _WHICH = 4, 5  # purposes of draws
+
+
+class OpenSet(Noise):
+    """Open-set noise: with probability r an image is replaced by one of CIFAR-100, its label is kept.
+
+    Zhang & Sabuncu 2018, section 4 (arXiv 1805.07836), for CIFAR-10. T = I. A replaced image has the true label -1, so
+    that reports count it as mislabelled and every prediction for it as wrong.
+    """
+
+    def transition(self, classes: Sequence[str]) -> Matrix:
+        return np.eye(len(classes))
+
+    def replace(self, images: Images, labels: Labels, others: Callable[[], Images], seed: int) -> tuple[Images, Labels]:
+        seed = self._seed(seed)
+        source = others()
+        if images.shape[1:] != source.shape[1:]:
+            raise check.Invalid("noise", "open_set", f"another one: images must be {source.shape[1:]} as CIFAR-100's")
+        foreign = uniforms(len(labels), seed, _WHETHER) < self.rate
+        which = (uniforms(len(labels), seed, _WHICH) * len(source)).astype(np.int64)
+        images, labels = images.copy(), labels.copy()
+        images[foreign], labels[foreign] = source[which[foreign]], -1
+        return images, labels
