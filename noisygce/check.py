@@ -58,5 +58,5 @@ def choice(key: str, value: Any, choices: Iterable[str]) -> str:
 def numbers(key: str, value: Any, interval: str) -> tuple[float, ...]:
     """A list of real numbers, each within ``interval``."""
     if not isinstance(value, list | tuple):
-        raise Invalid(key, value, f"a list of numbers in {interval}, such as [0.5,0.25]")
+        raise Invalid(key, value, f"a list in square brackets of numbers in {interval}")
     return tuple(number(f"{key}[{i}]", v, interval) for i, v in enumerate(value))

@@ -12,40 +12,29 @@ import os
 from pathlib import Path
 from typing import Any
 
+from noisygce import atomic
 from noisygce.errors import CheckpointError
 
-LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+LAST, PREVIOUS, DAMAGED = "last.ckpt", "previous.ckpt", "damaged.ckpt"
 _HEADER = b"noisygce checkpoint 1, sha256 "
+_KEYS = {"run_id": str, "tensors": dict, "progress": dict, "seconds": float}
 
 
 def write(folder: Path, content: dict[str, Any]) -> None:
-    """Saves ``content`` as the last checkpoint of ``folder``; the one before stays as the previous one.
-
-    Into memory, into a temporary file beside the target, fsync, rename, fsync of the folder.
-    """
+    """Saves ``content`` as the last checkpoint of ``folder``; the one before stays as the previous one."""
     import torch
 
-    buffer = io.BytesIO()
+    buffer = io.BytesIO()  # a full disk is then an OSError of ours, where torch would raise RuntimeError
     torch.save(content, buffer)
     body = buffer.getbuffer()
-    temporary = folder / f"{LAST}.{os.getpid()}.tmp"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(_HEADER + hashlib.sha256(body).hexdigest().encode() + b"\n")
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        if (folder / LAST).exists():
-            os.replace(folder / LAST, folder / PREVIOUS)
-        os.replace(temporary, folder / LAST)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync(folder)
+    head = _HEADER + hashlib.sha256(body).hexdigest().encode() + b"\n"
+    atomic.write(folder / LAST, (head, body), keep=folder / PREVIOUS)
 
 
 def read(folder: Path, run_id: str) -> tuple[dict[str, Any] | None, str]:
     """The newest whole checkpoint of ``folder``, or None where there is none; and why a newer one was passed over.
 
+    A damaged last one is set aside, so that the next write cannot put it in the place of the whole one before it.
     Raises CheckpointError where there are checkpoints but none is whole, and for one of another run.
     """
     reasons = []
@@ -57,13 +46,15 @@ def read(folder: Path, run_id: str) -> tuple[dict[str, Any] | None, str]:
         except CheckpointError as error:
             reasons.append(str(error))
             continue
-        if content.get("run_id") != run_id:
+        if content["run_id"] != run_id:
             raise CheckpointError(
-                f"{path} belongs to another run, {content.get('run_id')}, not to {run_id}; move it away to start afresh"
+                f"{path} belongs to another run, {content['run_id']}, not to {run_id}; move it away to start afresh"
             )
+        if reasons:
+            os.replace(folder / LAST, folder / DAMAGED)
         return content, "; ".join(reasons)
     if reasons:
-        raise CheckpointError("; ".join(reasons) + "; delete them to start this run afresh")
+        raise CheckpointError("; ".join(reasons) + "; delete what is damaged to start this run afresh")
     return None, ""
 
 
@@ -78,22 +69,13 @@ def _load(path: Path) -> dict[str, Any]:
         content = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(f"{path} holds what no checkpoint holds: {error}".splitlines()[0]) from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds what no checkpoint holds: a {type(content).__name__}")
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), kind) for key, kind in _KEYS.items()):
+        raise CheckpointError(f"{path} holds what no checkpoint holds: not {', '.join(_KEYS)}")
     return content
 
 
 def remove(folder: Path) -> None:
     """Deletes the checkpoints of ``folder``, and temporary files that a kill has left."""
-    for path in (folder / LAST, folder / PREVIOUS, *folder.glob("*.tmp")):
-        path.unlink(missing_ok=True)
-
-
-def sync(folder: Path) -> None:
-    """Makes renames in ``folder`` durable; where the system cannot sync a folder, nothing is lost by not doing so."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    atomic.sweep(folder)
+    for name in (LAST, PREVIOUS, DAMAGED):
+        (folder / name).unlink(missing_ok=True)

@@ -5,10 +5,11 @@ Only this module, ``runs`` and ``train`` know of it; everything else receives pl
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
+import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +21,29 @@ from omegaconf.errors import OmegaConfBaseException
 from noisygce import check
 from noisygce.data import Data
 from noisygce.errors import ConfigError
+from noisygce.explain import explain, unknown
 from noisygce.losses import Loss
 from noisygce.models import Model
 from noisygce.noise import Noise
 from noisygce.schedule import Pruning, Schedule
+from noisygce.tree import compose as compose
+from noisygce.tree import config_dir as config_dir
 
 T = TypeVar("T")
 
 # ${by:KEY,{A: x, B: y},z} in a leaf: x where KEY is A, y where it is B, else z. A value from the command line takes its
 # place, as it would any other's; the run's id and manifest hold the value.
 OmegaConf.register_new_resolver("by", lambda key, table, otherwise=None: table.get(key, otherwise), replace=True)
+
+
+def _environment(name: str, default: str | None = None) -> str | None:
+    """``${oc.env:NAME}``, for our own variables only: a config of unknown origin must not copy others into results."""
+    if not name.startswith("NOISYGCE_"):
+        raise ConfigError(f"{name}: a config may read no environment variables but NOISYGCE_...")
+    return os.environ.get(name, default)
+
+
+OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
 
 
 class Runtime:
@@ -94,19 +108,15 @@ _VALUES = ("seed", "rate", "precision")
 _EXTRA = ("hydra", "grid", "table")
 
 
-def config_dir() -> Path:
-    """The folder of config files: beside the package in a checkout, inside it when installed from a wheel."""
-    package = Path(__file__).resolve().parent
-    inside = package / "configs"
-    return inside if inside.is_dir() else package.parent / "configs"
-
-
 def read(cfg: DictConfig) -> Experiment:
     """The checked objects of a composed config. Raises ConfigError; torch is not imported."""
     try:
         for key in cfg:
             if key not in (*_VALUES, *_PLAIN, *_CHOSEN, *_EXTRA):
-                raise ConfigError(f"{key!s}: there is no such key{_meant(str(key), _known(cfg))}")
+                raise ConfigError(unknown(str(key), cfg))
+        for key in (*_VALUES, *_PLAIN, *_CHOSEN):
+            if key not in cfg:
+                raise ConfigError(f"{key} is missing: every run needs it, so ~{key} cannot be")
         seed = check.whole("seed", cfg.seed, "[0, 4294967296)")
         precision = check.choice("precision", cfg.precision, ("bf16", "fp32"))
         chosen: dict[str, Any] = {key: build(cfg[key], base, key) for key, base in _CHOSEN.items()}
@@ -127,15 +137,19 @@ def build(node: DictConfig, base: type[T], key: str) -> T:
     """
     target = node.get("_target_")
     module, _, name = str(target).rpartition(".")
+    if module.partition(".")[0] in sys.stdlib_module_names:  # not even imported: importing some of them acts
+        raise ConfigError(f"{key}._target_={target}: must be a subclass of {base.__module__}.{base.__name__}")
     try:
         cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:  # TypeError: a relative name
         raise ConfigError(f"{key}._target_={target}: cannot be imported ({error})") from None
     if not (isinstance(cls, type) and issubclass(cls, base) and cls is not base):
         room = base.__module__.removesuffix(".base")
         raise ConfigError(f"{key}._target_={target}: must be a subclass of {room}.{base.__name__}")
-    if not re.fullmatch(r"[A-Za-z0-9_]{1,40}", str(node.get("name"))):
-        raise ConfigError(f"{key}.name={node.get('name')}: must be 1 to 40 letters, digits or underscores")
+    label = node.get("name")
+    if not isinstance(label, str) or not re.fullmatch(r"[A-Za-z0-9_]{1,40}", label):
+        shown = "null" if label is None else label
+        raise ConfigError(f"{key}.name={shown}: must be 1 to 40 letters, digits or underscores")
     parts = {  # of the same kind, such as the losses of a sum
         part: build(value, base, f"{key}.{part}")
         for part, value in ((str(k), v) for k, v in node.items())
@@ -148,7 +162,8 @@ def _construct(
     cls: type[T], node: Any, key: str, ignore: Sequence[str] = (), parts: Mapping[str, Any] | None = None
 ) -> T:
     if not isinstance(node, DictConfig):
-        raise ConfigError(f"{key}={node}: {key} must be a group of values; {key}.NAME=VALUE sets one of them")
+        names = ", ".join(f"{key}.{name}" for name in inspect.signature(cls).parameters)
+        raise ConfigError(f"{key}={node}: {key} is a group of values: {names}")
     values: Any = {k: v for k, v in OmegaConf.to_container(node, resolve=True).items() if k not in ignore}  # type: ignore
     values.update(parts or {})
     signature = inspect.signature(cls.__init__).parameters.values()
@@ -175,56 +190,12 @@ def _typed(node: DictConfig, key: str, name: str) -> str:
     return source[1] if source else f"{key}.{name}"
 
 
+def node(plain: Mapping[str, Any]) -> DictConfig:
+    """A config of plain values, such as those of a manifest."""
+    return OmegaConf.create(dict(plain))
+
+
 def resolved(cfg: DictConfig) -> dict[str, Any]:
     """The config as plain values."""
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     return dict(plain)
-
-
-def compose(overrides: Sequence[str]) -> DictConfig:
-    """The config that a command line with these overrides would give."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return hydra_compose("train", list(overrides))
-
-
-def explain(error: BaseException) -> str:
-    """What a person should know of an error of Hydra or OmegaConf, in a line or two."""
-    from hydra.errors import MissingConfigException
-
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, leaf = str(error.missing_cfg_file).rpartition("/")
-        options = sorted(error.options or ())
-        return f"{group}={leaf}: there is no such {group}{_meant(leaf, options)}; there are {', '.join(options)}"
-    whole = f"{error}\n{error.__cause__ or ''}"
-    if match := re.search(r"Could not override '([^']+)'", whole):
-        key = match[1]
-        return f"{key}: there is no such key{_meant(key, _known(compose([])))}"
-    return str(error).strip() + (f" ({str(error.__cause__).splitlines()[0]})" if error.__cause__ else "")
-
-
-def _known(cfg: Mapping[Any, Any], prefix: str = "") -> list[str]:
-    """All keys that a command line may set, dotted."""
-    keys: list[str] = []
-    for key in cfg:
-        if key == "hydra":
-            continue
-        keys.append(f"{prefix}{key}")
-        if (
-            isinstance(cfg, DictConfig)
-            and OmegaConf.is_dict(cfg._get_node(key))
-            and not OmegaConf.is_interpolation(cfg, key)
-        ):
-            keys += _known(cfg[key], f"{prefix}{key}.")
-    return [key for key in keys if not key.endswith(("_target_", ".name"))]
-
-
-def _meant(word: str, options: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, options, n=1, cutoff=0.6)
-    last = [o for o in options if o.rpartition(".")[2] == word.rpartition(".")[2]]
-    found = close or last[:1]
-    return f"; did you mean {found[0]}?" if found else ""

@@ -59,6 +59,7 @@ class Data:
     """
 
     full: ClassVar[int] = 0  # training images, validation included
+    channels: ClassVar[int] = 0  # of its images; 0: not known before they are read
     files: ClassVar[Mapping[str, str]] = {}  # path below the data root: its MD5
 
     def __init__(
@@ -78,6 +79,9 @@ class Data:
         self.normalise = check.choice("normalise", normalise, ("channel", "pixel_mean"))
         self.mean = check.numbers("mean", mean, "[0, 1]")
         self.std = check.numbers("std", std, "(0, 1]")
+        for key, values in (("mean", self.mean), ("std", self.std)):
+            if self.channels and len(values) != self.channels:
+                raise check.Invalid(key, list(values), f"a list of {self.channels}, one for each channel")
         self.padding = check.whole("padding", padding, "[0, 64]")
         self.flip = check.flag("flip", flip)
         self.class_map = class_map
@@ -127,7 +131,7 @@ class Data:
 class Cifar10(Data):
     """CIFAR-10 (Krizhevsky 2009): 50,000 + 10,000 colour images of 32x32, 10 classes."""
 
-    full = 50_000
+    full, channels = 50_000, 3
     files = {
         f"cifar-10-batches-py/{name}": md5
         for name, md5 in {
@@ -175,7 +179,7 @@ class Cifar100(Cifar10):
 class FashionMnist(Data):
     """Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747): 60,000 + 10,000 grey images of 28x28, 10 classes."""
 
-    full = 60_000
+    full, channels = 60_000, 1
     files = {  # MD5 of the unpacked files; torchvision checks the packed ones
         f"FashionMNIST/raw/{name}": md5
         for name, md5 in {
@@ -210,7 +214,7 @@ class FashionMnist(Data):
 class Digits(Data):
     """UCI digits: 1,500 + 297 grey images of 8x8, 10 classes, shipped in the package (noisygce/digits/README.md)."""
 
-    full = 1_500
+    full, channels = 1_500, 1
     sha256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
 
     def _read(self, root: Path) -> Arrays:

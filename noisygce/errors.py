@@ -3,6 +3,10 @@
 0 done, 1 error, 2 bad config or data, 3 non-finite loss, 4 disk, 5 locked, 75 stopped and resumable.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 
 class NoisygceError(RuntimeError):
     exit_code = 1
@@ -41,7 +45,12 @@ class ManifestError(NoisygceError):
 
 
 class SweepFailed(NoisygceError):
-    """Some runs of a sweep failed; the others are done."""
+    """Some runs of a sweep failed; the others are done. The exit code is theirs where it is the same for all."""
+
+    def __init__(self, message: str, exit_codes: Iterable[int]) -> None:
+        super().__init__(message)
+        same = set(exit_codes)
+        self.exit_code = same.pop() if len(same) == 1 else 1
 
 
 class Stopped(BaseException):

@@ -24,9 +24,11 @@ class Model:
         import numpy as np
         import torch
 
-        network = self._layers(shape, classes)
-        state = np.random.SeedSequence([seed, _STREAM]).generate_state(1, np.uint64)
-        _initialise(network, torch.Generator().manual_seed(int(state[0]) >> 1))
+        word = int(np.random.SeedSequence([seed, _STREAM]).generate_state(1, np.uint64)[0]) >> 1
+        with torch.random.fork_rng(devices=[]):  # layers draw from the global generator as they are made
+            torch.default_generator.manual_seed(word)
+            network = self._layers(shape, classes)
+        _initialise(network, torch.Generator().manual_seed(word))
         return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from noisygce import checkpoint
+from noisygce import atomic, checkpoint
 from noisygce.errors import Locked, ManifestError, NonFinite
 
 # Raised by hand whenever a change of code alters a number, so that an old result is never taken for a new one.
@@ -66,16 +66,8 @@ class Run:
         self.folder = results / "runs" / self.id
 
     def manifest(self) -> dict[str, Any] | None:
-        """The manifest of the finished run; None where it is not finished."""
-        try:
-            found: dict[str, Any] = json.loads((self.folder / "manifest.json").read_text())
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            raise ManifestError(
-                f"{self.folder / 'manifest.json'} is damaged; delete it to train this run again"
-            ) from None
-        return found
+        """The manifest of the finished run; None where it is not finished. Raises ManifestError."""
+        return read_manifest(self.folder, self.id) if (self.folder / "manifest.json").exists() else None
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -88,16 +80,15 @@ class Run:
 
         self.folder.mkdir(parents=True, exist_ok=True)
         owner = self.folder / "owner.json"
-        lock = FileLock(self.folder / "lock", timeout=0)
+        lock = FileLock(self.folder / "lock", timeout=0.2)  # who only looks whether it is held lets go by then
         try:
             lock.acquire()
         except Timeout:
             raise Locked(f"{self.id} is being trained by {self._owner(owner)}") from None
         try:
             owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-            for left in self.folder.glob("*.tmp"):  # by a kill
-                left.unlink(missing_ok=True)
-            replace(self.folder / "config.yaml", yaml.safe_dump(self.identity, sort_keys=True))
+            atomic.sweep(self.folder)
+            atomic.write_text(self.folder / "config.yaml", yaml.safe_dump(self.identity, sort_keys=True))
             yield
         finally:
             owner.unlink(missing_ok=True)
@@ -115,12 +106,15 @@ class Run:
         """Raises NonFinite where the run has failed before: the same config fails the same way again."""
         path = self.folder / "failed.json"
         if path.exists():
-            cause = json.loads(path.read_text())["cause"]
+            try:
+                cause = json.loads(path.read_text())["cause"]
+            except (ValueError, KeyError, TypeError):
+                cause = "for a reason that can no longer be read"
             raise NonFinite(f"{self.id} has failed: {cause}; delete {path} to try again")
 
     def fail(self, cause: str) -> None:
         """Marks the run as failed, so that a sweep does not loop on it."""
-        replace(self.folder / "failed.json", json.dumps({"cause": cause}) + "\n")
+        atomic.write_text(self.folder / "failed.json", json.dumps({"cause": cause}) + "\n")
         checkpoint.remove(self.folder)
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -130,12 +124,13 @@ class Run:
             writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-        replace(self.folder / "metrics.csv", text.getvalue(), durable=False)  # a checkpoint holds the rows too
+        # A checkpoint holds the rows too, so a loss of power need not spare them.
+        atomic.write_text(self.folder / "metrics.csv", text.getvalue(), durable=False)
 
     def write_transition_hat(self, estimates: Mapping[str, Any]) -> None:
         """Writes estimates of T, arrays (K, K) by name."""
         text = json.dumps({name: matrix.tolist() for name, matrix in estimates.items()})
-        replace(self.folder / "transition_hat.json", text + "\n")
+        atomic.write_text(self.folder / "transition_hat.json", text + "\n")
 
     def transition_hat(self) -> dict[str, list[list[float]]]:
         """The estimates of T of the finished run, by name. Raises ManifestError."""
@@ -148,27 +143,22 @@ class Run:
 
     def finish(self, manifest: Mapping[str, Any]) -> None:
         """Writes the manifest, which makes the run a finished one, and drops its checkpoints."""
-        replace(self.folder / "manifest.json", json.dumps(manifest, indent=1, allow_nan=False) + "\n")
+        atomic.sync(self.folder / "metrics.csv")  # before the manifest, which vouches for it
+        atomic.write_text(self.folder / "manifest.json", json.dumps(manifest, indent=1, allow_nan=False) + "\n")
         checkpoint.remove(self.folder)
 
 
-def replace(path: Path, text: str, durable: bool = True) -> None:
-    """Puts ``text`` at ``path`` by rename: the file is the old one or the new one, never a part.
-
-    durable: it survives a loss of power too, which costs some milliseconds.
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+def read_manifest(folder: Path, expected: str) -> dict[str, Any]:
+    """The manifest in a run folder, which must be of the run ``expected``. Raises ManifestError."""
+    path = folder / "manifest.json"
     try:
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if durable:
-        checkpoint.sync(path.parent)
+        found = json.loads(path.read_text())
+        whole = found["run_id"] == expected and all(isinstance(found["results"][rule], float) for rule in RULES)
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise ManifestError(f"{path} is damaged or of another run; delete it to train this run again")
+    return dict(found)
 
 
 # The five selection rules: the epoch whose test accuracy counts. "val" is the paper's and the headline; the last two

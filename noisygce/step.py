@@ -67,7 +67,7 @@ class Step:
             torch._fused_sgd_(
                 self.parameters,
                 [p.grad for p in self.parameters],  # type: ignore[misc]
-                self.momenta,
+                self.momenta if self.schedule.momentum else [],  # as the kernel wants it
                 weight_decay=self.schedule.weight_decay,
                 momentum=self.schedule.momentum,
                 lr=self.lr,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
-from noisygce import config
+from noisygce import command, config
 from noisygce.errors import ConfigError, Locked, SweepFailed
 
 Job = list[str]  # the overrides that make one run
@@ -33,7 +33,8 @@ def jobs(arguments: Sequence[str], grid: Any = None) -> list[Job]:
     found: dict[tuple[str, ...], Job] = {}
     for block in blocks:
         own = {
-            k: [f"{k}={v}" for v in (values if isinstance(values, list) else [values])] for k, values in block.items()
+            key: [f"{key}={'null' if value is None else value}" for value in (v if isinstance(v, list) else [v])]
+            for key, v in block.items()
         }
         for job in itertools.product(*{**own, **given}.values()):
             found.setdefault(tuple(sorted(job)), list(job))
@@ -46,7 +47,7 @@ def _seed(job: Job) -> int:
     return int(seeds[-1]) if seeds and seeds[-1].isdigit() else 0
 
 
-def check(configs: Sequence[DictConfig], all_jobs: Sequence[Job]) -> None:
+def check(configs: Iterable[DictConfig], all_jobs: Sequence[Job]) -> None:
     """Builds the objects of every run before the first one starts. Raises ConfigError, naming the run."""
     for cfg, job in zip(configs, all_jobs, strict=True):
         try:
@@ -67,7 +68,7 @@ def run(launch: Callable[[Sequence[Job]], Sequence[JobReturn]], all_jobs: Sequen
     for job, error in failures:
         print(f"  {' '.join(job)}: {error if str(error) else type(error).__name__}", file=sys.stderr)
     if failed:
-        raise SweepFailed(f"{len(failed)} of {len(ended)} runs failed")
+        raise SweepFailed(f"{len(failed)} of {len(ended)} runs failed", [command.exit_code(e) for _, e in failed])
     return ended
 
 

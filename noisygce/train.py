@@ -8,18 +8,19 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from noisygce import check, checkpoint, config, device, runs, watch
+from noisygce import check, checkpoint, command, config, device, explain, labels, runs, watch
 from noisygce.config import Experiment
-from noisygce.errors import ConfigError, NoisygceError, NonFinite, Stopped
+from noisygce.errors import CheckpointError, ConfigError, NonFinite, Stopped
 from noisygce.runs import Run
+from noisygce.spoken import duration
 
 if TYPE_CHECKING:
-    from noisygce.data import Task
     from noisygce.fit import Training
 
 log = logging.getLogger("noisygce")
@@ -28,34 +29,43 @@ log = logging.getLogger("noisygce")
 def main() -> None:
     """Runs the command line; exits with the code of its outcome."""
     import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing a stack trace
+    # Hydra wants its options before or after all settings; here -m and --config-dir may stand between them too.
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: "=" in word and not word.startswith("-"))
+    prepare_process()
+    with exits():
+        if mistake := explain.mistake(sys.argv[1:]):
+            raise ConfigError(mistake)
+        hydra.main(config_path=str(config.config_dir()), config_name="train", version_base="1.3")(_task)()
+
+
+def prepare_process() -> None:
+    """Sets up what a process that trains needs: messages on standard error, and signals that save and stop."""
+    logging.raiseExceptions = False  # a full disk is said once, in one line, not by train.log too
     console = logging.StreamHandler()
     console.setLevel(logging.INFO)
     log.addHandler(console)
     log.setLevel(logging.DEBUG)
     watch.listen()
-    try:
-        hydra.main(config_path=str(config.config_dir()), config_name="train", version_base="1.3")(_task)()
-    except (NoisygceError, Stopped) as error:
-        _exit(error.exit_code, str(error))
-    except (HydraException, OmegaConfBaseException) as error:
-        _exit(2, config.explain(error))
-    except KeyboardInterrupt:
-        _exit(Stopped.exit_code, f"stopped; {watch.GO_ON} from the last checkpoint")
-    except OSError as error:
-        _exit(4, f"{error}; the last checkpoint is whole: {watch.GO_ON} once this is mended")
 
 
-def _exit(code: int, message: str) -> None:
-    print(f"noisygce: {message}", file=sys.stderr)
-    sys.exit(code)
+def exits() -> AbstractContextManager[None]:
+    """``command.exits``, saying how to go on."""
+    return command.exits(
+        on_interrupt=f"stopped at once; {watch.GO_ON} from the last checkpoint",
+        on_os_error=f"; what was saved is whole: {watch.GO_ON} once this is mended",
+    )
 
 
 def _task(cfg: DictConfig) -> float:
-    return train(config.read(cfg), runs.identity(config.resolved(cfg)))
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    if HydraConfig.get().mode == RunMode.MULTIRUN:  # an error is one of many, and Hydra hands it to the sweep
+        return train(config.read(cfg), runs.identity(config.resolved(cfg)))
+    with exits():  # here, because Hydra would print a line of its own above ours
+        return train(config.read(cfg), runs.identity(config.resolved(cfg)))
 
 
 def train(experiment: Experiment, shaping: dict[str, Any]) -> float:
@@ -93,15 +103,15 @@ def _learn_from_source(experiment: Experiment, shaping: dict[str, Any]) -> None:
 def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
     """Trains a claimed run to its end and returns its manifest."""
     from noisygce.data import prepare
-    from noisygce.fit import Progress, Training, fit, transition_hat
+    from noisygce.fit import Training, fit, transition_hat
     from noisygce.losses.corrected import ANCHORS
 
     e = experiment
     at = device.prepare(e.runtime.device, e.runtime.threads)
     try:
         task = prepare(e.data, e.noise, e.seed, e.paths.data)
-    except check.Invalid as error:  # a noise that does not go with the data set
-        raise ConfigError(str(error)) from None
+    except check.Invalid as error:  # what only the data set's classes show
+        raise ConfigError(str(check.Invalid(f"noise.{error.key}", error.value, error.allowed))) from None
     shape = task.arrays.train_images.shape[1:]
     network = e.model.build(shape, len(task.arrays.classes), e.seed)
     training = Training(task, e.data, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, at)
@@ -114,7 +124,7 @@ def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
         if passed_over:
             log.warning(f"{passed_over}; going on from the checkpoint before it")
         if saved:
-            training.load(saved["tensors"], Progress(**saved["progress"]))
+            _load(training, saved, run)
             log.info(f"{run.id}: going on at epoch {training.progress.epoch + 1}, step {training.progress.step}")
         else:
             log.info(f"{run.id}: {len(task.train):,} images on {at}")
@@ -127,10 +137,10 @@ def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
                 watcher.epoch(row)
                 if training.progress.prunings and training.progress.prunings[-1]["after_epoch"] == row["epoch"]:
                     _say_pruning(training.progress.prunings[-1])
-        if e.loss.estimates_transition:
-            run.write_transition_hat({name: transition_hat(training, q) for name, q in ANCHORS.items()})
-        manifest = _manifest(experiment, run, training, watcher, at)
-        run.finish(manifest)
+            if e.loss.estimates_transition:
+                run.write_transition_hat({name: transition_hat(training, q) for name, q in ANCHORS.items()})
+            manifest = _manifest(experiment, run, training, watcher, at)
+            run.finish(manifest)
         return manifest
     except NonFinite as error:
         run.fail(str(error))
@@ -138,6 +148,20 @@ def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
     finally:
         log.removeHandler(handler)
         handler.close()
+
+
+def _load(training: Training, saved: dict[str, Any], run: Run) -> None:
+    """Goes on from a checkpoint. Raises CheckpointError for one that is whole but fits no training of this config."""
+    from noisygce.fit import Progress
+
+    try:
+        training.load(saved["tensors"], Progress(**saved["progress"]))
+    except (AssertionError, RuntimeError, TypeError, AttributeError) as error:
+        reason = f"{error}".partition("\n")[0]
+        raise CheckpointError(
+            f"the checkpoint in {run.folder} does not fit this run, as after a change of code ({reason}); "
+            "delete it to start afresh"
+        ) from None
 
 
 def _say_pruning(row: dict[str, Any]) -> None:
@@ -159,7 +183,7 @@ def _say_how_long(training: Training) -> None:
         log.info("this processor has no bf16 arithmetic and emulates it: precision=fp32 is faster here, another run")
     if seconds > 600:
         log.info(
-            f"no GPU: this run will take about {watch.duration(seconds)} here; smaller: data.subset=2000 "
+            f"no GPU: this run will take about {duration(seconds)} here; smaller: data.subset=2000 "
             "schedule.epochs=4 prune.start=2 for a smoke run, data=digits for a whole one in seconds"
         )
 
@@ -167,11 +191,12 @@ def _say_how_long(training: Training) -> None:
 def _manifest(e: Experiment, run: Run, training: Training, watcher: watch.Watch, at: str) -> dict[str, Any]:
     from noisygce.fit import digest
 
+    task = training.task
     return {
         "run_id": run.id,
         "config": run.identity,
         "results": runs.select(training.progress.rows),
-        "noise": _noise(e, training.task),
+        "noise": labels.describe(e.noise.rate, task.clean, task.noisy, len(task.arrays.classes)),
         "pruning": training.progress.prunings,
         **e.loss.report(),
         "state_sha256": digest(training.step.weights()),
@@ -180,21 +205,6 @@ def _manifest(e: Experiment, run: Run, training: Training, watcher: watch.Watch,
         **device.describe(at),
         **_commit(),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def _noise(e: Experiment, task: Task) -> dict[str, Any]:
-    """What was drawn, over the whole training set; the digest is of the labels as little-endian int64."""
-    import hashlib
-
-    from noisygce.noise import empirical_transition, realised_rate
-
-    classes = len(task.arrays.classes)
-    return {
-        "nominal_rate": e.noise.rate,
-        "realised_rate": realised_rate(task.clean, task.noisy),
-        "transition": empirical_transition(task.clean, task.noisy, classes).round(6).tolist(),
-        "labels_sha256": hashlib.sha256(task.noisy.astype("<i8").tobytes()).hexdigest(),
     }
 
 

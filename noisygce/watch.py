@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from noisygce import checkpoint
 from noisygce.config import Runtime
 from noisygce.errors import Stopped
+from noisygce.spoken import duration
 
 if TYPE_CHECKING:
     from noisygce.fit import Row, Training
@@ -21,19 +22,25 @@ if TYPE_CHECKING:
 log = logging.getLogger("noisygce")
 _process_started = time.monotonic()
 _asked_to_stop = ""  # by which signal
+_to_save = False  # whether a training is under way, which must be saved before stopping
 
 GO_ON = "start the same command again to go on"
 
 
 def listen() -> None:
-    """From now on SIGTERM, SIGINT and SIGUSR1 ask to save and stop; a second SIGINT stops at once."""
+    """From now on SIGTERM, SIGINT and SIGUSR1 ask to save and stop; a second SIGINT stops at once.
+
+    While there is nothing to save, such as during imports and downloads, each of them stops at once.
+    """
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         global _asked_to_stop
+        _asked_to_stop = signal.Signals(number).name
+        if not _to_save:
+            raise Stopped(f"stopped ({_asked_to_stop}); {GO_ON}")
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             print("\nsaving and stopping; Ctrl-C again stops at once", file=sys.stderr)
-        _asked_to_stop = signal.Signals(number).name
 
     for name in ("SIGTERM", "SIGINT", "SIGUSR1"):
         if hasattr(signal, name):
@@ -73,9 +80,13 @@ class Watch:
         self.bar.total = self._left()
 
     def __enter__(self) -> Watch:
+        global _to_save
+        _to_save = True
         return self
 
     def __exit__(self, *error: object) -> None:
+        global _to_save
+        _to_save = False
         self.bar.close()
 
     @property
@@ -133,12 +144,3 @@ class Watch:
         at = self.training.progress
         each = self.training.images_an_epoch()
         return (self.training.schedule.epochs - at.epoch) * each - at.step * self.training.schedule.batch_size
-
-
-def duration(seconds: float) -> str:
-    """A time as a person says it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

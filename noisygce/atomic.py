@@ -1,0 +1,55 @@
+"""Files that are the old one or the new one, never a part of one, whatever is killed or full."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def write(path: Path, parts: Iterable[bytes | memoryview], durable: bool = True, keep: Path | None = None) -> None:
+    """Puts a file at ``path``: into a temporary file beside it, fsync, rename, fsync of the folder.
+
+    durable: it survives a loss of power too, which costs some milliseconds. keep: where the file that was at ``path``
+    goes. Raises OSError, naming the file; what was at ``path`` is then still whole.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            for part in parts:
+                file.write(part)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            os.replace(path, keep)
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None:  # a full disk says no name
+            raise type(error)(error.errno, error.strerror, str(path)) from None
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+    if durable:
+        sync(path.parent)
+
+
+def write_text(path: Path, text: str, durable: bool = True) -> None:
+    """``write`` of a text, as UTF-8, with line ends as they are."""
+    write(path, [text.encode()], durable)
+
+
+def sweep(folder: Path) -> None:
+    """Deletes the temporary files that a kill has left; only for who holds the lock of ``folder``."""
+    for left in folder.glob("*.tmp"):
+        left.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Makes a file, or the renames in a folder, durable; no system but POSIX can or needs to do so for a folder."""
+    if os.name == "posix":
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,114 @@
+"""A canvas: panels in a grid, one look for all figures, and files whose bytes depend on nothing but what they show.
+
+Colours are those of Okabe and Ito, which people of any colour vision tell apart; where they run out, the line style
+changes. matplotlib is imported inside the functions.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
+_CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+_STYLES = ("-", "--", ":", "-.")
+INK = "#1b1b1f"  # text and axes; a page may set its own colour in its place
+GREY = "#9a9aa2"
+FORMATS = ("pdf", "png", "svg")
+_ACROSS = 4  # panels in a row, unless the figure says otherwise
+
+
+def look(index: int) -> dict[str, Any]:
+    """Colour and style of the index-th line."""
+    return {"color": _CYCLE[index % len(_CYCLE)], "linestyle": _STYLES[index // len(_CYCLE) % len(_STYLES)]}
+
+
+def _settings(salt: str) -> Any:
+    return {
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.linewidth": 0.7,
+        "legend.frameon": False,
+        **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+        "pdf.fonttype": 42,  # text stays text
+        "svg.hashsalt": salt,  # ids are drawn at random otherwise
+    }
+
+
+def panels(count: int, across: int = _ACROSS, size: tuple[float, float] = (2.5, 2.1)) -> tuple[Figure, list[Axes]]:
+    """A figure of ``count`` panels, ``across`` in a row, each of ``size`` inches; axes are shared."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    across = min(across, count)
+    down = -(-count // across)
+    with matplotlib.rc_context(_settings("")):
+        figure = Figure(figsize=(size[0] * across + 0.5, size[1] * down + 0.7), layout="constrained")
+        grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+        axes: list[Axes] = list(grid.flat)
+        for spare in axes[count:]:
+            spare.remove()
+        for i, axis in enumerate(axes[:count]):
+            axis.tick_params(length=2.5, labelbottom=i + across >= count, colors=INK)
+    return figure, axes[:count]
+
+
+def legend(figure: Figure, entries: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """One legend above all panels; an entry is its label and how its line or patch looks."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles = [Patch(**k) if "facecolor" in k else Line2D([], [], linewidth=2, **k) for _, k in entries]
+    widest = max(len(name) for name, _ in entries) * 0.075 + 0.6  # inches, about
+    figure.legend(
+        handles,
+        [label for label, _ in entries],
+        loc="outside upper left",
+        ncols=max(1, min(len(entries), int(figure.get_figwidth() / widest))),
+        labelcolor=INK,
+        frameon=False,
+        fontsize=9,
+    )
+
+
+def title(axis: Axes, text: str) -> None:
+    axis.set_title(text, fontsize=10, color=INK)
+
+
+def label(figure: Figure, x: str, y: str) -> None:
+    """What the axes of all panels show."""
+    figure.supxlabel(x, fontsize=9, color=INK)
+    figure.supylabel(y, fontsize=9, color=INK)
+
+
+def settle(figure: Figure) -> None:
+    """Lays the figure out once, instead of twice for each file."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def file(figure: Figure, ending: str, name: str) -> bytes:
+    """The figure as a PDF, PNG or SVG file; equal bytes for equal figures."""
+    import matplotlib
+
+    dated = {"pdf": {"CreationDate": None}, "png": {"Software": None}, "svg": {"Date": None}}
+    out = io.BytesIO()
+    with matplotlib.rc_context(_settings(name)):
+        figure.savefig(out, format=ending, dpi=160, metadata=dated[ending], transparent=ending == "svg")
+    return out.getvalue()
+
+
+def inline(figure: Figure, name: str, title: str) -> str:
+    """The figure as an <svg> to stand inside a page, in the page's colour of text; ids start with its name."""
+    text = file(figure, "svg", name).decode()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)

@@ -1,0 +1,127 @@
+"""Cells: the runs of a plan laid out in rows and columns, each cell holding one setting under all of its seeds.
+
+A cell knows how many runs it should have, so that a number never stands for fewer than it seems to.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from noisygce import stats
+from noisygce.errors import ConfigError
+from noisygce.plan import Plan
+from noisygce.results import Result
+
+Key = tuple[Any, ...]  # the values of the row's keys, or of the column's
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one row and column, seed by seed."""
+
+    runs: tuple[Result, ...]
+
+    def values(self, rule: str) -> dict[int, float]:
+        """Test accuracy, a fraction, of each seed that is done."""
+        found = {int(run.config["seed"]): run.accuracy(rule) for run in self.runs}
+        return {seed: value for seed, value in found.items() if value is not None}
+
+    def sample(self, rule: str) -> stats.Sample | None:
+        return stats.describe(list(self.values(rule).values()))
+
+    def count(self) -> str:
+        """How many runs a number stands for, and what became of the others: (5), (3/5), (3/5, 1 failed)."""
+        states = Counter(run.state for run in self.runs)
+        done, wanted = states["done"], len(self.runs)
+        others = [f"{states[s]} {s}" for s in ("failed", "unreadable") if states[s]]
+        return f"({', '.join([str(done) if done == wanted else f'{done}/{wanted}', *others])})"
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Of the first run; the others differ in the seed alone."""
+        return self.runs[0].config
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Rows times columns; a pair that the experiment does not ask for has no cell."""
+
+    row_keys: tuple[str, ...]
+    column_keys: tuple[str, ...]
+    rows: tuple[Key, ...]
+    columns: tuple[Key, ...]
+    cell: Mapping[tuple[Key, Key], Cell]
+
+    def at(self, row: Key, column: Key) -> Cell | None:
+        return self.cell.get((row, column))
+
+    def row_label(self, row: Key) -> str:
+        return ", ".join(labels(self.row_keys, row))
+
+    def column_label(self, column: Key) -> str:
+        return " ".join(labels(self.column_keys, column))
+
+    def heads(self) -> list[tuple[str, ...]]:
+        """The label of each column, in two levels where all have two: the second then stands below the first."""
+        found = [tuple(labels(self.column_keys, column)) for column in self.columns]
+        return found if all(len(label) == 2 for label in found) else [(" ".join(label),) for label in found]
+
+    def bold(self, rule: str, column: Key) -> set[Key]:
+        """The rows to print bold in a column: the best mean, and all that lie within its 95 % t interval."""
+        found = {r: s for r in self.rows if (c := self.at(r, column)) is not None and (s := c.sample(rule)) is not None}
+        if not found:
+            return set()
+        best = max(found.values(), key=lambda sample: sample.mean)
+        return {row for row, sample in found.items() if sample.mean >= best.mean - (best.half or 0.0)}
+
+
+def lay_out(plan: Plan, results: Sequence[Result]) -> Cells:
+    """The results of a plan in the rows and columns that its experiment names. Raises ConfigError."""
+    row_keys, column_keys = (_keys(plan, name, results) for name in ("rows", "columns"))
+    groups: dict[tuple[Key, Key], list[Result]] = {}
+    for run in results:
+        row, column = (tuple(_value(run.config.get(k)) for k in keys) for keys in (row_keys, column_keys))
+        groups.setdefault((row, column), []).append(run)
+    for runs in groups.values():
+        _refuse_mixed(runs)
+    rows, columns = (tuple(dict.fromkeys(place[i] for place in groups)) for i in (0, 1))
+    return Cells(row_keys, column_keys, rows, columns, {place: Cell(tuple(runs)) for place, runs in groups.items()})
+
+
+def _keys(plan: Plan, name: str, results: Sequence[Result]) -> tuple[str, ...]:
+    """table.rows or table.columns, which must be keys of the config."""
+    keys = plan.table.get(name)
+    if not isinstance(keys, list) or not keys:
+        raise ConfigError(f"table.{name}={keys}: must be a list of keys, such as [loss.name], in {plan.name}.yaml")
+    known = {key for run in results for key in run.config}
+    for key in keys:
+        if key not in known:
+            raise ConfigError(f"table.{name}: no run has a value {key}")
+    return tuple(keys)
+
+
+def _value(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _refuse_mixed(runs: Sequence[Result]) -> None:
+    """Raises ConfigError where runs of one cell differ in more than their seed."""
+    for key in sorted({key for run in runs for key in run.config} - {"seed"}):
+        if len({str(run.config.get(key)) for run in runs}) > 1:
+            raise ConfigError(f"runs that differ in {key} would share a cell: add {key} to table.rows or table.columns")
+
+
+def labels(keys: Sequence[str], values: Key) -> list[str]:
+    """How a row or column is called: names and rates by themselves, other values after their name; no absent ones."""
+    return [
+        str(value) if key.endswith(".name") or key == "rate" else f"{key.rpartition('.')[2]} {_plain(value)}"
+        for key, value in zip(keys, values, strict=True)
+        if value is not None
+    ]
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,44 @@
+"""Command lines: the exit code and the one line that each outcome gives."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from noisygce import check, explain
+from noisygce.errors import NoisygceError, Stopped
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code that an error gives a command (noisygce/errors.py)."""
+    if isinstance(error, NoisygceError | Stopped):
+        return error.exit_code
+    if explain.of_config(error) or isinstance(error, check.Invalid):
+        return 2
+    if isinstance(error, KeyboardInterrupt):
+        return Stopped.exit_code
+    return 4 if isinstance(error, OSError) else 1
+
+
+@contextmanager
+def exits(on_interrupt: str = "stopped", on_os_error: str = "") -> Iterator[None]:
+    """Turns what goes wrong inside into one line on standard error and an exit code.
+
+    A fault of this program, or one that memory or a GPU causes, keeps its stack trace.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, Stopped) as error:
+        if explain.of_config(error):
+            message = explain.explain(error)
+        elif isinstance(error, NoisygceError | Stopped | check.Invalid):
+            message = str(error)
+        elif isinstance(error, KeyboardInterrupt):
+            message = on_interrupt
+        elif isinstance(error, OSError):
+            message = f"{error}{on_os_error}"
+        else:
+            raise
+        print(f"noisygce: {message}", file=sys.stderr)
+        sys.exit(exit_code(error))

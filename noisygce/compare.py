@@ -1,0 +1,90 @@
+"""Comparisons: ours beside published or reference numbers, and rows of a table against each other over settings."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+from noisygce import published, stats
+from noisygce.cells import Cell, Cells, Key
+from noisygce.published import Number
+from noisygce.sheet import Entry, Sheet
+from noisygce.spoken import percent, spread
+
+Lookup = Callable[[Cell, str], Number | str]  # the number to compare a cell with under a rule, or why there is none
+_ALL_PAIRS_UP_TO = 6  # rows; with more, each is compared with the first
+
+
+def said(number: stats.Sample | Number | None, signed: bool = False) -> str:
+    """Mean ± standard deviation in per cent; - where there is nothing."""
+    return "-" if number is None else spread(number.mean, number.std, signed)
+
+
+def against_sheet(cells: Cells, rule: str, against: str, lookup: Lookup) -> Sheet:
+    """Each cell beside the published or reference number."""
+    body, configs = [], []
+    for row, column in itertools.product(cells.rows, cells.columns):
+        cell = cells.at(row, column)
+        if cell is None:
+            continue
+        ours, theirs = cell.sample(rule), lookup(cell, rule)
+        entries = [
+            Entry(cells.row_label(row)),
+            Entry(cells.column_label(column)),
+            Entry(said(ours), small=cell.count()),
+        ]
+        if isinstance(theirs, str):
+            entries += [Entry("-"), Entry("-"), Entry(theirs)]
+        elif ours is None:
+            entries += [Entry(said(theirs)), Entry("-"), Entry("no run yet")]
+        else:
+            within = "yes" if theirs.agrees(ours) else "no"
+            entries += [Entry(said(theirs)), Entry(percent(ours.mean - theirs.mean, signed=True)), Entry(within)]
+        if isinstance(theirs, Number):
+            configs.append(cell.config)
+        body.append(entries)
+    note = "Difference in percentage points; within: at most max(3 std of that number, 1.0)."
+    if against == "published" and configs:
+        note += f" Compared in spite of {published.named(configs)}."
+    head = [(text,) for text in ("row", "setting", "ours", against, "difference", "within")]
+    return Sheet(f"Rule `{rule}` against {against} numbers", note, head, body)
+
+
+def paired_sheet(cells: Cells, rule: str) -> Sheet:
+    """Rows against each other: differences of the same seed, averaged over seeds, then tested over the settings."""
+    pairs = list(itertools.combinations(cells.rows, 2))
+    if len(cells.rows) > _ALL_PAIRS_UP_TO:
+        pairs = [(cells.rows[0], row) for row in cells.rows[1:]]
+    body = []
+    for first, second in pairs:
+        by_setting = [
+            d for column in cells.columns if (d := difference(cells, rule, first, second, column)) is not None
+        ]
+        label = Entry(f"{cells.row_label(second)} − {cells.row_label(first)}")
+        if not by_setting:
+            body.append([label, Entry("-"), Entry("-"), Entry("0"), Entry("-")])
+            continue
+        mean = math.fsum(by_setting) / len(by_setting)
+        better = f"{sum(d > 0 for d in by_setting)} / {sum(d < 0 for d in by_setting)}"
+        test = stats.wilcoxon(by_setting)
+        p = "-" if test is None else f"{test.p:.4f}" if test.p >= 5e-5 else f"{test.p:.0e}"
+        body.append([label, Entry(percent(mean, True)), Entry(better), Entry(str(len(by_setting))), Entry(p)])
+    n = len(cells.columns)
+    note = (
+        "Mean difference in percentage points over the settings (columns above), seed by seed; p of the two-sided "
+        f"Wilcoxon signed-rank test over settings, exact up to 50, not corrected for the number of comparisons; "
+        f"with {n} setting{'s' if n > 1 else ''} it cannot be below {min(1.0, 2 / 2**n):.2g}."
+    )
+    head = [(text,) for text in ("pair", "difference", "better / worse", "settings", "p")]
+    return Sheet(f"Rule `{rule}`, paired over settings", note, head, body)
+
+
+def difference(cells: Cells, rule: str, first: Key, second: Key, column: Key) -> float | None:
+    """second - first in one setting: the mean over the seeds that both have; None where they share none."""
+    a, b = cells.at(first, column), cells.at(second, column)
+    if a is None or b is None:
+        return None
+    x, y = a.values(rule), b.values(rule)
+    shared = sorted(x.keys() & y.keys())
+    return math.fsum(y[s] - x[s] for s in shared) / len(shared) if shared else None

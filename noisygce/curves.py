@@ -1,0 +1,160 @@
+"""Curves over epochs: test accuracy, what pruning keeps, and what becomes of mislabelled samples.
+
+Each drawing takes the cells of an experiment and returns a matplotlib figure, or None where no run shows it yet. Only
+finished runs are drawn. Seeds are thin, their mean is bold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from noisygce import canvas
+from noisygce.cells import Cell, Cells
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Values = Sequence[float | None]  # of one seed, an epoch or a round each; None where there is nothing to divide by
+
+
+def accuracy(cells: Cells) -> Figure | None:
+    """Test accuracy over epochs, a line a row of the table, a panel a setting."""
+    columns = [c for c in cells.columns if any((cell := cells.at(r, c)) and done(cell) for r in cells.rows)]
+    if not columns:
+        return None
+    figure, axes = canvas.panels(len(columns))
+    for axis, column in zip(axes, columns, strict=True):
+        canvas.title(axis, cells.column_label(column))
+        axis.grid(axis="y", color=canvas.GREY, alpha=0.3, linewidth=0.5)
+        for i, row in enumerate(cells.rows):
+            runs = done(cells.at(row, column))
+            _lines(axis, [run["test_accuracy"] for run in runs], runs[0]["epoch"] if runs else [], canvas.look(i))
+    canvas.legend(figure, [(cells.row_label(r), canvas.look(i)) for i, r in enumerate(cells.rows)])
+    canvas.label(figure, "epoch", "test accuracy in %")
+    return figure
+
+
+_PRUNING = (
+    ("precision", "pruned that are mislabelled (precision)", {"color": canvas.BLUE}),
+    ("recall", "mislabelled that are pruned (recall)", {"color": canvas.VERMILLION, "linestyle": "--"}),
+    ("kept_share", "kept of all", {"color": canvas.GREEN}),
+)
+
+
+def pruning(cells: Cells) -> Figure | None:
+    """Precision and recall of the pruned set and the share of kept samples, a panel a cell whose loss prunes."""
+    shown = {place: rounds for place, cell in cells.cell.items() if (rounds := _rounds(cell))}
+    if not shown:
+        return None
+    one = len({row for row, _ in shown}) == 1
+    beside = len(cells.columns)  # a row of the table is a row of panels, where it is not too wide
+    figure, axes = canvas.panels(len(shown), beside if not one and 1 < beside <= 4 else 4)
+    for axis, ((row, column), seeds) in zip(axes, shown.items(), strict=True):
+        canvas.title(
+            axis, cells.column_label(column) if one else f"{cells.row_label(row)}, {cells.column_label(column)}"
+        )
+        axis.set_ylim(-4, 104)
+        axis.grid(axis="y", color=canvas.GREY, alpha=0.3, linewidth=0.5)
+        epochs = [r["after_epoch"] for r in seeds[0]]
+        for key, _, look in _PRUNING:
+            _lines(axis, [[r[key] for r in rounds] for rounds in seeds], epochs, look, marker="o")
+    canvas.legend(figure, [(name, look) for _, name, look in _PRUNING])
+    canvas.label(figure, "epochs done when pruned", "share in %")
+    return figure
+
+
+_FATES = (
+    ("mislabelled_as_true", "said to be their true label", canvas.GREEN),
+    ("mislabelled_as_noisy", "their wrong label (memorised)", canvas.VERMILLION),
+    ("mislabelled_as_other", "another label", canvas.GREY),
+    ("pruned", "pruned, not trained on", canvas.SKY),
+)
+
+
+def memorisation(cells: Cells) -> Figure | None:
+    """What the network says of the mislabelled training samples, mean of the seeds, a panel a cell."""
+    places = [(r, c) for r in cells.rows for c in cells.columns]
+    runs = {place: found for place in places if (cell := cells.cell.get(place)) and (found := _fates(cell))}
+    if not runs:
+        return None
+    across = len(cells.columns) if 1 < len(cells.columns) <= 8 else 4
+    grid = across == len(cells.columns)  # settings named on top, rows at the left
+    shown = places if grid else list(runs)
+    figure, axes = canvas.panels(len(shown), across, (2.0, 1.7) if across <= 4 else (1.6, 1.5))
+    for axis, (row, column) in zip(axes, shown, strict=True):
+        if not grid:
+            canvas.title(axis, f"{cells.row_label(row)}, {cells.column_label(column)}")
+        elif row == cells.rows[0]:
+            canvas.title(axis, cells.column_label(column))
+        if grid and column == cells.columns[0]:
+            axis.set_ylabel(cells.row_label(row), color=canvas.INK)
+        _stack(axis, runs.get((row, column), []))
+    used = [f for f in _FATES if f[0] != "pruned" or any(any(s["pruned"]) for seeds in runs.values() for s in seeds)]
+    canvas.legend(figure, [(name, {"facecolor": colour}) for _, name, colour in used])
+    canvas.label(figure, "epoch", "share of mislabelled training samples in %")
+    return figure
+
+
+def _fates(cell: Cell) -> list[dict[str, list[float]]]:
+    """What became of all mislabelled training samples of each seed, epoch by epoch: shares that sum to 1.
+
+    metrics.csv counts those that took part in an epoch. Where pruned samples leave the epoch, which may be nearly all
+    of the mislabelled, their share is the recall of the last pruning before it.
+    """
+    found = []
+    for run in cell.runs:
+        metrics = run.metrics() if run.state == "done" else {}
+        if not any(value is not None for value in metrics.get(_FATES[0][0], [])):
+            continue  # no mislabelled sample at all
+        epochs = [epoch or 0 for epoch in metrics["epoch"]]
+        rounds = run.manifest.get("pruning", []) if run.config.get("prune.mode") == "drop" else []
+        gone = [next((r["recall"] or 0 for r in reversed(rounds) if r["after_epoch"] < epoch), 0) for epoch in epochs]
+        parts = {k: [(v or 0) * (1 - g) for v, g in zip(metrics[k], gone, strict=True)] for k, _, _ in _FATES[:3]}
+        found.append({"epoch": epochs, **parts, "pruned": gone})
+    return found
+
+
+def done(cell: Cell | None) -> list[dict[str, list[Any]]]:
+    """The metrics of each finished seed of a cell."""
+    found = [run.metrics() for run in cell.runs if run.state == "done"] if cell else []
+    return [metrics for metrics in found if metrics]
+
+
+def _rounds(cell: Cell) -> list[list[Mapping[str, Any]]]:
+    """The prunings of each finished seed."""
+    return [run.manifest["pruning"] for run in cell.runs if run.manifest.get("pruning")]
+
+
+def _lines(axis: Axes, seeds: Sequence[Values], x: Sequence[float], look: dict[str, Any], marker: str = "") -> None:
+    """Every seed thin, their mean bold, in per cent."""
+    for values in seeds:
+        axis.plot(x, _percent(values), **look, linewidth=0.6, alpha=0.5)
+    if seeds:
+        axis.plot(x, _percent(mean(seeds)), **look, linewidth=1.9, marker=marker, markersize=3)
+
+
+def _stack(axis: Axes, seeds: Sequence[Mapping[str, Sequence[float]]]) -> None:
+    axis.set_ylim(0, 100)
+    axis.margins(x=0)
+    if not seeds:
+        axis.text(0.5, 0.5, "no run yet", transform=axis.transAxes, ha="center", va="center", color=canvas.GREY)
+        return
+    epochs = seeds[0]["epoch"]
+    floor = [0.0] * len(epochs)
+    for key, _, colour in _FATES:
+        part = _percent(mean([seed[key] for seed in seeds]))
+        top = [low + high for low, high in zip(floor, part, strict=True)]
+        axis.fill_between(epochs, floor, top, color=colour, linewidth=0, step="mid")
+        floor = top
+
+
+def mean(seeds: Sequence[Values]) -> list[float | None]:
+    """Mean over the seeds that have a value, position by position."""
+    columns = [[value for value in column if value is not None] for column in zip(*seeds, strict=True)]
+    return [sum(column) / len(column) if column else None for column in columns]
+
+
+def _percent(values: Values) -> list[float]:
+    return [float("nan") if value is None else 100 * value for value in values]

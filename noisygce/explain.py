@@ -1,0 +1,137 @@
+"""What is wrong with a command line, said so that a newcomer knows what to type instead."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from noisygce import tree
+
+# What --KEY=VALUE and KEY=[...] are looked up in before Hydra reads the command line.
+_GROUPS = ("data", "noise", "loss", "model", "schedule", "experiment")
+_TOP = (*_GROUPS, "rate", "seed", "precision", "prune", "runtime", "paths")
+
+
+def mistake(arguments: Sequence[str]) -> str:
+    """What Hydra would misread, or answer with a page of its own options; empty where there is nothing."""
+    for argument in arguments:
+        bare = argument.lstrip("-")
+        if bare != argument and "=" in bare and re.split(r"[.=]", bare)[0] in _TOP:
+            return f"{argument}: settings have no dashes; did you mean {bare}?"
+        key, _, value = argument.partition("=")
+        if key in _GROUPS and value.startswith("["):  # Hydra would lay one choice over the other
+            choices = value.strip("[]")
+            return f"{argument}: a run has one {key}; to train with each of them: -m {key}={choices}"
+    return ""
+
+
+def of_config(error: BaseException) -> bool:
+    """Whether an error is Hydra's, OmegaConf's or YAML's; some of them are OSErrors too."""
+    import yaml
+    from hydra.errors import HydraException
+
+    return isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError)
+
+
+def explain(error: BaseException) -> str:
+    """What a person should know of an error of Hydra or OmegaConf, in a line or two."""
+    from hydra.errors import MissingConfigException, OverrideParseException
+
+    cause = error.__cause__
+    text = f"{error}\n{cause or ''}"
+    if isinstance(error, OverrideParseException):
+        return _syntax(error.override, str(error))
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
+        group, _, leaf = str(error.missing_cfg_file).rpartition("/")
+        options = sorted(error.options)
+        if group:
+            there = f"; there are {', '.join(options)}" if options else ""
+            return f"{group}={leaf}: there is no such {group}{meant(leaf, options)}{there}"
+    if match := re.search(r"Could not override '([^']+)'", text):
+        return unknown(match[1], getattr(cause, "parent_node", None))
+    if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
+        several = f"{match[1]}: for a run with each of these values: -m {match[1]}"
+        decimal = re.fullmatch(r"([^=]+=\d+),(\d+)", match[1])
+        return f"{several}; for one number: {decimal[1]}.{decimal[2]}" if decimal else several
+    if match := re.search(r"To override a value use 'override (\S+): ([^']+)'", text):
+        return f"+{match[1]}={match[2]}: {match[1]} has a value already; did you mean {match[1]}={match[2]}?"
+    said = " ".join(str(cause or error).split())
+    said, _, key = said.partition(" full_key: ")
+    said = said.removeprefix("ConfigError raised while resolving interpolation: ")
+    return f"{key.partition(' ')[0]}: {said}" if key else said
+
+
+def _syntax(override: str, said: str) -> str:
+    """What is wrong with an argument that is no KEY=VALUE."""
+    key, equals, value = override.partition("=")
+    if not equals:
+        key, colon, value = override.partition(":")
+        example = f"did you mean {key}={value.strip()}?" if colon else "such as rate=0.4"
+        return f"{override}: a setting is KEY=VALUE, {example}"
+    if value.startswith("="):
+        return f"{override}: a setting is KEY=VALUE, did you mean {key}={value.lstrip('=')}?"
+    if re.search(r"\s\S+=", value):
+        return f"{override}: these are several settings in one pair of quotes; each is an argument of its own"
+    if any(value.count(a) != value.count(b) for a, b in ("[]", "{}", "()")) or value.count('"') % 2:
+        return f"{override}: a bracket or a quote is not closed; where there are some, write '{key}=...' for the shell"
+    return (
+        f"{override}: the value cannot be read ({said.splitlines()[0]}); a text with signs in it needs '{key}=\"...\"'"
+    )
+
+
+def unknown(key: str, near: Any = None) -> str:
+    """That there is no such key, and which one was probably meant.
+
+    near: a node of the config that the key was looked for in; None for the config without any choice.
+    """
+    root = near if isinstance(near, DictConfig) else tree.compose([])
+    while isinstance(parent := root._get_parent(), DictConfig):
+        root = parent
+    group, _, name = key.partition(".")
+    owners = _leaves_with(group, name) if name else []
+    better = f"; {' and '.join(f'{group}={leaf}' for leaf in owners)} would have it" if owners else ""
+    everything = "; python -m noisygce.train --cfg job shows them all"
+    return f"{key}: there is no such key{better or meant(key, known(root)) or everything}"
+
+
+def _leaves_with(group: str, name: str) -> list[str]:
+    """The choices of a group that hold the value ``name``."""
+    import yaml
+
+    owners = []
+    for path in sorted((tree.config_dir() / group).glob("*.yaml")) if group in _GROUPS else []:
+        leaf = yaml.safe_load(path.read_text())
+        if isinstance(leaf, dict) and name in (leaf.get(group) or leaf):
+            owners.append(path.stem)
+    return owners
+
+
+def known(cfg: Mapping[Any, Any], prefix: str = "") -> list[str]:
+    """All keys that a command line may set, dotted."""
+    keys: list[str] = []
+    for key in cfg:
+        if key == "hydra":
+            continue
+        keys.append(f"{prefix}{key}")
+        if (
+            isinstance(cfg, DictConfig)
+            and OmegaConf.is_dict(cfg._get_node(key))
+            and not OmegaConf.is_interpolation(cfg, key)
+        ):
+            keys += known(cfg[key], f"{prefix}{key}.")
+    return [key for key in keys if not key.endswith(("_target_", ".name"))]
+
+
+def meant(word: str, options: Sequence[str]) -> str:
+    """``; did you mean ...?`` where one of the options is close to the word."""
+    others = [o for o in options if o != word]
+    same_end = [o for o in others if o.rpartition(".")[2].lower() == word.rpartition(".")[2].lower()]
+    start = [o for o in others if "." not in word and len(o) > 2 and word.lower().startswith(o.lower())]
+    close, closer = (difflib.get_close_matches(word, others, n=1, cutoff=cutoff) for cutoff in (0.6, 0.85))
+    found = same_end[:1] or closer or start[-1:] or close
+    return f"; did you mean {found[0]}?" if found else ""

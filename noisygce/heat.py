@@ -1,0 +1,121 @@
+"""Heat maps: the noise matrix of each setting, and test accuracy over q and k."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from noisygce import canvas, stats
+from noisygce.cells import Cells
+from noisygce.results import Result
+from noisygce.spoken import spread
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MAP = "Blues"  # one hue, by lightness alone
+_WRITTEN_UP_TO = 10  # classes: each share is written into its field
+
+
+def noise(cells: Cells) -> Figure | None:
+    """The drawn noise of each setting: share of each given label among the samples of a true label; seeds averaged."""
+    drawn = {name: matrix for name, runs in settings(cells).items() if (matrix := _matrix(runs)) is not None}
+    if not drawn:
+        return None
+    figure, axes = canvas.panels(len(drawn), size=(2.5, 2.4))
+    for axis, (name, matrix) in zip(axes, drawn.items(), strict=True):
+        canvas.title(axis, name)
+        image = axis.imshow(matrix, cmap=_MAP, vmin=0, vmax=1)
+        axis.spines[:].set_visible(False)
+        if len(matrix) <= _WRITTEN_UP_TO:
+            axis.set_xticks(range(len(matrix)))
+            axis.set_yticks(range(len(matrix)))
+            for y, row in enumerate(matrix):
+                for z, share in enumerate(row):
+                    if share >= 0.005:
+                        _write(axis, z, y, f"{100 * share:.0f}", share, 6)
+    bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, format=lambda share, _: f"{100 * share:.0f} %")
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.ax.tick_params(colors=canvas.INK, labelsize=8)
+    canvas.label(figure, "label as given", "true label")
+    return figure
+
+
+def _matrix(runs: Sequence[Result]) -> list[list[float]] | None:
+    """The mean over seeds of the shares that their draws gave; every loss of a seed has the same draw."""
+    found = {run.config["seed"]: run.manifest["noise"]["transition"] for run in runs if run.state == "done"}
+    if not found:
+        return None
+    rows = zip(*found.values(), strict=True)
+    return [[sum(shares) / len(found) for shares in zip(*row, strict=True)] for row in rows]
+
+
+def q_and_k(cells: Cells, rules: Iterable[str]) -> Figure | None:
+    """Test accuracy over loss.q and loss.k, a panel a setting and rule; None unless the experiment sweeps both."""
+    shown: dict[str, tuple[str, list[Result]]] = {}
+    for rule in rules:
+        for name, runs in settings(cells).items():
+            swept = [
+                run for run in runs if run.config.get("loss.q") is not None and run.config.get("loss.k") is not None
+            ]
+            if min(len(values(swept, "loss.q")), len(values(swept, "loss.k"))) > 1:
+                shown[f"{name}, rule {rule}"] = rule, swept
+    if not shown:
+        return None
+    figure, axes = canvas.panels(len(shown), across=2, size=(3.6, 3.0))
+    for axis, (name, (rule, runs)) in zip(axes, shown.items(), strict=True):
+        qs, ks = values(runs, "loss.q"), values(runs, "loss.k")
+        field = {(q, k): _of(runs, q, k, rule) for q in qs for k in ks}
+        means = [sample.mean for sample in field.values() if sample]
+        low, high = (min(means), max(means)) if means else (0.0, 1.0)
+        grid = [[s.mean if (s := field[q, k]) else float("nan") for k in ks] for q in reversed(qs)]
+        axis.imshow(grid, cmap=_MAP, aspect="auto", vmin=low - 0.3 * (high - low), vmax=high + 1e-9)
+        axis.spines[:].set_visible(False)
+        canvas.title(axis, name)
+        axis.set_xticks(range(len(ks)), [str(k) for k in ks])
+        axis.set_yticks(range(len(qs)), [str(q) for q in reversed(qs)])
+        axis.tick_params(labelbottom=True)
+        for y, q in enumerate(reversed(qs)):
+            for x, k in enumerate(ks):
+                sample = field[q, k]
+                depth = 0.0 if sample is None else (sample.mean - low) / max(high - low, 1e-9)
+                _write(axis, x, y, _said(sample), depth, 8)
+    canvas.label(figure, "k", "q")
+    return figure
+
+
+def values(runs: Sequence[Result], key: str) -> list[float]:
+    return sorted({run.config[key] for run in runs})
+
+
+def _of(runs: Sequence[Result], q: float, k: float, rule: str) -> stats.Sample | None:
+    here = [run.accuracy(rule) for run in runs if (run.config["loss.q"], run.config["loss.k"]) == (q, k)]
+    return stats.describe([value for value in here if value is not None])
+
+
+def _said(sample: stats.Sample | None) -> str:
+    if sample is None:
+        return "-"
+    return spread(sample.mean, sample.std).replace(" ±", "\n±") + f"\n({sample.n})"
+
+
+def _write(axis: Any, x: float, y: float, text: str, depth: float, size: float) -> None:
+    """Text on a field of the map, dark on light and light on dark."""
+    axis.text(x, y, text, ha="center", va="center", fontsize=size, color="#ffffff" if depth > 0.55 else "#08306b")
+
+
+def settings(cells: Cells) -> dict[str, list[Result]]:
+    """The runs by data set and noise, under a name that tells these apart."""
+    runs = [run for cell in cells.cell.values() for run in cell.runs]
+    keys = sorted({key for run in runs for key in run.config if key.startswith(("data.", "noise."))} | {"rate"})
+    found: dict[tuple[str, ...], list[Result]] = {}
+    for run in runs:
+        found.setdefault(tuple(str(run.config.get(key)) for key in keys), []).append(run)
+    first = [group[0].config for group in found.values()]
+    spoken = ["noise.name", "rate"]
+    named: list[tuple[str, ...]] = [tuple(str(config.get(key)) for key in spoken) for config in first]
+    if len(set(named)) < len(named):  # whatever else differs is said too
+        more = [key for key in keys if len({str(config.get(key)) for config in first}) > 1 and key not in spoken]
+        extra = [key for key in more if not key.endswith("_target_") and key != "noise.rate"]
+        named = [(*name, *(f"{k} {c.get(k)}" for k in extra)) for name, c in zip(named, first, strict=True)]
+    return {" ".join(name): group for name, group in zip(named, found.values(), strict=True)}

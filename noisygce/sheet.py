@@ -1,0 +1,115 @@
+"""A sheet: one table as it is read, and how it looks in Markdown, LaTeX and HTML."""
+
+from __future__ import annotations
+
+import html as _html
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Entry:
+    """text: what counts. bold: among the best. small: said beside it, never bold."""
+
+    text: str
+    bold: bool = False
+    small: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """head: a label of one or more levels for each column, the first one heading the row labels. note: one line."""
+
+    title: str
+    note: str
+    head: Sequence[tuple[str, ...]]
+    body: Sequence[Sequence[Entry]]
+
+
+def markdown(sheet: Sheet) -> str:
+    """A section with a table, columns aligned in the source too."""
+
+    def cell(entry: Entry) -> str:
+        text = f"**{entry.text}**" if entry.bold else entry.text
+        return f"{text} {entry.small}".strip().replace("|", "\\|")
+
+    rows = [[" ".join(level for level in head if level) for head in sheet.head]]
+    rows += [[cell(entry) for entry in row] for row in sheet.body]
+    widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
+    ruler = ["-" * width if i == 0 else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    lines = ["| " + " | ".join(text.ljust(w) for text, w in zip(row, widths, strict=True)) + " |" for row in rows]
+    lines.insert(1, "| " + " | ".join(ruler) + " |")
+    return f"## {sheet.title}\n\n{sheet.note}\n\n" + "\n".join(lines) + "\n"
+
+
+def latex(sheet: Sheet) -> str:
+    """A ``table`` for the package booktabs; columns of one group stand below its name."""
+
+    def cell(entry: Entry) -> str:
+        text = f"\\textbf{{{tex(entry.text)}}}" if entry.bold else tex(entry.text)
+        return text + (f" {{\\scriptsize {tex(entry.small)}}}" if entry.small else "")
+
+    lines = ["\\begin{table}", "\\centering", f"\\caption{{{tex(sheet.title)}. {tex(sheet.note)}}}"]
+    lines += [f"\\begin{{tabular}}{{l{'r' * (len(sheet.head) - 1)}}}", "\\toprule"]
+    lines += _tex_head(sheet.head)
+    lines += ["\\midrule", *(" & ".join(map(cell, row)) + r" \\" for row in sheet.body)]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+
+
+def _tex_head(head: Sequence[tuple[str, ...]]) -> list[str]:
+    first, *others = head
+    if any(len(label) != 2 for label in others):
+        return [" & ".join(tex(" ".join(label)) for label in head) + r" \\"]
+    spans, rules, at = [], [], 2
+    for name, group in itertools.groupby(others, key=lambda label: label[0]):
+        width = len(list(group))
+        spans.append(f"\\multicolumn{{{width}}}{{c}}{{{tex(name)}}}")
+        rules.append(f"\\cmidrule(lr){{{at}-{at + width - 1}}}")
+        at += width
+    below = " & ".join([tex(" ".join(first)), *(tex(label[1]) for label in others)])
+    return [" & ".join(["", *spans]) + r" \\", " ".join(rules), below + r" \\"]
+
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "±": r"$\pm$",
+    "−": r"$-$",
+    "→": r"$\to$",
+    "×": r"$\times$",
+    "~": r"\textasciitilde{}",
+}
+
+
+def tex(text: str) -> str:
+    """``text`` with what LaTeX would read as a command made plain."""
+    return re.sub(r"[\\±−→×~]|[&%$#_{}]", lambda m: _TEX.get(m[0], "\\" + m[0]), text.replace("`", ""))
+
+
+def html(sheet: Sheet) -> str:
+    """A section with a table that scrolls sideways by itself where the screen is narrow."""
+
+    def cell(i: int, entry: Entry) -> str:
+        text = f"<b>{escape(entry.text)}</b>" if entry.bold else escape(entry.text)
+        small = f" <small>{escape(entry.small)}</small>" if entry.small else ""
+        return f'<th scope="row">{text}{small}</th>' if i == 0 else f"<td>{text}{small}</td>"
+
+    body = "\n".join("<tr>" + "".join(cell(i, e) for i, e in enumerate(row)) + "</tr>" for row in sheet.body)
+    table = f"<table>\n<thead>\n{_html_head(sheet.head)}\n</thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+    return f'<h3>{escape(sheet.title)}</h3>\n<p>{escape(sheet.note)}</p>\n<div class="wide">{table}</div>\n'
+
+
+def _html_head(head: Sequence[tuple[str, ...]]) -> str:
+    first, *others = head
+    if any(len(label) != 2 for label in others):
+        return "<tr>" + "".join(f'<th scope="col">{escape(" ".join(label))}</th>' for label in head) + "</tr>"
+    spans = [(name, len(list(group))) for name, group in itertools.groupby(others, key=lambda label: label[0])]
+    above = "".join(f'<th colspan="{width}" scope="colgroup">{escape(name)}</th>' for name, width in spans)
+    below = "".join(f'<th scope="col">{escape(label[1])}</th>' for label in others)
+    return f'<tr><th rowspan="2" scope="col">{escape(" ".join(first))}</th>{above}</tr>\n<tr>{below}</tr>'
+
+
+def escape(text: str) -> str:
+    """``text`` safe inside HTML; `code` in backquotes is set as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", _html.escape(text))

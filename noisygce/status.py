@@ -1,0 +1,98 @@
+"""``python -m noisygce.status``: how far the runs are, here and on every machine that shares the results folder.
+
+    python -m noisygce.status experiment=demo
+    python -m noisygce.status                                   all runs found below results/runs
+    python -m noisygce.status experiment=demo paths.results=elsewhere
+
+Done, running (where, epoch, since when), stopped (can go on), failed, unreadable, missing; estimated time left. The
+other arguments are those of noisygce.train.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from noisygce import arguments, results
+from noisygce.plan import plan, results_folder
+from noisygce.results import STATES, Result
+from noisygce.spoken import duration
+
+_KIND = ("data.name", "model.name", "loss.name", "schedule.epochs")  # what the time of a run depends on most
+_NAMED_UP_TO = 10  # stopped and missing runs are named up to so many; running, failed and unreadable ones always
+
+
+def main() -> None:
+    arguments.main(answer, __doc__)
+
+
+def answer(words: list[str]) -> None:
+    """Prints the status of the runs that the arguments ask for."""
+    _, rest = arguments.split(words, {})
+    if any(argument.startswith("experiment=") for argument in rest):
+        asked = plan(rest)
+        print("\n".join(report(asked.name, results.of(asked), time.time())))
+    else:
+        folder = results_folder(rest)
+        print("\n".join(report(str(folder), results.found(folder), time.time())))
+
+
+def report(name: str, runs: Sequence[Result], now: float) -> list[str]:
+    """The lines to print; ``now`` in seconds since 1970."""
+    counts = Counter(run.state for run in runs)
+    said = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    lines = [f"{name}: {len(runs)} runs{': ' + said if said else ''}"]
+    lines += [f"  running     {_running(run, now)}" for run in runs if run.state == "running"]
+    lines += [f"  {run.state:<11} {run.id}: {run.note}" for run in runs if run.state in ("failed", "unreadable")]
+    for state in ("stopped", "missing"):
+        names = [run.id for run in runs if run.state == state]
+        lines += [f"  {state:<11} {run}" for run in names[:_NAMED_UP_TO]]
+        lines += [f"  {state:<11} and {len(names) - _NAMED_UP_TO} more"] if len(names) > _NAMED_UP_TO else []
+    return [*lines, left(runs)]
+
+
+def _running(run: Result, now: float) -> str:
+    epochs = run.config.get("schedule.epochs", "?")
+    where = f"process {run.owner.get('pid', '?')} on {run.owner.get('host', '?')}"
+    since = duration(max(0.0, now - run.owner["since"]))
+    return f"{run.id}: epoch {_epochs_done(run.folder) + 1}/{epochs}, for {since}, {where}"
+
+
+def _epochs_done(folder: Path) -> int:
+    try:
+        return max(0, (folder / "metrics.csv").read_bytes().count(b"\n") - 1)  # less the header
+    except OSError:
+        return 0
+
+
+def left(runs: Sequence[Result]) -> str:
+    """The time until all is done by as many workers as run now: the mean time of finished runs alike, for each."""
+    to_do = [run for run in runs if run.state in ("running", "stopped", "missing")]
+    if not to_do:
+        return "nothing is left to do" if runs else "no runs"
+    took: dict[tuple[str, ...], list[float]] = {}
+    for run in runs:
+        if run.state == "done" and isinstance(run.manifest.get("seconds"), int | float):
+            took.setdefault(_kind(run.config), []).append(run.manifest["seconds"])
+    everything = [seconds for several in took.values() for seconds in several]
+    if not everything:
+        return f"{len(to_do)} runs left; their time is not known before one of them is done"
+    seconds = 0.0
+    for run in to_do:
+        alike = took.get(_kind(run.config), everything)
+        epochs = run.config.get("schedule.epochs")
+        share = _epochs_done(run.folder) / epochs if run.state != "missing" and epochs else 0.0
+        seconds += sum(alike) / len(alike) * (1 - min(share, 1.0))
+    workers = sum(run.state == "running" for run in runs)
+    by = f"{workers} worker{'s' if workers > 1 else ''}" if workers else "one worker; none is running"
+    return f"{len(to_do)} runs left: about {duration(seconds / max(workers, 1))} by {by}"
+
+
+def _kind(config: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple(str(config.get(key)) for key in _KIND)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""``python -m noisygce.verify [FOLDER] [paths.data=FOLDER]``: whether finished runs are what they say.
+
+Every manifest below FOLDER (default: results) is held against its folder's name, config.yaml and metrics.csv, and its
+noisy labels are drawn again from its config where the data set is there. Nothing is trained (that is
+``noisygce.reproduce``) and nothing is fetched. Exit code 1 where a run is not what it says.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from noisygce import command, config, labels, runs
+from noisygce.data import Arrays, Data
+from noisygce.errors import ConfigError, DataError, ManifestError, NoisygceError
+from noisygce.noise import Noise
+
+Manifest = Mapping[str, Any]
+
+
+class Unchecked(Exception):
+    """What could not be looked at here, and why; no fault of the run."""
+
+
+class Verifier:
+    """data_root: where data sets lie."""
+
+    def __init__(self, data_root: Path) -> None:
+        self.data_root = data_root
+        self.read: dict[type[Data], Arrays] = {}  # many runs share a data set
+
+    def faults(self, folder: Path) -> tuple[list[str], list[str]]:
+        """What is wrong with the finished run in ``folder``, and what could not be checked."""
+        wrong: list[str] = []
+        unchecked: list[str] = []
+        checks: list[Callable[[Path, Manifest], Iterator[str]]] = [identity, metrics, self.noise]
+        try:
+            manifest = runs.read_manifest(folder, folder.name)
+        except ManifestError as error:
+            return [str(error)], []
+        for check in checks:
+            try:
+                wrong += check(folder, manifest)
+            except Unchecked as reason:
+                unchecked.append(str(reason))
+            except (OSError, ValueError, LookupError, TypeError, AttributeError, NoisygceError) as error:
+                wrong.append(f"{check.__name__} cannot be read: {type(error).__name__}: {error}".splitlines()[0])
+        return wrong, unchecked
+
+    def noise(self, _folder: Path, manifest: Manifest) -> Iterator[str]:
+        """The noisy labels, drawn again, have the digest, the rate and the transition matrix of the manifest."""
+        cfg = config.node({key: manifest["config"][key] for key in ("data", "noise")})
+        if manifest["config"]["numerics"] != runs.NUMERICS:
+            raise Unchecked(f"made by numerics {manifest['config']['numerics']}, this code has {runs.NUMERICS}")
+        data, noise = config.build(cfg.data, Data, "data"), config.build(cfg.noise, Noise, "noise")
+        arrays = self.arrays(data)
+        noisy = noise.draw(arrays.train_labels, arrays.train_images, arrays.classes, manifest["config"]["seed"])
+        again = labels.describe(noise.rate, arrays.train_labels, noisy, len(arrays.classes))
+        for name, value in again.items():
+            if manifest["noise"][name] != value:
+                yield f"noise.{name} is {_short(manifest['noise'][name])}, its config draws {_short(value)}"
+
+    def arrays(self, data: Data) -> Arrays:
+        if missing := [name for name in data.files if not (self.data_root / name).is_file()]:
+            raise Unchecked(f"{missing[0]} is not in {self.data_root} (paths.data=FOLDER)")
+        if type(data) not in self.read:
+            try:
+                self.read[type(data)] = data.load(self.data_root)
+            except DataError as error:
+                raise Unchecked(str(error)) from None
+        return self.read[type(data)]
+
+
+def identity(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """Run id and config.yaml follow from the config."""
+    import yaml
+
+    if (own := runs.run_id(manifest["config"])) != manifest["run_id"]:
+        yield f"its config makes the run id {own}"
+    if yaml.safe_load((folder / "config.yaml").read_text()) != manifest["config"]:
+        yield "config.yaml differs from the config in manifest.json"
+
+
+def metrics(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """metrics.csv has each epoch once, and its rows give the accuracies under every selection rule."""
+    with open(folder / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    epochs = manifest["config"]["schedule"]["epochs"]
+    if [row["epoch"] for row in rows] != [str(epoch + 1) for epoch in range(epochs)]:
+        yield f"metrics.csv does not have the epochs 1 to {epochs}, each once"
+        return
+    for rule, value in runs.select(rows).items():
+        if manifest["results"][rule] != value:
+            yield f"results.{rule} is {manifest['results'][rule]}, metrics.csv gives {value}"
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 70 else f"{text[:67]}..."
+
+
+def verify(folder: Path, data_root: Path) -> bool:
+    """Says what is wrong with the finished runs below ``folder``; whether nothing is."""
+    verifier = Verifier(data_root)
+    found = sorted(path.parent for path in folder.rglob("manifest.json"))
+    if not found:
+        raise ConfigError(f"{folder}: there is no finished run below this folder")
+    bad, skipped = 0, 0
+    reasons: dict[str, None] = {}
+    for run in found:
+        wrong, unchecked = verifier.faults(run)
+        for fault in wrong:
+            print(f"{run}: {fault}")
+        bad, skipped = bad + bool(wrong), skipped + bool(unchecked)
+        reasons |= dict.fromkeys(unchecked)
+    print(f"{len(found) - bad} of {len(found)} finished runs below {folder} are what they say")
+    if skipped:
+        print(f"the noisy labels of {skipped} could not be drawn again: {'; '.join(reasons)}")
+    return not bad
+
+
+def main() -> None:
+    with command.exits():
+        folders = [word for word in sys.argv[1:] if "=" not in word]
+        settings = config.read(config.compose([word for word in sys.argv[1:] if "=" in word]))
+        if len(folders) > 1 or {"-h", "--help"} & set(folders):
+            raise ConfigError(f"usage: {(__doc__ or '').strip()}")
+        sys.exit(not verify(Path(folders[0] if folders else settings.paths.results), settings.paths.data))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""Command lines that cannot be run, and what each of them is told: the table behind the test and docs/errors.md.
+
+    python tests/bad_input.py > docs/errors.md
+
+A ``*`` in a message stands for anything.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+# Section: (arguments of `python -m noisygce.train`, what it says).
+TABLE: dict[str, list[tuple[str, str]]] = {
+    "Values": [
+        ("loss.q=0", "loss.q=0: loss.q must be a number in (0, 1]"),
+        ("loss.q=1.5", "loss.q=1.5: loss.q must be a number in (0, 1]"),
+        ("loss.q=-0.7", "loss.q=-0.7: loss.q must be a number in (0, 1]"),
+        ("loss.q=nan", "loss.q=nan: loss.q must be a number in (0, 1]"),
+        ("loss.q=inf", "loss.q=inf: loss.q must be a number in (0, 1]"),
+        ("loss.q=true", "loss.q=true: loss.q must be a number in (0, 1]"),
+        ("loss.q=null", "loss.q=null: loss.q must be a number in (0, 1]"),
+        ("loss.q=abc", "loss.q=abc: loss.q must be a number in (0, 1]"),
+        ("loss.q=", "loss.q=: loss.q must be a number in (0, 1]"),
+        ("loss.q=[0.7]", "loss.q=[0.7]: loss.q must be a number in (0, 1]"),
+        ("loss=tgce loss.k=1", "loss.k=1: loss.k must be a number in (0, 1)"),
+        ("loss=tgce loss.k=0", "loss.k=0: loss.k must be a number in (0, 1)"),
+        ("rate=1", "rate=1: rate must be a number in [0, 1)"),
+        ("rate=-0.1", "rate=-0.1: rate must be a number in [0, 1)"),
+        ("rate=40%", "rate=40%: rate must be a number in [0, 1)"),
+        ("noise=clean rate=0.4", "rate=0.4: rate must be 0 with noise=clean"),
+        ("noise.seed=-1", "noise.seed=-1: noise.seed must be an integer in [0, 4294967296)"),
+        ("noise.include_true=1", "noise.include_true=1: noise.include_true must be true or false"),
+        ("noise=class_map noise.map=typo", "noise.map=typo: noise.map must be next, or {class: class, ...}"),
+        ("seed=1.5", "seed=1.5: seed must be an integer in [0, 4294967296)"),
+        ("seed=true", "seed=true: seed must be an integer in [0, 4294967296)"),
+        ("seed=4294967296", "seed=4294967296: seed must be an integer in [0, 4294967296)"),
+        ("precision=fp16", "precision=fp16: precision must be one of bf16, fp32"),
+        ("model.depth=50", "model.depth=50: model.depth must be 18 or 34"),
+        ("model=convnet model.width=0", "model.width=0: model.width must be an integer in [1, 4096]"),
+        ("schedule.epochs=0", "schedule.epochs=0: schedule.epochs must be an integer in [1, 100000]"),
+        ("schedule.epochs=ten", "schedule.epochs=ten: schedule.epochs must be an integer in [1, 100000]"),
+        ("schedule.batch_size=1", "schedule.batch_size=1: schedule.batch_size must be an integer in [2, 65536]"),
+        ("schedule.lr=0", "schedule.lr=0: schedule.lr must be a number in (0, 100]"),
+        (
+            "schedule.milestones=40",
+            "schedule.milestones=40: schedule.milestones must be a list in square brackets of numbers in [1, 100000]",
+        ),
+        ("schedule.milestones=[80,40]", "schedule.milestones=[80, 40]: schedule.milestones must be increasing"),
+        ("schedule.momentum=1", "schedule.momentum=1: schedule.momentum must be a number in [0, 1)"),
+        ("schedule.weight_decay=nan", "schedule.weight_decay=nan: schedule.weight_decay must be a number in [0, 1)"),
+        ("prune.mode=keep", "prune.mode=keep: prune.mode must be one of drop, mask"),
+        ("prune.start=0", "prune.start=0: prune.start must be an integer in [1, 100000]"),
+        ("data.subset=0", "data.subset=0: data.subset must be an integer in [1, 45000]"),
+        ("data=digits data.subset=1400", "data.subset=1400: data.subset must be an integer in [1, 1350]"),
+        ("data.validation=50000", "data.validation=50000: data.validation must be an integer in [1, 49999]"),
+        ("data.normalise=none", "data.normalise=none: data.normalise must be one of channel, pixel_mean"),
+        ("data.mean=0.5", "data.mean=0.5: data.mean must be a list in square brackets of numbers in [0, 1]"),
+        (
+            "data=digits data.mean=[0.1,0.2]",
+            "data.mean=[0.1, 0.2]: data.mean must be a list of 1, one for each channel",
+        ),
+        ("data.std=[0,1,1]", "data.std[0]=0: data.std[0] must be a number in (0, 1]"),
+        ("data.flip=1", "data.flip=1: data.flip must be true or false"),
+        ("runtime.device=gpu", "runtime.device=gpu: runtime.device must be auto, cpu, cuda or cuda:N"),
+        ("runtime.threads=0", "runtime.threads=0: runtime.threads must be an integer in [1, 1024]"),
+        (
+            "runtime.stop_after=soon",
+            "runtime.stop_after=soon: runtime.stop_after must be a time such as 90s, 9m or 2h, or null",
+        ),
+        ("runtime.progress=bar", "runtime.progress=bar: runtime.progress must be auto, true or false"),
+        ("paths.results=", "paths.results=: paths.results must be a folder"),
+    ],
+    "Names": [
+        ("los=gce", "los: there is no such key; did you mean loss?"),
+        ("lr=0.1", "lr: there is no such key; did you mean schedule.lr?"),
+        ("noise_rate=0.4", "noise_rate: there is no such key; did you mean noise.rate?"),
+        ("dataset=digits", "dataset: there is no such key; did you mean data?"),
+        ("loss.Q=0.5", "loss.Q: there is no such key; did you mean loss.q?"),
+        ("loss.k=0.5", "loss.k: there is no such key; loss=tgce would have it"),
+        ("noise=pair noise.include_true=true", "noise.include_true: there is no such key; noise=uniform would have it"),
+        ("optimizer=adam", "optimizer: there is no such key; python -m noisygce.train --cfg job shows them all"),
+        ("+foo=1", "foo: there is no such key; python -m noisygce.train --cfg job shows them all"),
+        ("+loss.typo=1", "loss.typo=1: GCE has no such value; it has loss.q"),
+        ("~loss", "loss is missing: every run needs it, so ~loss cannot be"),
+        ("~loss.q", "loss.q is missing: GCE needs it"),
+        ("loss=gcee", "loss=gcee: there is no such loss; did you mean gce?; there are ce, gce, mae, tgce"),
+        ("loss=", "loss=: there is no such loss; there are ce, gce, mae, tgce"),
+        ("data=imagenet", "data=imagenet: there is no such data; there are cifar10, cifar100, digits, fashion_mnist"),
+        ("noise=typo", "noise=typo: there is no such noise; there are class_map, clean, pair, uniform"),
+        ("experiment=demoo", "experiment=demoo: there is no such experiment; did you mean demo?; there are *"),
+        ("prune=drop", "prune=drop: prune is a group of values: prune.mode, prune.start, prune.every"),
+        ("--config-dir=/nowhere", "Additional config directory '/nowhere' not found"),
+    ],
+    "Grammar": [
+        ("rate==0.4", "rate==0.4: a setting is KEY=VALUE, did you mean rate=0.4?"),
+        ("rate 0.4", "rate: a setting is KEY=VALUE, such as rate=0.4"),
+        ("loss:gce", "loss:gce: a setting is KEY=VALUE, did you mean loss=gce?"),
+        ("--rate=0.4", "--rate=0.4: settings have no dashes; did you mean rate=0.4?"),
+        ("'rate=0.4 loss=gce'", "rate=0.4 loss=gce: these are several settings in one pair of quotes; each is an *"),
+        (
+            "'schedule.milestones=[2'",
+            "schedule.milestones=[2: a bracket or a quote is not closed; where there are some, write "
+            "'schedule.milestones=...' for the shell",
+        ),
+        ("rate=0.4,0.6", "rate=0.4,0.6: for a run with each of these values: -m rate=0.4,0.6"),
+        ("rate=0,4", "rate=0,4: for a run with each of these values: -m rate=0,4; for one number: rate=0.4"),
+        ("loss=[gce,mae]", "loss=[gce,mae]: a run has one loss; to train with each of them: -m loss=gce,mae"),
+        ("+data=digits", "+data=digits: data has a value already; did you mean data=digits?"),
+    ],
+    "Sweeps (nothing is started where one run cannot be)": [
+        (
+            "-m loss.q=0.3,1.5",
+            "loss.q=1.5: loss.q must be a number in (0, 1] (in the run loss.q=1.5; none was started)",
+        ),
+        (
+            "seed=-1,0 -m rate=0.2",
+            "seed=-1: seed must be an integer in [0, 4294967296) (in the run *; none was started)",
+        ),
+        ("-m loss=gce,gcee", "loss=gcee: there is no such loss; did you mean gce?; there are ce, gce, mae, tgce"),
+        (
+            "experiment=demo seed=x",
+            "seed=x: seed must be an integer in [0, 4294967296) (in the run *seed=x*; none was started)",
+        ),
+    ],
+    "Files of unknown origin": [
+        ("loss._target_=os.system", "loss._target_=os.system: must be a subclass of noisygce.losses.Loss"),
+        ("loss._target_=noisygce.noise.Pair", "loss._target_=*Pair: must be a subclass of noisygce.losses.Loss"),
+        ("loss._target_=nowhere.Loss", "loss._target_=nowhere.Loss: cannot be imported (No module named 'nowhere')"),
+        ("loss.name=../../x", "loss.name=../../x: must be 1 to 40 letters, digits or underscores"),
+        ("loss.name=null", "loss.name=null: must be 1 to 40 letters, digits or underscores"),
+        ("'rate=${oc.env:HOME}'", "noise.rate: HOME: a config may read no environment variables but NOISYGCE_..."),
+        (
+            "+hydra.callbacks.x._target_=os.system +hydra.callbacks.x.command=ls",
+            "hydra.callbacks.x: Target 'os.system' is blocklisted *",
+        ),
+    ],
+}
+ROWS = [row for rows in TABLE.values() for row in rows]
+
+
+def markdown() -> str:
+    """docs/errors.md."""
+    lines = [
+        "# What is said to a command line that cannot be run",
+        "",
+        "Each of these ends with exit code 2 before anything is computed or written. This page is made from the table",
+        "that tests/test_bad_input.py runs: `python tests/bad_input.py > docs/errors.md`. A `*` stands for anything.",
+        "The other exit codes: 0 done, 1 error, 3 loss not finite, 4 disk, 5 another process works on the run,",
+        "75 stopped and resumable.",
+    ]
+    for section, rows in TABLE.items():
+        lines += ["", f"## {section}", "", "```"]
+        lines += [f"noisygce.train {arguments}\n    {said}" for arguments, said in rows]
+        lines += ["```"]
+    return "\n".join(lines) + "\n"
+
+
+def split(arguments: str) -> list[str]:
+    """The arguments as a shell would pass them."""
+    return shlex.split(arguments)
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

@@ -1,0 +1,71 @@
+"""What many tests start from: a small training on the embedded digits, and the official files where there are any."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from pathlib import Path
+
+import pytest
+
+from noisygce import config, device, plan
+from noisygce.data import Task, prepare
+from noisygce.fit import Training
+
+# 200 images in four batches of 64, a network of four channels: an epoch takes some 20 ms.
+SMALL = ["data=digits", "data.subset=200", "model.width=4", "schedule.epochs=5", "schedule.batch_size=64"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def as_in_a_run():
+    """One CPU thread and deterministic kernels, in every test."""
+    device.prepare("cpu", 1)
+
+
+@functools.cache
+def _parts(overrides: tuple[str, ...]) -> tuple[config.Experiment, Task]:
+    """What a training never changes."""
+    e = config.read(config.compose([*SMALL, *overrides]))
+    return e, prepare(e.data, e.noise, e.seed, e.paths.data)
+
+
+@pytest.fixture
+def make():
+    """Makes a small training; the arguments are overrides, as on the command line."""
+
+    def build(*overrides: str) -> Training:
+        e, task = _parts(overrides)
+        shape = task.arrays.train_images.shape[1:]
+        network = e.model.build(shape, len(task.arrays.classes), e.seed)
+        return Training(task, e.data, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, "cpu")
+
+    return build
+
+
+@pytest.fixture
+def official():
+    """The checked arrays of a data set by the name of its leaf; skips where its official files are not."""
+
+    def load(name: str):
+        data = config.read(config.compose([f"data={name}"])).data
+        root = os.environ.get("NOISYGCE_DATA")
+        if not root:
+            pytest.skip("NOISYGCE_DATA names no folder with the official files")
+        missing = [file for file in data.files if not (Path(root) / file).is_file()]
+        if missing:
+            pytest.skip(f"NOISYGCE_DATA has no {missing[0]}")
+        return data, data.load(Path(root))
+
+    return load
+
+
+@functools.cache
+def _demo() -> plan.Plan:
+    return plan.plan(["experiment=demo", "seed=0,1"])
+
+
+@pytest.fixture
+def demo(tmp_path):
+    """The plan of the demo with two seeds, its results below a folder of the test."""
+    return dataclasses.replace(_demo(), results=tmp_path)

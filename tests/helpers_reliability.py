@@ -1,0 +1,145 @@
+"""Commands as processes of their own that can be killed, without paying for ``import torch`` each time.
+
+A server process imports torch once and forks a child for each command (multiprocessing's forkserver); a child is a
+process like any other: it has its own pid, is killed by real signals and leaves by its exit code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_servers = multiprocessing.get_context("forkserver")
+_servers.set_forkserver_preload(
+    ["torch", "torch.utils.deterministic", "numpy", "hydra.main", "hydra._internal.hydra", "tqdm", "filelock", "yaml"]
+)
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A run of digits of a few seconds; one thread, since the numbers depend on how many there are.
+SMALL = (
+    *("data=digits", "loss=tgce", "loss.k=0.15", "schedule.epochs=8", "prune.start=2", "prune.every=2"),
+    "runtime.threads=1",
+)
+EACH_STEP = "runtime.checkpoint_every=0"
+
+
+class Command:
+    """``python -m noisygce.train`` with these arguments, started in ``folder``; its output goes to a file there.
+
+    module: another command than train. before: called first, in the new process. file_limit: the largest file that it
+    can write, in bytes, as on a disk that is full.
+    """
+
+    def __init__(
+        self, folder: Path, *arguments: str, module: str = "train", before: Any = None, file_limit: int | None = None
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.output = folder / f"output-{time.monotonic_ns()}"
+        self.started = time.monotonic()
+        self.process = _servers.Process(
+            target=_main, args=(str(folder), arguments, module, self.output, file_limit, before)
+        )
+        self.process.start()
+
+    @property
+    def pid(self) -> int:
+        assert self.process.pid
+        return self.process.pid
+
+    def send(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+
+    def wait(self, seconds: float = 120) -> int:
+        """Its exit code; minus the signal's number if one ended it."""
+        self.process.join(seconds)
+        if self.process.exitcode is None:
+            self.kill()
+            raise AssertionError(f"still running after {seconds} s:\n{self.text()}")
+        return self.process.exitcode
+
+    def text(self) -> str:
+        return self.output.read_text() if self.output.exists() else ""
+
+    def processor_seconds(self) -> float:
+        """Computing time of a command that has ended: what it took, on a machine that does nothing else."""
+        return float(self.output.with_suffix(".seconds").read_text())
+
+    def until(self, condition: Callable[[], Any], seconds: float = 60) -> None:
+        """Waits until the condition holds while the command runs."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert self.process.is_alive(), f"ended with {self.process.exitcode}:\n{self.text()}"
+            assert time.monotonic() < deadline, self.text()
+            time.sleep(0.001)
+
+
+def train(folder: Path, *arguments: str, **options: Any) -> tuple[int, str]:
+    """Exit code and output of ``python -m noisygce.train`` with these arguments in ``folder``."""
+    command = Command(folder, *arguments, **options)
+    return command.wait(), command.text()
+
+
+def _main(
+    folder: str, arguments: tuple[str, ...], module: str, output: Path, file_limit: int | None, before: Any
+) -> None:
+    os.chdir(folder)
+    handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    sys.argv = ["noisygce", *arguments]
+    if before:
+        before()
+    if file_limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, resource.RLIM_INFINITY))
+    try:
+        importlib.import_module(f"noisygce.{module}").main()
+    finally:
+        output.with_suffix(".seconds").write_text(str(time.process_time()))
+
+
+def call(function: Callable[..., None], *arguments: Any, seconds: float = 120) -> None:
+    """Calls a function in a process of its own, in which it may fork, kill and limit; it must not fail."""
+    process = _servers.Process(target=function, args=arguments)
+    process.start()
+    process.join(seconds)
+    if process.exitcode is None:
+        process.kill()
+    assert process.exitcode == 0, f"{function.__name__} ended with {process.exitcode}"
+
+
+def run_folder(folder: Path) -> Path:
+    """The only run below ``folder``."""
+    (found,) = (folder / "results" / "runs").iterdir()
+    return found
+
+
+def stamp(path: Path) -> int:
+    """Changes whenever the file is replaced; 0 while it is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def one_line(text: str) -> str:
+    """What a command said in the end, which must be one line of ours and no stack trace."""
+    assert "Traceback" not in text, text
+    said = [line for line in text.splitlines() if line.startswith("noisygce: ")]
+    assert len(said) == 1, text
+    return said[0]
+
+
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]

@@ -1,0 +1,105 @@
+"""A command line that cannot be run is refused at once, says what may be typed instead, and writes nothing."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from bad_input import ROWS, markdown, split
+from helpers_reliability import ROOT
+
+from noisygce import train
+
+
+def matches(text: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(text, pattern.replace("[", "[[]"))
+
+
+@pytest.mark.parametrize(("arguments", "said"), ROWS, ids=[arguments for arguments, _ in ROWS])
+def test_a_bad_command_line_is_refused_with_exit_code_2_and_says_what_it_may_be(
+    arguments: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["noisygce", *split(arguments)])
+    monkeypatch.setitem(sys.modules, "torch", None)  # importing it raises ImportError
+    monkeypatch.setattr(train.watch, "listen", lambda: None)
+    with pytest.raises(SystemExit) as end:
+        train.main()
+    assert end.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert matches(err, f"noisygce: {said}\n"), err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_table_has_at_least_forty_rows() -> None:
+    assert len({arguments for arguments, _ in ROWS}) == len(ROWS) >= 40
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        row
+        for row in ROWS
+        if row[0]
+        in ("loss.q=0", "los=gce", "loss=gcee", "rate==0.4", "+foo=1", "-m loss.q=0.3,1.5", "loss._target_=os.system")
+    ],
+)
+def test_a_real_interpreter_refuses_within_1_5_seconds_of_computing_and_without_torch(
+    arguments: str, said: str, tmp_path: Path
+) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "noisygce.train", *split(arguments)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    imports = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    said_by_it = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    assert done.returncode == 2
+    assert len(said_by_it) == 1
+    assert matches(said_by_it[0], f"noisygce: {said}")
+    modules = {line.rpartition("|")[2].strip() for line in imports}
+    assert {"hydra", "noisygce.config"} <= modules
+    assert not {"torch", "torchvision", "pandas", "matplotlib"} & modules
+    assert not list(tmp_path.iterdir())
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5
+
+
+@pytest.mark.slow
+def test_a_missing_data_set_is_named_with_what_to_put_where(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "noisygce.train", "paths.data=here"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "https_proxy": "http://127.0.0.1:9"},  # where no one listens
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("noisygce: Cifar10 is not in here and could not be fetched (")
+    assert "put these files there, or name another folder with paths.data=FOLDER" in done.stderr
+    assert "cifar-10-batches-py/data_batch_1" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_classes_that_the_data_set_does_not_have_are_named_with_those_it_has(tmp_path: Path) -> None:
+    from helpers_reliability import one_line
+    from helpers_reliability import train as run
+
+    code, text = run(tmp_path, "data=digits", "noise=class_map", "+noise.map.a=5")
+    assert code == 2
+    assert "noise.map=" in one_line(text)
+    assert "noise.map must be of class names of the data set (0, 1, 2" in one_line(text)
+
+
+def test_the_page_of_errors_is_made_from_this_table() -> None:
+    assert (ROOT / "docs" / "errors.md").read_text() == markdown(), "python tests/bad_input.py > docs/errors.md"

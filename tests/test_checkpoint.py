@@ -1,0 +1,97 @@
+import dataclasses
+
+import pytest
+import torch
+
+from noisygce import checkpoint
+from noisygce.checkpoint import LAST, PREVIOUS
+from noisygce.errors import CheckpointError
+from noisygce.fit import Progress, digest, fit
+
+
+def content(n):
+    tensors = {"a": torch.randn(3, 4, generator=torch.Generator().manual_seed(n)), "b": torch.tensor([True, False])}
+    return {
+        "run_id": "mine",
+        "tensors": tensors,
+        "progress": {"epoch": n, "rows": [{"x": 0.1, "y": None}]},
+        "seconds": 0.5,
+    }
+
+
+def same(found, expected):
+    assert found.keys() == expected.keys()
+    assert found["progress"] == expected["progress"]
+    assert all(torch.equal(found["tensors"][k], v) for k, v in expected["tensors"].items())
+
+
+def test_what_is_written_is_read_bit_for_bit(tmp_path):
+    checkpoint.write(tmp_path, content(1))
+    found, passed_over = checkpoint.read(tmp_path, "mine")
+    same(found, content(1))
+    assert passed_over == ""
+
+
+def test_no_checkpoint_is_none(tmp_path):
+    assert checkpoint.read(tmp_path, "mine") == (None, "")
+
+
+def test_the_last_two_are_kept_and_nothing_else(tmp_path):
+    for n in (1, 2, 3):
+        checkpoint.write(tmp_path, content(n))
+    assert sorted(p.name for p in tmp_path.iterdir()) == [LAST, PREVIOUS]
+    same(checkpoint.read(tmp_path, "mine")[0], content(3))
+    (tmp_path / LAST).unlink()
+    same(checkpoint.read(tmp_path, "mine")[0], content(2))
+
+
+def test_a_damaged_last_one_is_passed_over_for_the_one_before(tmp_path):
+    checkpoint.write(tmp_path, content(1))
+    checkpoint.write(tmp_path, content(2))
+    damaged = bytearray((tmp_path / LAST).read_bytes())
+    damaged[-1] ^= 1
+    (tmp_path / LAST).write_bytes(damaged)
+    found, passed_over = checkpoint.read(tmp_path, "mine")
+    same(found, content(1))
+    assert passed_over == f"{tmp_path / LAST} is damaged: its SHA-256 does not fit"
+
+
+def test_a_checkpoint_of_another_run_is_refused_by_both_names(tmp_path):
+    checkpoint.write(tmp_path, content(1))
+    with pytest.raises(CheckpointError, match="belongs to another run, mine, not to yours"):
+        checkpoint.read(tmp_path, "yours")
+
+
+def test_remove_leaves_everything_but_checkpoints_and_temporary_files(tmp_path):
+    checkpoint.write(tmp_path, content(1))
+    checkpoint.write(tmp_path, content(2))
+    for name in ("last.ckpt.99.tmp", "metrics.csv", "manifest.json"):
+        (tmp_path / name).touch()
+    checkpoint.remove(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["manifest.json", "metrics.csv"]
+
+
+def test_a_whole_training_survives_the_disk(make, tmp_path):
+    """A training that stopped in epoch 4, after a pruning, goes through a file to the same end."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(training, _images):
+        if (training.progress.epoch, training.progress.step) == (3, 1):
+            progress = dataclasses.asdict(training.progress)
+            content = {"run_id": "mine", "tensors": training.tensors(), "progress": progress, "seconds": 0.5}
+            checkpoint.write(tmp_path, content)
+            raise Stop
+
+    overrides = "loss=tgce", "loss.k=0.12", "rate=0.2", "prune.start=2", "prune.every=1"
+    whole, stopped, resumed = make(*overrides), make(*overrides), make(*overrides)
+    with pytest.raises(Stop):
+        list(fit(stopped, stop))
+    assert stopped.progress.prunings
+    saved, _ = checkpoint.read(tmp_path, "mine")
+    resumed.load(saved["tensors"], Progress(**saved["progress"]))
+    list(fit(resumed, lambda *_: None))
+    list(fit(whole, lambda *_: None))
+    assert resumed.progress == whole.progress
+    assert digest(resumed.tensors()) == digest(whole.tensors())

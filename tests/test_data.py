@@ -1,0 +1,227 @@
+import gzip
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST
+
+import noisygce.data
+from noisygce import config
+from noisygce.data import Cifar10, Cifar100, Digits, FashionMnist, prepare, split, stratified
+from noisygce.errors import DataError
+from noisygce.noise import Uniform
+
+OFFICIAL = {
+    "cifar10": (Cifar10, 32, 3, 10),
+    "cifar100": (Cifar100, 32, 3, 100),
+    "fashion_mnist": (FashionMnist, 28, 1, 10),
+}
+
+
+def leaf(*overrides):
+    return config.read(config.compose(list(overrides))).data
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """No test fetches anything."""
+
+    def refuse(*_args, **_kwargs):
+        raise urllib.error.URLError("no network in tests")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+
+
+@pytest.mark.parametrize(("samples", "validation"), [(50_000, 5_000), (60_000, 6_000), (10, 3)])
+def test_split_is_a_partition_of_the_right_sizes(samples, validation):
+    train, held = split(samples, validation, 0)
+    assert (len(train), len(held)) == (samples - validation, validation)
+    assert np.array_equal(np.sort(np.concatenate([train, held])), np.arange(samples))
+
+
+def test_split_depends_on_the_seed_and_is_random():
+    held = {seed: set(split(50_000, 5_000, seed)[1].tolist()) for seed in (0, 1)}
+    assert held[0] == set(split(50_000, 5_000, 0)[1].tolist())
+    # Two random tenths share a hundredth of all: 500, sigma about 20.
+    assert 400 < len(held[0] & held[1]) < 600
+    # Each tenth of the file gives about a tenth: 500, sigma about 20.
+    assert all(400 < n < 600 for n in np.histogram(list(held[0]), bins=10, range=(0, 50_000))[0])
+
+
+def test_split_of_a_seed_is_the_same_for_ever():
+    digest = hashlib.sha256(split(50_000, 5_000, 0)[1].astype("<i8").tobytes()).hexdigest()
+    assert digest == "c409e10ea87d9c78e87e27e868ab13912ec7b1bfa4f6f1e0b9c24dea6e1c2f15"
+
+
+def test_noisy_labels_do_not_depend_on_split_subset_loss_or_model():
+    labels = [
+        prepare(e.data, e.noise, e.seed, e.paths.data).noisy
+        for overrides in ([], ["data.subset=100"], ["data.validation=300"], ["loss=tgce"], ["model.width=3"])
+        for e in [config.read(config.compose(["data=digits", *overrides]))]
+    ]
+    assert all(np.array_equal(labels[0], other) for other in labels)
+
+
+def test_validation_labels_are_noisy_and_test_labels_clean():
+    e = config.read(config.compose(["data=digits", "rate=0.6"]))
+    task = prepare(e.data, e.noise, 0, Path())
+    changed = task.noisy != task.clean
+    assert changed[task.train].mean() == pytest.approx(0.6, abs=0.06)
+    assert changed[task.validation].mean() == pytest.approx(0.6, abs=0.16)  # 4 sigma of 150
+    assert np.array_equal(task.arrays.test_labels, e.data.load(Path()).test_labels)
+    assert len(task.test) == 297
+
+
+def test_stratified_is_nested_and_in_proportion_to_within_one():
+    generator = np.random.default_rng(0)
+    labels = generator.choice(3, size=600, p=[0.5, 0.3, 0.2])
+    indices = generator.permutation(600)[:500]
+    whole = np.bincount(labels[indices])
+    before: set[int] = set()
+    for size in (1, 2, 10, 37, 100, 250, 499, 500):
+        chosen = stratified(indices, labels, size)
+        assert len(set(chosen.tolist())) == size
+        assert before <= set(chosen.tolist()) <= set(indices.tolist())
+        assert (abs(np.bincount(labels[chosen], minlength=3) - size * whole / 500) <= 1).all()
+        before = set(chosen.tolist())
+
+
+def test_a_subset_cuts_training_validation_and_test_in_proportion():
+    e = config.read(config.compose(["data=digits", "data.subset=270"]))
+    task = prepare(e.data, e.noise, 0, Path())
+    whole = prepare(leaf("data=digits"), e.noise, 0, Path())
+    # A fifth of 1,350, of 150, and of 297.
+    assert (len(task.train), len(task.validation), len(task.test)) == (270, 30, 59)
+    assert set(task.train) <= set(whole.train)
+    assert set(task.validation) <= set(whole.validation)
+    counts = np.bincount(task.clean[task.train])
+    assert abs(counts - np.bincount(whole.clean[whole.train]) / 5).max() <= 1
+
+
+def test_digits_are_those_of_the_package_and_their_writers_are_kept_apart():
+    data = leaf("data=digits")
+    arrays = data.load(Path())
+    assert arrays.train_images.shape == (1500, 8, 8, 1)
+    assert arrays.test_images.shape == (297, 8, 8, 1)
+    assert arrays.train_images.dtype == np.uint8
+    assert (arrays.train_images.min(), arrays.train_images.max()) == (0, 255)
+    assert np.bincount(arrays.train_labels).min() >= 145
+    packed = Path(noisygce.data.__file__).parent / "digits" / "digits.csv.gz"
+    # The last row of the file is the last test image: pixels 0..16, then the label.
+    last = [float(x) for x in gzip.decompress(packed.read_bytes()).decode().split()[-1].split(",")]
+    assert arrays.test_labels[-1] == last[-1]
+    np.testing.assert_allclose(arrays.test_images[-1].ravel(), np.array(last[:-1]) * 255 / 16, atol=0.5)
+
+
+def test_damaged_digits_are_refused_with_both_hashes(monkeypatch):
+    monkeypatch.setattr(Digits, "sha256", "0" * 64)
+    with pytest.raises(
+        DataError, match=f"09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22, not {'0' * 64}"
+    ):
+        leaf("data=digits").load(Path())
+
+
+def test_mean_and_std_of_the_digits_leaf_are_those_of_its_training_images():
+    data = leaf("data=digits")
+    values = data.load(Path()).train_images / 255
+    assert data.mean == pytest.approx([values.mean()], abs=5.1e-5)
+    assert data.std == pytest.approx([values.std()], abs=5.1e-5)
+
+
+def test_tables_of_md5_are_torchvision_s():
+    for ours, theirs in ((Cifar10, CIFAR10), (Cifar100, CIFAR100)):
+        table = dict([*theirs.train_list, *theirs.test_list, (theirs.meta["filename"], theirs.meta["md5"])])
+        assert ours.files == {f"{theirs.base_folder}/{name}": md5 for name, md5 in table.items()}
+    # torchvision's sums for Fashion-MNIST are of the packed files: only the names can be compared.
+    names = {name.removesuffix(".gz") for name, _ in FashionMNIST.resources}
+    assert set(FashionMnist.files) == {f"FashionMNIST/raw/{name}" for name in names}
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+@pytest.mark.usefixtures("offline")
+def test_missing_files_without_a_network_are_named_at_once(name, tmp_path):
+    cls = OFFICIAL[name][0]
+    with pytest.raises(DataError) as caught:
+        leaf(f"data={name}").load(tmp_path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(part in message for part in (cls.__name__, str(tmp_path), "paths.data=", "NOISYGCE_DATA", *cls.files))
+
+
+@pytest.mark.usefixtures("offline")
+def test_only_the_files_that_are_missing_are_named(tmp_path):
+    present, *absent = Cifar100.files
+    (tmp_path / present).parent.mkdir()
+    (tmp_path / present).write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        leaf("data=cifar100").load(tmp_path)
+    assert present not in str(caught.value)
+    assert all(name in str(caught.value) for name in absent)
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_a_damaged_file_is_refused_with_both_hashes(name, tmp_path):
+    cls = OFFICIAL[name][0]
+    for file in cls.files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(b"abc")
+    first, published = next(iter(cls.files.items()))
+    # 900150983cd24fb0d6963f7d28e17f72 is the MD5 of "abc" (RFC 1321).
+    with pytest.raises(DataError, match="900150983cd24fb0d6963f7d28e17f72") as caught:
+        leaf(f"data={name}").load(tmp_path)
+    assert published in str(caught.value)
+    assert str(tmp_path / first) in str(caught.value)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_official_files_have_the_published_shape(official, name):
+    data, arrays = official(name)
+    _, side, channels, classes = OFFICIAL[name]
+    n = data.full
+    assert arrays.train_images.shape == (n, side, side, channels)
+    assert arrays.test_images.shape == (10_000, side, side, channels)
+    assert arrays.train_images.dtype == arrays.test_images.dtype == np.uint8
+    assert arrays.train_labels.dtype == arrays.test_labels.dtype == np.int64
+    assert len(arrays.classes) == classes
+    assert np.bincount(arrays.train_labels).tolist() == [n // classes] * classes
+    assert np.bincount(arrays.test_labels).tolist() == [10_000 // classes] * classes
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_mean_and_std_of_a_leaf_are_those_of_the_official_training_images(official, name):
+    data, arrays = official(name)
+    counts = [np.bincount(arrays.train_images[..., c].ravel(), minlength=256) for c in range(len(data.mean))]
+    values = np.arange(256) / 255
+    mean = [np.average(values, weights=n) for n in counts]
+    std = [np.average((values - m) ** 2, weights=n) ** 0.5 for m, n in zip(mean, counts, strict=True)]
+    assert data.mean == pytest.approx(mean, abs=5.1e-5)  # four digits, rounded
+    assert data.std == pytest.approx(std, abs=5.1e-5)
+
+
+@pytest.mark.real_data
+def test_a_flipped_bit_of_an_official_file_is_found(official, tmp_path):
+    data, _ = official("cifar100")
+    root = Path(os.environ["NOISYGCE_DATA"])
+    for file in data.files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).symlink_to((root / file).resolve())
+    meta = bytearray((root / "cifar-100-python/meta").read_bytes())
+    meta[100] ^= 1
+    (tmp_path / "cifar-100-python/meta").unlink()
+    (tmp_path / "cifar-100-python/meta").write_bytes(meta)
+    with pytest.raises(DataError, match="7973b15100ade9c7d40fb424638fde48"):
+        data.load(tmp_path)
+
+
+@pytest.mark.real_data
+def test_published_split_of_cifar10(official):
+    data, arrays = official("cifar10")
+    task = prepare(data, Uniform(0.4, None, False), 0, Path(os.environ["NOISYGCE_DATA"]))
+    assert (len(task.train), len(task.validation), len(task.test)) == (45_000, 5_000, 10_000)
+    assert np.array_equal(task.clean, arrays.train_labels)

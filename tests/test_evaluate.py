@@ -1,0 +1,51 @@
+import pytest
+import torch
+
+from noisygce import evaluate
+from noisygce.evaluate import accuracy, logits
+
+
+def test_accuracy_by_head():
+    assert accuracy(torch.tensor([1, 2, 3, 4]), torch.tensor([1, 2, 0, 0])) == 0.5
+    assert accuracy(torch.tensor([], dtype=torch.int64), torch.tensor([], dtype=torch.int64)) == 0
+
+
+def test_logits_are_the_network_s_in_evaluation_mode_without_augmentation(make):
+    t = make("data.padding=2", "data.flip=true")
+    for draw in t.batches():  # running statistics that differ from those of a batch
+        t.step(draw)
+    found = logits(t.network, t.images, t.train, "fp32")
+    t.network.eval()
+    with torch.no_grad():
+        expected = t.network(t.images.plain(t.train))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert not found.requires_grad
+    assert found.dtype == torch.float32
+
+
+def test_the_network_is_left_in_training_mode_and_unchanged(make):
+    t = make()
+    before = {name: tensor.clone() for name, tensor in t.network.state_dict().items()}
+    logits(t.network, t.images, t.train, "fp32")
+    assert t.network.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in t.network.state_dict().items())
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_images_do_not_influence_each_other(make, monkeypatch, batch):
+    t = make()
+    whole = logits(t.network, t.images, t.train, "fp32")
+    monkeypatch.setattr(evaluate, "BATCH", batch)
+    torch.testing.assert_close(logits(t.network, t.images, t.train, "fp32"), whole, rtol=0, atol=1e-6)
+    assert torch.equal(logits(t.network, t.images, t.train.flip(0), "fp32").argmax(1), whole.argmax(1).flip(0))
+
+
+def test_bf16_rounds_the_logits_and_leaves_the_weights_alone(make):
+    t = make()
+    exact, rounded = (logits(t.network, t.images, t.train, precision) for precision in ("fp32", "bf16"))
+    assert not torch.equal(exact, rounded)
+    assert rounded.dtype == torch.float32
+    assert torch.equal(rounded, rounded.bfloat16().float())
+    # bf16 has 8 bits: a few roundings of 2^-8 through four layers.
+    torch.testing.assert_close(rounded, exact, rtol=0, atol=0.05 * exact.abs().max().item())
+    assert {p.dtype for p in t.network.parameters()} == {torch.float32}

@@ -1,0 +1,128 @@
+"""Figures from made-up manifests: what is drawn, and equal bytes when drawn again."""
+
+import dataclasses
+import re
+
+import made_up
+import pytest
+
+from noisygce import canvas, curves, figure, heat, plan, results
+from noisygce.cells import lay_out
+from noisygce.errors import NoisygceError
+
+
+@pytest.fixture(scope="module")
+def sweep():
+    return plan.plan(["experiment=sweep_qk_digits", "loss.q=0.3,0.7", "seed=0,1"])
+
+
+def laid_out(asked, tmp_path, but=()):
+    for run in asked.runs:
+        if run not in but:
+            made_up.finish(tmp_path, run)
+    return lay_out(asked, results.of(asked))
+
+
+def test_accuracy_has_a_panel_a_setting_and_a_line_a_seed_and_mean(demo, tmp_path):
+    cells = laid_out(demo, tmp_path, but=demo.runs[:1])
+    axes = curves.accuracy(cells).axes
+    assert [axis.get_title() for axis in axes] == ["uniform 0.4", "uniform 0.6", "pair 0.2"]
+    lines = axes[1].get_lines()
+    assert len(lines) == 4 * (2 + 1)
+    mean = lines[2]  # of ce at 0.6, seeds 0 and 1: 44 and 45 % at the last epoch
+    assert mean.get_ydata()[-1] == pytest.approx(44.5)
+    assert mean.get_linewidth() > 2 * lines[0].get_linewidth()
+    assert len(axes[0].get_lines()) == 4 * 3 - 1
+
+
+def test_memorisation_counts_what_was_pruned(demo, tmp_path):
+    cells = laid_out(demo, tmp_path)
+    (tgce, _) = curves._fates(cells.at(("tgce",), ("uniform", 0.4)))
+    before, after = (0, made_up.PRUNED_AFTER[0])  # the first epoch, and the first one without the pruned
+    parts = ("mislabelled_as_true", "mislabelled_as_noisy", "mislabelled_as_other", "pruned")
+    assert [tgce[key][before] for key in parts] == [0.75, 0.125, 0.125, 0]
+    assert [tgce[key][after] for key in parts] == [0.1875, 0.03125, 0.03125, 0.75]  # recall 0.75
+    (ce, _) = curves._fates(cells.at(("ce",), ("uniform", 0.4)))
+    assert ce["pruned"] == [0] * made_up.EPOCHS
+
+
+def test_masked_samples_are_still_said_something_of(demo, tmp_path):
+    masked = dataclasses.replace(demo, runs=tuple(plan_of(demo, ["prune.mode=mask"])))
+    cells = laid_out(masked, tmp_path)
+    (tgce, _) = curves._fates(cells.at(("tgce",), ("uniform", 0.4)))
+    assert tgce["pruned"] == [0] * made_up.EPOCHS
+
+
+def plan_of(demo, more):
+    jobs = [[*run.job, *more] for run in demo.runs if "loss=tgce" in run.job and "rate=0.4" in run.job]
+    return plan.plan(["experiment=demo", "grid=null", *jobs[0][:3], *more, "seed=0,1"]).runs
+
+
+def test_mean_leaves_out_what_is_absent():
+    assert curves.mean([[1.0, None, None], [0.5, 0.25, None]]) == [0.75, 0.25, None]
+
+
+def test_noise_is_drawn_once_a_setting(demo, tmp_path):
+    cells = laid_out(demo, tmp_path, but=demo.runs[:1])
+    assert list(heat.settings(cells)) == ["uniform 0.4", "uniform 0.6", "pair 0.2"]
+    axes = heat.noise(cells).axes
+    assert [axis.get_title() for axis in axes][:3] == ["uniform 0.4", "uniform 0.6", "pair 0.2"]
+    assert [text.get_text() for text in axes[0].texts] == ["60", "40", "40", "60"]
+
+
+def test_settings_that_differ_in_more_say_so(tmp_path):
+    words = ["experiment=demo", "grid=null", "loss=ce", "noise=uniform", "noise.include_true=true,false"]
+    asked = plan.plan([*words, f"paths.results={tmp_path}"])
+    told = dataclasses.replace(asked, table={**asked.table, "columns": ["noise.include_true"]})
+    assert list(heat.settings(lay_out(told, results.of(told)))) == [
+        "uniform 0.4 noise.include_true True",
+        "uniform 0.4 noise.include_true False",
+    ]
+
+
+def test_q_and_k_are_drawn_where_both_are_swept(demo, sweep, tmp_path):
+    assert heat.q_and_k(lay_out(demo, results.of(demo)), ["val"]) is None
+    swept = dataclasses.replace(sweep, results=tmp_path)
+    cells = laid_out(swept, tmp_path, but=swept.runs[:1])
+    (axis,) = heat.q_and_k(cells, ["last"]).axes
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["0.7", "0.3"]
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["0.3", "0.5", "0.7"]
+    said = [text.get_text() for text in axis.texts]
+    assert said[0] == "76.50\n± 0.71\n(2)"
+    assert said[3] == "77.00\n(1)"  # the seed 0 of q 0.3, k 0.3 is not done
+
+
+@pytest.mark.parametrize("ending", canvas.FORMATS)
+def test_bytes_are_equal_when_drawn_again(demo, tmp_path, ending):
+    asked = dataclasses.replace(demo, runs=demo.runs[:2])
+    cells = laid_out(asked, tmp_path)
+    first, second = (canvas.file(curves.accuracy(cells), ending, "accuracy") for _ in range(2))
+    assert first == second
+    assert not re.search(rb"CreationDate|<dc:date>|tIME", first)
+
+
+def test_an_inline_figure_takes_the_colour_of_the_page(demo, tmp_path):
+    asked = dataclasses.replace(demo, runs=demo.runs[:2])
+    text = canvas.inline(curves.accuracy(laid_out(asked, tmp_path)), "accuracy", "A title")
+    assert text.startswith("<svg role=")
+    assert "currentColor" in text
+    assert canvas.INK not in text
+    assert "<metadata" not in text
+    ids = set(re.findall(r'\bid="([^"]+)"', text))
+    assert all(name.startswith("accuracy-") for name in ids)
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', text)) <= ids
+
+
+def test_nothing_to_draw_is_said(tmp_path):
+    with pytest.raises(NoisygceError, match="no run of demo is done yet"):
+        figure.answer(["experiment=demo", "grid=null", "seed=0", f"paths.results={tmp_path}"])
+
+
+def test_the_command_writes_three_formats(tmp_path, capsys):
+    words = ["experiment=demo", "grid=null", "loss=tgce", "noise=uniform", "rate=0.4", f"paths.results={tmp_path}"]
+    made_up.finish(tmp_path, plan.plan(words).runs[0])
+    figure.answer(words)
+    names = {"accuracy", "pruning", "memorisation", "noise"}
+    there = {path.name for path in (tmp_path / "figures" / "demo").iterdir()}
+    assert there == {f"{name}.{ending}" for name in names for ending in ("pdf", "png", "svg")}
+    assert capsys.readouterr().out.count("\n") == 4

@@ -1,0 +1,237 @@
+"""Finished runs are what they say, or are named as not; files of unknown origin do no harm."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers_reliability import one_line, run_folder, train
+
+from noisygce import runs
+
+RUN = ("data=digits", "schedule.epochs=3", "runtime.threads=1")
+
+
+def verify(folder: Path, *arguments: str) -> tuple[int, str]:
+    return train(folder, *arguments, module="verify")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    code, text = train(folder, *RUN)
+    assert code == 0, text
+    return folder
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_a_run_as_it_was_made_is_what_it_says(finished: Path) -> None:
+    assert verify(finished) == (0, "1 of 1 finished runs below results are what they say\n")
+
+
+def change(manifest: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split("/")
+    for name in path:
+        manifest = manifest[name]
+    assert manifest[last] != value
+    manifest[last] = value
+
+
+CHANGES: list[tuple[str, Any, str]] = [
+    ("results/val", 0.99, "results.val is 0.99, metrics.csv gives 0."),
+    ("results/last10", 0.5, "results.last10 is 0.5, metrics.csv gives 0."),
+    ("config/rate", 0.2, "its config makes the run id digits-convnet-uniform-0.2-gce-s0-"),
+    ("config/seed", 1, "its config makes the run id digits-convnet-uniform-0.4-gce-s1-"),
+    ("config/schedule/epochs", 4, "metrics.csv does not have the epochs 1 to 4, each once"),
+    ("noise/labels_sha256", "0" * 64, "noise.labels_sha256 is 000000"),
+    ("noise/realised_rate", 0.4, "noise.realised_rate is 0.4, its config draws 0."),
+    ("noise/transition", [], "noise.transition is [], its config draws [["),
+    ("config/noise/_target_", "os.system", "noise._target_=os.system: must be a subclass of noisygce.noise.Noise"),
+    ("config/data/_target_", "noisygce.losses.CE", "must be a subclass of noisygce.data.Data"),
+    ("run_id", "another", "is damaged or of another run"),
+    ("results", {}, "is damaged or of another run"),
+    ("noise", None, "noise cannot be read: TypeError"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "said"), CHANGES, ids=[key for key, _, _ in CHANGES])
+def test_a_changed_manifest_is_told(copy: Path, key: str, value: Any, said: str) -> None:
+    path = run_folder(copy) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest, key, value)
+    path.write_text(json.dumps(manifest))
+    code, text = verify(copy)
+    assert code == 1
+    assert said in text
+    assert "0 of 1 finished runs below results are what they say" in text
+    assert "Traceback" not in text
+
+
+def drop_a_row(folder: Path) -> None:
+    lines = (folder / "metrics.csv").read_text().splitlines(keepends=True)
+    (folder / "metrics.csv").write_text("".join(lines[:-1]))
+
+
+def flip_a_digit(folder: Path) -> None:
+    lines = (folder / "metrics.csv").read_text().splitlines()
+    names, row = lines[0].split(","), lines[-1].split(",")
+    row[names.index("test_accuracy")] = "0.123"
+    (folder / "metrics.csv").write_text("\n".join([*lines[:-1], ",".join(row)]) + "\n")
+
+
+def rename(folder: Path) -> None:
+    folder.rename(folder.with_name("better"))
+
+
+def other_config(folder: Path) -> None:
+    (folder / "config.yaml").write_text((folder / "config.yaml").read_text().replace("rate: 0.4", "rate: 0.5"))
+
+
+def no_config(folder: Path) -> None:
+    (folder / "config.yaml").unlink()
+
+
+@pytest.mark.parametrize("damage", [drop_a_row, flip_a_digit, rename, other_config, no_config])
+def test_a_changed_file_beside_the_manifest_is_told(copy: Path, damage: Callable[[Path], None]) -> None:
+    damage(run_folder(copy))
+    code, text = verify(copy, "results")
+    assert code == 1
+    assert "0 of 1 finished runs" in text
+    assert "Traceback" not in text
+
+
+def test_labels_of_a_data_set_that_is_not_there_are_said_to_be_unchecked(copy: Path) -> None:
+    """A run of CIFAR-10 on a machine without the data: everything else is looked at."""
+    folder = run_folder(copy)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    from noisygce import config
+
+    data = config.resolved(config.compose(["data=cifar10"]))["data"]
+    manifest["config"]["data"] = json.loads(json.dumps(data))
+    manifest["run_id"] = runs.run_id(manifest["config"])
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    import yaml
+
+    (folder / "config.yaml").write_text(yaml.safe_dump(manifest["config"]))
+    folder.rename(folder.with_name(manifest["run_id"]))
+    code, text = verify(copy, "paths.data=elsewhere")
+    assert code == 0
+    assert "the noisy labels of 1 could not be drawn again" in text
+    assert "cifar-10-batches-py/data_batch_1 is not in elsewhere (paths.data=FOLDER)" in text
+    assert not (copy / "elsewhere").exists()
+
+
+def test_a_run_is_reproduced_from_its_manifest(finished: Path) -> None:
+    name = run_folder(finished).name
+    for which in (name, f"results/runs/{name}"):
+        code, text = train(finished, which, module="reproduce")
+        assert code == 0, text
+        assert f"{name}: equal, metrics.csv byte for byte, noisy labels and final state by their digests" in text
+    assert [path.name for path in (finished / "results" / "runs").iterdir()] == [name]
+
+
+def test_a_difference_is_told_with_what_may_explain_it(copy: Path) -> None:
+    path = run_folder(copy) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["state_sha256"] = "0" * 64
+    manifest["versions"]["torch"] = "2.11.0"
+    path.write_text(json.dumps(manifest))
+    flip_a_digit(path.parent)
+    code, text = train(copy, path.parent.name, module="reproduce")
+    assert code == 1
+    assert "metrics.csv from epoch 3 on: test_accuracy 0.123 then, 0." in text
+    assert "the final weights, momenta and statistics" in text
+    assert "version of torch: 2.11.0 then, 2." in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nothing"], "nothing: there is no finished run of this id in results/runs, results/reference/runs"),
+        (["{}", "loss.q=1"], "loss.q=1: a run is trained again as it was; only runtime.* and paths.* are free"),
+        (["{}", "paths.results=results"], "results holds the run itself; name another folder"),
+        (["{}", "runtime.threads=0"], "runtime.threads=0: runtime.threads must be an integer in [1, 1024]"),
+        ([], "usage: ``python -m noisygce.reproduce RUN"),
+    ],
+)
+def test_what_cannot_be_reproduced_is_refused(finished: Path, arguments: list[str], said: str) -> None:
+    name = run_folder(finished).name
+    code, text = train(finished, *[argument.format(name) for argument in arguments], module="reproduce")
+    assert code == 2
+    assert one_line(text).startswith(f"noisygce: {said}")
+
+
+GLOBAL = "# @package _global_\nhydra:\n"
+HOSTILE = {  # file: what is in it, and what is said to it
+    "loss/os.yaml": ("name: x\n_target_: os.system\ncommand: touch attacked\n", "must be a subclass of"),
+    "loss/stdlib.yaml": ("name: x\n_target_: antigravity.Loss\n", "must be a subclass of"),
+    "loss/up.yaml": ("name: ../../up\n_target_: noisygce.losses.CE\n", "must be 1 to 40 letters"),
+    "loss/long.yaml": (f"name: {'x' * 300}\n_target_: noisygce.losses.CE\n", "must be 1 to 40 letters"),
+    "loss/spy.yaml": ("name: ${oc.env:SECRET}\n_target_: noisygce.losses.CE\n", "SECRET: a config may read no"),
+    "loss/detour.yaml": (
+        "name: ${${.r}:SECRET}\nr: oc.env\n_target_: noisygce.losses.CE\n",
+        "SECRET: a config may read no",
+    ),
+    "loss/object.yaml": ("!!python/object/apply:os.system [touch attacked]\n", "could not determine a constructor"),
+    "loss/torn.yaml": ("name: [x\n", "while parsing a flow sequence"),
+    "experiment/callback.yaml": (
+        GLOBAL + "  callbacks:\n    x: {_target_: os.system, command: touch attacked}\n",
+        "Target 'os.system' is blocklisted",
+    ),
+    "experiment/logging.yaml": (
+        GLOBAL + "  job_logging:\n    version: 1\n    root: {handlers: [x]}\n"
+        "    handlers:\n      x: {(): os.system, command: touch attacked}\n",
+        "Target 'os.system' is blocklisted",
+    ),
+    "experiment/sweeper.yaml": (
+        GLOBAL + "  mode: MULTIRUN\n  sweeper: {_target_: os.system}\n",
+        "Invalid plugin 'os.system'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_config_file_builds_and_runs_nothing(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "theirs" / name
+    path.parent.mkdir(parents=True)
+    content, said = HOSTILE[name]
+    path.write_text(content)
+    choice = f"{path.parent.name}={path.stem}"
+    code, text = train(tmp_path, "data=digits", "--config-dir=theirs", choice, before=_secret)
+    assert code != 0
+    assert said in " ".join(text.split())
+    if path.parent.name == "loss":
+        assert (code, one_line(text) != "") == (2, True)
+    assert "s3cret" not in text
+    assert [p.name for p in tmp_path.iterdir() if not p.name.startswith("output")] == ["theirs"]
+
+
+def _secret() -> None:
+    os.environ["SECRET"] = "s3cret"
+
+
+def test_no_value_of_a_config_leads_a_run_outside_its_folder(tmp_path: Path) -> None:
+    from noisygce import config
+
+    plain = runs.identity(config.resolved(config.compose(["data=digits"])))
+    seen = set()
+    for part in ("..", "../..", "/etc", "a/b", "", ".", "~", "\0", "x" * 300, "ü" * 90, "a\nb", "-rf", "con"):
+        for group in ("data", "model", "noise", "loss"):
+            own = {**plain, group: {**plain[group], "name": part}}
+            name = runs.run_id(own)
+            assert len(name.encode()) <= 200
+            assert name not in seen
+            seen.add(name)
+            folder = runs.Run(tmp_path / "results", own).folder
+            assert folder.resolve().parent == (tmp_path / "results" / "runs").resolve()
+            assert not name.startswith((".", "-"))

@@ -1,0 +1,155 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from noisygce.data import Digits
+from noisygce.loader import Draw, Images, Loader
+
+
+def settings(padding=2, flip=True, normalise="channel", channels=3):
+    mean, std = [0.3, 0.4, 0.5][:channels], [0.2, 0.25, 0.3][:channels]
+    return Digits(None, 150, normalise, mean, std, padding, flip, "next")
+
+
+def pictures(n=20, height=6, width=8, channels=3):
+    return np.random.default_rng(0).integers(0, 256, (n, height, width, channels), dtype=np.uint8)
+
+
+def loader(n=100, batch_size=16, seed=0, train=None, **options):
+    data, images = settings(**options), pictures(n)
+    index = torch.arange(n) if train is None else train
+    return Loader(Images(images, data, images, "cpu"), index, data, batch_size, seed)
+
+
+def everyone(n=100):
+    return torch.ones(n, dtype=torch.bool)
+
+
+def joined(batches):
+    return Draw(*(torch.cat([getattr(b, f) for b in batches]) for f in ("index", "top", "left", "mirror")))
+
+
+def equal(a, b):
+    return all(torch.equal(getattr(a, f), getattr(b, f)) for f in ("index", "top", "left", "mirror"))
+
+
+def assert_chi_square(counts, expected, freedom):
+    """Neither too far from uniform nor too near: within five sigma of a chi-square law's mean."""
+    statistic = ((counts - expected) ** 2 / expected).sum()
+    assert abs(statistic - freedom) < 5 * math.sqrt(2 * freedom)
+
+
+def test_every_image_comes_once_an_epoch_and_the_last_batch_is_kept():
+    train = torch.tensor([5, 3, 99, 40, 17, 8, 61])
+    batches = loader(train=train, batch_size=3).epoch(0, everyone())
+    assert [len(b.index) for b in batches] == [3, 3, 1]
+    assert sorted(joined(batches).index.tolist()) == sorted(train.tolist())
+
+
+def test_batches_are_a_function_of_seed_and_epoch():
+    first = joined(loader(seed=1).epoch(3, everyone()))
+    for again in (loader(seed=1), loader(seed=1, batch_size=7), loader(seed=1, train=torch.randperm(100))):
+        again.epoch(8, everyone())  # nothing is consumed by asking for another epoch first
+        assert equal(joined(again.epoch(3, everyone())), first)
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(1, 4), (2, 3), (0, 0)])
+def test_another_seed_or_epoch_gives_another_order_crop_and_flip(seed, epoch):
+    first, other = joined(loader(seed=1).epoch(3, everyone())), joined(loader(seed=seed).epoch(epoch, everyone()))
+    of = [torch.stack([d.top, d.left, d.mirror])[:, d.index.argsort()] for d in (first, other)]  # by image, not by turn
+    for values, others in zip(of[0], of[1], strict=True):
+        assert not torch.equal(values, others)
+    assert not torch.equal(first.index, other.index)
+
+
+def test_dropping_images_changes_neither_order_nor_crop_of_the_others():
+    whole = joined(loader().epoch(5, everyone()))
+    inside = everyone()
+    inside[::3] = False
+    kept = joined(loader().epoch(5, inside))
+    still = inside[whole.index]
+    assert equal(kept, Draw(*(getattr(whole, f)[still] for f in ("index", "top", "left", "mirror"))))
+
+
+def test_every_image_is_equally_likely_at_every_place():
+    n, epochs = 30, 900
+    counts, made = np.zeros((n, n)), loader(n=n)
+    for epoch in range(epochs):
+        counts[joined(made.epoch(epoch, everyone(n))).index, np.arange(n)] += 1
+    assert_chi_square(counts, epochs / n, (n - 1) ** 2)
+
+
+def test_every_corner_and_side_is_equally_likely():
+    n, epochs = 2000, 10
+    made = loader(n=n, batch_size=n, padding=4)
+    counts = np.zeros((9, 9, 2))
+    for epoch in range(epochs):
+        (draw,) = made.epoch(epoch, everyone(n))
+        np.add.at(counts, (draw.top.numpy(), draw.left.numpy(), draw.mirror.numpy()), 1)
+    assert counts.min() > 0
+    assert_chi_square(counts, n * epochs / 162, 161)
+
+
+def test_order_and_augmentation_of_an_epoch_are_unrelated():
+    n = 5000
+    (draw,) = loader(n=n, batch_size=n, padding=4).epoch(0, everyone(n))
+    place = torch.arange(n, dtype=torch.float64)
+    for values in (draw.top, draw.left, draw.mirror):
+        correlation = torch.corrcoef(torch.stack([place, values.double()]))[0, 1]
+        assert abs(correlation.item()) < 5 / math.sqrt(n)
+
+
+def test_without_flip_and_padding_every_image_stays_as_it_is():
+    draw = joined(loader(padding=0, flip=False).epoch(0, everyone()))
+    assert not draw.mirror.any()
+    assert not draw.top.any()
+    assert not draw.left.any()
+
+
+@pytest.mark.parametrize("normalise", ["channel", "pixel_mean"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_crop_is_numpy_s_slice_of_the_zero_padded_image(normalise, channels):
+    """Every corner of a padding of 2, flipped and not, against NumPy, one image at a time."""
+    data, images = settings(2, True, normalise, channels), pictures(channels=channels)
+    draws = [(i % 20, i // 10 % 5, i // 2 % 5, i % 2) for i in range(50)]
+    found = Images(images, data, images, "cpu").crop(Draw(*map(torch.tensor, zip(*draws, strict=True))))
+    padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0))) / 255
+    if normalise == "channel":
+        ready = (padded - np.array(data.mean)) / np.array(data.std)
+    else:  # padding comes last, as zeros
+        ready = np.pad(images / 255 - (images / 255).mean(0), ((0, 0), (2, 2), (2, 2), (0, 0)))
+    for image, (index, top, left, mirror) in zip(found, draws, strict=True):
+        window = ready[index, top : top + 6, left : left + 8]
+        window = window[:, ::-1] if mirror else window
+        np.testing.assert_allclose(image.numpy(), window.transpose(2, 0, 1), rtol=0, atol=2e-6)
+
+
+def test_pixel_mean_leaves_the_padding_at_zero():
+    images = pictures()
+    made = Images(images, settings(normalise="pixel_mean"), images, "cpu")
+    corner = made.crop(Draw(*(torch.tensor([v]) for v in (0, 0, 0, 0))))
+    assert (corner[0, :, :2] == 0).all()
+    assert (corner[0, :, :, :2] == 0).all()
+    assert (corner[0, :, 2:, 2:] != 0).float().mean() > 0.95
+
+
+def test_pixel_mean_is_that_of_the_training_images_for_every_set():
+    train, test = pictures(), pictures()[::-1][:4].copy()
+    found = Images(test, settings(normalise="pixel_mean"), train, "cpu").plain(torch.arange(4))
+    expected = (test / 255 - (train / 255).mean(0)).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-6)
+
+
+def test_plain_images_are_the_unpadded_ones():
+    images, data = pictures(), settings(padding=3)
+    found = Images(images, data, images, "cpu").plain(torch.tensor([7, 0]))
+    expected = ((images[[7, 0]] / 255 - np.array(data.mean)) / np.array(data.std)).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-6)
+
+
+def test_images_are_float32_and_channels_last():
+    found = Images(pictures(), settings(), pictures(), "cpu").plain(torch.arange(5))
+    assert found.dtype == torch.float32
+    assert found.is_contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,250 @@
+"""A run is never lost: kills, signals, locks, other folders, clocks."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers_reliability import EACH_STEP, ROOT, SIGNALS, SMALL, Command, one_line, run_folder, stamp, train
+
+
+def result(folder: Path) -> tuple[bytes, str, Any]:
+    """What must be equal: metrics byte for byte, digest of weights, momenta and statistics, accuracies."""
+    run = run_folder(folder)
+    manifest = json.loads((run / "manifest.json").read_text())
+    return (run / "metrics.csv").read_bytes(), manifest["state_sha256"], manifest["results"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, str, Any]:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    code, text = train(folder, *SMALL)
+    assert code == 0, text
+    return result(folder)
+
+
+def kill_and_start_again(start: Any, folder: Path, seed: int, most: int) -> int:
+    """Starts, kills some steps and a moment later, and so on; then lets it come to its end. How often it was killed."""
+    instants = random.Random(seed)
+    kills = 0
+    while True:
+        process = start()
+        if kills == most:
+            break
+        try:
+            for _ in range(instants.randint(1, 5)):
+                seen = last_checkpoint(folder)
+                process.until(lambda seen=seen: last_checkpoint(folder) not in (0, seen))
+        except AssertionError:
+            break  # it has ended
+        time.sleep(instants.uniform(0, 0.01))
+        process.kill()
+        kills += 1
+    assert process.wait() == 0, process.text()
+    return kills
+
+
+def last_checkpoint(folder: Path) -> int:
+    return sum(stamp(path) for path in folder.glob("results/runs/*/last.ckpt"))
+
+
+def test_a_run_killed_at_random_instants_ends_as_the_uninterrupted_one(
+    tmp_path: Path, uninterrupted: tuple[bytes, str, Any]
+) -> None:
+    kills = kill_and_start_again(lambda: Command(tmp_path, *SMALL, EACH_STEP), tmp_path, seed=0, most=25)
+    assert result(tmp_path) == uninterrupted
+    assert kills >= 10
+    left = sorted(path.name for path in run_folder(tmp_path).iterdir())
+    assert left == ["config.yaml", "lock", "manifest.json", "metrics.csv", "train.log"]
+
+
+class Interpreter:
+    """``python -m noisygce.train`` as a shell starts it."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.output = folder / "output"
+        self.process: Any = subprocess.Popen(
+            [sys.executable, "-m", "noisygce.train", *arguments],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=self.output.open("a"),
+            stderr=subprocess.STDOUT,
+        )
+        self.process.is_alive, self.process.exitcode = lambda: self.process.poll() is None, "its exit code"
+
+    until = Command.until
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def wait(self) -> int:
+        return int(self.process.wait(120))
+
+    text = Command.text
+
+
+@pytest.mark.slow
+def test_a_real_interpreter_killed_at_random_instants_ends_as_the_uninterrupted_run(
+    tmp_path: Path, uninterrupted: tuple[bytes, str, Any]
+) -> None:
+    kills = kill_and_start_again(lambda: Interpreter(tmp_path, *SMALL, EACH_STEP), tmp_path, seed=1, most=10)
+    assert result(tmp_path) == uninterrupted
+    assert kills >= 10
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_instant_of_the_start_leaves_nothing_that_hinders_the_next(
+    tmp_path: Path, uninterrupted: tuple[bytes, str, Any]
+) -> None:
+    instants = random.Random(2)
+    for _ in range(30):
+        command = Command(tmp_path, *SMALL)  # no checkpoint by time within so short a run
+        time.sleep(instants.uniform(0, 0.8))
+        command.kill()
+    code, text = train(tmp_path, *SMALL)
+    assert code == 0, text
+    assert result(tmp_path) == uninterrupted
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_signal_saves_and_stops_within_two_seconds_with_exit_code_75(
+    tmp_path: Path, number: signal.Signals, uninterrupted: tuple[bytes, str, Any]
+) -> None:
+    command = Command(tmp_path, *SMALL)
+    command.until(lambda: "images on cpu" in command.text() and "epoch 2/" in command.text())
+    asked = time.monotonic()
+    command.send(number)
+    assert command.wait() == 75
+    assert time.monotonic() - asked < 2
+    assert "is saved at epoch" in one_line(command.text())
+    assert "start the same command again to go on" in one_line(command.text())
+    code, text = train(tmp_path, *SMALL)
+    assert code == 0
+    assert "going on at epoch" in text
+    assert result(tmp_path) == uninterrupted
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_signal_before_training_stops_within_two_seconds_too(tmp_path: Path, number: signal.Signals) -> None:
+    before = Command(tmp_path, *SMALL, before=_slow_data)
+    before.until(lambda: (tmp_path / "results/runs").exists() and (run_folder(tmp_path) / "owner.json").exists())
+    asked = time.monotonic()
+    before.send(number)
+    assert before.wait() == 75
+    assert time.monotonic() - asked < 2
+    assert number.name in one_line(before.text())
+
+
+def _slow_data() -> None:
+    """A data set that takes long to load: nothing can be saved during that time."""
+    from noisygce.data import Digits
+
+    Digits._read = lambda *_: time.sleep(100)  # type: ignore[assignment,method-assign]
+
+
+def test_a_second_ctrl_c_stops_at_once_and_loses_only_what_was_not_saved(
+    tmp_path: Path, uninterrupted: tuple[bytes, str, Any]
+) -> None:
+    command = Command(tmp_path, *SMALL, EACH_STEP, before=_endless_save)
+    command.until(lambda: "saving" in command.text())
+    command.send(signal.SIGINT)
+    time.sleep(0.2)
+    assert command.process.is_alive()
+    asked = time.monotonic()
+    command.send(signal.SIGINT)
+    assert command.wait() == 75
+    assert time.monotonic() - asked < 1
+    assert "stopped at once" in one_line(command.text())
+    assert train(tmp_path, *SMALL)[0] == 0
+    assert result(tmp_path) == uninterrupted
+
+
+def _endless_save() -> None:
+    """A disk that takes no more from the 20th checkpoint on."""
+    from noisygce import checkpoint
+
+    write, count = checkpoint.write, iter(range(1000))
+
+    def slow(folder: Path, content: dict[str, Any]) -> None:
+        if next(count) >= 20:
+            print("saving", flush=True)
+            time.sleep(100)
+        write(folder, content)
+
+    checkpoint.write = slow
+
+
+def test_stop_after_saves_and_stops_by_itself(tmp_path: Path) -> None:
+    command = Command(tmp_path, *SMALL, "schedule.epochs=10000", "runtime.stop_after=2.5s")
+    assert command.wait() == 75
+    assert time.monotonic() - command.started < 4.5
+    assert "(runtime.stop_after=2.5s); start the same command again" in one_line(command.text())
+    assert (run_folder(tmp_path) / "last.ckpt").exists()
+
+
+def test_a_second_process_is_refused_at_once_by_pid_and_host_and_let_in_after_a_kill(tmp_path: Path) -> None:
+    first = Command(tmp_path, *SMALL, "schedule.epochs=1000")
+    first.until(lambda: "epoch 1/" in first.text())
+    second = Command(tmp_path, *SMALL, "schedule.epochs=1000")
+    assert second.wait() == 5
+    assert second.processor_seconds() < 1
+    assert f"process {first.pid} on {socket.gethostname()}" in one_line(second.text())
+    first.kill()
+    third = Command(tmp_path, *SMALL, "schedule.epochs=1000")
+    third.until(lambda: "epoch 1/" in third.text())
+    third.kill()
+
+
+def test_a_folder_copied_to_another_place_goes_on_there(tmp_path: Path, uninterrupted: tuple[bytes, str, Any]) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    command = Command(here, *SMALL, EACH_STEP)
+    command.until(lambda: "epoch 2/" in command.text())
+    command.kill()
+    shutil.copytree(here / "results", there / "results", symlinks=True)  # lock, owner and temporary files come along
+    code, text = train(there, *SMALL)
+    assert code == 0
+    assert "going on at epoch" in text
+    assert result(there) == uninterrupted
+
+
+@pytest.mark.parametrize("jump", [-86400.0, 86400.0])
+def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, jump: float, uninterrupted: tuple[bytes, str, Any]) -> None:
+    code, text = train(tmp_path, *SMALL, "runtime.stop_after=100s", before=_Jump(jump))
+    assert code == 0, text
+    assert result(tmp_path) == uninterrupted
+    assert 0 < json.loads((run_folder(tmp_path) / "manifest.json").read_text())["seconds"] < 100
+
+
+class _Jump:
+    """Moves the clock on the wall by so many seconds between any two looks at it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __call__(self) -> None:
+        real, moved = time.time, [0.0]
+
+        def jumping() -> float:
+            moved[0] += self.seconds
+            return real() + moved[0]
+
+        time.time = jumping
+
+
+def test_the_process_of_a_test_is_killed_by_a_real_signal(tmp_path: Path) -> None:
+    command = Command(tmp_path, *SMALL, "schedule.epochs=1000")
+    command.until(lambda: "epoch 1/" in command.text())
+    assert command.pid != os.getpid()
+    command.send(signal.SIGKILL)
+    assert command.wait() == -signal.SIGKILL

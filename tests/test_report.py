@@ -1,0 +1,115 @@
+"""The report: one page that needs nothing else, hides nothing and says how to make each cell again."""
+
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+
+import made_up
+import pytest
+from omegaconf import OmegaConf
+
+from noisygce import plan, report, results
+from noisygce.cells import lay_out
+from noisygce.table import tabulate
+
+SETTING = ["loss=ce,mae,gce,tgce", "noise=uniform", "rate=0.4", "seed=0,1"]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """One setting of the demo, of whose eight runs one has failed and one is missing."""
+    tmp_path = tmp_path_factory.mktemp("results")
+    asked = plan.plan(["experiment=demo", "grid=null", *SETTING, f"paths.results={tmp_path}"])
+    (made_up.begin(tmp_path, asked.runs[0]) / "failed.json").write_text(json.dumps({"cause": "a <loss> of NaN"}))
+    for run in asked.runs[2:]:
+        made_up.finish(tmp_path, run)
+    return asked
+
+
+@pytest.fixture(scope="module")
+def text(small):
+    return report.report(small, tabulate(small))
+
+
+class Open(HTMLParser):
+    """Which elements are open, and every attribute that was seen."""
+
+    void = ("meta", "br")
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen += [(tag, name, value) for name, value in attrs]
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen += [(tag, name, value) for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_needs_nothing_else(text):
+    page = Open()
+    page.feed(text)
+    assert page.open == []
+    assert "<script" not in text
+    assert not re.search(r"@import|@font-face|url\((?!#)", text)
+    assert all(
+        value.startswith(("#", "data:")) for _, name, value in page.seen if name in ("src", "href", "xlink:href")
+    )  # data: a picture, in the page itself
+    ids = [value for _, name, value in page.seen if name == "id"]
+    assert len(ids) == len(set(ids))
+    assert "prefers-color-scheme: dark" in text
+    assert 'name="viewport"' in text
+
+
+def test_what_is_missing_or_failed_is_named(text, small):
+    assert "8 runs, 6 done, 1 failed, 1 missing" in text
+    assert f'<th scope="row">{small.runs[0].id}</th><td>failed</td><td>a &lt;loss&gt; of NaN</td>' in text
+    assert f'<th scope="row">{small.runs[1].id}</th><td>missing</td>' in text
+    assert "- <small>(0/2, 1 failed)</small>" in text or "(1/2, 1 failed)" in text
+
+
+def test_tables_figures_versions_and_digests_are_there(text):
+    for heading in ("Rule <code>val</code>", "Rule <code>last</code>", "Rule <code>gap</code>", "paired over settings"):
+        assert heading in text
+    assert text.count("<svg ") == 4
+    assert "Versions: torch 9.9." in text
+    assert "Commits: 0123456789ab." in text
+    assert text.count("cd" * 32) == 6
+
+
+def test_bytes_are_equal_when_rebuilt(small, text):
+    assert report.report(small, tabulate(small)) == text
+
+
+def test_the_command_of_a_cell_makes_its_runs_and_no_others(small, text):
+    cells = lay_out(small, results.of(small))
+    cell = cells.at(("gce",), ("uniform", 0.4))
+    command = report.reproduce(small, cell)
+    assert command == "python -m noisygce.train -m experiment=demo loss=gce noise=uniform rate=0.4 seed=0,1"
+    assert f"<code>{command}</code>" in text
+    made = plan.plan(command.split()[4:])
+    assert [run.id for run in made.runs] == [run.id for run in cell.runs]
+
+
+def test_a_grid_of_uneven_blocks_still_gives_a_command_of_the_cell_alone(demo):
+    grid = [{"loss": "ce", "rate": 0.4, "seed": [0, 1]}, {"loss": ["ce", "gce"], "loss.q": 0.5, "seed": [0, 1]}]
+    uneven = dataclasses.replace(demo, grid=OmegaConf.create(grid))
+    job = ("loss=ce", "rate=0.4", "seed=0", "experiment=demo")
+    run = dataclasses.replace(results.of(demo)[0], job=job)
+    cell = dataclasses.replace(lay_out(demo, results.of(demo)).at(("ce",), ("uniform", 0.4)), runs=(run,))
+    assert "experiment=demo grid=null loss=ce rate=0.4 seed=0" in report.reproduce(uneven, cell)
+
+
+def test_the_command_writes_the_page(tmp_path, capsys):
+    words = ["experiment=demo", "grid=null", "loss=ce", "noise=uniform", f"paths.results={tmp_path}"]
+    report.answer(words)
+    written = tmp_path / "report" / "demo.html"
+    assert f"Written: {written}" in capsys.readouterr().out
+    assert "No run is done yet." in written.read_text()

@@ -1,0 +1,155 @@
+"""What is there of each run, and that a plan asks for the very runs that training makes."""
+
+import json
+import re
+import subprocess
+import sys
+
+import made_up
+import pytest
+from hydra.errors import ConfigCompositionException
+
+from noisygce import command, config, plan, results, runs, sweep
+
+
+def states(asked):
+    return {run.id: run.state for run in results.of(asked)}
+
+
+CASES = [
+    ["experiment=demo", "seed=0,1", "loss=tgce"],
+    ["experiment=sweep_qk_digits", "seed=1", "loss.q=0.3,0.9"],
+    ["experiment=table1_cifar100", "seed=4", "rate=0.2", "loss=mae,tgce"],
+    ["experiment=demo", "noise.seed=3", "data.mean=[0.5],[0.25]", "seed=0", "rate=0.4", "loss=gce"],
+    ["experiment=demo", "noise.seed='${seed}'", "seed=0,1", "loss=gce", "rate=0.4"],
+    ["experiment=demo", "grid=null", "loss=ce", "noise=clean", "seed=0,1", "schedule.lr=0.1,1"],
+    [
+        "experiment=demo",
+        "grid=null",
+        "noise=clean,uniform,pair",
+        "loss=tgce,ce",
+    ],  # a leaf that does more, and plain ones
+    [
+        "experiment=demo",
+        "grid=null",
+        "data=digits,fashion_mnist",
+        "model=convnet,resnet18",
+        "loss=tgce",
+        "loss.q=0.1,1",
+    ],
+]
+
+
+@pytest.mark.parametrize("arguments", CASES, ids=" ".join)
+def test_a_plan_gives_the_ids_that_training_gives(arguments):
+    asked = plan.plan(arguments)
+    composed = [runs.run_id(runs.identity(config.resolved(config.compose(run.job)))) for run in asked.runs]
+    assert [run.id for run in asked.runs] == composed
+    assert len(set(composed)) == len(composed) > 1
+
+
+def test_a_plan_follows_the_order_of_the_sweep(demo):
+    grid = config.compose(["experiment=demo"]).grid
+    assert [list(run.job) for run in demo.runs] == sweep.jobs(demo.arguments, grid)
+
+
+def test_a_value_that_a_loss_does_not_have_is_refused_as_in_training():
+    with pytest.raises(ConfigCompositionException, match=r"loss\.q"):
+        plan.plan(["experiment=demo", "grid=null", "loss=gce,ce", "loss.q=0.5"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "experiment is missing.*there are demo"),
+        (["experiment=dmeo"], "did you mean demo"),
+        (["experiment=demo,sweep_qk"], "one experiment at a time"),
+        (["experiment=demo", "rate=7"], "rate must be a number in"),
+        (["experiment=demo", "loss=gcee"], "did you mean gce"),
+    ],
+    ids=str,
+)
+def test_a_plan_that_cannot_be_ends_with_code_2_and_says_why(arguments, said, capsys):
+    with pytest.raises(SystemExit, match="2"), command.exits():
+        plan.plan(arguments)
+    assert re.search(said, capsys.readouterr().err)
+
+
+def test_every_state_is_told(demo, tmp_path):
+    done, failed, running, stopped, damaged, other, missing = demo.runs[:7]
+    made_up.finish(tmp_path, done)
+    (made_up.begin(tmp_path, failed) / "failed.json").write_text(json.dumps({"cause": "the loss was not finite"}))
+    folder = made_up.begin(tmp_path, running, made_up.metrics(0.5)[:3])
+    made_up.begin(tmp_path, stopped, made_up.metrics(0.5)[:3])
+    (made_up.finish(tmp_path, damaged) / "manifest.json").write_text('{"run_id": ')
+    (made_up.finish(tmp_path, other) / "manifest.json").write_text(
+        (tmp_path / "runs" / done.id / "manifest.json").read_text()
+    )
+    run = runs.Run(tmp_path, running.identity)
+    with run.claim():
+        run.write_metrics(made_up.metrics(0.5)[:3])
+        found = {r.id: r for r in results.of(demo)}
+        assert found[running.id].state == "running"
+        assert found[running.id].owner.keys() >= {"pid", "host", "since"}
+        assert [r.state for r in results.found(tmp_path)].count("running") == 1
+    assert states(demo)[running.id] == "stopped"  # the lock is free again
+    (folder / "owner.json").write_text(json.dumps({"pid": 1, "host": "gone"}))  # left by a kill
+    assert states(demo)[running.id] == "stopped"
+    assert found[done.id].state == "done"
+    assert (found[failed.id].state, found[failed.id].note) == ("failed", "the loss was not finite")
+    assert found[stopped.id].state == "stopped"
+    assert found[damaged.id].state == "unreadable"
+    assert "manifest.json is not whole" in found[damaged.id].note
+    assert found[other.id].state == "unreadable"
+    assert f"gives the id {done.id}" in found[other.id].note
+    assert found[missing.id].state == "missing"
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"results": {"val": 2}}', "null", '{"results": null}', "\x00"])
+def test_a_manifest_that_is_none_is_named_not_skipped(demo, tmp_path, text):
+    folder = made_up.begin(tmp_path, demo.runs[0])
+    (folder / "manifest.json").write_text(text)
+    (found,) = results.found(tmp_path)
+    assert found.state == "unreadable"
+    assert "manifest.json" in found.note
+
+
+def test_a_changed_config_in_a_manifest_is_seen(demo, tmp_path):
+    path = made_up.finish(tmp_path, demo.runs[0]) / "manifest.json"
+    changed = json.loads(path.read_text())
+    changed["config"]["rate"] = 0.1
+    path.write_text(json.dumps(changed))
+    assert states(demo)[demo.runs[0].id] == "unreadable"
+
+
+def test_frame_is_tidy(demo, tmp_path):
+    for run in demo.runs[:3]:
+        made_up.finish(tmp_path, run)
+    frame = results.frame(results.of(demo))
+    assert len(frame) == len(demo.runs)
+    assert list(frame["state"][:4]) == ["done"] * 3 + ["missing"]
+    first = frame.iloc[0]
+    assert (first["loss.name"], first["noise.name"], first["rate"], first["seed"]) == ("ce", "uniform", 0.4, 0)
+    assert first["last"] == made_up.accuracy(demo.runs[0]) == 0.46
+    assert first["val"] == 0.44
+    assert first["gap"] == pytest.approx(0.02)
+    assert frame["val"].notna().sum() == 3
+
+
+def test_an_absent_value_in_metrics_is_none(demo, tmp_path):
+    folder = made_up.begin(tmp_path, demo.runs[0], made_up.metrics(0.5, noisy=False))
+    columns = results.metrics(folder / "metrics.csv")
+    assert columns["mislabelled_as_true"] == [None] * made_up.EPOCHS
+    assert columns["epoch"] == list(range(1, made_up.EPOCHS + 1))
+    assert results.metrics(folder / "none.csv") == {}
+
+
+def test_no_view_imports_torch():
+    code = (
+        "import sys; from noisygce import table, figure, report, status, results; "
+        "figure.answer(['experiment=demo', 'seed=0', 'paths.results=/nonexistent'])"
+    )
+    check = "print(*({'torch', 'torchvision'} & set(sys.modules)), 'end')"
+    script = f"import sys\ntry:\n    exec({code!r})\nexcept RuntimeError as e:\n    print(type(e).__name__)\n{check}"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["NoisygceError", "end"]

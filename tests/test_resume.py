@@ -1,0 +1,81 @@
+"""A run goes on from any step as if it had never stopped, whatever the loss keeps in memory."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers_reliability import call
+
+CASES = [
+    ("loss=ce",),
+    ("loss=mae",),
+    ("loss=gce",),
+    ("loss=tgce", "loss.k=0.12", "prune.mode=drop"),
+    ("loss=tgce", "loss.k=0.12", "prune.mode=mask"),
+]
+RUN = (
+    "data=digits",
+    "schedule.batch_size=256",
+    "schedule.epochs=4",
+    "prune.start=1",
+    "prune.every=1",
+    "data.padding=1",
+)
+
+
+def _training(overrides: tuple[str, ...]) -> Any:
+    from noisygce import config, device
+    from noisygce.data import prepare
+    from noisygce.fit import Training
+
+    e = config.read(config.compose([*RUN, *overrides, "runtime.threads=1"]))
+    at = device.prepare("cpu", 1)
+    task = prepare(e.data, e.noise, e.seed, e.paths.data)
+    network = e.model.build(task.arrays.train_images.shape[1:], 10, e.seed)
+    return Training(task, e.data, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, at)
+
+
+def _equal_from_each(folder: Path, overrides: tuple[str, ...], every: int) -> None:
+    """Saves after each step through a real checkpoint, goes on from some in a fresh training, compares the end.
+
+    The last step of an epoch comes before its evaluation and pruning, the first one after.
+    """
+    import dataclasses
+
+    from noisygce import checkpoint
+    from noisygce.fit import Progress, digest, fit
+
+    saved: list[dict[str, Any]] = []
+
+    def save(training: Any, _: int) -> None:
+        tensors = {name: tensor.clone() for name, tensor in training.tensors().items()}
+        at = copy.deepcopy(dataclasses.asdict(training.progress))
+        checkpoint.write(folder, {"run_id": "x", "tensors": tensors, "progress": at, "seconds": 0.0})
+        saved.append(checkpoint.read(folder, "x")[0] or {})
+
+    whole = _training(overrides)
+    rows = list(fit(whole, save))
+    assert len(rows) == 4
+    assert len(saved) >= 16
+    if "loss=tgce" in overrides:
+        assert any(row["kept"] < 1350 for row in rows)
+    last = {c["progress"]["epoch"]: i for i, c in enumerate(saved)}.values()
+    for content in [c for i, c in enumerate(saved) if i % every == 0 or i in last]:
+        again = _training(overrides)
+        again.load(content["tensors"], Progress(**content["progress"]))
+        for _ in fit(again, lambda *_: None):
+            pass
+        assert again.progress.rows == rows, content["progress"]
+        assert again.progress.prunings == whole.progress.prunings
+        assert digest(again.tensors()) == digest(whole.tensors()), content["progress"]
+
+
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)], ids=["epochs", "every step"])
+@pytest.mark.parametrize("overrides", CASES, ids=" ".join)
+def test_a_run_that_goes_on_from_any_step_ends_with_the_same_bits(
+    tmp_path: Path, overrides: tuple[str, ...], every: int
+) -> None:
+    call(_equal_from_each, tmp_path, overrides, every)

@@ -1,0 +1,276 @@
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from noisygce import atomic, config, runs
+from noisygce.errors import Locked, ManifestError, NonFinite
+from noisygce.runs import Run, identity, run_id, select
+
+ROOT = config.config_dir().parent
+
+
+def shaping(*overrides):
+    return identity(config.resolved(config.compose(["data=digits", *overrides])))
+
+
+def id_of(*overrides):
+    return run_id(shaping(*overrides))
+
+
+def test_id_is_readable():
+    assert id_of("loss=tgce", "rate=0.2", "seed=3").startswith("digits-convnet-uniform-0.2-tgce-s3-")
+
+
+def test_id_does_not_depend_on_the_order_of_keys():
+    def turned(value):
+        return {k: turned(value[k]) for k in reversed(value)} if isinstance(value, dict) else value
+
+    cfg = config.resolved(config.compose(["data=digits"]))
+    assert list(turned(cfg)) != list(cfg)
+    assert run_id(identity(turned(cfg))) == run_id(identity(cfg))
+    assert id_of("loss=tgce", "rate=0.2") == id_of("rate=0.2", "loss=tgce")
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["runtime.device=cpu", "runtime.threads=7", "runtime.stop_after=90s", "runtime.checkpoint_every=1", "paths.data=x"],
+)
+def test_id_does_not_depend_on_how_or_where_a_run_is_made(override):
+    assert id_of(override) == id_of()
+
+
+def test_id_is_the_same_alone_and_in_an_experiment():
+    assert id_of("experiment=demo") == id_of()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "loss.q=0.71",
+        "loss=ce",
+        "noise.include_true=true",
+        "noise.seed=5",
+        "rate=0.41",
+        "seed=1",
+        "precision=bf16",
+        "model.width=17",
+        "schedule.lr=0.11",
+        "prune.mode=mask",
+        "data.subset=100",
+        "data.normalise=pixel_mean",
+    ],
+)
+def test_id_depends_on_whatever_shapes_a_number(override):
+    assert id_of(override) != id_of()
+
+
+def test_id_depends_on_the_version_of_the_numbers(monkeypatch):
+    before = id_of()
+    monkeypatch.setattr(runs, "NUMERICS", runs.NUMERICS + 1)
+    assert id_of() != before
+
+
+@pytest.mark.parametrize(("one", "other"), [("loss.q=1", "loss.q=1.0"), ("schedule.lr=0.10", "schedule.lr=1e-1")])
+def test_two_spellings_of_a_number_are_one_run(one, other):
+    assert id_of(one) == id_of(other)
+
+
+def test_true_is_not_1():
+    assert run_id(odd(flag=True)) != run_id(odd(flag=1))
+
+
+def odd(data="digits", rate=0.4, seed=0, **more):
+    return identity(
+        {"data": {"name": data}, "model": {"name": "m"}, "noise": {"name": "n"}, "loss": {"name": "l"}}
+        | {"rate": rate, "seed": seed, **more}
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../etc",
+        "/root",
+        "a b",
+        "-rf",
+        "..",
+        ".",
+        "",
+        "x" * 500,
+        "é" * 300,
+        "a\nb",
+        "a\0b",
+        "CON:",
+        "~",
+        "$HOME",
+        "*",
+    ],
+)
+def test_id_is_short_and_safe_as_a_file_name_whatever_the_names(name, tmp_path):
+    found = run_id(odd(data=name))
+    assert len(found.encode()) <= 200
+    assert not set(found) - set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
+    assert found[0] not in ".-"
+    folder = Run(tmp_path, odd(data=name)).folder
+    assert folder.resolve().parent == tmp_path / "runs"
+    assert run_id(odd(data=name + "x")) != found
+
+
+def test_a_number_that_json_has_not_is_refused():
+    with pytest.raises(ValueError, match="JSON"):
+        run_id(odd(rate=float("nan")))
+
+
+def rows(*accuracies):
+    keys = ("val_accuracy", "val_clean_accuracy", "test_accuracy")
+    return [dict(zip(keys, values, strict=True)) for values in accuracies]
+
+
+def test_selection_rules_by_head():
+    found = select(rows((0.1, 0.9, 0.30), (0.5, 0.6, 0.50), (0.4, 0.7, 0.70), (0.3, 0.8, 0.60)))
+    assert found == {
+        "val": 0.50,
+        "last": 0.60,
+        "last10": pytest.approx((0.3 + 0.5 + 0.7 + 0.6) / 4),  # all there are
+        "val_clean": 0.30,
+        "test": 0.70,
+    }
+    assert tuple(found) == runs.RULES
+
+
+def test_the_earliest_epoch_wins_ties():
+    found = select(rows((0.1, 0.2, 0.1), (0.5, 0.8, 0.2), (0.5, 0.8, 0.3), (0.5, 0.8, 0.3)))
+    assert (found["val"], found["val_clean"], found["test"]) == (0.2, 0.2, 0.3)
+
+
+def test_last10_is_the_mean_of_the_last_ten_epochs():
+    assert select(rows(*[(0, 0, n) for n in range(100, 125)]))["last10"] == pytest.approx(119.5)
+
+
+def test_selection_reads_the_text_of_a_csv_as_well_as_numbers():
+    values = rows((0.25, 0.5, 0.125), (0.1, 0.75, 0.0625), (1.0, 0.0, 0.5))
+    assert select([{k: str(v) for k, v in row.items()} for row in values]) == select(values)
+
+
+def run(tmp_path, *overrides):
+    return Run(tmp_path, shaping(*overrides))
+
+
+def test_metrics_read_back_to_the_last_bit(tmp_path):
+    r = run(tmp_path)
+    written = [{"epoch": 1, "loss": 0.1 + 0.2, "share": None}, {"epoch": 2, "loss": 1e-17, "share": 1 / 3}]
+    with r.claim():
+        r.write_metrics(written)
+        text = (r.folder / "metrics.csv").read_bytes()
+        assert text == b"epoch,loss,share\n1,0.30000000000000004,\n2,1e-17,0.3333333333333333\n"
+        read = list(csv.DictReader(text.decode().splitlines()))
+        assert [float(row["loss"]) for row in read] == [row["loss"] for row in written]
+        r.write_metrics(written[:1])  # going on from before the second epoch
+        assert (r.folder / "metrics.csv").read_bytes() == b"epoch,loss,share\n1,0.30000000000000004,\n"
+
+
+def test_a_run_is_finished_when_its_manifest_is_there(tmp_path):
+    r = run(tmp_path)
+    assert r.manifest() is None
+    assert not r.folder.exists()  # asking makes nothing
+    with r.claim():
+        assert r.manifest() is None
+        (r.folder / "last.ckpt").touch()
+        r.write_metrics([])
+        manifest = {"run_id": r.id, "results": dict.fromkeys(runs.RULES, 0.5)}
+        r.finish(manifest)
+    assert r.manifest() == manifest
+    assert not (r.folder / "last.ckpt").exists()
+
+
+def test_a_damaged_manifest_is_an_error_and_not_an_unfinished_run(tmp_path):
+    r = run(tmp_path)
+    r.folder.mkdir(parents=True)
+    results = dict.fromkeys(runs.RULES, 0.5)
+    for text in (
+        '{"results": {"va',
+        "[]",
+        "null",
+        json.dumps({"run_id": r.id}),
+        json.dumps({"run_id": "another", "results": results}),
+        json.dumps({"run_id": r.id, "results": {**results, "last10": None}}),
+    ):
+        (r.folder / "manifest.json").write_text(text)
+        with pytest.raises(ManifestError, match=r"manifest\.json is damaged or of another run; delete it"):
+            r.manifest()
+
+
+def test_config_of_a_claimed_run_gives_its_id_again(tmp_path):
+    import yaml
+
+    r = run(tmp_path, "loss=tgce", "noise=class_map")
+    with r.claim():
+        saved = yaml.safe_load((r.folder / "config.yaml").read_text())
+    assert saved == r.identity
+    numerics = saved.pop("numerics")
+    assert numerics == runs.NUMERICS
+    assert run_id(identity(saved)) == r.id
+
+
+def test_claiming_sweeps_what_a_kill_has_left(tmp_path):
+    r = run(tmp_path)
+    r.folder.mkdir(parents=True)
+    (r.folder / "last.ckpt.123.tmp").touch()
+    with r.claim():
+        assert sorted(p.name for p in r.folder.iterdir()) == ["config.yaml", "lock", "owner.json"]
+
+
+HOLD = """
+import json, sys, time
+from pathlib import Path
+from noisygce.runs import Run
+with Run(Path(sys.argv[1]), json.loads(sys.argv[2])).claim():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_run_that_another_process_holds_is_refused_naming_it_and_free_once_it_is_killed(tmp_path):
+    r = run(tmp_path)
+    command = [sys.executable, "-c", HOLD, str(tmp_path), json.dumps(shaping())]
+    other = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(Locked, match=f"{r.id} is being trained by process {other.pid} on "), r.claim():
+            pass
+        with run(tmp_path, "seed=1").claim():  # another run is free
+            pass
+    finally:
+        other.kill()
+        other.wait()
+        other.stdin.close()
+        other.stdout.close()
+    with r.claim():
+        assert json.loads((r.folder / "owner.json").read_text())["pid"] == os.getpid()
+
+
+def test_a_failed_run_is_refused_until_its_mark_is_deleted(tmp_path):
+    r = run(tmp_path)
+    r.refuse_if_failed()
+    with r.claim():
+        (r.folder / "last.ckpt").touch()
+        r.fail("the loss was not finite at epoch 2, step 3")
+    with pytest.raises(NonFinite, match=r"epoch 2, step 3; delete .*failed\.json"):
+        r.refuse_if_failed()
+    assert not (r.folder / "last.ckpt").exists()
+    (r.folder / "failed.json").unlink()
+    r.refuse_if_failed()
+
+
+def test_a_write_leaves_the_old_file_where_the_new_one_cannot_be_written(tmp_path):
+    path = tmp_path / "file"
+    atomic.write_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        atomic.write_text(path, "new \ud800")  # half a surrogate pair is no UTF-8
+    assert path.read_text() == "old"
+    assert [p.name for p in Path(tmp_path).iterdir()] == ["file"]

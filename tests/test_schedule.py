@@ -1,0 +1,73 @@
+import pytest
+
+from noisygce import config
+from noisygce.check import Invalid
+from noisygce.schedule import Pruning, Schedule
+
+
+def schedule(**changes):
+    values = {"epochs": 10, "batch_size": 128, "lr": 1.0, "milestones": [3, 5], "momentum": 0.9, "weight_decay": 1e-4}
+    return Schedule(**{**values, **changes})
+
+
+def test_learning_rate_falls_tenfold_after_each_milestone():
+    assert [schedule().lr_of(epoch) for epoch in range(7)] == pytest.approx([1, 1, 1, 0.1, 0.1, 0.01, 0.01])
+    assert schedule(milestones=[]).lr_of(9) == 1
+
+
+def test_pruning_is_due_at_its_start_and_then_every_so_often():
+    assert [done for done in range(12) if Pruning("drop", 3, 4).due(done)] == [3, 7, 11]
+    assert [done for done in range(5) if Pruning("mask", 2, 1).due(done)] == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("data", "epochs", "drops", "before"),
+    [
+        ("cifar10", 120, (41, 81), range(41, 112, 10)),
+        ("fashion_mnist", 120, (41, 81), range(41, 112, 10)),
+        ("cifar100", 150, (81, 121), range(81, 142, 10)),
+    ],
+)
+def test_leaves_hold_the_published_protocol(data, epochs, drops, before):
+    """Zhang & Sabuncu 2018, section 4; epochs counted from 1."""
+    e = config.read(config.compose([f"data={data}"]))
+    s = e.schedule
+    assert (s.epochs, s.batch_size, s.lr, s.momentum, s.weight_decay) == (epochs, 128, 0.01, 0.9, 1e-4)
+    rates = [s.lr_of(epoch) for epoch in range(epochs)]
+    assert [epoch + 1 for epoch in range(1, epochs) if rates[epoch] != rates[epoch - 1]] == list(drops)
+    assert rates[-1] == pytest.approx(1e-4)
+    assert [done + 1 for done in range(epochs) if e.pruning.due(done)] == list(before)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", 1.5),
+        ("epochs", True),
+        ("batch_size", 1),
+        ("lr", 0),
+        ("lr", float("inf")),
+        ("lr", float("nan")),
+        ("milestones", [5, 3]),
+        ("milestones", [3, 3]),
+        ("milestones", [0]),
+        ("milestones", [1.5]),
+        ("milestones", "3"),
+        ("milestones", 3),
+        ("momentum", 1),
+        ("weight_decay", -1e-4),
+    ],
+)
+def test_values_that_cannot_be_are_refused_by_key(key, value):
+    with pytest.raises(Invalid) as caught:
+        schedule(**{key: value})
+    assert caught.value.key.startswith(key)
+
+
+@pytest.mark.parametrize(
+    ("mode", "start", "every"), [("discard", 1, 1), ("drop", 0, 1), ("drop", 1, 0), ("drop", 1.0, 1)]
+)
+def test_a_pruning_that_cannot_be_is_refused(mode, start, every):
+    with pytest.raises(Invalid):
+        Pruning(mode, start, every)

@@ -1,0 +1,83 @@
+"""Status: each state is said, the time left is that of runs alike, and a thousand runs are looked at in no time."""
+
+import dataclasses
+import json
+import re
+import time
+
+import made_up
+import pytest
+
+from noisygce import plan, results, runs, status
+
+
+def report(asked, now=None):
+    return "\n".join(status.report(asked.name, results.of(asked), time.time() if now is None else now))
+
+
+def test_nothing_done(demo):
+    said = report(demo)
+    assert "demo: 24 runs: 24 missing" in said
+    assert f"missing     {demo.runs[0].id}" in said
+    assert "missing     and 14 more" in said
+    assert "24 runs left; their time is not known before one of them is done" in said
+
+
+def test_each_state_is_said(demo, tmp_path):
+    for run in demo.runs[3:]:
+        made_up.finish(tmp_path, run)
+    (made_up.begin(tmp_path, demo.runs[0]) / "failed.json").write_text(json.dumps({"cause": "not finite"}))
+    made_up.begin(tmp_path, demo.runs[1])
+    run = runs.Run(tmp_path, demo.runs[1].identity)
+    with run.claim():
+        run.write_metrics(made_up.metrics(0.5)[:4])
+        said = report(demo, now=time.time() + 120)
+    assert "demo: 24 runs: 21 done, 1 running, 1 failed, 1 missing" in said
+    assert re.search(rf"running     {run.id}: epoch 5/40, for 2 min, process \d+ on \S+", said)
+    assert f"failed      {demo.runs[0].id}: not finite" in said
+    # 60 s a run: 36 of 40 epochs of one, and another, by one worker
+    assert said.endswith("2 runs left: about 2 min by 1 worker")
+
+
+def test_done_is_done(demo, tmp_path):
+    for run in demo.runs:
+        made_up.finish(tmp_path, run)
+    assert report(demo) == "demo: 24 runs: 24 done\nnothing is left to do"
+
+
+def test_the_time_left_is_that_of_runs_alike(demo, tmp_path):
+    seconds = {"ce": 10.0, "tgce": 3600.0}
+    for run in demo.runs:
+        loss = run.identity["loss"]["name"]
+        if loss in seconds and run.identity["seed"] == 0:
+            made_up.finish(tmp_path, run, seconds=seconds[loss])
+    ce = tuple(run for run in demo.runs if "loss=ce" in run.job)
+    tgce = tuple(run for run in demo.runs if "loss=tgce" in run.job)
+    both = dataclasses.replace(demo, runs=ce + tgce)
+    assert "6 runs left: about 3.0 h by one worker; none is running" in report(both)
+    assert "3 runs left: about 30 s by one worker" in report(dataclasses.replace(demo, runs=ce))
+
+
+def test_all_runs_without_an_experiment(demo, tmp_path, capsys):
+    for run in demo.runs[:3]:
+        made_up.finish(tmp_path, run)
+    (tmp_path / "runs" / "stray.txt").touch()
+    status.answer([f"paths.results={tmp_path}"])
+    assert "3 runs: 3 done" in capsys.readouterr().out
+
+
+def test_an_empty_folder_is_no_error(tmp_path, capsys):
+    status.answer([f"paths.results={tmp_path}"])
+    assert capsys.readouterr().out == f"{tmp_path}: 0 runs\nno runs\n"
+
+
+@pytest.mark.slow
+def test_a_thousand_runs_take_under_two_seconds(tmp_path):
+    asked = plan.plan(["experiment=demo", "seed=" + ",".join(map(str, range(84))), f"paths.results={tmp_path}"])
+    assert len(asked.runs) > 1000
+    for run in asked.runs:
+        made_up.finish(tmp_path, run, 0.5)
+    started = time.process_time()
+    plan.plan(asked.arguments)
+    assert report(asked).startswith("demo: 1008 runs: 1008 done")
+    assert time.process_time() - started < 4  # of an idle machine's 2; this asks for processor time of a busy one

@@ -1,0 +1,142 @@
+import copy
+
+import pytest
+import torch
+
+from noisygce.losses import GCE
+
+PLAIN = ["data.padding=2", "data.flip=true", "loss=gce", "schedule.milestones=[1]"]
+
+
+def by_torch(t, epochs):
+    """The same steps by torch's own module, loss reduction and optimizer."""
+    network, losses = copy.deepcopy(t.network), []
+    s = t.schedule
+    optimizer = torch.optim.SGD(network.parameters(), lr=s.lr, momentum=s.momentum, weight_decay=s.weight_decay)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, s.milestones, gamma=0.1)
+    for epoch in range(epochs):
+        for draw in t.loader.epoch(epoch, t.step.kept):
+            optimizer.zero_grad()
+            loss = GCE(0.7)(network(t.images.crop(draw)), t.noisy[draw.index])
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        scheduler.step()
+    return network, losses
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0])
+@pytest.mark.parametrize("weight_decay", [0.01, 0])
+def test_steps_are_those_of_torch_s_sgd_over_a_fall_of_the_learning_rate(make, momentum, weight_decay):
+    """Two epochs of four steps; momentum and weight decay on every parameter, lr tenfold lower in the second."""
+    t = make(*PLAIN, f"schedule.momentum={momentum}", f"schedule.weight_decay={weight_decay}")
+    expected, _ = by_torch(t, 2)
+    start = copy.deepcopy(t.network)
+    for epoch in range(2):
+        t.step.start_epoch(epoch)
+        for draw in t.loader.epoch(epoch, t.step.kept):
+            t.step(draw)
+    for (name, ours), theirs in zip(t.network.state_dict().items(), expected.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7, msg=name)
+    moved = torch.cat(
+        [(a - b).abs().flatten() for a, b in zip(t.network.parameters(), start.parameters(), strict=True)]
+    )
+    assert moved.max() > 1e-3  # the equality above is of something
+
+
+def test_sums_of_an_epoch_are_the_losses_and_the_predictions_before_each_step(make):
+    t = make(*PLAIN)
+    _, losses = by_torch(t, 1)
+    said = torch.full_like(t.noisy, -1)
+    t.step.start_epoch(0)
+    for draw in t.batches():
+        with torch.no_grad():
+            said[draw.index] = copy.deepcopy(t.network)(t.images.crop(draw)).argmax(1)
+        t.step(draw)
+    assert t.step.steps.item() == len(losses) == 4
+    assert t.step.loss_sum.item() == pytest.approx(sum(losses), rel=1e-6)
+    assert torch.equal(t.step.predictions, said)
+    assert ((said >= 0).nonzero().flatten() == t.train.sort().values).all()
+
+
+def test_a_new_epoch_starts_its_sums_afresh_and_keeps_the_momenta(make):
+    t = make(*PLAIN)
+    t.step.start_epoch(0)
+    t.step(t.batches()[0])
+    momenta = [m.clone() for m in t.step.momenta]
+    t.step.start_epoch(1)
+    assert t.step.steps.item() == t.step.loss_sum.item() == 0
+    assert (t.step.predictions == -1).all()
+    assert t.step.lr.item() == pytest.approx(0.01)
+    assert any(m.any() for m in momenta)
+    assert all(torch.equal(a, b) for a, b in zip(t.step.momenta, momenta, strict=True))
+
+
+def test_a_masked_sample_has_weight_0_and_counts_in_the_mean(make):
+    """64 images of which 16 are kept: the gradient is that of their sum over 64, not over 16."""
+    t = make("loss=tgce", "prune.mode=mask", "schedule.momentum=0", "schedule.weight_decay=0", "schedule.lr=1")
+    draw = t.batches()[0]
+    t.step.kept.fill_(False)
+    t.step.kept[draw.index[:16]] = True
+    network = copy.deepcopy(t.network)
+    values = GCE(0.7, reduction="none")(network(t.images.crop(draw)), t.noisy[draw.index])
+    (values[:16].sum() / 64).backward()
+    before = [p.detach().clone() for p in t.network.parameters()]
+    t.step.start_epoch(0)
+    t.step(draw)
+    for old, new, p in zip(before, t.network.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(old - new, p.grad, rtol=1e-4, atol=1e-6)
+    assert t.step.loss_sum.item() == pytest.approx(values[:16].sum().item() / 64, rel=1e-6)
+
+
+def test_a_batch_without_a_kept_sample_moves_nothing_but_batch_norm_statistics(make):
+    t = make("loss=tgce", "schedule.momentum=0", "schedule.weight_decay=0")
+    draw = t.batches()[0]
+    t.step.kept.fill_(False)
+    before = {name: tensor.clone() for name, tensor in t.network.state_dict().items()}
+    t.step.start_epoch(0)
+    t.step(draw)
+    changed = {name for name, tensor in t.network.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {name for name in before if "running" in name or "tracked" in name}
+
+
+def test_the_first_step_with_a_loss_that_is_not_finite_is_found(make):
+    t = make()
+    t.step.start_epoch(0)
+    for number, draw in enumerate(t.batches(), 1):
+        if number == 3:
+            t.step.parameters[-1].data.fill_(float("nan"))
+        t.step(draw)
+        assert t.step.bad_step.item() == (-1 if number < 3 else 3)
+
+
+def test_weights_that_are_not_finite_are_found(make):
+    t = make()
+    assert t.step.finite()
+    t.step.parameters[0].data.flatten()[5] = float("inf")
+    assert not t.step.finite()
+
+
+def test_a_copy_of_the_state_is_a_copy_of_the_training(make):
+    """A second training that is given the tensors takes the same third and fourth step, bit for bit."""
+    t, other = make(*PLAIN), make(*PLAIN, "seed=0", "schedule.epochs=7")
+    t.step.start_epoch(0)
+    other.step.start_epoch(0)
+    first, second, third, fourth = t.batches()
+    for draw in (first, second):
+        t.step(draw)
+    for name, tensor in other.step.state().items():
+        tensor.copy_(t.step.state()[name])
+    for draw in (third, fourth):
+        t.step(draw)
+        other.step(draw)
+    assert all(torch.equal(tensor, t.step.state()[name]) for name, tensor in other.step.state().items())
+
+
+def test_names_of_the_state_tell_weights_momenta_and_sums_apart(make):
+    t = make()
+    names = set(t.step.state())
+    network = {f"network.{name}" for name in t.network.state_dict()}
+    momenta = {f"momentum.{name}" for name, _ in t.network.named_parameters()}
+    assert set(t.step.weights()) == network | momenta
+    assert names - set(t.step.weights()) == {"kept", "loss_sum", "steps", "bad_step", "predictions"}

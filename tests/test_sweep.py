@@ -1,0 +1,133 @@
+import pytest
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
+
+from noisygce import config, sweep
+from noisygce.errors import ConfigError, Locked, NonFinite, SweepFailed
+
+
+def jobs(arguments, grid=None):
+    return sweep.jobs(arguments, OmegaConf.create(grid) if grid else None)
+
+
+def test_choices_of_a_command_line_are_multiplied():
+    found = jobs(["loss=ce,gce", "rate=0.2,0.4", "data=digits"])
+    assert found == [
+        ["loss=ce", "rate=0.2", "data=digits"],
+        ["loss=ce", "rate=0.4", "data=digits"],
+        ["loss=gce", "rate=0.2", "data=digits"],
+        ["loss=gce", "rate=0.4", "data=digits"],
+    ]
+
+
+def test_without_a_choice_there_is_one_run():
+    assert jobs(["loss=ce"]) == [["loss=ce"]]
+    assert jobs([]) == [[]]
+
+
+def test_seeds_come_first_so_that_a_table_fills_evenly():
+    found = jobs(["loss=ce,gce"], [{"seed": [10, 2, 0], "rate": [0.2, 0.4]}])
+    assert [next(o for o in job if o.startswith("seed=")) for job in found] == ["seed=0"] * 4 + ["seed=2"] * 4 + [
+        "seed=10"
+    ] * 4
+    assert [set(job) - {"seed=0"} for job in found[:4]] == [set(job) - {"seed=2"} for job in found[4:8]]
+
+
+def test_a_grid_is_the_union_of_the_products_of_its_blocks():
+    found = jobs([], [{"noise": "uniform", "rate": [0.2, 0.4]}, {"noise": "pair", "rate": 0.1}])
+    assert found == [["noise=uniform", "rate=0.2"], ["noise=uniform", "rate=0.4"], ["noise=pair", "rate=0.1"]]
+
+
+def test_a_key_of_the_command_line_takes_the_place_of_the_grid_s():
+    found = jobs(["rate=0.6", "seed=7,8"], [{"loss": ["ce", "gce"], "rate": [0.2, 0.4], "seed": [0, 1, 2]}])
+    assert found == [
+        ["loss=ce", "rate=0.6", "seed=7"],
+        ["loss=gce", "rate=0.6", "seed=7"],
+        ["loss=ce", "rate=0.6", "seed=8"],
+        ["loss=gce", "rate=0.6", "seed=8"],
+    ]
+
+
+def test_a_run_of_two_blocks_is_made_once():
+    found = jobs([], [{"loss": ["ce", "gce"], "rate": 0.2}, {"rate": [0.2, 0.4], "loss": "gce"}])
+    assert [sorted(job) for job in found] == [
+        ["loss=ce", "rate=0.2"],
+        ["loss=gce", "rate=0.2"],
+        ["loss=gce", "rate=0.4"],
+    ]
+    assert len(jobs(["rate=0.2"], [{"loss": "ce", "rate": [0.4, 0.6]}])) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("data.subset", [None, 300]),
+        ("data.flip", [True, False]),
+        ("schedule.milestones", [[2, 3], []]),
+        ("schedule.lr", [1e-5, 0.5]),
+        ("loss", ["gce"]),
+    ],
+)
+def test_values_of_a_grid_mean_on_the_command_line_what_they_mean_in_yaml(key, values):
+    for job, value in zip(jobs([], [{key: values}]), values, strict=True):
+        cfg = config.compose(["data=digits", *job])
+        if key != "loss":
+            assert OmegaConf.select(cfg, key) == value
+
+
+def test_the_demo_holds_sixty_runs():
+    grid = config.compose(["experiment=demo"]).grid
+    assert len(sweep.jobs([], grid)) == 4 * 2 * 5 + 4 * 5
+    assert len(sweep.jobs(["seed=0", "experiment=demo"], grid)) == 12
+
+
+def test_one_impossible_run_is_named_before_any_starts():
+    all_jobs = [["loss=gce", "loss.q=0.7"], ["loss=gce", "loss.q=7"]]
+    with pytest.raises(ConfigError, match=r"^loss\.q=7: .* \(in the run loss=gce loss\.q=7; none was started\)$"):
+        sweep.check([config.compose(job) for job in all_jobs], all_jobs)
+    sweep.check([config.compose(job) for job in all_jobs[:1]], all_jobs[:1])
+
+
+def ended(value):
+    end = JobReturn(status=JobStatus.FAILED if isinstance(value, Exception) else JobStatus.COMPLETED)
+    end.return_value = value
+    return end
+
+
+class Launches:
+    """A launcher of runs with given outcomes: one list of outcomes a launch."""
+
+    def __init__(self, *outcomes):
+        self.outcomes, self.asked = list(outcomes), []
+
+    def __call__(self, some):
+        self.asked.append([*some])
+        return [ended(value) for value in self.outcomes.pop(0)]
+
+
+THREE = [["seed=0"], ["seed=1"], ["seed=2"]]
+
+
+def test_runs_that_another_process_held_are_asked_for_once_more(capsys):
+    launch = Launches([0.5, Locked("held"), 0.7], [0.6])
+    assert [end.return_value for end in sweep.run(launch, THREE)] == [0.5, 0.6, 0.7]
+    assert launch.asked == [THREE, [["seed=1"]]]
+    assert capsys.readouterr().err == "3 of 3 runs are done\n"
+
+
+def test_runs_that_stay_held_are_named_and_no_failure(capsys):
+    sweep.run(Launches([0.5, Locked("it is held"), 0.7], [Locked("it is held")]), THREE)
+    assert capsys.readouterr().err == "2 of 3 runs are done\n  seed=1: it is held\n"
+
+
+def test_failures_are_named_and_the_others_are_done(capsys):
+    with pytest.raises(SweepFailed, match="2 of 3 runs failed"):
+        sweep.run(Launches([NonFinite("it diverged"), 0.6, KeyError()]), THREE)
+    assert capsys.readouterr().err == "1 of 3 runs are done\n  seed=0: it diverged\n  seed=2: KeyError\n"
+
+
+def test_nothing_is_asked_for_again_after_a_failure():
+    launch = Launches([NonFinite("it diverged")])
+    with pytest.raises(SweepFailed):
+        sweep.run(launch, [["seed=0"]])
+    assert len(launch.asked) == 1

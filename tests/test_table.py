@@ -1,0 +1,228 @@
+"""Tables from made-up manifests: numbers by head, nothing hidden, equal bytes when rebuilt."""
+
+import csv
+import dataclasses
+import json
+import re
+
+import made_up
+import pytest
+
+from noisygce import arguments, cells, identities, published, results, table
+from noisygce.errors import ConfigError
+from noisygce.stats import Sample
+
+
+def made(demo, tmp_path, but=()):
+    for run in demo.runs:
+        if run not in but:
+            made_up.finish(tmp_path, run)
+
+
+def row(text, label, section):
+    """The cells of a row of a Markdown table."""
+    part = text.split(f"## {section}\n")[1].split("\n## ")[0]
+    (line,) = [line for line in part.splitlines() if re.match(rf"\| {label} +\|", line)]
+    return [cell.strip() for cell in line.strip("|").split("|")][1:]
+
+
+def test_numbers_by_head(demo, tmp_path):
+    made(demo, tmp_path)
+    text = table.markdown(table.tabulate(demo))
+    # last: 0.50 - 0.04 + 0 or 0.01; std of two values 0.01 apart is 0.01 / sqrt 2
+    assert row(text, "ce", "Rule `last`") == ["46.50 ± 0.71 (2)", "44.50 ± 0.71 (2)", "48.50 ± 0.71 (2)"]
+    assert row(text, "ce", "Rule `val`") == ["44.50 ± 0.71 (2)", "42.50 ± 0.71 (2)", "46.50 ± 0.71 (2)"]
+    assert row(text, "ce", "Rule `gap`") == ["+2.00 ± 0.00 (2)"] * 3
+    assert row(text, "gce − ce", "Rule `val`, paired over settings") == ["+20.00", "3 / 0", "3", "0.2500"]
+    assert "cannot be below 0.25" in text
+    assert "Complete: all 24 runs are done." in text
+
+
+def test_the_best_and_all_within_its_interval_are_bold(demo, tmp_path):
+    last = {"ce": 0.50, "mae": 0.79, "gce": 0.70, "tgce": 0.80}
+    for run in demo.runs:  # the best, 0.80 ± 0.01: half of its interval is 12.7 * 0.0141 / sqrt 2 = 0.127
+        spread = 0.01 if run.identity["seed"] else -0.01
+        made_up.finish(tmp_path, run, last[run.identity["loss"]["name"]] + spread)
+    text = table.markdown(table.tabulate(demo))
+    bold = {label: row(text, label, "Rule `last`")[0].startswith("**") for label in last}
+    assert bold == {"ce": False, "mae": True, "gce": True, "tgce": True}
+
+
+def test_missing_failed_and_unreadable_are_seen(demo, tmp_path):
+    ce = [run for run in demo.runs if run.job[:3] == ("loss=ce", "noise=uniform", "rate=0.4")]
+    mae = [run for run in demo.runs if run.job[:3] == ("loss=mae", "noise=uniform", "rate=0.4")]
+    gce = [run for run in demo.runs if run.job[:3] == ("loss=gce", "noise=uniform", "rate=0.4")]
+    assert len(ce) == len(mae) == len(gce) == 2
+    made(demo, tmp_path, but=[*ce, mae[0], gce[1]])
+    (made_up.begin(tmp_path, mae[0]) / "failed.json").write_text(json.dumps({"cause": "the loss was not finite"}))
+    (made_up.begin(tmp_path, gce[1]) / "manifest.json").write_text("{")
+    text = table.markdown(table.tabulate(demo))
+    assert row(text, "ce", "Rule `val`")[0] == "- (0/2)"
+    assert row(text, "mae", "Rule `val`")[0] == "55.00 (1/2, 1 failed)"
+    assert row(text, "gce", "Rule `val`")[0] == "64.00 (1/2, 1 unreadable)"
+    assert row(text, "mae − ce", "Rule `val`, paired over settings")[2] == "2"  # settings that both have
+    assert "Not complete: of 24 runs, 20 done, 1 failed, 1 unreadable, 2 missing." in text
+    assert f"Failed: {mae[0].id}: the loss was not finite." in text
+    assert f"Unreadable: {gce[1].id}: " in text
+
+
+def test_an_empty_table_can_be_printed(demo):
+    text = table.markdown(table.tabulate(demo))
+    assert row(text, "tgce", "Rule `last`") == ["- (0/2)"] * 3
+    assert "of 24 runs, 24 missing" in text
+
+
+def test_mixed_runs_are_warned_of(demo, tmp_path):
+    made(demo, tmp_path, but=demo.runs[:2])
+    assert "Warning" not in table.markdown(table.tabulate(demo))
+    made_up.finish(tmp_path, demo.runs[0], commit="fedcba9876543210", device="another")
+    text = table.markdown(table.tabulate(demo))
+    assert "Warning: the runs were not all made alike; they differ in commits, devices." in text
+    assert "Commits: 0123456789ab (22 runs); fedcba987654 (1 runs)." in text
+    made_up.finish(tmp_path, demo.runs[1], dirty=True)
+    assert "changes beside the commit" in table.markdown(table.tabulate(demo))
+
+
+def test_an_oracle_is_called_one(demo, tmp_path):
+    made(demo, tmp_path)
+    text = table.markdown(table.tabulate(demo, rule="test"))
+    assert "## Rule `test` (oracle)\n\nORACLE" in text
+    assert "Rule `val`" not in text
+
+
+def test_bytes_are_equal_when_rebuilt(demo, tmp_path):
+    made(demo, tmp_path, but=demo.runs[3:5])
+    first, second = (table.tabulate(demo, against="published") for _ in range(2))
+    for render in (table.markdown, table.latex, table.full):
+        assert render(first) == render(second)
+
+
+def test_csv_has_all_digits(demo, tmp_path):
+    made(demo, tmp_path)
+    rows = list(csv.DictReader(table.full(table.tabulate(demo)).splitlines()))
+    assert len(rows) == 3 * 12
+    (found,) = [r for r in rows if (r["loss.name"], r["rate"], r["rule"]) == ("ce", "0.6", "last")]
+    values = [made_up.accuracy(run) for run in demo.runs if run.job[:3] == ("loss=ce", "noise=uniform", "rate=0.6")]
+    assert [float(v) for v in found["values"].split()] == values
+    assert float(found["mean"]) == sum(values) / 2
+    assert (found["seeds"], found["n"], found["runs"], found["failed"]) == ("0 1", "2", "2", "0")
+
+
+def test_latex_groups_columns_and_escapes(demo, tmp_path):
+    made(demo, tmp_path)
+    text = table.latex(table.tabulate(demo))
+    assert r" & \multicolumn{2}{c}{uniform} & \multicolumn{1}{c}{pair} \\" in text
+    assert r"\cmidrule(lr){2-3} \cmidrule(lr){4-4}" in text
+    assert r"loss & 0.4 & 0.6 & 0.2 \\" in text
+    assert r"\textbf{74.50 $\pm$ 0.71} {\scriptsize (2)}" in text
+    assert text.count("{") == text.count("}")
+    assert not re.search(r"(?<!\\)[_%#]", re.sub(r"(?m)^%.*", "", text))
+
+
+def test_runs_that_would_share_a_cell_unseen_are_refused(demo):
+    told = dataclasses.replace(demo, table={**demo.table, "columns": ["noise.name"]})
+    with pytest.raises(ConfigError, match=r"differ in noise\.rate would share a cell"):
+        table.tabulate(told)
+    with pytest.raises(ConfigError, match=r"no run has a value loss\.nme"):
+        table.tabulate(dataclasses.replace(demo, table={**demo.table, "rows": ["loss.nme"]}))
+
+
+@pytest.fixture(scope="module")
+def paper():
+    """Runs of the paper's protocol, and some that stray from it, by a word for each."""
+    jobs = {
+        "same": ["loss=gce", "noise=uniform", "rate=0.4"],
+        "pixel_mean": ["loss=gce", "noise=uniform", "rate=0.4", "data.normalise=pixel_mean"],
+        "no number": ["loss=mae", "noise=uniform", "rate=0.4"],
+        "no rate": ["loss=gce", "noise=uniform", "rate=0.5"],
+        "pair": ["loss=gce", "noise=pair", "rate=0.4"],
+        "digits": ["data=digits", "loss=gce", "noise=uniform", "rate=0.4"],
+        "model": ["model=resnet18", "loss=gce", "noise=uniform", "rate=0.4"],
+        "q": ["loss=gce", "noise=uniform", "rate=0.4", "loss.q=0.5"],
+        "epochs": ["loss=gce", "noise=uniform", "rate=0.4", "schedule.epochs=60"],
+        "definition": ["loss=gce", "noise=uniform", "rate=0.4", "noise.include_true=true"],
+    }
+    return dict(zip(jobs, map(results.flat, identities.of(list(jobs.values()))), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("which", "said"),
+    [
+        ("no number", "none known"),
+        ("no rate", "none known"),
+        ("pair", "not comparable: noise"),
+        ("digits", "not comparable: data set, model"),
+        ("model", "not comparable: model"),
+        ("q", "not comparable: protocol (loss.q)"),
+        ("epochs", "not comparable: protocol (schedule.epochs)"),
+        ("definition", "not comparable: protocol (noise.include_true)"),
+    ],
+)
+def test_a_number_is_compared_only_with_its_like(paper, which, said):
+    assert published.number(paper[which], "val") == said
+
+
+def test_the_published_number_of_a_cell(paper):
+    for which in ("same", "pixel_mean"):
+        found = published.number(paper[which], "val")
+        assert (found.mean, found.std) == (pytest.approx(0.8713), pytest.approx(0.0022))
+        assert "Liu et al. 2020" in found.source
+    assert published.number(paper["same"], "last") == "not comparable: rule"
+
+
+def test_agreement_is_within_three_std_or_one_point():
+    near = published.Number(0.8713, 0.0022, "")
+    assert near.agrees(Sample(5, 0.8813, None, None))
+    assert not near.agrees(Sample(5, 0.88131, None, None))
+    wide = published.Number(0.64, 0.01, "")
+    assert wide.agrees(Sample(5, 0.67, None, None))
+    assert not wide.agrees(Sample(5, 0.6701, None, None))
+
+
+def test_published_csv_is_read_whole():
+    assert len(published.rows()) == 57
+    assert {r["status"] for r in published.rows()} == {"V1", "V2"}
+
+
+def test_against_reference(demo, tmp_path):
+    made(demo, tmp_path)
+    for run in demo.runs[:3]:
+        made_up.finish(tmp_path / "reference", run, 0.45)
+    text = table.markdown(table.tabulate(demo, rule="last", against="reference"))
+    lines = [line for line in text.splitlines() if re.match(r"\| ce +\| uniform 0.4 ", line)]
+    assert [c.strip() for c in lines[0].strip("|").split("|")][2:] == ["46.50 ± 0.71 (2)", "45.00", "+1.50", "no"]
+    assert "none known" in text
+
+
+def test_labels_leave_out_what_is_absent():
+    assert cells.labels(["loss.name", "loss.q", "loss.k"], ("gce", 0.7, None)) == ["gce", "q 0.7"]
+    assert cells.labels(["noise.name", "rate", "noise.include_true"], ("uniform", 0.4, True)) == [
+        "uniform",
+        "0.4",
+        "include_true true",
+    ]
+
+
+def test_the_command_prints_and_writes(tmp_path, monkeypatch, capsys):
+    where = f"paths.results={tmp_path}"
+    monkeypatch.setattr("sys.argv", ["table", "experiment=demo", "loss=ce", "seed=0", "rule=val", where])
+    table.main()
+    written = tmp_path / "tables" / "demo-val.md"
+    assert written.read_text() in capsys.readouterr().out
+    assert sorted(path.name for path in written.parent.iterdir()) == ["demo-val.csv", "demo-val.md", "demo-val.tex"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rul=val"], "rul: there is no such key; did you mean rule?"),
+        (["rule=vall"], "rule=vall: rule must be one of val, last"),
+        (["against=paper"], "against must be one of published, reference"),
+        (["demo"], "arguments are key=value"),
+    ],
+    ids=str,
+)
+def test_a_wrong_argument_is_refused_with_what_it_may_be(words, said):
+    own = {"rule": table.RULES, "against": ("published", "reference")}
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        arguments.split(words, own)
