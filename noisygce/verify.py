@@ -1,8 +1,9 @@
 """``python -m noisygce.verify [FOLDER] [paths.data=FOLDER]``: whether finished runs are what they say.
 
 Every manifest below FOLDER (default: results) is held against its folder's name, config.yaml and metrics.csv, and its
-noisy labels are drawn again from its config where the data set is there. Nothing is trained (that is
-``noisygce.reproduce``) and nothing is fetched. Exit code 1 where a run is not what it says.
+noisy labels are drawn again from its config where the data set is there. The files in a folder ``tables`` below
+FOLDER are made again from the manifests beside it. Nothing is trained (that is ``noisygce.reproduce``) and nothing is
+fetched. Exit code 1 where a run or a table is not what it says.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from noisygce import command, config, labels, runs
+from noisygce import command, config, explain, labels, runs
 from noisygce.data import Arrays, Data
 from noisygce.errors import ConfigError, DataError, ManifestError, NoisygceError
 from noisygce.noise import Noise
@@ -97,13 +98,36 @@ def metrics(folder: Path, manifest: Manifest) -> Iterator[str]:
             yield f"results.{rule} is {manifest['results'][rule]}, metrics.csv gives {value}"
 
 
+def tables(folder: Path) -> Iterator[tuple[Path, str]]:
+    """The written tables below ``folder``, each with what is wrong with it or nothing."""
+    from noisygce import table
+    from noisygce.plan import plan
+
+    makers = {".md": table.markdown, ".tex": table.latex, ".csv": table.full}
+    for path in sorted(folder.rglob("tables/*")):
+        if path.suffix not in makers:
+            continue
+        name, *words = path.stem.split("-")  # as noisygce.table names them: experiment, rule, against
+        rule = next((word for word in words if word in table.RULES), "")
+        against = next((word for word in words if word in ("published", "reference")), "")
+        try:
+            made = table.tabulate(plan([f"experiment={name}", f"paths.results='{path.parent.parent}'"]), rule, against)
+        except Exception as error:
+            if not (isinstance(error, NoisygceError) or explain.of_config(error)):
+                raise
+            yield path, f"cannot be made again: {explain.explain(error)}"
+            continue
+        same = makers[path.suffix](made).encode() == path.read_bytes()
+        yield path, "" if same else f"is not what the manifests in {path.parent.parent / 'runs'} give"
+
+
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 70 else f"{text[:67]}..."
 
 
 def verify(folder: Path, data_root: Path) -> bool:
-    """Says what is wrong with the finished runs below ``folder``; whether nothing is."""
+    """Says what is wrong with the finished runs and the tables below ``folder``; whether nothing is."""
     verifier = Verifier(data_root)
     found = sorted(path.parent for path in folder.rglob("manifest.json"))
     if not found:
@@ -116,10 +140,17 @@ def verify(folder: Path, data_root: Path) -> bool:
             print(f"{run}: {fault}")
         bad, skipped = bad + bool(wrong), skipped + bool(unchecked)
         reasons |= dict.fromkeys(unchecked)
+    written = list(tables(folder))
+    for path, fault in written:
+        if fault:
+            print(f"{path}: {fault}")
+    wrong_tables = sum(bool(fault) for _, fault in written)
     print(f"{len(found) - bad} of {len(found)} finished runs below {folder} are what they say")
+    if written:
+        print(f"{len(written) - wrong_tables} of {len(written)} tables are what the runs give")
     if skipped:
         print(f"the noisy labels of {skipped} could not be drawn again: {'; '.join(reasons)}")
-    return not bad
+    return not bad and not wrong_tables
 
 
 def main() -> None:

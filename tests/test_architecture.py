@@ -44,8 +44,6 @@ ALLOWED: dict[str, set[str]] = {
     "train": {
         *("checkpoint", "command", "config", "data", "device", "explain", "fit", "labels", "runs", "spoken", "watch"),
     },
-    # they look at finished runs with what made them
-    "verify": {"command", "config", "data", "labels", "noise", "runs"},
     "reproduce": {"config", "runs", "train"},
 }
 # What people look at reads files, and none of what trains.

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from bad_input import ROWS, markdown, split
-from helpers_reliability import ROOT
+from helpers_reliability import ROOT, one_line
+from helpers_reliability import train as run
 
 from noisygce import train
 
@@ -53,15 +54,7 @@ def test_the_table_has_at_least_forty_rows() -> None:
 def test_a_real_interpreter_refuses_within_1_5_seconds_of_computing_and_without_torch(
     arguments: str, said: str, tmp_path: Path
 ) -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "noisygce.train", *split(arguments)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = interpreter(tmp_path, "-X", "importtime", "-m", "noisygce.train", *split(arguments))
     imports = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     said_by_it = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
     assert done.returncode == 2
@@ -71,18 +64,26 @@ def test_a_real_interpreter_refuses_within_1_5_seconds_of_computing_and_without_
     assert {"hydra", "noisygce.config"} <= modules
     assert not {"torch", "torchvision", "pandas", "matplotlib"} & modules
     assert not list(tmp_path.iterdir())
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.5
+    # Computing time, and the least of some starts: neighbours on the machine make both kinds of time longer.
+    assert any(seconds(tmp_path, arguments) < 1.5 for _ in range(3))
+
+
+def seconds(folder: Path, arguments: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    interpreter(folder, "-m", "noisygce.train", *split(arguments))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def interpreter(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    own = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run([sys.executable, *arguments], cwd=folder, env=own, capture_output=True, text=True)
 
 
 @pytest.mark.slow
 def test_a_missing_data_set_is_named_with_what_to_put_where(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "noisygce.train", "paths.data=here"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "https_proxy": "http://127.0.0.1:9"},  # where no one listens
-        capture_output=True,
-        text=True,
-    )
+    no_one = "http://127.0.0.1:9"  # where no one listens
+    done = interpreter(tmp_path, "-m", "noisygce.train", "paths.data=here", https_proxy=no_one)
     assert done.returncode == 2
     assert done.stderr.startswith("noisygce: Cifar10 is not in here and could not be fetched (")
     assert "put these files there, or name another folder with paths.data=FOLDER" in done.stderr
@@ -92,9 +93,6 @@ def test_a_missing_data_set_is_named_with_what_to_put_where(tmp_path: Path) -> N
 
 
 def test_classes_that_the_data_set_does_not_have_are_named_with_those_it_has(tmp_path: Path) -> None:
-    from helpers_reliability import one_line
-    from helpers_reliability import train as run
-
     code, text = run(tmp_path, "data=digits", "noise=class_map", "+noise.map.a=5")
     assert code == 2
     assert "noise.map=" in one_line(text)

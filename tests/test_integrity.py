@@ -131,6 +131,19 @@ def test_labels_of_a_data_set_that_is_not_there_are_said_to_be_unchecked(copy: P
     assert not (copy / "elsewhere").exists()
 
 
+def test_a_written_table_is_made_again_and_a_changed_one_is_told(copy: Path) -> None:
+    code, text = train(copy, "experiment=demo", module="table")
+    assert code == 0, text
+    assert verify(copy)[1].endswith("3 of 3 tables are what the runs give\n")
+    for path in (copy / "results" / "tables").iterdir():
+        path.write_text(path.read_text().replace("uniform", "uniforn", 1))
+    code, text = verify(copy)
+    assert code == 1
+    assert text.count("is not what the manifests in results/runs give") == 3
+    (copy / "results" / "tables" / "mine.md").write_text("# 99.9 %")
+    assert "mine.md: cannot be made again: experiment=mine: there is no such experiment" in verify(copy)[1]
+
+
 def test_a_run_is_reproduced_from_its_manifest(finished: Path) -> None:
     name = run_folder(finished).name
     for which in (name, f"results/runs/{name}"):

@@ -45,7 +45,7 @@ def _log_exp(x: Tensor, t: float) -> Tensor:
 
 
 def bi_tempered(logits: Tensor, labels: Tensor, t1: float, t2: float) -> Tensor:
-    """-log_t1 p_y - (1 - sum_k p_k^(2 - t1)) / (2 - t1) (B,), p = exp_t2(a - c): Amid et al. 2019 (arXiv 1906.03361)."""
+    """-log_t1 p_y - (1 - sum_k p_k^(2 - t1)) / (2 - t1) (B,), p = exp_t2(a - c): Amid et al. 2019."""
     log_ps = tempered_log_softmax(logits, t2)
     log_py = pick(log_ps, labels)
     tempered = -log_py if t1 == 1 else -((1 - t1) * log_py).expm1() / (1 - t1)
