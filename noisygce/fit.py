@@ -174,8 +174,8 @@ def _logits_of_best(t: Training) -> Tensor:
 def transition_hat(t: Training, quantile: float) -> Matrix:
     """T estimated from the best-validation model: T_hat[i] = p(x_i) (K, K), rows i of true labels.
 
-    x_i: the training sample at ``quantile`` of p_i, in eval mode, without augmentation (Patrini et al. 2017, section
-    3.3, arXiv 1609.03683).
+    x_i: the training sample at ``quantile`` of p_i, in eval mode, without augmentation (Patrini et al. 2017, arXiv
+    1609.03683).
     """
     p = _logits_of_best(t).double().softmax(1).cpu().numpy()
     order = np.argsort(p, axis=0, kind="stable")

@@ -63,10 +63,10 @@ def _compose(choices: Sequence[str], composed: dict[tuple[str, ...], DictConfig]
     leaves = {key: leaf for key, value in map(pair, choices) if (leaf := _leaf(key, value)) is not None}
     like = tuple(pair(c)[0] if pair(c)[0] in leaves else c for c in choices)
     if like not in composed:
-        composed[like] = config.compose(choices)
-        with open_dict(composed[like]):
+        first = composed[like] = config.compose(choices)
+        with open_dict(first):
             for key in _IDLE:
-                composed[like].pop(key, None)
+                first.pop(key, None)
     made = copy.deepcopy(composed[like])
     with open_dict(made):
         for key, leaf in leaves.items():

@@ -68,9 +68,10 @@ def _missing(asked: Plan, runs: Sequence[Result]) -> str:
     go_on = page.command(["python -m noisygce.train -m", *asked.arguments])
     rows = [[run.id, run.state, run.note] for run in absent]
     listed = page.words(["run", "state", "why"], rows)
+    again = "A failed or unreadable run is left out until its failed.json or manifest.json is deleted."
     opened = " open" if len(absent) <= 20 else ""
     return (
-        f"<p>This command makes what is missing and leaves the rest as it is:</p>{go_on}"
+        f"<p>This command makes what is missing and leaves the rest as it is:</p>{go_on}<p>{again}</p>"
         f"<details{opened}><summary>{len(absent)} runs</summary>{listed}</details>"
     )
 
@@ -81,7 +82,7 @@ def _commands(asked: Plan, table: Table) -> str:
         [cells.row_label(row), cells.column_label(column), f"`{reproduce(asked, cell)}`"]
         for (row, column), cell in cells.cell.items()
     ]
-    note = "<p>Each command trains the runs of one cell, from a clone at the commit above. A click selects it.</p>"
+    note = "<p>Each command trains the runs of one cell, from a clone at a commit above. A click selects it.</p>"
     return note + page.words(["row", "setting", "command"], rows)
 
 

@@ -90,18 +90,18 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     except NotADirectoryError:
         return None
     except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
+        raise ValueError(f"{path.name}: {error.strerror}") from None
     except ValueError:
-        raise ValueError(f"{path} is not whole") from None
+        raise ValueError(f"{path.name} is not whole") from None
     try:
         missing = [rule for rule in runs.RULES if not 0 <= read["results"][rule] <= 1]
         own = runs.run_id(read["config"])
     except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} lacks {error}") from None
+        raise ValueError(f"{path.name} lacks {error}") from None
     if missing:
-        raise ValueError(f"{path}: results.{missing[0]} is no share")
+        raise ValueError(f"{path.name}: results.{missing[0]} is no share")
     if not own == read.get("run_id") == folder.name:
-        raise ValueError(f"{path} is of another run: its config gives the id {own}")
+        raise ValueError(f"{path.name} is of another run: its config gives the id {own}")
     return dict(read)
 
 
@@ -114,7 +114,7 @@ def _unfinished(folder: Path) -> tuple[str, str, dict[str, Any]]:
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, TypeError):
-        return "failed", f"{folder / 'failed.json'} cannot be read", {}
+        return "failed", "failed.json cannot be read", {}
     path = folder / "owner.json"
     try:
         owner = {**json.loads(path.read_text()), "since": path.stat().st_mtime}

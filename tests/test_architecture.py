@@ -73,7 +73,7 @@ USE_TORCH = {
     "step",
     "bench",
 }  # at import; imported by no command's start
-CONFIG_SYSTEM = {"tree", "explain", "config", "sweep", "plan", "train", "noisygce_sweeper"}
+CONFIG_SYSTEM = {"tree", "explain", "config", "sweep", "plan", "identities", "train", "noisygce_sweeper"}
 
 
 def imports(path, everywhere=True):

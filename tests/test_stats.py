@@ -43,7 +43,7 @@ def by_all_signs(differences):
 
 @pytest.mark.parametrize(
     "differences",
-    [[1, 2, 3, 4, 5], [1, -2, 3, 4, -5, 6], [1, 1, -1, 2], [0, 0, 3, -1], [2, 2, 2, 2, -2], [1, -1]],
+    [[1, 2, 3, 4, 5], [1, 1, 1, 2, -3], [1, -2, 3, 4, -5, 6], [1, 1, -1, 2], [0, 0, 3, -1], [2, 2, 2, 2, -2], [1, -1]],
     ids=str,
 )
 def test_wilcoxon_is_exact_with_ties_and_zeros(differences):

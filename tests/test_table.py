@@ -8,7 +8,7 @@ import re
 import made_up
 import pytest
 
-from noisygce import arguments, cells, identities, published, results, table
+from noisygce import arguments, cells, identities, published, results, sheet, table
 from noisygce.errors import ConfigError
 from noisygce.stats import Sample
 
@@ -117,6 +117,11 @@ def test_latex_groups_columns_and_escapes(demo, tmp_path):
     assert r"\textbf{74.50 $\pm$ 0.71} {\scriptsize (2)}" in text
     assert text.count("{") == text.count("}")
     assert not re.search(r"(?<!\\)[_%#]", re.sub(r"(?m)^%.*", "", text))
+
+
+def test_latex_makes_every_sign_plain():
+    said = sheet.tex("class_map 50 % & #1 {~x} $ \\ `val` −1 ± 2")
+    assert said == r"class\_map 50 \% \& \#1 \{\textasciitilde{}x\} \$ \textbackslash{} val $-$1 $\pm$ 2"
 
 
 def test_runs_that_would_share_a_cell_unseen_are_refused(demo):

@@ -46,7 +46,7 @@ class Forward(Loss):
 
 
 class ForwardHat(Forward):
-    """Forward correction with an estimated T: T_hat[i] = p(x_i) (Patrini et al. 2017, section 3.3, arXiv 1609.03683).
+    """Forward correction with an estimated T: T_hat[i] = p(x_i) (Patrini et al. 2017, arXiv 1609.03683).
 
     p: of the best-validation model of a run with the loss ``source`` and all else equal. x_i: the training sample at
     quantile ``anchor`` of p_i (q97: 0.97; max: the largest, which the paper takes on CIFAR-100).

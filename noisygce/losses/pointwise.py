@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 
 
 def focal(logits: Tensor, labels: Tensor, g: float) -> Tensor:
-    """-(1 - p_y)^g log p_y (B,): Lin et al. 2017, eq. 4 (arXiv 1708.02002)."""
+    """-(1 - p_y)^g log p_y (B,): Lin et al. 2017 (arXiv 1708.02002)."""
     log_py = log_p(logits, labels)
     # p_y = 1 has the finite gradient 0, but 0^(g - 1) in it is infinite for g < 1: stay above 0.
     return -((-log_py.expm1()).clamp(min=1e-30) ** g) * log_py
 
 
 def reverse_cross_entropy(logits: Tensor, labels: Tensor, A: float) -> Tensor:
-    """-sum_k p_k log e_y,k = -A (1 - p_y) (B,), with log 0 set to A: Wang et al. 2019, eq. 6 (arXiv 1908.06112)."""
+    """-sum_k p_k log e_y,k = -A (1 - p_y) (B,), with log 0 set to A: Wang et al. 2019 (arXiv 1908.06112)."""
     return A * log_p(logits, labels).expm1()
 
 
 def asymmetric_gce(logits: Tensor, labels: Tensor, a: float, q: float) -> Tensor:
-    """((a + 1)^q - (a + p_y)^q) / q (B,): Zhou et al. 2021, section 4 (arXiv 2106.03110)."""
+    """((a + 1)^q - (a + p_y)^q) / q (B,): Zhou et al. 2021 (arXiv 2106.03110)."""
     return ((a + 1) ** q - (a + log_p(logits, labels).exp()) ** q) / q
 
 
 def partially_huberised(logits: Tensor, labels: Tensor, t: float) -> Tensor:
-    """-t p_y + log t + 1 where p_y <= 1/t, else -log p_y (B,): Menon et al. 2020, eq. 8 (OpenReview rklB76EKPr)."""
+    """-t p_y + log t + 1 where p_y <= 1/t, else -log p_y (B,): Menon et al. 2020 (OpenReview rklB76EKPr)."""
     log_py = log_p(logits, labels)
     p_y = log_py.exp()
     return (-log_py).where(p_y > 1 / t, math.log(t) + 1 - t * p_y)
 
 
 def taylor_cross_entropy(logits: Tensor, labels: Tensor, t: int) -> Tensor:
-    """sum_{i=1..t} (1 - p_y)^i / i (B,), the series of -log p_y: Feng et al. 2020, eq. 5 (IJCAI 2020, 305)."""
+    """sum_{i=1..t} (1 - p_y)^i / i (B,), the series of -log p_y: Feng et al. 2020 (IJCAI 2020, 305)."""
     u = -log_p(logits, labels).expm1()
     total = u / t
     for i in range(t - 1, 0, -1):  # Horner's scheme
@@ -51,7 +51,7 @@ def taylor_cross_entropy(logits: Tensor, labels: Tensor, t: int) -> Tensor:
 def jensen_shannon(logits: Tensor, labels: Tensor, pi: float) -> Tensor:
     """(pi KL(e_y | m) + (1 - pi) KL(p | m)) / Z (B,), m = pi e_y + (1 - pi) p, Z = -(1 - pi) log(1 - pi).
 
-    Englesson & Azizpour 2021, eq. 5 (arXiv 2105.04522). Only m_y = pi + (1 - pi) p_y depends on the logits: in every
+    Englesson & Azizpour 2021 (arXiv 2105.04522). Only m_y = pi + (1 - pi) p_y depends on the logits: in every
     other class p_k / m_k = 1 / (1 - pi), so that no sum over classes is left.
     """
     log_py = log_p(logits, labels)
@@ -135,7 +135,7 @@ class Taylor(Loss):
 class JS(Loss):
     """Jensen-Shannon divergence of the given label and p, weights pi and 1 - pi, scaled by -1/((1 - pi) log(1 - pi)).
 
-    Englesson & Azizpour 2021, eq. 5 (arXiv 2105.04522). pi in (0, 1): -> 0 is cross entropy, -> 1 is half of MAE.
+    Englesson & Azizpour 2021 (arXiv 2105.04522). pi in (0, 1): -> 0 is cross entropy, -> 1 is half of MAE.
     """
 
     def __init__(self, pi: float, *, reduction: str = "mean") -> None:

@@ -18,7 +18,7 @@ _CLAMP = 1e-4  # of the authors' code: keeps <p, t> below 1, where the logarithm
 
 
 def early_learning(logits: Tensor, labels: Tensor, targets: Tensor, lam: float) -> Tensor:
-    """-log p_y + lam log(1 - <p, t>) (B,), targets t (B, K): Liu et al. 2020, eq. 6 (arXiv 2007.00151)."""
+    """-log p_y + lam log(1 - <p, t>) (B,), targets t (B, K): Liu et al. 2020 (arXiv 2007.00151)."""
     p = log_softmax(logits).exp().clamp(_CLAMP, 1 - _CLAMP)
     return cross_entropy(logits, labels) + lam * (1 - (p * targets).sum(1)).log()
 
@@ -26,7 +26,7 @@ def early_learning(logits: Tensor, labels: Tensor, targets: Tensor, lam: float) 
 class ELR(Loss):
     """Early-learning regularisation: -log p_y + lam log(1 - <p, t>), t <- b t + (1 - b) p for each sample.
 
-    Liu et al. 2020, eq. 6 and 9 (arXiv 2007.00151): t, the running mean of what the network has said of the sample,
+    Liu et al. 2020 (arXiv 2007.00151): t, the running mean of what the network has said of the sample,
     starts at 0 and takes in p before it is used; p is clamped to [1e-4, 1 - 1e-4] as in the authors' code, and scaled
     to sum 1 in t. lam >= 0, b in [0, 1). In your own loop:
 
@@ -64,7 +64,7 @@ def generalized_js(logits: Tensor, labels: Tensor, pi: float) -> Tensor:
     """(pi KL(e_y | m) + w KL(p1 | m) + w KL(p2 | m)) / Z (B,), w = (1 - pi) / 2, m = pi e_y + w (p1 + p2).
 
     Z = -(1 - pi) log(1 - pi). logits (2 B, K): of one view of each image, then of the other.
-    Englesson & Azizpour 2021, eq. 6 (arXiv 2105.04522).
+    Englesson & Azizpour 2021 (arXiv 2105.04522).
     """
     w = (1 - pi) / 2
     one, two = log_softmax(logits).chunk(2)
@@ -79,7 +79,7 @@ def generalized_js(logits: Tensor, labels: Tensor, pi: float) -> Tensor:
 class GJS(Loss):
     """Generalised Jensen-Shannon divergence of the given label and the p of two augmented views.
 
-    Weights pi, (1 - pi)/2, (1 - pi)/2, scaled by -1/((1 - pi) log(1 - pi)) (Englesson & Azizpour 2021, eq. 6, arXiv
+    Weights pi, (1 - pi)/2, (1 - pi)/2, scaled by -1/((1 - pi) log(1 - pi)) (Englesson & Azizpour 2021, arXiv
     2105.04522). pi in (0, 1). logits (2 B, K): of one view of each image, then of the other.
     """
 

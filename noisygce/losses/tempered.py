@@ -20,7 +20,7 @@ _STEPS = 16
 
 
 def tempered_log_softmax(logits: Tensor, t: float) -> Tensor:
-    """log exp_t(a_k - c) (B, K), with the c (B, 1) that makes sum_k exp_t(a_k - c) = 1 (Amid et al. 2019, eq. 5).
+    """log exp_t(a_k - c) (B, K), with the c (B, 1) that makes sum_k exp_t(a_k - c) = 1 (Amid et al. 2019).
 
     The paper finds c by a fixed-point iteration where t > 1, and by bisection where t < 1. Newton's method does both,
     and converges faster. No gradient flows through the search: by the implicit function theorem
@@ -45,7 +45,7 @@ def _log_exp(x: Tensor, t: float) -> Tensor:
 
 
 def bi_tempered(logits: Tensor, labels: Tensor, t1: float, t2: float) -> Tensor:
-    """-log_t1 p_y - (1 - sum_k p_k^(2 - t1)) / (2 - t1) (B,), p = exp_t2(a - c): Amid et al. 2019, eq. 6."""
+    """-log_t1 p_y - (1 - sum_k p_k^(2 - t1)) / (2 - t1) (B,), p = exp_t2(a - c): Amid et al. 2019."""
     log_ps = tempered_log_softmax(logits, t2)
     log_py = pick(log_ps, labels)
     tempered = -log_py if t1 == 1 else -((1 - t1) * log_py).expm1() / (1 - t1)
@@ -55,7 +55,7 @@ def bi_tempered(logits: Tensor, labels: Tensor, t1: float, t2: float) -> Tensor:
 class BiTempered(Loss):
     """Bi-tempered logistic loss: -log_t1 p_y - (1 - sum_k p_k^(2 - t1)) / (2 - t1), p = exp_t2(a - c(a)).
 
-    Amid et al. 2019, eq. 6 (arXiv 1906.03361). t1 in [0, 1] bounds the loss by 1/(1 - t1), up to a constant; t2 above 1
+    Amid et al. 2019 (arXiv 1906.03361). t1 in [0, 1] bounds the loss by 1/(1 - t1), up to a constant; t2 above 1
     gives p a heavy tail, below 1 a finite support. t1 = t2 = 1 is cross entropy.
     """
 

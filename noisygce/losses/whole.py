@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def bootstrap_soft(logits: Tensor, labels: Tensor, b: float) -> Tensor:
-    """-sum_k (b e_y,k + (1 - b) p_k) log p_k (B,): Reed et al. 2015, eq. 6 (arXiv 1412.6596); p is not detached."""
+    """-sum_k (b e_y,k + (1 - b) p_k) log p_k (B,): Reed et al. 2015 (arXiv 1412.6596); p is not detached."""
     log_ps = log_softmax(logits)
     return -b * pick(log_ps, labels) - (1 - b) * (log_ps.exp() * log_ps).sum(1)
 
 
 def bootstrap_hard(logits: Tensor, labels: Tensor, b: float) -> Tensor:
-    """-b log p_y - (1 - b) log max_k p_k (B,): Reed et al. 2015, eq. 7 (arXiv 1412.6596)."""
+    """-b log p_y - (1 - b) log max_k p_k (B,): Reed et al. 2015 (arXiv 1412.6596)."""
     log_ps = log_softmax(logits)
     return -b * pick(log_ps, labels) - (1 - b) * pick(log_ps, log_ps.argmax(1))
 
@@ -30,7 +30,7 @@ def label_smoothing(logits: Tensor, labels: Tensor, s: float) -> Tensor:
 
 
 def normalized_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """log p_y / sum_k log p_k (B,): Ma et al. 2020, eq. 7 (arXiv 2006.13554)."""
+    """log p_y / sum_k log p_k (B,): Ma et al. 2020 (arXiv 2006.13554)."""
     log_ps = log_softmax(logits)
     return pick(log_ps, labels) / log_ps.sum(1)
 

@@ -8,12 +8,14 @@ labels (and images), the noise's values and the seed, so the noisy labels of a s
     instance.py  noise that depends on the image
     human.py     labels that people gave, and a synthetic twin of theirs
     open_set.py  images of none of the classes
+    from_file.py labels from an npy file
 
 NumPy only.
 """
 
 from noisygce.noise.base import Images, Labels, Matrix, Noise, corrupt, empirical_transition, realised_rate, uniforms
 from noisygce.noise.by_class import ClassMap, Clean, IndexBlock, Pair, Superclass, Uniform
+from noisygce.noise.from_file import FromFile, digest
 from noisygce.noise.human import Human, HumanTwin
 from noisygce.noise.instance import Instance
 from noisygce.noise.open_set import OpenSet
@@ -21,6 +23,7 @@ from noisygce.noise.open_set import OpenSet
 __all__ = [
     "ClassMap",
     "Clean",
+    "FromFile",
     "Human",
     "HumanTwin",
     "Images",
@@ -34,6 +37,7 @@ __all__ = [
     "Superclass",
     "Uniform",
     "corrupt",
+    "digest",
     "empirical_transition",
     "realised_rate",
     "uniforms",

@@ -52,7 +52,7 @@ class Pair(Noise):
 class Superclass(Noise):
     """CIFAR-100: each class turns into the next of the 5 of its superclass, cyclically, with probability r.
 
-    In alphabetical order (Patrini et al. 2017, arXiv 1609.03683; superclasses: Krizhevsky 2009, section 3.1).
+    In alphabetical order (Patrini et al. 2017, arXiv 1609.03683; superclasses: Krizhevsky 2009).
     """
 
     def transition(self, classes: Sequence[str]) -> Matrix:
@@ -111,7 +111,7 @@ class ClassMap(Noise):
         return [(index[str(source)], index[str(target)]) for source, target in self.map.items()]
 
 
-SUPERCLASSES = {  # Krizhevsky 2009, section 3.1; members in alphabetical order
+SUPERCLASSES = {  # Krizhevsky 2009; members in alphabetical order
     "aquatic_mammals": ("beaver", "dolphin", "otter", "seal", "whale"),
     "fish": ("aquarium_fish", "flatfish", "ray", "shark", "trout"),
     "flowers": ("orchid", "poppy", "rose", "sunflower", "tulip"),

@@ -49,7 +49,7 @@ class Human(Noise):
 class HumanTwin(Noise):
     """Synthetic noise with the T of a human set: the share of each given label among the images of each class.
 
-    As in Wei et al. 2022, section 4 (arXiv 2110.12088), to tell what is human about human noise from its T.
+    As in Wei et al. 2022 (arXiv 2110.12088), to tell what is human about human noise from its T.
     set, rate: as in ``Human``; labels are drawn by seed.
     """
 

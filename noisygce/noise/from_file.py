@@ -1,0 +1,67 @@
+"""Labels from a file: another code base's, a colleague's, or one's own."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from noisygce import check
+from noisygce.errors import DataError
+from noisygce.noise.base import Images, Labels, Noise, realised_rate
+
+
+def digest(labels: Labels) -> str:
+    """SHA-256 of labels (N,) as little-endian int64: what manifests and ``noise.sha256`` hold."""
+    return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
+
+
+class FromFile(Noise):
+    """Labels (N,) from an npy file, one for each training image in the data set's order; nothing is drawn.
+
+    file: below the data root, or an absolute path. sha256: ``digest`` of the labels, so that the run's id stands for
+    these very labels, wherever their file lies. rate: their rate as tables shall call it, within 0.02 of the real one.
+    """
+
+    def __init__(self, rate: float, file: str | None, sha256: str | None) -> None:
+        super().__init__(rate, None)
+        if not isinstance(file, str) or not file:
+            raise check.Invalid("file", file, "an npy file of labels, below paths.data or with its whole path")
+        if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", str(sha256)):
+            raise check.Invalid("sha256", sha256, "64 hexadecimal digits, as python -m noisygce.labels prints them")
+        self.file, self.sha256 = file, sha256
+        self._given: Labels
+
+    def bind(self, root: Path, labels: Labels, classes: Sequence[str]) -> None:
+        given = self._read(root / self.file, len(labels), len(classes))
+        found = digest(given)
+        if found != self.sha256:
+            raise DataError(
+                f"noise.sha256={'null' if self.sha256 is None else self.sha256}: the labels in {root / self.file} have "
+                f"noise.sha256={found}; give this one if they are the labels you mean"
+            )
+        real = realised_rate(labels, given)
+        if abs(real - self.rate) > 0.02:
+            raise check.Invalid("rate", self.rate, f"within 0.02 of the {real:.4f} that these labels have")
+        self._given = given
+
+    def draw(self, labels: Labels, images: Images, classes: Sequence[str], seed: int) -> Labels:
+        return self._given
+
+    @staticmethod
+    def _read(path: Path, samples: int, classes: int) -> Labels:
+        if not path.is_file():
+            raise DataError(f"{path} is missing; noise.file names an npy file below paths.data, or its whole path")
+        try:
+            given = np.load(path, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise DataError(f"{path} is no npy file of numbers: {error}".splitlines()[0]) from None
+        if not isinstance(given, np.ndarray) or given.shape != (samples,) or given.dtype.kind not in "iu":
+            what = f"{given.dtype} of shape {given.shape}" if isinstance(given, np.ndarray) else "several arrays"
+            raise DataError(f"{path} must hold {samples} integers, one for each training image; it holds {what}")
+        if given.min() < 0 or given.max() >= classes:
+            raise DataError(f"{path} must hold labels in 0..{classes - 1}; they go from {given.min()} to {given.max()}")
+        return given.astype(np.int64)

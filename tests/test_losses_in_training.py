@@ -1,0 +1,174 @@
+"""What a loss may ask of training: state per sample, two views, another run's estimate of T."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from noisygce import checkpoint, config, fit, losses, runs, train, watch
+from noisygce.data import prepare
+from noisygce.device import prepare as prepare_device
+from noisygce.errors import ManifestError, Stopped
+from noisygce.fit import Progress, Training
+from noisygce.loader import Images, Loader
+
+SMALL = ["data=digits", "data.subset=300", "schedule.epochs=3", "runtime.threads=1", "runtime.device=cpu"]
+AUGMENTED = ["data.padding=1", "data.flip=true"]
+
+
+@pytest.fixture(autouse=True)
+def _switches() -> Iterator[None]:
+    """Determinism as a run has it, and torch as it was afterwards."""
+    mode, threads = torch.get_deterministic_debug_mode(), torch.get_num_threads()
+    prepare_device("cpu", 1)
+    yield
+    torch.set_deterministic_debug_mode(mode)
+    torch.set_num_threads(threads)
+
+
+def training(*overrides: str) -> Training:
+    e = config.read(config.compose([*SMALL, *overrides]))
+    task = prepare(e.data, e.noise, e.seed, e.paths.data)
+    network = e.model.build(task.arrays.train_images.shape[1:], len(task.arrays.classes), e.seed)  # type: ignore[arg-type]
+    return Training(task, e.data, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, "cpu")
+
+
+class _Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", ["elr", "gjs", "sce", "forward"])
+def test_a_training_stopped_at_any_step_goes_on_to_the_same_bits(name: str, tmp_path: Path) -> None:
+    whole = training(f"loss={name}", *AUGMENTED)
+    list(fit.fit(whole, lambda *_: None))
+
+    first, steps = training(f"loss={name}", *AUGMENTED), iter(range(100))
+
+    def stop(*_: Any) -> None:
+        if next(steps) == 3:  # in the middle of the second epoch
+            raise _Stop
+
+    with pytest.raises(_Stop):
+        list(fit.fit(first, stop))
+    content = {"run_id": "x", "tensors": first.tensors(), "progress": vars(first.progress)}
+    checkpoint.write(tmp_path, content)
+    saved, _ = checkpoint.read(tmp_path, "x")
+    assert saved is not None
+    second = training(f"loss={name}", *AUGMENTED)
+    second.load(saved["tensors"], Progress(**saved["progress"]))
+    list(fit.fit(second, lambda *_: None))
+    assert fit.digest(second.tensors()) == fit.digest(whole.tensors())
+    assert second.progress.rows == whole.progress.rows
+
+
+def test_elr_targets_are_in_the_state_and_estimating_the_time_leaves_them_alone() -> None:
+    t = training("loss=elr")
+    assert t.tensors()["loss.targets"].shape == (1500, 10)
+    t.estimate()
+    assert not t.tensors()["loss.targets"].any()
+    list(fit.fit(t, lambda *_: None))
+    trained_on = t.tensors()["loss.targets"].sum(1) > 0
+    assert trained_on[t.train].all()
+    assert trained_on.sum() == len(t.train)
+
+
+def test_the_first_view_is_the_one_there_would_be_alone_and_the_second_is_another() -> None:
+    e = config.read(config.compose([*SMALL, *AUGMENTED]))
+    arrays = e.data.load(Path())
+    images = Images(arrays.train_images, e.data, arrays.train_images, "cpu")
+    inside = torch.ones(1500, dtype=torch.bool)
+    one, two = (Loader(images, torch.arange(1000), e.data, 128, 0, views).epoch(2, inside) for views in (1, 2))
+    assert len(one) == len(two) == 8
+    for a, b in zip(one, two, strict=True):
+        assert (a.index == b.index).all()
+        size = len(a.index)
+        assert len(b.top) == 2 * size
+        assert (images.crop(b)[:size] == images.crop(a)).all()
+        assert (images.crop(b)[size:] != images.crop(a)).any()
+    second = torch.cat([draw.top.unflatten(0, (2, -1))[1] for draw in two])
+    assert (torch.bincount(second, minlength=3) > 250).all()  # 3 places, about evenly
+
+
+def test_gjs_trains_on_both_views() -> None:
+    t = training("loss=gjs", *AUGMENTED)
+    draw = t.batches()[0]
+    network = copy.deepcopy(t.network)
+    logits = network(t.images.crop(draw))
+    expected = losses.GJS(0.5)(logits, t.noisy[draw.index]).item()
+    t.step.start_epoch(0)
+    t.step(draw)
+    assert t.step.loss_sum.item() == pytest.approx(expected, rel=1e-6)
+    assert (t.step.predictions[draw.index] == logits[: len(draw.index)].argmax(1)).all()
+
+
+def test_t_hat_shows_what_the_model_says_of_the_sample_at_the_quantile() -> None:
+    t = training("loss=ce")
+    list(fit.fit(t, lambda *_: None))
+    p = fit._logits_of_best(t).double().softmax(1).numpy()
+    for quantile in (0.97, 1.0):
+        found = fit.transition_hat(t, quantile)
+        np.testing.assert_allclose(found.sum(1), 1, atol=1e-12)
+        share_above = (p > np.diag(found)).mean(0)
+        np.testing.assert_allclose(share_above, 1 - quantile, atol=1 / len(p) + 1e-9)
+        assert all((row == p).all(1).any() for row in found)  # each row is what was said of one sample
+
+
+def _run(tmp_path: Path, *overrides: str) -> tuple[runs.Run, float]:
+    cfg = config.compose([*SMALL, f"paths.results={tmp_path}", *overrides])
+    shaping = runs.identity(config.resolved(cfg))
+    accuracy = train.train(config.read(cfg), shaping)
+    return runs.Run(tmp_path, shaping), accuracy
+
+
+def test_forward_hat_trains_the_ce_run_that_it_needs_and_finds_one_that_is_there(tmp_path: Path) -> None:
+    hat, _ = _run(tmp_path, "loss=forward_hat")
+    ce, _ = _run(tmp_path, "loss=ce")
+    assert len(list((tmp_path / "runs").iterdir())) == 2  # loss=ce found the run that forward_hat had trained
+    manifest, estimates = hat.manifest(), ce.transition_hat()
+    assert manifest is not None
+    said = manifest["transition_hat"]
+    assert said["run_id"] == ce.id
+    assert said["transition"] == estimates["q97"]
+    exact = training().task.transition
+    assert said["error"] == pytest.approx(abs(np.array(estimates["q97"]) - exact).sum() / 10)
+    assert "transition_hat" not in (ce.manifest() or {})
+
+    before = (ce.folder / "manifest.json").stat().st_mtime_ns
+    other, _ = _run(tmp_path, "loss=forward_hat", "loss.anchor=max")
+    assert (other.manifest() or {})["transition_hat"]["transition"] == estimates["max"]
+    assert (ce.folder / "manifest.json").stat().st_mtime_ns == before
+    assert not (hat.folder / "transition_hat.json").exists()
+
+
+def test_forward_hat_goes_on_with_a_ce_run_that_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = _run(tmp_path / "whole", "loss=ce")
+    with monkeypatch.context() as patch:
+        answers = iter([*[""] * 5, "a test"])
+        patch.setattr(watch, "reason_to_stop", lambda _: next(answers))
+        with pytest.raises(Stopped):
+            _run(tmp_path, "loss=ce")
+    stopped = runs.Run(tmp_path, whole.identity)
+    assert (stopped.folder / checkpoint.LAST).exists()
+    _run(tmp_path, "loss=forward_hat")
+    assert (stopped.manifest() or {})["state_sha256"] == (whole.manifest() or {})["state_sha256"]
+    assert stopped.transition_hat() == whole.transition_hat()
+
+
+def test_a_ce_run_without_its_estimate_is_said_to_be_so(tmp_path: Path) -> None:
+    ce, _ = _run(tmp_path, "loss=ce")
+    (ce.folder / "transition_hat.json").unlink()
+    with pytest.raises(ManifestError, match=r"transition_hat\.json is missing or damaged; delete its folder"):
+        _run(tmp_path, "loss=forward_hat")
+
+
+def test_the_manifest_of_a_loss_without_a_source_says_nothing_of_one(tmp_path: Path) -> None:
+    run, _ = _run(tmp_path, "loss=gce")
+    assert not (run.folder / "transition_hat.json").exists()
+    assert "transition_hat" not in json.loads((run.folder / "manifest.json").read_text())

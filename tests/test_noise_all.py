@@ -1,0 +1,329 @@
+"""Every noise: rates and T against closed forms, on made-up labels; human files on a small one; then the real data."""
+
+from __future__ import annotations
+
+import functools
+import os
+import pickle
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from noisygce import check, config, noise
+from noisygce.config import ConfigError
+from noisygce.data import Arrays, prepare
+from noisygce.errors import DataError
+from noisygce.noise import Images, Labels, Matrix, empirical_transition, realised_rate
+from noisygce.noise.by_class import SUPERCLASSES
+from noisygce.noise.human import load
+from noisygce.noise.instance import normals, truncated_normals
+
+N = 50_000
+TEN = tuple("0123456789")
+HUNDRED = tuple(sorted(name for group in SUPERCLASSES.values() for name in group))
+LABELS = {10: np.arange(N) % 10, 100: np.arange(N) % 100}
+CLASSES = {10: TEN, 100: HUNDRED}
+NO_IMAGES = np.zeros((0, 1, 1, 1), dtype=np.uint8)
+
+
+def matrix(of: noise.Noise, classes: tuple[str, ...]) -> Matrix:
+    found = of.transition(classes)
+    assert found is not None
+    return found
+
+
+BY_CLASS: list[tuple[noise.Noise, int, float]] = [  # noise, K, rate of wrong labels
+    (noise.Clean(0, None), 10, 0.0),
+    (noise.Uniform(0.4, None, False), 10, 0.4),
+    (noise.Uniform(0.4, None, True), 10, 0.4 * 9 / 10),
+    (noise.Uniform(0.4, None, False), 100, 0.4),
+    (noise.Pair(0.4, None), 10, 0.4),
+    (noise.ClassMap(0.4, None, {"9": "1", "2": "0", "4": "7", "3": "5", "5": "3"}), 10, 0.2),
+    (noise.ClassMap(0.4, None, "next"), 100, 0.4),
+    (noise.Superclass(0.4, None), 100, 0.4),
+    (noise.IndexBlock(0.4, None), 100, 0.4),
+]
+
+
+@pytest.mark.parametrize(("of", "k", "rate"), BY_CLASS)
+def test_realised_rate_and_t_are_those_of_the_matrix(of: noise.Noise, k: int, rate: float) -> None:
+    labels = LABELS[k]
+    exact = matrix(of, CLASSES[k])
+    noisy = of.draw(labels, NO_IMAGES, CLASSES[k], seed=3)
+    assert 1 - np.diag(exact).mean() == pytest.approx(rate)
+    assert realised_rate(labels, noisy) == pytest.approx(rate, abs=5 * (0.25 / N) ** 0.5)
+    spread = np.sqrt(exact * (1 - exact) / (N / k))
+    assert (abs(empirical_transition(labels, noisy, k) - exact) <= 5.5 * spread + 1e-12).all()
+
+
+@pytest.mark.parametrize(("of", "k", "rate"), BY_CLASS)
+def test_the_draw_is_a_function_of_the_seed_alone(of: noise.Noise, k: int, rate: float) -> None:
+    one, again, other = (of.draw(LABELS[k], NO_IMAGES, CLASSES[k], seed) for seed in (1, 1, 2))
+    assert (one == again).all()
+    assert (one != other).any() == (rate > 0)
+
+
+def test_superclass_noise_stays_in_its_superclass_and_index_block_does_not() -> None:
+    group = {HUNDRED.index(name): g for g, names in SUPERCLASSES.items() for name in names}
+    y, z = np.nonzero(matrix(noise.Superclass(0.4, None), HUNDRED) * (1 - np.eye(100)))
+    assert all(group[a] == group[b] for a, b in zip(y, z, strict=True))
+    assert sorted(y) == sorted(z) == list(range(100))
+    y, z = np.nonzero(matrix(noise.IndexBlock(0.4, None), HUNDRED) * (1 - np.eye(100)))
+    assert list(z) == [i + 1 if i % 5 < 4 else i - 4 for i in y]
+    assert sum(group[a] == group[b] for a, b in zip(y, z, strict=True)) == 6  # of 100 flips
+
+
+@pytest.mark.parametrize(
+    ("of", "classes"), [(noise.Superclass(0.4, None), TEN), (noise.IndexBlock(0.4, None), TEN[:7])]
+)
+def test_noise_that_does_not_go_with_the_classes_is_refused(of: noise.Noise, classes: tuple[str, ...]) -> None:
+    with pytest.raises(check.Invalid, match="another one"):
+        of.transition(classes)
+
+
+# --- instance ---------------------------------------------------------------------------------------------------------
+
+
+def images(count: int, side: int = 4, seed: int = 0) -> Images:
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 1), dtype=np.uint8)
+
+
+def test_instance_noise_is_its_formula_image_by_image() -> None:
+    labels, pixels, rate, seed = LABELS[10][:60], images(60), 0.4, 5
+    drawn = noise.Instance(rate, None).draw(labels, pixels, TEN, seed)
+    q = truncated_normals(rate, noise.uniforms(60, seed, 1))
+    u = noise.uniforms(60, seed, 2)
+    for i, y in enumerate(labels):
+        w = normals(16 * 10, seed, 3, int(y) + 1).reshape(16, 10)
+        scores = pixels[i].ravel() / 255 @ w
+        p = np.exp(scores - scores.max())
+        p[y] = 0
+        p *= q[i] / p.sum()
+        p[y] = 1 - q[i]
+        assert drawn[i] == np.searchsorted(np.cumsum(p)[:-1], u[i], side="right")
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.2, 0.4, 0.6])
+def test_instance_noise_has_the_mean_rate_of_the_truncated_normal(rate: float) -> None:
+    labels = LABELS[10]
+    noisy = noise.Instance(rate, None).draw(labels, images(N, 2), TEN, 0)
+    grid = (np.arange(100_000) + 0.5) / 100_000
+    assert realised_rate(labels, noisy) == pytest.approx(truncated_normals(rate, grid).mean(), abs=0.011)
+    if rate >= 0.4:  # the truncation cuts next to nothing
+        assert realised_rate(labels, noisy) == pytest.approx(rate, abs=0.011)
+
+
+def test_instance_noise_depends_on_image_seed_and_nothing_else() -> None:
+    labels, of = LABELS[10][:2000], noise.Instance(0.4, None)
+    one = of.draw(labels, images(2000), TEN, 0)
+    assert (one == of.draw(labels, images(2000), TEN, 0)).all()
+    assert (one == noise.Instance(0.4, 0).draw(labels, images(2000), TEN, 7)).all()
+    assert (one != of.draw(labels, images(2000), TEN, 1)).any()
+    other = of.draw(labels, images(2000, seed=1), TEN, 0)
+    changed = (one != labels) & (other != labels)
+    assert changed.sum() > 100
+    assert (one[changed] != other[changed]).mean() > 0.3  # into which class is seen in the image
+    assert of.transition(TEN) is None
+
+
+def test_normal_numbers_are_normal() -> None:
+    x = normals(200_001, 0, 1)
+    assert len(x) == 200_001
+    assert abs(x.mean()) < 0.01
+    assert abs(x.std() - 1) < 0.01
+    assert np.mean(abs(x) > 1.959964) == pytest.approx(0.05, abs=0.003)
+    q = truncated_normals(0.05, np.array([0, 0.5, 1 - 2.0**-53]))
+    assert q[0] == pytest.approx(0, abs=1e-12)
+    assert q[1] == pytest.approx(
+        0.05 + 0.1 * 0.39687, abs=1e-6
+    )  # the 0.3085 + 0.6915 / 2 = 0.6543 quantile of N(0.05, 0.1)
+    assert 0.7 < q[2] <= 1
+
+
+# --- human ------------------------------------------------------------------------------------------------------------
+
+CLEAN = LABELS[10][:1000]
+WORSE = np.where(np.arange(1000) % 4 == 0, (CLEAN + 1) % 10, CLEAN)  # exactly a quarter wrong
+
+
+def human_file(root: Path, **content: Any) -> Path:
+    torch.save({"clean_label": CLEAN, "worse_label": WORSE, **content}, root / "CIFAR-10_human.pt")
+    return root
+
+
+def test_human_labels_are_those_of_the_file_whatever_the_seed(tmp_path: Path) -> None:
+    of = noise.Human(0.25, "worse")
+    of.bind(human_file(tmp_path), CLEAN, TEN)
+    for seed in (0, 1):
+        assert (of.draw(CLEAN, NO_IMAGES, TEN, seed) == WORSE).all()
+
+
+def test_the_human_twin_draws_from_the_human_set_s_matrix(tmp_path: Path) -> None:
+    of = noise.HumanTwin(0.25, None, "worse")
+    of.bind(human_file(tmp_path), CLEAN, TEN)
+    assert (matrix(of, TEN) == empirical_transition(CLEAN, WORSE, 10)).all()
+    noisy = of.draw(LABELS[10], NO_IMAGES, TEN, 0)
+    assert realised_rate(LABELS[10], noisy) == pytest.approx(0.25, abs=0.01)
+    assert (of.draw(LABELS[10], NO_IMAGES, TEN, 1) != noisy).any()
+
+
+@pytest.mark.parametrize(
+    ("content", "labels", "rate", "said"),
+    [
+        ({}, np.roll(CLEAN, 1), 0.25, "does not fit the data set"),
+        ({}, CLEAN[:-1], 0.25, "does not fit the data set"),
+        ({}, CLEAN, 0.2, r"rate=0\.2: rate must be left out, or the 0\.2500"),
+        ({"worse_label": WORSE + 5}, CLEAN, 0.25, r"worse_label are not 1000 labels in 0\.\.9"),
+        ({"worse_label": torch.zeros(3)}, CLEAN, 0.25, "not the file of CIFAR-N: it asks for torch"),
+        ({"worse_label": np.array([print], dtype=object)}, CLEAN, 0.25, "not the file of CIFAR-N"),
+    ],
+)
+def test_a_human_file_that_does_not_fit_is_refused(
+    tmp_path: Path, content: dict[str, Any], labels: Labels, rate: float, said: str
+) -> None:
+    human_file(tmp_path, **content)
+    with pytest.raises((DataError, check.Invalid), match=said):
+        noise.Human(rate, "worse").bind(tmp_path, labels, TEN)
+
+
+def test_a_missing_set_or_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"CIFAR-10_human\.pt is missing; it is in the data folder of github"):
+        noise.Human(0.25, "worse").bind(tmp_path, CLEAN, TEN)
+    with pytest.raises(DataError, match="aggre_label"):
+        noise.Human(0.25, "aggre").bind(human_file(tmp_path), CLEAN, TEN)
+    with pytest.raises(check.Invalid, match="aggre, random1"):
+        noise.Human(0.25, "worst")
+
+
+class _Evil:
+    def __reduce__(self) -> Any:
+        return os.mkdir, ("evil",)
+
+
+def test_nothing_that_a_pickle_asks_for_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile("CIFAR-10_human.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({"clean_label": _Evil()}))
+    with pytest.raises(DataError, match=r"it asks for (posix|nt)\.mkdir"):
+        noise.Human(0.25, "worse").bind(tmp_path, CLEAN, TEN)
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])  # 2 unless asked
+def test_arrays_are_read_as_torch_has_written_them(tmp_path: Path, protocol: int) -> None:
+    path = tmp_path / "x.pt"
+    torch.save({"a": CLEAN, "b": [1, 2]}, path, pickle_protocol=protocol)
+    found = load(path)
+    assert (found["a"] == CLEAN).all()
+    assert found["b"] == [1, 2]
+
+
+def test_the_rate_of_a_human_leaf_follows_its_set() -> None:
+    def rate(*overrides: str) -> float:
+        return float(config.read(config.compose(["noise=human", *overrides])).noise.rate)
+
+    assert rate() == 0.4021
+    assert rate("noise.set=aggre") == 0.0901
+    assert rate("data=cifar100") == 0.4020
+    assert config.compose(["noise=human", "noise.set=random1"]).rate == 0.1723
+    with pytest.raises(ConfigError, match=r"noise\.set=best: noise\.set must be one of aggre"):
+        config.read(config.compose(["noise=human", "noise.set=best"]))
+
+
+# --- open set ---------------------------------------------------------------------------------------------------------
+
+
+def test_open_set_noise_replaces_images_and_keeps_labels() -> None:
+    labels, own, foreign = LABELS[10], np.zeros((N, 1, 1, 1), dtype=np.uint8), np.full((7, 1, 1, 1), 9, dtype=np.uint8)
+    foreign[:, 0, 0, 0] = range(1, 8)
+    of = noise.OpenSet(0.4, None)
+    assert (of.draw(labels, own, TEN, 0) == labels).all()
+    assert (matrix(of, TEN) == np.eye(10)).all()
+    mixed, clean = of.replace(own, labels, lambda: foreign, 0)
+    replaced = mixed.ravel() > 0
+    assert (clean == np.where(replaced, -1, labels)).all()
+    assert replaced.mean() == pytest.approx(0.4, abs=0.011)
+    assert realised_rate(clean, labels) == replaced.mean()
+    assert (np.bincount(mixed.ravel())[1:] > 0.12 * replaced.sum()).all()  # each of 7, about evenly
+    assert not own.any()
+    assert (of.replace(own, labels, lambda: foreign, 0)[0] == mixed).all()
+    assert (of.replace(own, labels, lambda: foreign, 1)[0] != mixed).any()
+    with pytest.raises(check.Invalid, match="another one"):
+        of.replace(np.zeros((N, 8, 8, 1), dtype=np.uint8), labels, lambda: foreign, 0)
+
+
+def test_samples_of_no_class_are_left_out_of_the_empirical_matrix() -> None:
+    found = empirical_transition(np.array([0, -1, 1, 1]), np.array([0, 1, 1, 0]), 2)
+    assert found.tolist() == [[1, 0], [0.5, 0.5]]
+
+
+# --- real data --------------------------------------------------------------------------------------------------------
+
+real = pytest.mark.real_data
+ROOT = Path(os.environ.get("NOISYGCE_DATA", "data"))
+
+
+@functools.cache
+def published(name: str) -> Arrays:
+    return config.read(config.compose([f"data={name}"])).data.load(ROOT)
+
+
+@real
+def test_the_superclass_table_is_cifar100_s_own() -> None:
+    with open(ROOT / "cifar-100-python" / "train", "rb") as file:
+        content = pickle.load(file, encoding="latin1")
+    a = published("cifar100")
+    of = {name: group for group, names in SUPERCLASSES.items() for name in names}
+    pairs = {
+        (of[a.classes[fine]], coarse) for fine, coarse in zip(a.train_labels, content["coarse_labels"], strict=True)
+    }
+    assert len(pairs) == 20
+
+
+@real
+@pytest.mark.parametrize(
+    ("name", "rate"), [("aggre", 9.01), ("random1", 17.23), ("random2", 18.12), ("random3", 17.64), ("worse", 40.21)]
+)
+def test_cifar10n_has_the_published_rates(name: str, rate: float) -> None:
+    """The paper says 9.03 of aggre; the published file has 4,505 of 50,000 wrong."""
+    e = config.read(config.compose(["data=cifar10", "noise=human", f"noise.set={name}"]))
+    task = prepare(e.data, e.noise, 0, ROOT)
+    assert 100 * realised_rate(task.clean, task.noisy) == pytest.approx(rate, abs=0.005)
+
+
+@real
+def test_cifar100n_has_the_published_rate_and_is_refused_for_cifar10() -> None:
+    e = config.read(config.compose(["data=cifar100", "noise=human"]))
+    assert 100 * realised_rate(*(lambda t: (t.clean, t.noisy))(prepare(e.data, e.noise, 0, ROOT))) == pytest.approx(
+        40.2
+    )
+    with pytest.raises(DataError, match="does not fit the data set"):
+        noise.Human(0.402, "noisy").bind(ROOT, published("cifar10").train_labels, TEN)
+
+
+@real
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_instance_noise_on_real_images_has_its_rate_and_takes_seconds(name: str) -> None:
+    a = published(name)
+    started = time.perf_counter()
+    noisy = noise.Instance(0.4, None).draw(a.train_labels, a.train_images, a.classes, 0)
+    assert time.perf_counter() - started < 20
+    assert realised_rate(a.train_labels, noisy) == pytest.approx(0.4, abs=0.01)
+
+
+@real
+@pytest.mark.slow
+def test_open_set_noise_on_cifar10_takes_images_of_cifar100() -> None:
+    e = config.read(config.compose(["data=cifar10", "noise=open_set", "rate=0.4"]))
+    task = prepare(e.data, e.noise, 0, ROOT)
+    own, others = published("cifar10"), {row.tobytes() for row in published("cifar100").train_images}
+    replaced = task.clean < 0
+    assert (task.noisy == own.train_labels).all()
+    assert (task.arrays.train_images[~replaced] == own.train_images[~replaced]).all()
+    assert all(row.tobytes() in others for row in task.arrays.train_images[replaced][:500])

@@ -1,0 +1,152 @@
+"""A person's own labels, own pictures and own loss, from outside the repository."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from noisygce import config, data
+from noisygce.errors import ConfigError, DataError
+from noisygce.noise import digest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(module: str, *arguments: str, folder: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", f"noisygce.{module}", *arguments],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT}:{folder}", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def task(*overrides: str, root: Path):
+    e = config.read(config.compose(overrides))
+    return data.prepare(e.data, e.noise, e.seed, root)
+
+
+def test_exported_labels_come_back_as_the_same_noise(tmp_path):
+    done = run("labels", "out=mine.npy", "data=digits", "noise=pair", "rate=0.3", "seed=4", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    drawn = task("data=digits", "noise=pair", "rate=0.3", "seed=4", root=tmp_path).noisy
+    assert np.array_equal(np.load(tmp_path / "mine.npy"), drawn)
+    assert digest(drawn) in done.stdout
+    again = done.stdout.splitlines()[-1].partition(": ")[2].split()
+    assert np.array_equal(task("data=digits", *again, root=tmp_path).noisy, drawn), "the line it prints can be used"
+
+
+def test_a_label_file_must_be_the_one_that_was_meant(tmp_path):
+    labels = task("data=digits", "noise=clean", root=tmp_path).clean
+    np.save(tmp_path / "a.npy", labels)
+    own = ["data=digits", "noise=file", "rate=0", "noise.file=a.npy"]
+    with pytest.raises(DataError, match=f"noise.sha256={digest(labels)}"):
+        task(*own, root=tmp_path)
+    assert np.array_equal(task(*own, f"noise.sha256={digest(labels)}", root=tmp_path).noisy, labels)
+    with pytest.raises(ConfigError, match=r"noise\.sha256=abc"):
+        task(*own, "noise.sha256=abc", root=tmp_path)
+    with pytest.raises(ConfigError, match=r"noise\.file=null"):
+        task("data=digits", "noise=file", root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (np.zeros(1499, dtype=np.int64), "must hold 1500 integers"),
+        (np.zeros(1500), "it holds float64"),
+        (np.full(1500, 10), r"labels in 0\.\.9"),
+        (np.full(1500, -1), r"labels in 0\.\.9"),
+        (np.array([{}] * 1500, dtype=object), "no npy file of numbers"),  # needs pickle, which is not run
+    ],
+)
+def test_labels_of_another_length_type_or_range_are_refused(tmp_path, content, says):
+    np.save(tmp_path / "a.npy", content, allow_pickle=True)
+    with pytest.raises(DataError, match=says):
+        task("data=digits", "noise=file", "noise.file=a.npy", root=tmp_path)
+
+
+def pictures(folder: Path, rng: np.random.Generator) -> None:
+    """Two kinds of picture: dark ones and bright ones, of several sizes."""
+    for part, each in (("train", 40), ("test", 10)):
+        for name, level in (("dark", 60), ("bright", 190)):
+            (folder / part / name).mkdir(parents=True)
+            for i in range(each):
+                pixels = np.clip(rng.normal(level, 20, (9 + i % 5, 12, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / part / name / f"{i:03}.png")
+
+
+FOLDER = ["data=folder", "data.folder=mine", "data.size=8", "data.validation=16", "data.padding=0", "noise=clean"]
+
+
+def test_a_folder_of_pictures_trains(tmp_path):
+    pictures(tmp_path / "mine", np.random.default_rng(0))
+    done = run(
+        *["train", *FOLDER, "data.name=light", "model=convnet", "precision=fp32", "schedule.batch_size=8"],
+        *["schedule.epochs=4", "schedule.milestones=[]", "paths.data=."],
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "val 100.00" in done.stdout, "dark and bright can be told apart"
+    assert next((tmp_path / "results" / "runs").iterdir()).name.startswith("light-convnet-clean-0-gce-s0-")
+
+
+def test_pictures_are_resized_sorted_by_name_and_labelled_by_folder_or_csv(tmp_path):
+    pictures(tmp_path / "mine", np.random.default_rng(0))
+    by_folder = task(*FOLDER, root=tmp_path).arrays
+    assert by_folder.classes == ("bright", "dark")
+    assert by_folder.train_images.shape == (80, 8, 8, 3)
+    assert np.array_equal(by_folder.train_labels, [0] * 40 + [1] * 40)
+    assert (by_folder.train_images[:40].mean((1, 2, 3)) > by_folder.train_images[40:].mean((1, 2, 3)).max()).all()
+    for part in ("train", "test"):
+        rows = [
+            f"{path.relative_to(tmp_path / 'mine')},{path.parent.name}"
+            for path in (tmp_path / "mine").glob(f"{part}/*/*")
+        ]
+        (tmp_path / "mine" / f"{part}.csv").write_text("\n".join(["file,label", *rows]) + "\n")
+    by_csv = task(*FOLDER, root=tmp_path).arrays
+    assert np.array_equal(by_csv.train_images, by_folder.train_images)
+    assert np.array_equal(by_csv.train_labels, by_folder.train_labels)
+    grey = task(*FOLDER, "data.channels=1", "data.mean=[0.5]", "data.std=[0.25]", root=tmp_path).arrays
+    assert grey.train_images.shape == (80, 8, 8, 1)
+
+
+def test_a_folder_that_cannot_be_used_is_refused_with_what_to_change(tmp_path):
+    with pytest.raises(ConfigError, match=r"data\.folder=null"):
+        task("data=folder", root=tmp_path)
+    with pytest.raises(DataError, match="there is no folder"):
+        task(*FOLDER, root=tmp_path)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(DataError, match="no pictures for train"):
+        task(*FOLDER, root=tmp_path)
+    pictures(tmp_path / "mine", np.random.default_rng(0))
+    (tmp_path / "mine" / "train" / "dark" / "000.png").write_bytes(b"not a picture")
+    with pytest.raises(DataError, match=r"000\.png is no picture"):
+        task(*FOLDER, root=tmp_path)
+    (tmp_path / "mine" / "train.csv").write_text("train/dark/001.png,dark\n/etc/nowhere.png,bright\n")
+    with pytest.raises(DataError, match="this one is not"):
+        task(*FOLDER, root=tmp_path)
+
+
+def test_the_worked_example_of_the_docs_trains_and_enters_a_table(tmp_path):
+    """docs/adding.md, its two files taken from the page itself."""
+    page = (ROOT / "docs" / "adding.md").read_text()
+    code = page.split("```python\n")[1].split("```")[0]
+    leaf = page.split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "my_losses.py").write_text(code)
+    (tmp_path / "conf" / "loss").mkdir(parents=True)
+    (tmp_path / "conf" / "loss" / "poly1.yaml").write_text(leaf)
+    done = run(
+        *["train", "--config-dir", "conf", "-m", "data=digits", "loss=ce,poly1", "schedule.epochs=2"],
+        "schedule.milestones=[]",
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    found = sorted(path.name.split("-")[4] for path in (tmp_path / "results" / "runs").iterdir())
+    assert found == ["ce", "poly1"]
+    refused = run("train", "--config-dir", "conf", "data=digits", "loss=poly1", "loss.e=-1", folder=tmp_path)
+    assert refused.returncode == 2
+    assert "loss.e=-1: loss.e must be a number in [0, 10]" in refused.stderr
