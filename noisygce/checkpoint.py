@@ -17,7 +17,7 @@ from noisygce.errors import CheckpointError
 
 LAST, PREVIOUS, DAMAGED = "last.ckpt", "previous.ckpt", "damaged.ckpt"
 _HEADER = b"noisygce checkpoint 1, sha256 "
-_KEYS = {"run_id": str, "tensors": dict, "progress": dict, "seconds": float}
+_KEYS = {"run_id": str, "tensors": dict, "progress": dict, "seconds": float, "made": list}
 
 
 def write(folder: Path, content: dict[str, Any]) -> None:
@@ -67,8 +67,10 @@ def _load(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is damaged: its SHA-256 does not fit")
     try:
         content = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise CheckpointError(f"{path} holds what no checkpoint holds: {error}".splitlines()[0]) from None
+    except Exception as error:  # without torch's text, which tells how to load it all the same
+        raise CheckpointError(
+            f"{path} holds what no checkpoint holds: not tensors and plain values alone ({type(error).__name__})"
+        ) from None
     if not isinstance(content, dict) or not all(isinstance(content.get(key), kind) for key, kind in _KEYS.items()):
         raise CheckpointError(f"{path} holds what no checkpoint holds: not {', '.join(_KEYS)}")
     return content

@@ -46,7 +46,7 @@ def describe(device: str) -> dict[str, Any]:
         "versions": {
             "noisygce": noisygce.__version__,
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),  # a class of its own, which a checkpoint may not hold
             "numpy": numpy.__version__,
             "cuda": torch.version.cuda if on_gpu else None,
             "cudnn": torch.backends.cudnn.version() if on_gpu else None,

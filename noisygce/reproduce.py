@@ -75,6 +75,8 @@ def causes(was: Manifest, is_: Manifest) -> Iterator[str]:
     if was["config"]["numerics"] != is_["config"]["numerics"]:
         yield f"numerics: {was['config']['numerics']} then, {is_['config']['numerics']} now (meant to differ)"
     for when, manifest in (("then", was), ("now", is_)):
+        for other in manifest.get("also_made", ()):
+            yield f"{when}, a part of it was made with {other['threads']} threads on {other['device']}"
         if manifest.get("dirty"):
             yield f"changes {when} that are in no commit"
 

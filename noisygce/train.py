@@ -131,7 +131,9 @@ def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
             if at == "cpu":
                 _say_how_long(training)
         run.write_metrics(training.progress.rows)
-        with watch.Watch(run, training, e.runtime, saved["seconds"] if saved else 0.0) as watcher:
+        before: dict[str, Any] = saved or {"seconds": 0.0, "made": []}
+        made = {**device.describe(at), **_commit()}
+        with watch.Watch(run, training, e.runtime, before["seconds"], [*before["made"], made]) as watcher:
             for row in fit(training, watcher):
                 run.write_metrics(training.progress.rows)
                 watcher.epoch(row)
@@ -139,7 +141,7 @@ def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
                     _say_pruning(training.progress.prunings[-1])
             if e.loss.estimates_transition:
                 run.write_transition_hat({name: transition_hat(training, q) for name, q in ANCHORS.items()})
-            manifest = _manifest(experiment, run, training, watcher, at)
+            manifest = _manifest(experiment, run, training, watcher)
             run.finish(manifest)
         return manifest
     except NonFinite as error:
@@ -188,7 +190,7 @@ def _say_how_long(training: Training) -> None:
         )
 
 
-def _manifest(e: Experiment, run: Run, training: Training, watcher: watch.Watch, at: str) -> dict[str, Any]:
+def _manifest(e: Experiment, run: Run, training: Training, watcher: watch.Watch) -> dict[str, Any]:
     from noisygce.fit import digest
 
     task = training.task
@@ -202,8 +204,8 @@ def _manifest(e: Experiment, run: Run, training: Training, watcher: watch.Watch,
         "state_sha256": digest(training.step.weights()),
         "images_per_s": round(watcher.images_per_s(), 1),
         "seconds": round(watcher.seconds, 2),
-        **device.describe(at),
-        **_commit(),
+        **watcher.made[-1],
+        "also_made": [other for other in watcher.made[:-1] if other != watcher.made[-1]],
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 

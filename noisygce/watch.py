@@ -57,13 +57,17 @@ def reason_to_stop(runtime: Runtime) -> str:
 class Watch:
     """Follows one training; called after each step.
 
-    seconds: spent on the run before, by processes that were stopped.
+    seconds: spent on the run before, by processes that were stopped. made: device, threads, versions and commit of each
+    process that worked on it, this one last.
     """
 
-    def __init__(self, run: Run, training: Training, runtime: Runtime, seconds: float) -> None:
+    def __init__(
+        self, run: Run, training: Training, runtime: Runtime, seconds: float, made: list[dict[str, Any]]
+    ) -> None:
         from tqdm import tqdm
 
         self.run, self.training, self.runtime = run, training, runtime
+        self.made = [each for i, each in enumerate(made) if each not in made[i + 1 :]]
         self.before, self.started = seconds, time.monotonic()
         self.saved = self.started
         self.images = 0  # trained on by this process
@@ -131,7 +135,8 @@ class Watch:
         training = self.training
         tensors = {name: tensor.detach().cpu() for name, tensor in training.tensors().items()}
         progress = dataclasses.asdict(training.progress)
-        content = {"run_id": self.run.id, "tensors": tensors, "progress": progress, "seconds": self.seconds}
+        content: dict[str, Any] = {"run_id": self.run.id, "tensors": tensors, "progress": progress}
+        content |= {"seconds": self.seconds, "made": self.made}
         checkpoint.write(self.run.folder, content)
         self.saved = time.monotonic()
 

@@ -16,6 +16,7 @@ def content(n):
         "tensors": tensors,
         "progress": {"epoch": n, "rows": [{"x": 0.1, "y": None}]},
         "seconds": 0.5,
+        "made": [],
     }
 
 
@@ -80,7 +81,13 @@ def test_a_whole_training_survives_the_disk(make, tmp_path):
     def stop(training, _images):
         if (training.progress.epoch, training.progress.step) == (3, 1):
             progress = dataclasses.asdict(training.progress)
-            content = {"run_id": "mine", "tensors": training.tensors(), "progress": progress, "seconds": 0.5}
+            content = {
+                "run_id": "mine",
+                "tensors": training.tensors(),
+                "progress": progress,
+                "seconds": 0.5,
+                "made": [],
+            }
             checkpoint.write(tmp_path, content)
             raise Stop
 

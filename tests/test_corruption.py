@@ -33,6 +33,7 @@ def content(number: int) -> dict[str, Any]:
         "tensors": {f"{i}": torch.full((5000,), float(number)) for i in range(10)},
         "progress": {"step": number},
         "seconds": float(number),
+        "made": [],
     }
 
 
@@ -183,6 +184,7 @@ def _full(folder: Path) -> None:
     with pytest.raises(OSError, match="File too large") as error:
         checkpoint.write(folder, content(3))
     assert error.value.filename == str(folder / checkpoint.LAST)
+    assert not list(folder.glob("*.tmp"))
     assert found(folder, 2) == 2
 
 

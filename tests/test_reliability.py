@@ -218,6 +218,20 @@ def test_a_folder_copied_to_another_place_goes_on_there(tmp_path: Path, uninterr
     assert result(there) == uninterrupted
 
 
+def test_a_run_that_goes_on_with_another_number_of_threads_says_so_in_its_manifest(tmp_path: Path) -> None:
+    for starts, threads in enumerate((1, 2, 1)):
+        command = Command(tmp_path, *SMALL, f"runtime.threads={threads}", EACH_STEP)
+        if starts == 2:
+            assert command.wait() == 0
+            break
+        before = last_checkpoint(tmp_path)
+        command.until(lambda before=before: last_checkpoint(tmp_path) not in (0, before))
+        command.kill()
+    manifest = json.loads((run_folder(tmp_path) / "manifest.json").read_text())
+    assert manifest["threads"] == 1
+    assert [other["threads"] for other in manifest["also_made"]] == [2]
+
+
 @pytest.mark.parametrize("jump", [-86400.0, 86400.0])
 def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, jump: float, uninterrupted: tuple[bytes, str, Any]) -> None:
     code, text = train(tmp_path, *SMALL, "runtime.stop_after=100s", before=_Jump(jump))

@@ -53,7 +53,7 @@ def _equal_from_each(folder: Path, overrides: tuple[str, ...], every: int) -> No
     def save(training: Any, _: int) -> None:
         tensors = {name: tensor.clone() for name, tensor in training.tensors().items()}
         at = copy.deepcopy(dataclasses.asdict(training.progress))
-        checkpoint.write(folder, {"run_id": "x", "tensors": tensors, "progress": at, "seconds": 0.0})
+        checkpoint.write(folder, {"run_id": "x", "tensors": tensors, "progress": at, "seconds": 0.0, "made": []})
         saved.append(checkpoint.read(folder, "x")[0] or {})
 
     whole = _training(overrides)
