@@ -117,13 +117,13 @@ def read(cfg: DictConfig) -> Experiment:
         for key in (*_VALUES, *_PLAIN, *_CHOSEN):
             if key not in cfg:
                 raise ConfigError(f"{key} is missing: every run needs it, so ~{key} cannot be")
-        if (rate := cfg.noise.get("rate") if isinstance(cfg.noise, DictConfig) else None) not in (None, cfg.rate):
-            raise ConfigError(f"noise.rate={rate}: the rate of the noise is set by rate={rate}")
         seed = check.whole("seed", cfg.seed, "[0, 4294967296)")
         precision = check.choice("precision", cfg.precision, ("bf16", "fp32"))
         chosen: dict[str, Any] = {key: build(cfg[key], base, key) for key, base in _CHOSEN.items()}
         plain: dict[str, Any] = {key: _construct(cls, cfg[key], key) for key, cls in _PLAIN.items()}
         plain["pruning"] = plain.pop("prune")
+        if (rate := cfg.noise.get("rate", cfg.rate)) != cfg.rate:
+            raise ConfigError(f"noise.rate={rate}: the rate of the noise is set by rate={rate}")
         return Experiment(seed=seed, precision=precision, **chosen, **plain)
     except check.Invalid as error:
         raise ConfigError(str(error)) from None

@@ -13,8 +13,8 @@ CASES = [
     ("loss=ce",),
     ("loss=mae",),
     ("loss=gce",),
-    ("loss=tgce", "loss.k=0.12", "prune.mode=drop"),
-    ("loss=tgce", "loss.k=0.12", "prune.mode=mask"),
+    ("loss=tgce", "loss.k=0.15", "prune.mode=drop"),
+    ("loss=tgce", "loss.k=0.15", "prune.mode=mask"),
 ]
 RUN = (
     "data=digits",
