@@ -56,7 +56,7 @@ CHANGES: list[tuple[str, Any, str]] = [
     ("noise/labels_sha256", "0" * 64, "noise.labels_sha256 is 000000"),
     ("noise/realised_rate", 0.4, "noise.realised_rate is 0.4, its config draws 0."),
     ("noise/transition", [], "noise.transition is [], its config draws [["),
-    ("config/noise/_target_", "os.system", "noise._target_=os.system: must be a subclass of noisygce.noise.Noise"),
+    ("config/noise/_target_", "os.system", "noise._target_=os.system: must be a subclass of noisygce.noise."),
     ("config/data/_target_", "noisygce.losses.CE", "must be a subclass of noisygce.data.Data"),
     ("run_id", "another", "is damaged or of another run"),
     ("results", {}, "is damaged or of another run"),
