@@ -235,7 +235,20 @@ class Digits(Data):
 
 def prepare(data: Data, noise: Noise, seed: int, root: Path) -> Task:
     """The task of a run: noisy labels over all of the training set, then the split, then the subset."""
-    arrays = data.load(root)
+    published = data.load(root)
+    arrays, noisy, clean, transition = corrupted(published, noise, seed, root)
+    train, validation = split(len(noisy), data.validation, seed)
+    test = np.arange(len(arrays.test_labels))
+    if data.subset is not None:
+        share = data.subset / len(train)
+        train = stratified(train, arrays.train_labels, data.subset)
+        validation = stratified(validation, arrays.train_labels, max(1, round(share * len(validation))))
+        test = stratified(test, arrays.test_labels, max(1, round(share * len(test))))
+    return Task(arrays, noisy, clean, train, validation, test, transition)
+
+
+def corrupted(arrays: Arrays, noise: Noise, seed: int, root: Path) -> tuple[Arrays, Ints, Ints, NDArray[np.float64]]:
+    """What noise makes of a data set: its images, noisy labels (N,), true labels (N,) and T (K, K)."""
     labels = arrays.train_labels
     noise.bind(root, labels, arrays.classes)
     noisy = noise.draw(labels, arrays.train_images, arrays.classes, seed)
@@ -243,15 +256,7 @@ def prepare(data: Data, noise: Noise, seed: int, root: Path) -> Task:
     if transition is None:
         transition = empirical_transition(labels, noisy, len(arrays.classes))
     images, clean = noise.replace(arrays.train_images, labels, lambda: _cifar100(root), seed)
-    arrays = replace(arrays, train_images=images)
-    train, validation = split(len(noisy), data.validation, seed)
-    test = np.arange(len(arrays.test_labels))
-    if data.subset is not None:
-        share = data.subset / len(train)
-        train = stratified(train, labels, data.subset)
-        validation = stratified(validation, labels, max(1, round(share * len(validation))))
-        test = stratified(test, arrays.test_labels, max(1, round(share * len(test))))
-    return Task(arrays, noisy, clean, train, validation, test, transition)
+    return replace(arrays, train_images=images), noisy, clean, transition
 
 
 def _cifar100(root: Path) -> NDArray[np.uint8]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from noisygce import command, config, explain, labels, runs
-from noisygce.data import Arrays, Data
+from noisygce.data import Arrays, Data, corrupted
 from noisygce.errors import ConfigError, DataError, ManifestError, NoisygceError
 from noisygce.noise import Noise
 
@@ -31,7 +31,7 @@ class Verifier:
 
     def __init__(self, data_root: Path) -> None:
         self.data_root = data_root
-        self.read: dict[type[Data], Arrays] = {}  # many runs share a data set
+        self.read: dict[str, Arrays] = {}  # many runs share a data set
 
     def faults(self, folder: Path) -> tuple[list[str], list[str]]:
         """What is wrong with the finished run in ``folder``, and what could not be checked."""
@@ -58,8 +58,11 @@ class Verifier:
             raise Unchecked(f"made by numerics {manifest['config']['numerics']}, this code has {runs.NUMERICS}")
         data, noise = config.build(cfg.data, Data, "data"), config.build(cfg.noise, Noise, "noise")
         arrays = self.arrays(data)
-        noisy = noise.draw(arrays.train_labels, arrays.train_images, arrays.classes, manifest["config"]["seed"])
-        again = labels.describe(noise.rate, arrays.train_labels, noisy, len(arrays.classes))
+        try:
+            _, noisy, clean, _ = corrupted(arrays, noise, manifest["config"]["seed"], self.data_root)
+        except DataError as error:  # labels that come from a file
+            raise Unchecked(str(error)) from None
+        again = labels.describe(noise.rate, clean, noisy, len(arrays.classes))
         for name, value in again.items():
             if manifest["noise"][name] != value:
                 yield f"noise.{name} is {_short(manifest['noise'][name])}, its config draws {_short(value)}"
@@ -67,12 +70,13 @@ class Verifier:
     def arrays(self, data: Data) -> Arrays:
         if missing := [name for name in data.files if not (self.data_root / name).is_file()]:
             raise Unchecked(f"{missing[0]} is not in {self.data_root} (paths.data=FOLDER)")
-        if type(data) not in self.read:
+        which = f"{type(data).__name__} {vars(data)}"
+        if which not in self.read:
             try:
-                self.read[type(data)] = data.load(self.data_root)
+                self.read[which] = data.load(self.data_root)
             except DataError as error:
                 raise Unchecked(str(error)) from None
-        return self.read[type(data)]
+        return self.read[which]
 
 
 def identity(folder: Path, manifest: Manifest) -> Iterator[str]:

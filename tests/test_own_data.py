@@ -69,6 +69,26 @@ def test_labels_of_another_length_type_or_range_are_refused(tmp_path, content, s
         task("data=digits", "noise=file", "noise.file=a.npy", root=tmp_path)
 
 
+def test_a_run_on_labels_from_a_file_can_be_verified(tmp_path):
+    labels = task("data=digits", "noise=pair", "rate=0.3", root=tmp_path).noisy
+    np.save(tmp_path / "a.npy", labels)
+    own = [
+        "data=digits",
+        "noise=file",
+        "rate=0.3",
+        "noise.file=a.npy",
+        f"noise.sha256={digest(labels)}",
+        "paths.data=.",
+    ]
+    done = run("train", *own, "schedule.epochs=1", "schedule.milestones=[]", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    checked = run("verify", "results", "paths.data=.", folder=tmp_path)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "could not" not in checked.stdout, checked.stdout
+    np.save(tmp_path / "a.npy", labels[::-1])
+    assert "noise.sha256" in run("verify", "results", "paths.data=.", folder=tmp_path).stdout
+
+
 def pictures(folder: Path, rng: np.random.Generator) -> None:
     """Two kinds of picture: dark ones and bright ones, of several sizes."""
     for part, each in (("train", 40), ("test", 10)):
