@@ -122,6 +122,8 @@ def read(cfg: DictConfig) -> Experiment:
         chosen: dict[str, Any] = {key: build(cfg[key], base, key) for key, base in _CHOSEN.items()}
         plain: dict[str, Any] = {key: _construct(cls, cfg[key], key) for key, cls in _PLAIN.items()}
         plain["pruning"] = plain.pop("prune")
+        if (rate := cfg.noise.get("rate", cfg.rate)) != cfg.rate:
+            raise ConfigError(f"noise.rate={rate}: the rate of the noise is set by rate={rate}")
         return Experiment(seed=seed, precision=precision, **chosen, **plain)
     except check.Invalid as error:
         raise ConfigError(str(error)) from None
@@ -137,15 +139,15 @@ def build(node: DictConfig, base: type[T], key: str) -> T:
     """
     target = node.get("_target_")
     module, _, name = str(target).rpartition(".")
+    refusal = f"{key}._target_={target}: must be a subclass of {base.__module__.removesuffix('.base')}.{base.__name__}"
     if module.partition(".")[0] in sys.stdlib_module_names:  # not even imported: importing some of them acts
-        raise ConfigError(f"{key}._target_={target}: must be a subclass of {base.__module__}.{base.__name__}")
+        raise ConfigError(refusal)
     try:
         cls = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError, TypeError) as error:  # TypeError: a relative name
         raise ConfigError(f"{key}._target_={target}: cannot be imported ({error})") from None
     if not (isinstance(cls, type) and issubclass(cls, base) and cls is not base):
-        room = base.__module__.removesuffix(".base")
-        raise ConfigError(f"{key}._target_={target}: must be a subclass of {room}.{base.__name__}")
+        raise ConfigError(refusal)
     label = node.get("name")
     if not isinstance(label, str) or not re.fullmatch(r"[A-Za-z0-9_]{1,40}", label):
         shown = "null" if label is None else label

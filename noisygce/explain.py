@@ -124,7 +124,7 @@ def known(cfg: Mapping[Any, Any], prefix: str = "") -> list[str]:
             and not OmegaConf.is_interpolation(cfg, key)
         ):
             keys += known(cfg[key], f"{prefix}{key}.")
-    return [key for key in keys if not key.endswith(("_target_", ".name"))]
+    return [key for key in keys if not key.endswith(("_target_", ".name")) and key != "noise.rate"]  # rate sets it
 
 
 def meant(word: str, options: Sequence[str]) -> str:

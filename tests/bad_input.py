@@ -73,7 +73,8 @@ TABLE: dict[str, list[tuple[str, str]]] = {
     "Names": [
         ("los=gce", "los: there is no such key; did you mean loss?"),
         ("lr=0.1", "lr: there is no such key; did you mean schedule.lr?"),
-        ("noise_rate=0.4", "noise_rate: there is no such key; did you mean noise.rate?"),
+        ("noise_rate=0.4", "noise_rate: there is no such key; did you mean noise?"),
+        ("noise.rate=0.3", "noise.rate=0.3: the rate of the noise is set by rate=0.3"),
         ("dataset=digits", "dataset: there is no such key; did you mean data?"),
         ("loss.Q=0.5", "loss.Q: there is no such key; did you mean loss.q?"),
         ("loss.k=0.5", "loss.k: there is no such key; loss=tgce would have it"),

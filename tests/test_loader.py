@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from noisygce.data import Digits
+from noisygce.data import Data
 from noisygce.loader import Draw, Images, Loader
 
 
 def settings(padding=2, flip=True, normalise="channel", channels=3):
     mean, std = [0.3, 0.4, 0.5][:channels], [0.2, 0.25, 0.3][:channels]
-    return Digits(None, 150, normalise, mean, std, padding, flip, "next")
+    return Data(None, 150, normalise, mean, std, padding, flip, "next")
 
 
 def pictures(n=20, height=6, width=8, channels=3):

@@ -57,7 +57,7 @@ def test_a_training_stopped_at_any_step_goes_on_to_the_same_bits(name: str, tmp_
 
     with pytest.raises(_Stop):
         list(fit.fit(first, stop))
-    content = {"run_id": "x", "tensors": first.tensors(), "progress": vars(first.progress)}
+    content = {"run_id": "x", "tensors": first.tensors(), "progress": vars(first.progress), "seconds": 0.0, "made": []}
     checkpoint.write(tmp_path, content)
     saved, _ = checkpoint.read(tmp_path, "x")
     assert saved is not None

@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from noisygce import config, noise
+from noisygce import config
 from noisygce.check import Invalid
 from noisygce.noise import ClassMap, Clean, Pair, Uniform, corrupt, empirical_transition, realised_rate
 
@@ -185,12 +185,12 @@ def test_the_largest_uniform_never_draws_a_label_k(monkeypatch):
     # The cumulated row of uniform 0.4 ends at 0.9999999999999996 for K = 10, below the largest u, 1 - 2^-53.
     matrix = Uniform(0.4, None, False).transition(TEN)
     assert np.cumsum(matrix[0])[-1] < 1 - 2**-53
-    monkeypatch.setattr(noise.np.random, "PCG64", lambda _: Extreme(2**64 - 1))
+    monkeypatch.setattr(np.random, "PCG64", lambda _: Extreme(2**64 - 1))
     assert corrupt(np.arange(10), matrix, 0).tolist() == [9] * 10
 
 
 def test_the_smallest_uniform_never_draws_a_label_of_probability_zero(monkeypatch):
-    monkeypatch.setattr(noise.np.random, "PCG64", lambda _: Extreme(0))
+    monkeypatch.setattr(np.random, "PCG64", lambda _: Extreme(0))
     # Row y of the pair matrix begins with zeros up to y; class 9 goes to 0.
     assert corrupt(np.arange(10), Pair(0.4, None).transition(TEN), 0).tolist() == [*range(9), 0]
 

@@ -15,8 +15,8 @@ CASES = [
         for loss in ("loss=ce", "loss=mae", "loss=gce", "loss=gjs")
     ),
     pytest.param(("loss=elr",), id="loss=elr"),
-    pytest.param(("loss=tgce", "loss.k=0.12", "prune.mode=drop"), id="drop"),
-    pytest.param(("loss=tgce", "loss.k=0.12", "prune.mode=mask"), id="mask"),
+    pytest.param(("loss=tgce", "loss.k=0.15", "prune.mode=drop"), id="drop"),
+    pytest.param(("loss=tgce", "loss.k=0.15", "prune.mode=mask"), id="mask"),
 ]
 RUN = (
     "data=digits",
