@@ -44,12 +44,7 @@ def test_the_table_has_at_least_forty_rows() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [
-        row
-        for row in ROWS
-        if row[0]
-        in ("loss.q=0", "los=gce", "loss=gcee", "rate==0.4", "+foo=1", "-m loss.q=0.3,1.5", "loss._target_=os.system")
-    ],
+    [row for row in ROWS if row[0] in ("loss.q=0", "los=gce", "-m loss.q=0.3,1.5", "loss._target_=os.system")],
 )
 def test_a_real_interpreter_refuses_within_1_5_seconds_of_computing_and_without_torch(
     arguments: str, said: str, tmp_path: Path

@@ -61,7 +61,7 @@ def last_checkpoint(folder: Path) -> int:
 def test_a_run_killed_at_random_instants_ends_as_the_uninterrupted_one(
     tmp_path: Path, uninterrupted: tuple[bytes, str, Any]
 ) -> None:
-    kills = kill_and_start_again(lambda: Command(tmp_path, *SMALL, EACH_STEP), tmp_path, seed=0, most=25)
+    kills = kill_and_start_again(lambda: Command(tmp_path, *SMALL, EACH_STEP), tmp_path, seed=0, most=15)
     assert result(tmp_path) == uninterrupted
     assert kills >= 10
     left = sorted(path.name for path in run_folder(tmp_path).iterdir())
