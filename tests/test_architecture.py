@@ -26,7 +26,6 @@ ALLOWED: dict[str, set[str]] = {
     "spoken": set(),
     "labels": {"arguments", "atomic", "config", "data", "noise"},  # a command too
     "folder": {"data"},
-    "plain": {"data", "losses", "schedule"},
     "checkpoint": {"atomic"},
     # data -> loader -> step, prune, evaluate -> fit
     "data": {"noise"},
@@ -84,7 +83,7 @@ VIEWS = {
 
 HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "sklearn"}
 # At import; imported by no command's start.
-USE_TORCH = {"bench", "evaluate", "fit", "loader", "philox", "plain", "prune", "step"}
+USE_TORCH = {"evaluate", "fit", "loader", "philox", "prune", "step"}
 CONFIG_SYSTEM = {"tree", "explain", "config", "sweep", "plan", "identities", "train", "noisygce_sweeper"}
 
 
