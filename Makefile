@@ -33,13 +33,12 @@ endif
 	@touch $@
 
 demo: setup ## train a small benchmark on the embedded digits; about 2 minutes
-	@scripts/workers $(JOBS) "$(GPUS)" experiment=demo runtime.threads=1
-	@$(RUN) noisygce.table experiment=demo
-	@$(RUN) noisygce.figure experiment=demo
+	@scripts/workers $(JOBS) "$(GPUS)" experiment=demo runtime.threads=1; code=$$?; \
+	$(RUN) noisygce.table experiment=demo && $(RUN) noisygce.figure experiment=demo && exit $$code
 
 reproduce-table: setup ## fill the CIFAR-10 table; start it again, or on more machines, to continue
-	@scripts/workers $(JOBS) "$(GPUS)" experiment=table_cifar10
-	@$(RUN) noisygce.table experiment=table_cifar10 against=published
+	@scripts/workers $(JOBS) "$(GPUS)" experiment=table_cifar10; code=$$?; \
+	$(RUN) noisygce.table experiment=table_cifar10 against=published && exit $$code
 
 test: setup lint ## lint, types, tests (SLOW=1: the slow ones too)
 	$(RUN) pytest -n 2 $(if $(SLOW),,-m "not slow")

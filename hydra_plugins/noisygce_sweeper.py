@@ -45,5 +45,6 @@ class NoisygceSweeper(Sweeper):
         assert self.hydra_context is not None
         loader, launcher = self.hydra_context.config_loader, self.launcher
         jobs = sweep.jobs(arguments, self.config.get("grid"))
-        sweep.check((loader.load_sweep_config(self.config, job) for job in jobs), jobs)
+        kinds = sweep.kinds(jobs)
+        sweep.check((loader.load_sweep_config(self.config, job) for job in kinds), kinds)
         return sweep.run(lambda some: launcher.launch(some, initial_job_idx=0), jobs)

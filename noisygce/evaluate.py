@@ -21,7 +21,7 @@ def logits(network: nn.Module, images: Images, index: Tensor, precision: str) ->
 
 
 def autocast(device: str, precision: str) -> torch.autocast:
-    """bf16 arithmetic with fp32 weights where ``precision`` is bf16; batch norm and everything else stay in fp32."""
+    """bf16 arithmetic with fp32 weights where ``precision`` is bf16; activations are bf16 too, the rest fp32."""
     return torch.autocast(device, torch.bfloat16, enabled=precision == "bf16")
 
 

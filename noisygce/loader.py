@@ -89,6 +89,17 @@ class Loader:
         top, left, mirror, _ = philox((index, epoch, view, 0), (self.seed, _AUGMENT))  # (V, N)
         side = 2 * self.images.padding + 1
         mirror = mirror >> 31 if self.flip else torch.zeros_like(mirror)
-        windows = (part.split(self.batch_size, 1) for part in (below(top, side), below(left, side), mirror))
-        parts = zip(index.split(self.batch_size), *windows, strict=True)
+        sizes = self._sizes(len(index))
+        windows = (part.split(sizes, 1) for part in (below(top, side), below(left, side), mirror))
+        parts = zip(index.split(sizes), *windows, strict=True)
         return [Draw(index, *(window.flatten() for window in each)) for index, *each in parts]
+
+    def _sizes(self, images: int) -> list[int]:
+        """Images of each batch. A last one alone joins the batch before: batch norm cannot normalise a single value."""
+        whole, rest = divmod(images, self.batch_size)
+        sizes = [self.batch_size] * whole
+        if rest == 1 and whole:
+            sizes[-1] += 1
+        elif rest:
+            sizes.append(rest)
+        return sizes

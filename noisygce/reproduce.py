@@ -34,9 +34,9 @@ def again(then: Manifest, overrides: list[str], results: Path) -> Path:
     """Trains the run of a manifest below ``results``, and returns its folder."""
     threads = [] if any(o.startswith("runtime.threads=") for o in overrides) else [f"runtime.threads={then['threads']}"]
     here = config.compose([*overrides, *threads, f"paths.results='{results}'"])
-    shaping = {**then["config"], "numerics": runs.NUMERICS}
-    own = {key: value for key, value in shaping.items() if key != "numerics"}
+    own = {key: value for key, value in then["config"].items() if key not in ("numerics", "code")}
     experiment = config.read(config.node({**own, "runtime": here.runtime, "paths": here.paths}))
+    shaping = runs.identity(own)
     train.train(experiment, shaping)
     return runs.Run(results, shaping).folder
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -36,7 +37,29 @@ _NOT_SHAPING = ("runtime", "paths", "hydra", "grid", "table")
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """What shapes the numbers of a run, from its resolved config: the rest left out, 1.0 and 1 made one."""
     shaping = {key: value for key, value in config.items() if key not in _NOT_SHAPING}
-    return {"numerics": NUMERICS, **_canonical(shaping)}
+    return {"numerics": NUMERICS, **foreign_code(shaping), **_canonical(shaping)}
+
+
+def foreign_code(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``code``: the SHA-256 of each module outside this package that the config takes a class from; else nothing.
+
+    NUMERICS stands for our own code; a person's loss that has been edited must not pass for the one before.
+    """
+    found = {}
+    nodes: list[Any] = [config]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, Mapping):
+            nodes += node.values()
+            module = str(node.get("_target_", "noisygce.")).rpartition(".")[0]
+            if module.partition(".")[0] not in ("noisygce", ""):
+                try:
+                    spec = importlib.util.find_spec(module)
+                except (ImportError, ValueError):  # config.read says so
+                    spec = None
+                if spec and spec.origin and Path(spec.origin).is_file():
+                    found[module] = hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:16]
+    return {"code": dict(sorted(found.items()))} if found else {}
 
 
 def _canonical(value: Any) -> Any:
@@ -137,7 +160,10 @@ class Run:
         path = self.folder / "transition_hat.json"
         try:
             found: dict[str, list[list[float]]] = json.loads(path.read_text())
-        except (FileNotFoundError, ValueError):
+            for estimate in found.values():
+                if any(len(row) != len(estimate) or min(row) < 0 or not 0 < sum(row) < 2 for row in estimate):
+                    raise ValueError
+        except (FileNotFoundError, ValueError, TypeError, AttributeError):
             raise ManifestError(f"{path} is missing or damaged; delete its folder to train that run again") from None
         return found
 
@@ -153,7 +179,8 @@ def read_manifest(folder: Path, expected: str) -> dict[str, Any]:
     path = folder / "manifest.json"
     try:
         found = json.loads(path.read_text())
-        whole = found["run_id"] == expected and all(isinstance(found["results"][rule], float) for rule in RULES)
+        accuracies = [found["results"][rule] for rule in RULES]
+        whole = found["run_id"] == expected and all(isinstance(a, float) and 0 <= a <= 1 for a in accuracies)
     except (ValueError, KeyError, TypeError):
         whole = False
     if not whole:

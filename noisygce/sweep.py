@@ -47,8 +47,20 @@ def _seed(job: Job) -> int:
     return int(seeds[-1]) if seeds and seeds[-1].isdigit() else 0
 
 
+def kinds(all_jobs: Sequence[Job]) -> list[Job]:
+    """Some of the jobs, such that each combination of settings but for the seed, and each seed, is among them."""
+    seen: set[tuple[str, ...]] = set()
+    found = []
+    for job in all_jobs:
+        both = (tuple(o for o in job if not o.startswith("seed=")), tuple(o for o in job if o.startswith("seed=")))
+        if not seen.issuperset(both):
+            found.append(job)
+        seen.update(both)
+    return found
+
+
 def check(configs: Iterable[DictConfig], all_jobs: Sequence[Job]) -> None:
-    """Builds the objects of every run before the first one starts. Raises ConfigError, naming the run."""
+    """Builds the objects of every kind of run before the first one starts. Raises ConfigError, naming the run."""
     for cfg, job in zip(configs, all_jobs, strict=True):
         try:
             config.read(cfg)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,12 +64,14 @@ def answer(words: list[str]) -> None:
     own, rest = arguments.split(words, {"rule": RULES, "against": ("published", "reference")})
     asked = plan(rest)
     table = tabulate(asked, own.get("rule", ""), own.get("against", ""))
-    name = "-".join([asked.name, *(own[key] for key in ("rule", "against") if key in own)])
+    beside = [word for word in rest if not word.startswith(("experiment=", "paths."))]  # makes it another table
+    name = "-".join(["+".join([asked.name, *beside]), *(own[key] for key in ("rule", "against") if key in own)])
+    name = re.sub(r"[^A-Za-z0-9_.,=+-]", "", name)
     folder = asked.results / "tables"
     texts = {"md": markdown(table), "tex": latex(table), "csv": full(table)}
+    print(texts["md"])
     for ending, text in texts.items():
         write(folder / f"{name}.{ending}", text)
-    print(texts["md"])
     print(f"Written: {folder / name}.md, .tex, .csv")
 
 

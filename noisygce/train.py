@@ -62,6 +62,8 @@ def _task(cfg: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    if HydraConfig.get().job.env_set:  # PATH or LD_PRELOAD would reach the programs that a run starts
+        raise ConfigError("hydra.job.env_set: a config may set no environment variables")
     if HydraConfig.get().mode == RunMode.MULTIRUN:  # an error is one of many, and Hydra hands it to the sweep
         return train(config.read(cfg), runs.identity(config.resolved(cfg)))
     with exits():  # here, because Hydra would print a line of its own above ours
@@ -214,8 +216,9 @@ def _commit() -> dict[str, Any]:
     """Commit of the checkout that this package runs from and whether it has changes; null for an installed package."""
 
     def git(*words: str) -> str | None:
+        command = ["git", "-c", "core.fsmonitor=false", *words]  # which may name a program of the checkout's
         try:
-            done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=10, check=True)
+            done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=10, check=True)
         except (OSError, subprocess.SubprocessError):
             return None
         return done.stdout.strip()

@@ -56,12 +56,21 @@ class Verifier:
         cfg = config.node({key: manifest["config"][key] for key in ("data", "noise")})
         if manifest["config"]["numerics"] != runs.NUMERICS:
             raise Unchecked(f"made by numerics {manifest['config']['numerics']}, this code has {runs.NUMERICS}")
+        given = manifest["config"]["noise"].get("sha256", manifest["noise"]["labels_sha256"])
+        if given != manifest["noise"]["labels_sha256"]:
+            yield f"noise.labels_sha256 is {_short(manifest['noise']['labels_sha256'])}, its config has {_short(given)}"
+            return
         data, noise = config.build(cfg.data, Data, "data"), config.build(cfg.noise, Noise, "noise")
+        if missing := [name for name in noise.files if not (self.data_root / name).is_file()]:
+            raise Unchecked(f"{missing[0]} is not in {self.data_root} (paths.data=FOLDER)")
         arrays = self.arrays(data)
         try:
             _, noisy, clean, _ = corrupted(arrays, noise, manifest["config"]["seed"], self.data_root)
-        except DataError as error:  # labels that come from a file
-            raise Unchecked(str(error)) from None
+        except DataError as error:
+            if "is missing" in str(error):  # the file that the labels come from
+                raise Unchecked(str(error)) from None
+            yield str(error)
+            return
         again = labels.describe(noise.rate, clean, noisy, len(arrays.classes))
         for name, value in again.items():
             if manifest["noise"][name] != value:
@@ -112,10 +121,13 @@ def tables(folder: Path) -> Iterator[tuple[Path, str]]:
         if path.suffix not in makers:
             continue
         name, *words = path.stem.split("-")  # as noisygce.table names them: experiment, rule, against
+        name, *beside = name.split("+")
         rule = next((word for word in words if word in table.RULES), "")
         against = next((word for word in words if word in ("published", "reference")), "")
         try:
-            made = table.tabulate(plan([f"experiment={name}", f"paths.results='{path.parent.parent}'"]), rule, against)
+            made = table.tabulate(
+                plan([f"experiment={name}", *beside, f"paths.results='{path.parent.parent}'"]), rule, against
+            )
         except Exception as error:
             if not (isinstance(error, NoisygceError) or explain.of_config(error)):
                 raise

@@ -248,3 +248,17 @@ def test_no_value_of_a_config_leads_a_run_outside_its_folder(tmp_path: Path) -> 
             folder = runs.Run(tmp_path / "results", own).folder
             assert folder.resolve().parent == (tmp_path / "results" / "runs").resolve()
             assert not name.startswith((".", "-"))
+
+
+def test_a_config_file_cannot_set_the_environment_of_programs_that_a_run_starts(tmp_path: Path) -> None:
+    leaf = tmp_path / "conf" / "experiment" / "evil.yaml"
+    leaf.parent.mkdir(parents=True)
+    hook = f"touch {tmp_path}/harm; false"
+    leaf.write_text(
+        "# @package _global_\nhydra: {job: {env_set: {GIT_CONFIG_COUNT: '1', GIT_CONFIG_KEY_0: core.fsmonitor, "
+        f"GIT_CONFIG_VALUE_0: '{hook}'}}}}}}\n"
+    )
+    code, text = train(tmp_path, "--config-dir", "conf", "experiment=evil", *RUN)
+    assert code == 2, text
+    assert "hydra.job.env_set" in text
+    assert not (tmp_path / "harm").exists()

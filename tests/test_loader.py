@@ -42,9 +42,9 @@ def assert_chi_square(counts, expected, freedom):
 
 
 def test_every_image_comes_once_an_epoch_and_the_last_batch_is_kept():
-    train = torch.tensor([5, 3, 99, 40, 17, 8, 61])
+    train = torch.tensor([5, 3, 99, 40, 17, 8, 61, 72])
     batches = loader(train=train, batch_size=3).epoch(0, everyone())
-    assert [len(b.index) for b in batches] == [3, 3, 1]
+    assert [len(b.index) for b in batches] == [3, 3, 2]
     assert sorted(joined(batches).index.tolist()) == sorted(train.tolist())
 
 
@@ -153,3 +153,13 @@ def test_images_are_float32_and_channels_last():
     found = Images(pictures(), settings(), pictures(), "cpu").plain(torch.arange(5))
     assert found.dtype == torch.float32
     assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("images", "sizes"), [(8, [4, 4]), (9, [4, 5]), (10, [4, 4, 2]), (1, [1]), (5, [5]), (3, [3])])
+def test_a_last_image_alone_joins_the_batch_before(images, sizes):
+    pixels = np.zeros((images, 8, 8, 1), dtype=np.uint8)
+    data = settings(channels=1)
+    loader = Loader(Images(pixels, data, pixels, "cpu"), torch.arange(images), data, 4, seed=0)
+    batches = loader.epoch(0, torch.ones(images, dtype=torch.bool))
+    assert [len(batch.index) for batch in batches] == sizes
+    assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == list(range(images))

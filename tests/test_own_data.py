@@ -170,3 +170,12 @@ def test_the_worked_example_of_the_docs_trains_and_enters_a_table(tmp_path):
     refused = run("train", "--config-dir", "conf", "data=digits", "loss=poly1", "loss.e=-1", folder=tmp_path)
     assert refused.returncode == 2
     assert "loss.e=-1: loss.e must be a number in [0, 10]" in refused.stderr
+
+    source = tmp_path / "my_losses.py"
+    source.write_text(source.read_text().replace("-log_py +", "-2 * log_py +"))
+    edited = run("train", "--config-dir", "conf", "data=digits", "loss=poly1", "schedule.epochs=1", folder=tmp_path)
+    assert edited.returncode == 0
+    source.write_text(code)
+    first = run("train", "--config-dir", "conf", "data=digits", "loss=poly1", "schedule.epochs=1", folder=tmp_path)
+    ids = [done.stdout.partition(":")[0] for done in (edited, first)]
+    assert ids[0] != ids[1], "an edited loss is another run"

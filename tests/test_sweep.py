@@ -131,3 +131,11 @@ def test_nothing_is_asked_for_again_after_a_failure():
     with pytest.raises(SweepFailed):
         sweep.run(launch, [["seed=0"]])
     assert len(launch.asked) == 1
+
+
+def test_of_every_kind_of_run_and_of_every_seed_one_is_checked():
+    all_jobs = sweep.jobs(["loss=ce,gce", "rate=0.2,0.4", "seed=0,1,2"])
+    some = sweep.kinds(all_jobs)
+    assert len(some) == 4 + 2
+    assert {o for job in some for o in job} == {o for job in all_jobs for o in job}
+    assert {tuple(job[:2]) for job in some} == {tuple(job[:2]) for job in all_jobs}

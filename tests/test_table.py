@@ -212,9 +212,10 @@ def test_the_command_prints_and_writes(tmp_path, monkeypatch, capsys):
     where = f"paths.results={tmp_path}"
     monkeypatch.setattr("sys.argv", ["table", "experiment=demo", "loss=ce", "seed=0", "rule=val", where])
     table.main()
-    written = tmp_path / "tables" / "demo-val.md"
+    written = tmp_path / "tables" / "demo+loss=ce+seed=0-val.md"
     assert written.read_text() in capsys.readouterr().out
-    assert sorted(path.name for path in written.parent.iterdir()) == ["demo-val.csv", "demo-val.md", "demo-val.tex"]
+    names = [f"demo+loss=ce+seed=0-val.{ending}" for ending in ("csv", "md", "tex")]  # the experiment's own is demo.md
+    assert sorted(path.name for path in written.parent.iterdir()) == names
 
 
 @pytest.mark.parametrize(

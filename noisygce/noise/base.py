@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +77,8 @@ class Noise:
 
     rate: r, its meaning given by the subclass. seed: of the draw; null follows the run's seed.
     """
+
+    files: ClassVar[tuple[str, ...]] = ()  # below the data root, of other data sets
 
     def __init__(self, rate: float, seed: int | None) -> None:
         self.rate = check.number("rate", rate, "[0, 1)")
