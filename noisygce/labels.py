@@ -44,7 +44,10 @@ def _answer(given: list[str]) -> None:
     atomic.write(Path(out[0]), [buffer.getvalue()])
     rate, sha256 = realised_rate(task.clean, task.noisy), digest(task.noisy)
     print(f"{out[0]}: {len(task.noisy):,} labels, {100 * rate:.2f} % of them changed, SHA-256 {sha256}")
-    print(f"to train on them: noise=file noise.file={Path(out[0]).resolve()} noise.sha256={sha256} rate={rate:.4f}")
+    kept = " ".join(word for word in settings if not word.startswith(("noise", "rate=")))
+    print(
+        f"to train on them: {kept} noise=file noise.file={Path(out[0]).resolve()} noise.sha256={sha256} rate={rate:.4f}"
+    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def find(run: str, results: Path) -> Path:
     for place in places:
         if (place / "manifest.json").is_file():
             return place
-    looked = ", ".join(str(place.parent) for place in places[1:])
+    looked = ", ".join(str(base / "runs") for base in (results, results / "reference"))
     raise ConfigError(f"{run}: there is no finished run of this id in {looked}, nor in a folder {run}")
 
 

@@ -65,20 +65,22 @@ def _task(cfg: DictConfig) -> float:
     if HydraConfig.get().job.env_set:  # PATH or LD_PRELOAD would reach the programs that a run starts
         raise ConfigError("hydra.job.env_set: a config may set no environment variables")
     if HydraConfig.get().mode == RunMode.MULTIRUN:  # an error is one of many, and Hydra hands it to the sweep
-        return train(config.read(cfg), runs.identity(config.resolved(cfg)))
+        return train(config.read(cfg), runs.identity(config.resolved(cfg)), say_finished=False)
     with exits():  # here, because Hydra would print a line of its own above ours
         return train(config.read(cfg), runs.identity(config.resolved(cfg)))
 
 
-def train(experiment: Experiment, shaping: dict[str, Any]) -> float:
+def train(experiment: Experiment, shaping: dict[str, Any], say_finished: bool = True) -> float:
     """Trains a run, goes on with it, or returns at once if it is finished: test accuracy under the ``val`` rule.
 
-    ``shaping``: what its id is made from. Raises NoisygceError, Stopped or OSError.
+    shaping: what its id is made from. say_finished: print the result of a run that was finished before, too. Raises
+    NoisygceError, Stopped or OSError.
     """
     if reason := watch.reason_to_stop(experiment.runtime):
         raise Stopped(f"stopped ({reason}); {watch.GO_ON}")
     run = Run(experiment.paths.results, shaping)
     manifest = run.manifest()
+    before = ", finished before" if manifest else ""
     if manifest is None:
         run.refuse_if_failed()
         experiment.data.require(experiment.paths.data)
@@ -87,7 +89,9 @@ def train(experiment: Experiment, shaping: dict[str, Any]) -> float:
             manifest = run.manifest() or _train(experiment, run)
     percent = {rule: f"{rule} {100 * manifest['results'][rule]:.2f}" for rule in runs.RULES}
     rules, oracles = ([percent[r] for r in runs.RULES if (r in runs.ORACLES) == oracle] for oracle in (False, True))
-    print(f"{run.folder}: test accuracy in %: {', '.join(rules)}; oracles: {', '.join(oracles)}", flush=True)
+    line = f"{run.folder}: test accuracy in %: {', '.join(rules)}; oracles: {', '.join(oracles)}{before}"
+    if say_finished or not before:
+        print(line, flush=True)
     return float(manifest["results"]["val"])
 
 

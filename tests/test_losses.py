@@ -227,3 +227,9 @@ def test_an_own_loss_needs_nothing_but_its_formula():
 
     assert Brier()(logits_of(0.25), FIRST).item() == pytest.approx(2 * 0.75**2)
     assert repr(GCE(0.7)) == "GCE(reduction='mean', q=0.7)"
+
+
+@pytest.mark.parametrize("labels", [3, 5])
+def test_logits_and_labels_of_different_batch_sizes_are_refused(labels):
+    with pytest.raises(ValueError, match=r"logits must be \(B, K\) and labels \(B,\)"):
+        GCE(q=0.7)(torch.randn(4, 10), torch.zeros(labels, dtype=torch.long))

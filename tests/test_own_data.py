@@ -37,7 +37,7 @@ def test_exported_labels_come_back_as_the_same_noise(tmp_path):
     assert np.array_equal(np.load(tmp_path / "mine.npy"), drawn)
     assert digest(drawn) in done.stdout
     again = done.stdout.splitlines()[-1].partition(": ")[2].split()
-    assert np.array_equal(task("data=digits", *again, root=tmp_path).noisy, drawn), "the line it prints can be used"
+    assert np.array_equal(task(*again, root=tmp_path).noisy, drawn), "the line it prints can be used"
 
 
 def test_a_label_file_must_be_the_one_that_was_meant(tmp_path):

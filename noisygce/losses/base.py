@@ -29,7 +29,9 @@ def log_p(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def pick(values: Tensor, labels: Tensor) -> Tensor:
-    """The value of the given label (B,), from values (B, K)."""
+    """The value of the given label (B,), from values (B, K). Raises ValueError where they do not fit together."""
+    if labels.shape != values.shape[:1]:  # gather would quietly leave out what is too many
+        raise ValueError(f"logits must be (B, K) and labels (B,), not {tuple(values.shape)} and {tuple(labels.shape)}")
     return values.gather(1, labels.unsqueeze(1)).squeeze(1)
 
 
