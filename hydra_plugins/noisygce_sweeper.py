@@ -7,9 +7,11 @@ whichever Hydra launcher is configured.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -47,4 +49,14 @@ class NoisygceSweeper(Sweeper):
         jobs = sweep.jobs(arguments, self.config.get("grid"))
         kinds = sweep.kinds(jobs)
         sweep.check((loader.load_sweep_config(self.config, job) for job in kinds), kinds)
-        return sweep.run(lambda some: launcher.launch(some, initial_job_idx=0), jobs)
+        config = self.config
+
+        from noisygce import train
+
+        def launch(some: Sequence[sweep.Job]) -> Sequence[JobReturn]:
+            if (at_once := train.at_once(config)) == 1:
+                return launcher.launch(some, initial_job_idx=0)
+            configs = (loader.load_sweep_config(config, job) for job in some)
+            return sweep.side_by_side(train.run_one_of_many, configs, some, at_once)
+
+        return sweep.run(launch, jobs)

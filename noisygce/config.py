@@ -49,21 +49,34 @@ OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
 class Runtime:
     """How to run; cannot change a number, but for device and threads, whose arithmetic may round differently.
 
-    device: "auto" is the GPU where there is one. threads: of the CPU; null is torch's choice. checkpoint_every: in
-    seconds.
+    device: "auto" is the GPU where there is one. threads: of the CPU; null is torch's choice.
+    graph: replay CUDA graphs ("auto": on a GPU). concurrent: runs of a sweep trained at once on one GPU.
+    checkpoint_every: in seconds.
     stop_after: a time allowance such as 90s, 9m, 2h after which to save and stop (exit code 75); null for none.
+    whole_runs: start no run that would not end within the allowance, were it to take as long as the longest so far.
     progress: a bar ("auto": where standard error is a terminal), or one log line an epoch.
     """
 
     def __init__(
-        self, device: str, threads: int | None, checkpoint_every: float, stop_after: str | None, progress: Any
+        self,
+        device: str,
+        threads: int | None,
+        graph: str,
+        concurrent: int,
+        checkpoint_every: float,
+        stop_after: str | None,
+        whole_runs: bool,
+        progress: Any,
     ) -> None:
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(device)):
             raise check.Invalid("device", device, "auto, cpu, cuda or cuda:N")
         self.device = str(device)
         self.threads = threads if threads is None else check.whole("threads", threads, "[1, 1024]")
+        self.graph = check.choice("graph", graph, ("auto", "on", "off"))
+        self.concurrent = check.whole("concurrent", concurrent, "[1, 64]")
         self.checkpoint_every = check.number("checkpoint_every", checkpoint_every, "[0, inf)")
         self.stop_after = None if stop_after is None else self._seconds(stop_after)
+        self.whole_runs = check.flag("whole_runs", whole_runs)
         if progress not in ("auto", True, False):
             raise check.Invalid("progress", progress, "auto, true or false")
         self.progress = progress
@@ -92,6 +105,7 @@ class Experiment:
 
     seed: int
     precision: str
+    compile: bool
     data: Data
     noise: Noise
     loss: Loss
@@ -104,7 +118,7 @@ class Experiment:
 
 _PLAIN = {"schedule": Schedule, "prune": Pruning, "runtime": Runtime, "paths": Paths}  # one class, no _target_
 _CHOSEN: dict[str, type] = {"data": Data, "noise": Noise, "loss": Loss, "model": Model}
-_VALUES = ("seed", "rate", "precision")
+_VALUES = ("seed", "rate", "precision", "compile")
 _EXTRA = ("hydra", "grid", "table")
 
 
@@ -119,12 +133,13 @@ def read(cfg: DictConfig) -> Experiment:
                 raise ConfigError(f"{key} is missing: every run needs it, so ~{key} cannot be")
         seed = check.whole("seed", cfg.seed, "[0, 4294967296)")
         precision = check.choice("precision", cfg.precision, ("bf16", "fp32"))
+        compile = check.flag("compile", cfg.compile)
         chosen: dict[str, Any] = {key: build(cfg[key], base, key) for key, base in _CHOSEN.items()}
         plain: dict[str, Any] = {key: _construct(cls, cfg[key], key) for key, cls in _PLAIN.items()}
         plain["pruning"] = plain.pop("prune")
         if (rate := cfg.noise.get("rate", cfg.rate)) != cfg.rate:
             raise ConfigError(f"noise.rate={rate}: the rate of the noise is set by rate={rate}")
-        return Experiment(seed=seed, precision=precision, **chosen, **plain)
+        return Experiment(seed=seed, precision=precision, compile=compile, **chosen, **plain)
     except check.Invalid as error:
         raise ConfigError(str(error)) from None
     except OmegaConfBaseException as error:

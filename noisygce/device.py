@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import shutil
+from contextlib import AbstractContextManager
 from typing import Any
 
 from noisygce.errors import ConfigError
@@ -30,6 +33,28 @@ def prepare(device: str, threads: int | None) -> str:
             raise ConfigError(f"runtime.device={device}: {there or 'torch sees no GPU here; runtime.device=cpu'}")
         device = f"cuda:{index}"
     return device
+
+
+def stream(device: str) -> AbstractContextManager[Any]:
+    """Within it all work goes to a CUDA stream of its own: graphs are not recorded on the default one, and runs side by
+    side do not wait for each other. Nothing on a CPU."""
+    import torch
+
+    return torch.cuda.stream(torch.cuda.Stream(device)) if device.startswith("cuda") else contextlib.nullcontext()
+
+
+def graphs(device: str, choice: str) -> bool:
+    """Whether to replay CUDA graphs, for ``runtime.graph``. Raises ConfigError for "on" without a GPU."""
+    on_gpu = device.startswith("cuda")
+    if choice == "on" and not on_gpu:
+        raise ConfigError("runtime.graph=on: CUDA graphs need a GPU; runtime.graph=auto uses them where there is one")
+    return on_gpu and choice != "off"
+
+
+def require_compiler() -> None:
+    """Raises ConfigError where ``compile=true`` cannot work."""
+    if not any(map(shutil.which, (os.environ.get("CXX") or "g++", "g++", "clang++"))):
+        raise ConfigError("compile=true: needs a C++ compiler, such as g++, which is not there; compile=false does not")
 
 
 def describe(device: str) -> dict[str, Any]:

@@ -5,19 +5,31 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from noisygce.capture import Captured
 from noisygce.loader import Images
 
 BATCH = 1000  # images a pass; fixed, since another size may round differently
 
 
-@torch.no_grad()
-def logits(network: nn.Module, images: Images, index: Tensor, precision: str) -> Tensor:
-    """Logits (len(index), K) in float32, in eval mode, without augmentation; the network is left in training mode."""
-    network.eval()
-    with autocast(index.device.type, precision):
-        out = [network(images.plain(part)).float() for part in index.split(BATCH)]
-    network.train()
-    return torch.cat(out)
+class Evaluation:
+    """Logits of a set of images by a network in eval mode, without augmentation. pool: see ``Step``."""
+
+    def __init__(self, network: nn.Module, images: Images, precision: str, pool: object | None = None) -> None:
+        self.network, self.images, self.precision = network, images, precision
+        self._pass = Captured(self._of_batch, BATCH, tuple, pool) if pool else self._of_batch
+
+    def __call__(self, index: Tensor) -> Tensor:
+        """Logits (len(index), K) in float32; the network is left in training mode."""
+        self.network.eval()
+        scores = [self._pass(part) for part in index.split(BATCH)]
+        self.network.train()
+        return torch.cat(scores)
+
+    @torch.no_grad()
+    def _of_batch(self, index: Tensor) -> Tensor:
+        with autocast(index.device.type, self.precision):
+            scores: Tensor = self.network(self.images.plain(index))
+        return scores.float()
 
 
 def autocast(device: str, precision: str) -> torch.autocast:

@@ -14,7 +14,7 @@ from noisygce import tree
 
 # What --KEY=VALUE and KEY=[...] are looked up in before Hydra reads the command line.
 _GROUPS = ("data", "noise", "loss", "model", "schedule", "experiment")
-_TOP = (*_GROUPS, "rate", "seed", "precision", "prune", "runtime", "paths")
+_TOP = (*_GROUPS, "rate", "seed", "precision", "compile", "prune", "runtime", "paths")
 
 
 def mistake(arguments: Sequence[str]) -> str:

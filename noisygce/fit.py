@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from noisygce import prune
 from noisygce.data import Data, Task
 from noisygce.errors import NonFinite
-from noisygce.evaluate import accuracy, logits
+from noisygce.evaluate import Evaluation, accuracy
 from noisygce.loader import Draw, Images, Loader
 from noisygce.losses import Loss
 from noisygce.noise import Matrix
@@ -52,7 +52,10 @@ class Training:
         seed: int,
         precision: str,
         device: str,
+        compile: bool = False,
+        graph: bool = False,
     ) -> None:
+        """graph: replay CUDA graphs, on the current stream, where batches have their full size; changes no number."""
         self.task, self.loss, self.schedule, self.pruning, self.precision = task, loss, schedule, pruning, precision
         self.progress = Progress()
         arrays = task.arrays
@@ -65,7 +68,11 @@ class Training:
         self.network = network.to(device)
         loss.bind(samples=len(task.noisy), classes=len(arrays.classes), device=device, transition=task.transition)
         self.loader = Loader(self.images, self.train, data, schedule.batch_size, seed, loss.views)
-        self.step = Step(self.network, loss, self.images, self.noisy, schedule, precision)
+        # One memory for all graphs of this training: no two of them ever run at once.
+        pool = torch.cuda.graph_pool_handle() if graph else None
+        self.step = Step(self.network, loss, self.images, self.noisy, schedule, precision, compile, pool)
+        self.logits = Evaluation(self.network, self.images, precision, pool)  # of training and validation images
+        self.test_logits = Evaluation(self.network, self.test_images, precision, pool)
         self.best = {k: v.clone() for k, v in self.network.state_dict().items()}
 
     def batches(self) -> list[Draw]:
@@ -138,8 +145,8 @@ def _measure(t: Training) -> Row:
         raise NonFinite(f"the loss was not finite at epoch {at.epoch + 1}, step {bad}; a lower schedule.lr may help")
     if not s.finite():
         raise NonFinite(f"the weights were not finite after epoch {at.epoch + 1}; a lower schedule.lr may help")
-    said_validation = logits(t.network, t.images, t.validation, t.precision).argmax(1)
-    said_test = logits(t.network, t.test_images, t.test, t.precision).argmax(1)
+    said_validation = t.logits(t.validation).argmax(1)
+    said_test = t.test_logits(t.test).argmax(1)
     part = t.train[s.predictions[t.train] >= 0]
     return {
         "epoch": at.epoch + 1,
@@ -166,7 +173,7 @@ def _logits_of_best(t: Training) -> Tensor:
     """Logits of all training samples, kept or not, by the best-validation weights; the current ones come back."""
     current = {k: v.clone() for k, v in t.network.state_dict().items()}
     t.network.load_state_dict(t.best)
-    scores = logits(t.network, t.images, t.train, t.precision)
+    scores = t.logits(t.train)
     t.network.load_state_dict(current)
     return scores
 

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from noisygce import config, runs, sweep
 
-_VALUES = ("seed", "rate", "precision")  # keys without a dot that are values, not groups
+_VALUES = ("seed", "rate", "precision", "compile")  # keys without a dot that are values, not groups
 _IDLE = ("grid", "table")  # left out before resolving: they shape no run and take time
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
+from noisygce.capture import Captured
 from noisygce.evaluate import autocast
 from noisygce.loader import Draw, Images
 from noisygce.losses import Loss
@@ -16,12 +19,25 @@ class Step:
 
     Everything a step changes is a tensor in ``state``: weights, momenta, batch norm statistics and the sums of the
     epoch so far, so that a copy of those tensors is a copy of the training.
+
+    compile: batches of full size go through the network as Inductor compiles it, which rounds differently; others
+    never, since each size would be compiled anew. pool: memory of the CUDA graph that full batches then replay;
+    None: no graph.
     """
 
     def __init__(
-        self, network: nn.Module, loss: Loss, images: Images, labels: Tensor, schedule: Schedule, precision: str
+        self,
+        network: nn.Module,
+        loss: Loss,
+        images: Images,
+        labels: Tensor,
+        schedule: Schedule,
+        precision: str,
+        compile: bool = False,
+        pool: object | None = None,
     ) -> None:
         self.network, self.loss, self.images, self.labels = network, loss, images, labels
+        self._full = compiled(network) if compile else network  # for batches of full size
         self.schedule, self.precision = schedule, precision
         self.parameters: list[Tensor] = list(network.parameters())
         device = labels.device
@@ -32,6 +48,7 @@ class Step:
         self.steps = torch.zeros((), dtype=torch.int64, device=device)
         self.bad_step = torch.full((), -1, dtype=torch.int64, device=device)  # the first with a non-finite loss
         self.predictions = torch.full_like(labels, -1)  # (N,) each sample's class when last trained on in this epoch
+        self._train = Captured(self._on, schedule.batch_size, lambda: self.state().values(), pool) if pool else self._on
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that a step changes, by name; the tensors themselves, not copies."""
@@ -55,10 +72,13 @@ class Step:
         self.predictions.fill_(-1)
 
     def __call__(self, draw: Draw) -> None:
-        index = draw.index
+        self._train(draw.index, draw.top, draw.left, draw.mirror)
+
+    def _on(self, index: Tensor, top: Tensor, left: Tensor, mirror: Tensor) -> None:
         labels, kept = self.labels[index], self.kept[index]
+        network = self._full if len(index) == self.schedule.batch_size else self.network
         with autocast(labels.device.type, self.precision):
-            logits = self.network(self.images.crop(draw))
+            logits = network(self.images.crop(Draw(index, top, left, mirror)))
         logits = logits.float()
         # A sample that is not kept has weight 0; the mean counts it all the same.
         loss = self.loss.of_batch(logits, labels, index).where(kept, 0).mean()
@@ -82,3 +102,12 @@ class Step:
             bad = ~loss.detach().isfinite() & (self.bad_step < 0)
             self.bad_step.copy_(torch.where(bad, self.steps, self.bad_step))
             self.predictions[index] = logits.detach()[: len(index)].argmax(1)  # of the first view
+
+
+def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The network as Inductor compiles it for the first size of batch that it sees."""
+    from torch._inductor import config
+
+    # Up to torch 2.13 the backward pass of a convolution is else compiled for the wrong layout.
+    config.force_layout_optimization = True
+    return torch.compile(network, dynamic=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -82,6 +83,21 @@ def run(launch: Callable[[Sequence[Job]], Sequence[JobReturn]], all_jobs: Sequen
     if failed:
         raise SweepFailed(f"{len(failed)} of {len(ended)} runs failed", [command.exit_code(e) for _, e in failed])
     return ended
+
+
+def side_by_side(
+    train: Callable[[DictConfig], float], configs: Iterable[DictConfig], all_jobs: Sequence[Job], at_once: int
+) -> list[JobReturn]:
+    """What a launcher does, ``at_once`` runs at a time: each in a thread, the next one in whichever is free first."""
+
+    def one(cfg: DictConfig, job: Job) -> JobReturn:
+        try:
+            return JobReturn(overrides=job, cfg=cfg, status=JobStatus.COMPLETED, _return_value=train(cfg))
+        except Exception as error:
+            return JobReturn(overrides=job, cfg=cfg, status=JobStatus.FAILED, _return_value=error)
+
+    with ThreadPoolExecutor(at_once) as threads:
+        return list(threads.map(one, list(configs), all_jobs))
 
 
 def _error(job: JobReturn) -> BaseException | None:

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -45,9 +46,19 @@ def prepare_process() -> None:
     logging.raiseExceptions = False  # a full disk is said once, in one line, not by train.log too
     console = logging.StreamHandler()
     console.setLevel(logging.INFO)
+    console.setFormatter(_Named())
     log.addHandler(console)
     log.setLevel(logging.DEBUG)
     watch.listen()
+
+
+class _Named(logging.Formatter):
+    """Runs side by side say which they are: each is a thread that has the run's id as its name."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        beside = threading.current_thread() is not threading.main_thread()
+        return f"{record.threadName}: {line}" if beside and not line.startswith(str(record.threadName)) else line
 
 
 def exits() -> AbstractContextManager[None]:
@@ -58,6 +69,27 @@ def exits() -> AbstractContextManager[None]:
     )
 
 
+def run_one_of_many(cfg: DictConfig) -> float:
+    """Trains the run of a composed config, one of a sweep's, or returns at once if it is finished."""
+    return train(config.read(cfg), runs.identity(config.resolved(cfg)), say_finished=False)
+
+
+def at_once(cfg: DictConfig) -> int:
+    """How many runs of a sweep to train at a time: ``runtime.concurrent`` on a GPU, and one on a CPU, which says so."""
+    wanted = check.whole("runtime.concurrent", cfg.runtime.concurrent, "[1, 64]")
+    if wanted == 1:
+        return 1
+    if not str(cfg.hydra.launcher._target_).endswith(".BasicLauncher"):
+        raise ConfigError(
+            f"runtime.concurrent={wanted}: side by side runs are threads of one process, and hydra/launcher starts "
+            "others; leave one of the two out"
+        )
+    if device.prepare(cfg.runtime.device, cfg.runtime.threads).startswith("cuda"):
+        return wanted
+    log.info(f"runtime.concurrent={wanted}: one run fills a CPU, so they go one after another here")
+    return 1
+
+
 def _task(cfg: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -65,7 +97,7 @@ def _task(cfg: DictConfig) -> float:
     if HydraConfig.get().job.env_set:  # PATH or LD_PRELOAD would reach the programs that a run starts
         raise ConfigError("hydra.job.env_set: a config may set no environment variables")
     if HydraConfig.get().mode == RunMode.MULTIRUN:  # an error is one of many, and Hydra hands it to the sweep
-        return train(config.read(cfg), runs.identity(config.resolved(cfg)), say_finished=False)
+        return run_one_of_many(cfg)
     with exits():  # here, because Hydra would print a line of its own above ours
         return train(config.read(cfg), runs.identity(config.resolved(cfg)))
 
@@ -76,12 +108,16 @@ def train(experiment: Experiment, shaping: dict[str, Any], say_finished: bool = 
     shaping: what its id is made from. say_finished: print the result of a run that was finished before, too. Raises
     NoisygceError, Stopped or OSError.
     """
+    run = Run(experiment.paths.results, shaping)
+    if threading.current_thread() is not threading.main_thread():
+        threading.current_thread().name = run.id
     if reason := watch.reason_to_stop(experiment.runtime):
         raise Stopped(f"stopped ({reason}); {watch.GO_ON}")
-    run = Run(experiment.paths.results, shaping)
     manifest = run.manifest()
     before = ", finished before" if manifest else ""
     if manifest is None:
+        if reason := watch.reason_not_to_start(experiment.runtime):
+            raise Stopped(f"not started ({reason}); {watch.GO_ON}")
         run.refuse_if_failed()
         experiment.data.require(experiment.paths.data)
         _learn_from_source(experiment, shaping)
@@ -108,22 +144,39 @@ def _learn_from_source(experiment: Experiment, shaping: dict[str, Any]) -> None:
 
 def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
     """Trains a claimed run to its end and returns its manifest."""
-    from noisygce.data import prepare
-    from noisygce.fit import Training, fit, transition_hat
-    from noisygce.losses.corrected import ANCHORS
+    at = device.prepare(experiment.runtime.device, experiment.runtime.threads)
+    with device.stream(at):
+        return _train_on(at, experiment, run)
 
-    e = experiment
-    at = device.prepare(e.runtime.device, e.runtime.threads)
+
+def training_of(e: Experiment, at: str) -> Training:
+    """The training of an experiment on a prepared device, at its beginning. Raises ConfigError or DataError."""
+    from noisygce.data import prepare
+    from noisygce.fit import Training
+
+    graph = device.graphs(at, e.runtime.graph)
+    if e.compile:
+        device.require_compiler()
     try:
         task = prepare(e.data, e.noise, e.seed, e.paths.data)
     except check.Invalid as error:  # what only the data set's classes show
         raise ConfigError(str(check.Invalid(f"noise.{error.key}", error.value, error.allowed))) from None
     shape = task.arrays.train_images.shape[1:]
     network = e.model.build(shape, len(task.arrays.classes), e.seed)
-    training = Training(task, e.data, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, at)
+    return Training(
+        task, e.data, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, at, compile=e.compile, graph=graph
+    )
 
+
+def _train_on(at: str, experiment: Experiment, run: Run) -> dict[str, Any]:
+    from noisygce.fit import fit, transition_hat
+    from noisygce.losses.corrected import ANCHORS
+
+    e, training = experiment, training_of(experiment, at)
     handler = logging.FileHandler(run.folder / "train.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    thread = threading.get_ident()
+    handler.addFilter(lambda record: record.thread == thread)  # not what runs side by side have to say
     log.addHandler(handler)
     try:
         saved, passed_over = checkpoint.read(run.folder, run.id)
@@ -133,7 +186,7 @@ def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
             _load(training, saved, run)
             log.info(f"{run.id}: going on at epoch {training.progress.epoch + 1}, step {training.progress.step}")
         else:
-            log.info(f"{run.id}: {len(task.train):,} images on {at}")
+            log.info(f"{run.id}: {len(training.train):,} images on {at}")
             if at == "cpu":
                 _say_how_long(training)
         run.write_metrics(training.progress.rows)

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import signal
 import sys
+import threading
 import time
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("noisygce")
 _process_started = time.monotonic()
 _asked_to_stop = ""  # by which signal
-_to_save = False  # whether a training is under way, which must be saved before stopping
+_counting = threading.Lock()
+_to_save = 0  # trainings under way, which must be saved before stopping
+_longest = 0.0  # seconds that the longest run took of those that this process began and ended
 
 GO_ON = "start the same command again to go on"
 
@@ -54,6 +57,14 @@ def reason_to_stop(runtime: Runtime) -> str:
     return _asked_to_stop
 
 
+def reason_not_to_start(runtime: Runtime) -> str:
+    """Why not to start a run, which could not end in time; empty where it could."""
+    if runtime.stop_after is None or not runtime.whole_runs:
+        return ""
+    left = runtime.stop_after - (time.monotonic() - _process_started)
+    return f"a run takes {_longest:.0f} s, and {left:.0f} s are left" if left < _longest else ""
+
+
 class Watch:
     """Follows one training; called after each step.
 
@@ -71,7 +82,8 @@ class Watch:
         self.before, self.started = seconds, time.monotonic()
         self.saved = self.started
         self.images = 0  # trained on by this process
-        shown = sys.stderr.isatty() if runtime.progress == "auto" else runtime.progress
+        beside = threading.current_thread() is not threading.main_thread()  # of other runs, whose bars would collide
+        shown = sys.stderr.isatty() and not beside if runtime.progress == "auto" else runtime.progress
         self.bar: Any = tqdm(
             desc=self._epoch(),
             unit="img",
@@ -85,12 +97,16 @@ class Watch:
 
     def __enter__(self) -> Watch:
         global _to_save
-        _to_save = True
+        with _counting:
+            _to_save += 1
         return self
 
-    def __exit__(self, *error: object) -> None:
-        global _to_save
-        _to_save = False
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        global _to_save, _longest
+        with _counting:
+            _to_save -= 1
+            if kind is None and not self.before:
+                _longest = max(_longest, self.seconds)
         self.bar.close()
 
     @property

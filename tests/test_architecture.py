@@ -30,8 +30,9 @@ ALLOWED: dict[str, set[str]] = {
     # data -> loader -> step, prune, evaluate -> fit
     "data": {"noise"},
     "loader": {"data", "philox"},
-    "evaluate": {"loader"},
-    "step": {"evaluate", "loader", "losses", "schedule"},
+    "capture": set(),
+    "evaluate": {"capture", "loader"},
+    "step": {"capture", "evaluate", "loader", "losses", "schedule"},
     "prune": {"losses"},
     "fit": {"noise", "data", "evaluate", "loader", "losses", "prune", "schedule", "step"},
     # only these know the config system
@@ -60,6 +61,8 @@ ALLOWED: dict[str, set[str]] = {
         ),
     },
     "reproduce": {"config", "runs", "train"},
+    "plain": {"data", "losses", "schedule"},
+    "bench": {"arguments", "atomic", "config", "device", "fit", "plain", "runs", "train"},
 }
 # What people look at reads files, and none of what trains.
 TRAINING = {
@@ -83,8 +86,8 @@ VIEWS = {
 
 HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "sklearn"}
 # At import; imported by no command's start.
-USE_TORCH = {"evaluate", "fit", "loader", "philox", "prune", "step"}
-CONFIG_SYSTEM = {"tree", "explain", "config", "sweep", "plan", "identities", "train", "noisygce_sweeper"}
+USE_TORCH = {"capture", "evaluate", "fit", "loader", "philox", "plain", "prune", "step"}
+CONFIG_SYSTEM = {"tree", "explain", "config", "sweep", "plan", "identities", "train", "bench", "noisygce_sweeper"}
 
 
 def imports(path, everywhere=True):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from noisygce import evaluate
-from noisygce.evaluate import accuracy, logits
+from noisygce.evaluate import Evaluation, accuracy
 
 
 def test_accuracy_by_head():
@@ -14,7 +14,7 @@ def test_logits_are_the_network_s_in_evaluation_mode_without_augmentation(make):
     t = make("data.padding=2", "data.flip=true")
     for draw in t.batches():  # running statistics that differ from those of a batch
         t.step(draw)
-    found = logits(t.network, t.images, t.train, "fp32")
+    found = t.logits(t.train)
     t.network.eval()
     with torch.no_grad():
         expected = t.network(t.images.plain(t.train))
@@ -26,7 +26,7 @@ def test_logits_are_the_network_s_in_evaluation_mode_without_augmentation(make):
 def test_the_network_is_left_in_training_mode_and_unchanged(make):
     t = make()
     before = {name: tensor.clone() for name, tensor in t.network.state_dict().items()}
-    logits(t.network, t.images, t.train, "fp32")
+    t.logits(t.train)
     assert t.network.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in t.network.state_dict().items())
 
@@ -34,15 +34,15 @@ def test_the_network_is_left_in_training_mode_and_unchanged(make):
 @pytest.mark.parametrize("batch", [1, 7, 1000])
 def test_images_do_not_influence_each_other(make, monkeypatch, batch):
     t = make()
-    whole = logits(t.network, t.images, t.train, "fp32")
+    whole = t.logits(t.train)
     monkeypatch.setattr(evaluate, "BATCH", batch)
-    torch.testing.assert_close(logits(t.network, t.images, t.train, "fp32"), whole, rtol=0, atol=1e-6)
-    assert torch.equal(logits(t.network, t.images, t.train.flip(0), "fp32").argmax(1), whole.argmax(1).flip(0))
+    torch.testing.assert_close(t.logits(t.train), whole, rtol=0, atol=1e-6)
+    assert torch.equal(t.logits(t.train.flip(0)).argmax(1), whole.argmax(1).flip(0))
 
 
 def test_bf16_rounds_the_logits_and_leaves_the_weights_alone(make):
     t = make()
-    exact, rounded = (logits(t.network, t.images, t.train, precision) for precision in ("fp32", "bf16"))
+    exact, rounded = (Evaluation(t.network, t.images, precision)(t.train) for precision in ("fp32", "bf16"))
     assert not torch.equal(exact, rounded)
     assert rounded.dtype == torch.float32
     assert torch.equal(rounded, rounded.bfloat16().float())

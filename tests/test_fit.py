@@ -6,7 +6,7 @@ import torch
 
 from noisygce import fit as fit_module
 from noisygce.errors import NonFinite
-from noisygce.evaluate import accuracy, logits
+from noisygce.evaluate import Evaluation, accuracy
 from noisygce.fit import Progress, digest, fit
 
 # Prunes after epochs 2 to 6 of 7. At k = 0.12 some 20 to 80 of 200 samples are kept, other ones after epoch 3 or 5, and
@@ -35,8 +35,8 @@ def test_a_training_is_a_function_of_its_config(make):
 def test_a_row_holds_the_accuracies_of_the_epoch(make):
     t = make("rate=0.2")
     for row in fit(t, nothing):
-        on_validation = logits(t.network, t.images, t.validation, "fp32").argmax(1)
-        on_test = logits(t.network, t.test_images, t.test, "fp32").argmax(1)
+        on_validation = t.logits(t.validation).argmax(1)
+        on_test = t.test_logits(t.test).argmax(1)
         assert row["val_accuracy"] == accuracy(on_validation, t.noisy[t.validation])
         assert row["val_clean_accuracy"] == accuracy(on_validation, t.clean[t.validation])
         assert row["test_accuracy"] == accuracy(on_test, t.test_labels[t.test])
@@ -90,7 +90,7 @@ def test_pruning_uses_the_best_validation_model_over_all_training_samples(make, 
     for row in fit(t, nothing):
         if 2 <= row["epoch"] < 7:
             network.load_state_dict(t.best)
-            scores = logits(network, t.images, t.train, "fp32")
+            scores = Evaluation(network, t.images, "fp32")(t.train)
             p = scores.softmax(1)[torch.arange(200), t.noisy[t.train]]
             assert torch.equal(t.step.kept[t.train], p > 0.12)
             pruning = t.progress.prunings[-1]
@@ -184,7 +184,7 @@ def test_train_loss_is_the_mean_of_the_steps_losses(make):
 
 def test_evaluating_after_every_step_does_not_change_training(make):
     def look(training, _images):
-        logits(training.network, training.images, training.validation, "fp32")
+        training.logits(training.validation)
         fit_module._measure(training)
 
     quiet, looked_at = make(*TGCE), make(*TGCE)

@@ -236,6 +236,14 @@ def test_a_sum_passes_state_and_transition_on_to_its_parts() -> None:
 
 CE_ = losses.CE()
 HALF_MAE = losses.WeightedSum(0.5, 0, losses.MAE(), losses.CE())
+
+
+def _beyond(loss: Loss, **values: float) -> Loss:
+    """The loss with values that its constructor refuses, as too close to a limit for float32."""
+    vars(loss).update(values)
+    return loss
+
+
 LIMITS = [
     ("gce, q -> 0, is ce", losses.GCE(1e-9), CE_),
     ("gce, q = 1, is mae / 2", losses.GCE(1), HALF_MAE),
@@ -248,8 +256,8 @@ LIMITS = [
     ("bi_tempered, t1 = 1, t2 -> 1, is ce", losses.BiTempered(1, 1 + 1e-9), CE_),
     ("rce is -A / 2 mae", losses.RCE(-4), losses.WeightedSum(2, 0, losses.MAE(), CE_)),
     ("agce, q = 1, is mae / 2", losses.AGCE(3, 1), HALF_MAE),
-    ("agce, a -> 0, is gce", losses.AGCE(1e-12, 0.7), losses.GCE(0.7)),
-    ("js, pi -> 0, is ce", losses.JS(1e-7), CE_),
+    ("agce, a -> 0, is gce", _beyond(losses.AGCE(1, 0.7), a=1e-12), losses.GCE(0.7)),
+    ("js, pi -> 0, is ce", _beyond(losses.JS(0.5), pi=1e-7), CE_),
     ("phuber, t -> inf, is ce", losses.PHuber(1e6), CE_),
     ("sce, b = 0, is a ce", losses.WeightedSum(1, 0, CE_, losses.RCE(-4)), CE_),
 ]
@@ -269,7 +277,7 @@ def _gap(one: Loss, other: Loss) -> float:
 def test_taylor_tends_to_cross_entropy_and_js_to_half_of_mae() -> None:
     """Slowly: Taylor by (1 - p_y)^t, JS by 1 / log(1 / (1 - pi))."""
     taylor = [_gap(losses.Taylor(t), CE_) for t in (2, 10, 100)]
-    js = [_gap(losses.JS(1 - eps), HALF_MAE) for eps in (1e-2, 1e-6, 1e-15)]
+    js = [_gap(_beyond(losses.JS(0.5), pi=1 - eps), HALF_MAE) for eps in (1e-2, 1e-6, 1e-15)]
     for gaps in (taylor, js):
         assert gaps[0] > 2 * gaps[1] > 4 * gaps[2]
         assert gaps[2] < 0.05

@@ -92,13 +92,13 @@ class RCE(Loss):
 class AGCE(Loss):
     """Asymmetric generalized cross entropy: ((a + 1)^q - (a + p_y)^q) / q (Zhou et al. 2021, arXiv 2106.03110).
 
-    a > 0, q > 0: q = 1 is half of MAE; a -> 0 is L_q.
+    a in [0.001, 100], q in [0.01, 10], beyond which float32 has no digits left: q = 1 is half of MAE; a -> 0 is L_q.
     """
 
     def __init__(self, a: float, q: float, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        self.a = check.number("a", a, "(0, 1000]")
-        self.q = check.number("q", q, "(0, 100]")
+        self.a = check.number("a", a, "[0.001, 100]")
+        self.q = check.number("q", q, "[0.01, 10]")
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         return asymmetric_gce(logits, labels, self.a, self.q)
@@ -135,12 +135,13 @@ class Taylor(Loss):
 class JS(Loss):
     """Jensen-Shannon divergence of the given label and p, weights pi and 1 - pi, scaled by -1/((1 - pi) log(1 - pi)).
 
-    Englesson & Azizpour 2021 (arXiv 2105.04522). pi in (0, 1): -> 0 is cross entropy, -> 1 is half of MAE.
+    Englesson & Azizpour 2021 (arXiv 2105.04522). pi in [0.001, 0.999], beyond which float32 has
+    too few digits: -> 0 is cross entropy, -> 1 is half of MAE.
     """
 
     def __init__(self, pi: float, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        self.pi = check.number("pi", pi, "(0, 1)")
+        self.pi = check.number("pi", pi, "[0.001, 0.999]")
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         return jensen_shannon(logits, labels, self.pi)

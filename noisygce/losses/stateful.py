@@ -80,14 +80,14 @@ class GJS(Loss):
     """Generalised Jensen-Shannon divergence of the given label and the p of two augmented views.
 
     Weights pi, (1 - pi)/2, (1 - pi)/2, scaled by -1/((1 - pi) log(1 - pi)) (Englesson & Azizpour 2021, arXiv
-    2105.04522). pi in (0, 1). logits (2 B, K): of one view of each image, then of the other.
+    2105.04522). pi in [0.001, 0.999]. logits (2 B, K): of one view of each image, then of the other.
     """
 
     views = 2
 
     def __init__(self, pi: float, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        self.pi = check.number("pi", pi, "(0, 1)")
+        self.pi = check.number("pi", pi, "[0.001, 0.999]")
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         return generalized_js(logits, labels, self.pi)
