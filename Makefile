@@ -5,6 +5,7 @@ GPUS ?=
 TORCH ?=
 SLOW ?=
 RUN := .venv/bin/python -m
+comma := ,
 UV := $(shell command -v uv 2>/dev/null)
 
 .PHONY: help setup demo test reproduce-table lint lock clean
@@ -12,7 +13,7 @@ UV := $(shell command -v uv 2>/dev/null)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  options: JOBS=2 (runs at once), GPUS=0,1 (GPUs to share them), TORCH=cpu|cu126|... (torch build), SLOW=1 (slow tests too)"
+	@echo "  options: JOBS=2 (processes of the demo), GPUS=0,1 (GPUs to share runs), TORCH=cpu|cu126|... (torch build), SLOW=1 (slow tests too)"
 
 setup: .venv/.done ## make .venv from requirements.lock (TORCH=cpu: without CUDA)
 
@@ -37,7 +38,7 @@ demo: setup ## train a small benchmark on the embedded digits; about 2 minutes
 	$(RUN) noisygce.table experiment=demo && $(RUN) noisygce.figure experiment=demo && exit $$code
 
 reproduce-table: setup ## fill the CIFAR-10 table; start it again, or on more machines, to continue
-	@scripts/workers $(JOBS) "$(GPUS)" experiment=table_cifar10; code=$$?; \
+	@scripts/workers $(words $(subst $(comma), ,$(or $(GPUS),0))) "$(GPUS)" experiment=table_cifar10 runtime.concurrent=2; code=$$?; \
 	$(RUN) noisygce.table experiment=table_cifar10 against=published && exit $$code
 
 test: setup lint ## lint, types, tests (SLOW=1: the slow ones too)

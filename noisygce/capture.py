@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 _WARM_UP = 2  # calls before recording, in which libraries choose their kernels and allocate what they keep
-_recording = threading.Lock()  # one graph at a time is recorded in a process; others go on replaying theirs
+# One graph at a time is recorded in a process; others go on replaying theirs. No thread may synchronise the device
+# meanwhile (torch.cuda.synchronize), which breaks any recording.
+_recording = threading.Lock()
 
 
 class Captured:

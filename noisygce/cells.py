@@ -87,8 +87,21 @@ def lay_out(plan: Plan, results: Sequence[Result]) -> Cells:
         groups.setdefault((row, column), []).append(run)
     for runs in groups.values():
         _refuse_mixed(runs)
-    rows, columns = (tuple(dict.fromkeys(place[i] for place in groups)) for i in (0, 1))
+    rows, columns = (_in_order(list(dict.fromkeys(place[i] for place in groups))) for i in (0, 1))
     return Cells(row_keys, column_keys, rows, columns, {place: Cell(tuple(runs)) for place, runs in groups.items()})
+
+
+def _in_order(found: Sequence[Key]) -> tuple[Key, ...]:
+    """Numbers by size, anything else as it first comes: the order in which runs are made is not that of a table."""
+    seen = [list(dict.fromkeys(column)) for column in zip(*found, strict=True)]
+
+    def place(key: Key) -> list[tuple[int, float]]:
+        return [
+            (0, float(v)) if isinstance(v, int | float) and not isinstance(v, bool) else (1, values.index(v))
+            for v, values in zip(key, seen, strict=True)
+        ]
+
+    return tuple(sorted(found, key=place))
 
 
 def _keys(plan: Plan, name: str, results: Sequence[Result]) -> tuple[str, ...]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_MOST = 8  # lines in a panel beyond which single seeds would hide them
+
 Values = Sequence[float | None]  # of one seed, an epoch or a round each; None where there is nothing to divide by
 
 
@@ -30,7 +32,8 @@ def accuracy(cells: Cells) -> Figure | None:
         axis.grid(axis="y", color=canvas.GREY, alpha=0.3, linewidth=0.5)
         for i, row in enumerate(cells.rows):
             runs = done(cells.at(row, column))
-            _lines(axis, [run["test_accuracy"] for run in runs], runs[0]["epoch"] if runs else [], canvas.look(i))
+            seeds, epochs = [run["test_accuracy"] for run in runs], runs[0]["epoch"] if runs else []
+            _lines(axis, seeds if len(cells.rows) <= _MOST or not seeds else [mean(seeds)], epochs, canvas.look(i))
     canvas.legend(figure, [(cells.row_label(r), canvas.look(i)) for i, r in enumerate(cells.rows)])
     canvas.label(figure, "epoch", "test accuracy in %")
     return figure
@@ -145,8 +148,10 @@ def _stack(axis: Axes, seeds: Sequence[Mapping[str, Sequence[float]]]) -> None:
     floor = [0.0] * len(epochs)
     for key, _, colour in _FATES:
         part = _percent(mean([seed[key] for seed in seeds]))
+        if not any(part):
+            continue
         top = [low + high for low, high in zip(floor, part, strict=True)]
-        axis.fill_between(epochs, floor, top, color=colour, linewidth=0, step="mid")
+        axis.fill_between(epochs, floor, top, color=colour, linewidth=0)
         floor = top
 
 

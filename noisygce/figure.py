@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLES = {
-    "accuracy": "Test accuracy over epochs: every seed thin, their mean bold",
+    "accuracy": "Test accuracy over epochs: mean of the seeds bold, each seed thin where there are few lines",
     "pruning": "Pruning: how right it is, and what it keeps",
     "memorisation": "Memorisation: what the network says of the mislabelled training samples (mean of the seeds)",
     "noise": "Noise as drawn: share of each given label among the samples of a true label, in % (mean of the seeds)",

@@ -61,8 +61,7 @@ ALLOWED: dict[str, set[str]] = {
         ),
     },
     "reproduce": {"config", "runs", "train"},
-    "plain": {"data", "losses", "schedule"},
-    "bench": {"arguments", "atomic", "config", "device", "fit", "plain", "runs", "train"},
+    "bench": {"arguments", "atomic", "config", "data", "device", "fit", "losses", "runs", "schedule", "train"},
 }
 # What people look at reads files, and none of what trains.
 TRAINING = {
@@ -86,8 +85,14 @@ VIEWS = {
 
 HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "sklearn"}
 # At import; imported by no command's start.
-USE_TORCH = {"capture", "evaluate", "fit", "loader", "philox", "plain", "prune", "step"}
-CONFIG_SYSTEM = {"tree", "explain", "config", "sweep", "plan", "identities", "train", "bench", "noisygce_sweeper"}
+USE_TORCH = {"capture", "evaluate", "fit", "loader", "philox", "prune", "step"} | {
+    "growth",
+    "kernels",
+    "plain",
+    "setting",
+    "steps",
+}
+CONFIG_SYSTEM = {"tree", "explain", "config", "sweep", "plan", "identities", "train", "noisygce_sweeper"}
 
 
 def imports(path, everywhere=True):

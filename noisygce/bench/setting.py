@@ -1,0 +1,87 @@
+"""What is measured: an experiment on a device, and trainings like it; and how: taking turns."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from noisygce import device, train
+from noisygce.config import Experiment
+from noisygce.fit import Training
+
+Steps = Callable[[int], object]  # does so many steps, and comes back when they are done
+
+_LEAST = 2.0  # seconds that one measurement lasts, as far as 200 steps allow
+
+
+class Setting:
+    """An experiment on a device. words: its settings, as on a command line."""
+
+    flop: int  # of a step, counted
+    matmul_rate: float  # FLOP/s
+
+    def __init__(self, experiment: Experiment, words: Sequence[str], at: str, rounds: int) -> None:
+        self.experiment, self.words, self.at, self.rounds = experiment, words, at, rounds
+        self.on_gpu = at.startswith("cuda")
+        self.batch_size = experiment.schedule.batch_size
+
+    def training(self, graph: str = "auto", batch_size: int | None = None, **changes: Any) -> Training:
+        """A training like the experiment's, but for these of its values."""
+        runtime, schedule = copy.copy(self.experiment.runtime), copy.copy(self.experiment.schedule)
+        runtime.graph, schedule.batch_size = graph, batch_size or self.batch_size
+        changed = dataclasses.replace(self.experiment, runtime=runtime, schedule=schedule, **changes)
+        return train.training_of(copy.deepcopy(changed), self.at)
+
+    def steps(self, deterministic: bool = True, **changes: Any) -> Steps:
+        """Steps of ``training(**changes)`` over full batches, on a stream of its own."""
+        stream = device.stream(self.at)
+        with stream:
+            training = self.training(**changes)
+            full = [draw for draw in training.batches() if len(draw.index) == training.schedule.batch_size]
+            training.step.start_epoch(0)
+        draws = itertools.cycle(full)
+
+        def some(count: int) -> None:
+            torch.set_deterministic_debug_mode("error" if deterministic else "default")
+            torch.backends.cudnn.deterministic = deterministic
+            with stream:
+                for _ in range(count):
+                    training.step(next(draws))
+                self.wait()
+
+        return some
+
+    def take_turns(self, timed: Mapping[str, Steps]) -> dict[str, list[float]]:
+        """Seconds a step of each, in each round. All take part in every round, so that a slow minute hits all."""
+        counts = {}
+        for name, steps in timed.items():
+            steps(2)  # the first ones allocate, compile and record
+            counts[name] = max(1, min(200, round(_LEAST / seconds_of(lambda steps=steps: steps(1)))))  # type: ignore[misc]
+        found: dict[str, list[float]] = {name: [] for name in timed}
+        for _ in range(self.rounds):
+            for name, steps in timed.items():
+                count = counts[name]
+                found[name].append(seconds_of(lambda steps=steps, count=count: steps(count)) / count)  # type: ignore[misc]
+        return found
+
+    def wait(self) -> None:
+        """Comes back when the current stream has done all it was given."""
+        if self.on_gpu:  # not the whole device: that would break a graph that another thread is recording
+            torch.cuda.current_stream(self.at).synchronize()
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)
