@@ -61,6 +61,7 @@ class Data:
     full: ClassVar[int] = 0  # training images, validation included
     channels: ClassVar[int] = 0  # of its images; 0: not known before they are read
     files: ClassVar[Mapping[str, str]] = {}  # path below the data root: its MD5
+    _kept: ClassVar[tuple[Any, Any]] = (None, None)  # which files in which state, and the arrays read from them
 
     def __init__(
         self,
@@ -87,10 +88,17 @@ class Data:
         self.class_map = class_map
 
     def load(self, root: Path) -> Arrays:
-        """The verified arrays of the files below ``root``; fetched first when missing. Raises DataError."""
+        """The verified arrays of the files below ``root``; fetched first when missing. Raises DataError.
+
+        Those read last are kept while their files stay as they are: the next run of a sweep mostly wants them too.
+        """
         self.require(root)
-        self._verify(root)
-        return self._read(root)
+        files, kept = (type(self), *(_state(root / name) for name in self.files)), Data._kept
+        if not self.files or files != kept[0]:
+            self._verify(root)
+            kept = Data._kept = files, self._read(root)
+        arrays: Arrays = kept[1]
+        return arrays
 
     def require(self, root: Path) -> None:
         """Fetches the files that are missing below ``root``. Raises DataError, naming them, where that fails."""
@@ -126,6 +134,12 @@ class Data:
                 f"{type(self).__name__} is not in {root} and could not be fetched ({cause}); put these files there, "
                 f"or name another folder with paths.data=FOLDER or NOISYGCE_DATA: {', '.join(missing)}"
             ) from None
+
+
+def _state(path: Path) -> tuple[Any, ...]:
+    """What changes when a file does."""
+    found = path.stat()
+    return str(path.resolve()), found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class Cifar10(Data):
