@@ -225,3 +225,30 @@ def test_published_split_of_cifar10(official):
     task = prepare(data, Uniform(0.4, None, False), 0, Path(os.environ["NOISYGCE_DATA"]))
     assert (len(task.train), len(task.validation), len(task.test)) == (45_000, 5_000, 10_000)
     assert np.array_equal(task.clean, arrays.train_labels)
+
+
+class TwoFiles(Cifar10):
+    """As small as a data set with files can be."""
+
+    files = {name: hashlib.md5(name.encode()).hexdigest() for name in ("one", "two")}
+
+    def _read(self, root):
+        return [(root / name).read_text() for name in self.files]
+
+
+def test_a_data_set_is_read_once_for_the_runs_of_a_sweep_and_again_when_a_file_changes(tmp_path):
+    for name in TwoFiles.files:
+        (tmp_path / name).write_text(name)
+    data = TwoFiles(**vars(leaf("data=cifar10")))
+    first = data.load(tmp_path)
+    assert first == ["one", "two"]
+    assert data.load(tmp_path) is first
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    for name in TwoFiles.files:
+        (other / name).write_text(name)
+    assert data.load(other) is not first
+    (other / "two").write_text("owt")
+    with pytest.raises(DataError, match="two is damaged"):
+        data.load(other)
+    assert data.load(tmp_path) == first
