@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from noisygce import check, checkpoint, command, config, device, explain, labels, runs, watch
+from noisygce import check, checkpoint, command, config, device, explain, guard, labels, runs, watch
 from noisygce.config import Experiment
 from noisygce.errors import CheckpointError, ConfigError, NonFinite, Stopped
 from noisygce.runs import Run
@@ -35,9 +35,10 @@ def main() -> None:
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: "=" in word and not word.startswith("-"))
     prepare_process()
     with exits():
-        if mistake := explain.mistake(sys.argv[1:]):
+        if mistake := explain.mistake(sys.argv[1:]) or explain.options(sys.argv[1:]):
             raise ConfigError(mistake)
-        hydra.main(config_path=str(config.config_dir()), config_name="train", version_base="1.3")(_task)()
+        with guard.guarded():
+            hydra.main(config_path=str(config.config_dir()), config_name="train", version_base="1.3")(_task)()
 
 
 def prepare_process() -> None:
@@ -62,8 +63,6 @@ def _task(cfg: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    if HydraConfig.get().job.env_set:  # PATH or LD_PRELOAD would reach the programs that a run starts
-        raise ConfigError("hydra.job.env_set: a config may set no environment variables")
     if HydraConfig.get().mode == RunMode.MULTIRUN:  # an error is one of many, and Hydra hands it to the sweep
         return train(config.read(cfg), runs.identity(config.resolved(cfg)), say_finished=False)
     with exits():  # here, because Hydra would print a line of its own above ours

@@ -39,6 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "explain": {"tree"},
     "command": {"explain"},
     "arguments": {"command", "config", "explain"},
+    "guard": {"config"},
     "runs": {"atomic", "checkpoint"},
     "config": {"data", "explain", "losses", "models", "noise", "schedule", "tree"},
     "sweep": {"command", "config"},
@@ -52,6 +53,7 @@ ALLOWED: dict[str, set[str]] = {
             "device",
             "explain",
             "fit",
+            "guard",
             "labels",
             "losses",
             "runs",
@@ -84,7 +86,7 @@ VIEWS = {
 HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "sklearn"}
 # At import; imported by no command's start.
 USE_TORCH = {"evaluate", "fit", "loader", "philox", "prune", "step"}
-CONFIG_SYSTEM = {"tree", "explain", "config", "sweep", "plan", "identities", "train", "noisygce_sweeper"}
+CONFIG_SYSTEM = {"tree", "explain", "config", "guard", "sweep", "plan", "identities", "train", "noisygce_sweeper"}
 
 
 def imports(path, everywhere=True):

@@ -199,16 +199,34 @@ HOSTILE = {  # file: what is in it, and what is said to it
     "loss/torn.yaml": ("name: [x\n", "while parsing a flow sequence"),
     "experiment/callback.yaml": (
         GLOBAL + "  callbacks:\n    x: {_target_: os.system, command: touch attacked}\n",
-        "Target 'os.system' is blocklisted",
+        "hydra.callbacks.x._target_=os.system: must be a subclass of hydra.experimental.callback.Callback",
+    ),
+    "experiment/nested_callback.yaml": (
+        GLOBAL + "  callbacks:\n    x:\n      _target_: hydra.experimental.callbacks.LogJobReturnCallback\n"
+        "      y: [{z: {_target_: pathlib.Path.touch, self: attacked}}]\n",
+        "hydra.callbacks.x.y.0.z._target_=pathlib.Path.touch: nothing in hydra.callbacks.x.y.0 may name code",
     ),
     "experiment/logging.yaml": (
         GLOBAL + "  job_logging:\n    version: 1\n    root: {handlers: [x]}\n"
         "    handlers:\n      x: {(): os.system, command: touch attacked}\n",
-        "Target 'os.system' is blocklisted",
+        "hydra.job_logging: a config may choose hydra/job_logging=none, disabled or stdout and change nothing",
+    ),
+    "experiment/log_file.yaml": (
+        GLOBAL + "  hydra_logging:\n    version: 1\n    root: {handlers: [x]}\n"
+        "    handlers:\n      x: {class: logging.FileHandler, filename: attacked}\n",
+        "hydra.hydra_logging: a config may choose hydra/hydra_logging=none, disabled or default and change nothing",
     ),
     "experiment/sweeper.yaml": (
         GLOBAL + "  mode: MULTIRUN\n  sweeper: {_target_: os.system}\n",
-        "Invalid plugin 'os.system'",
+        "hydra.sweeper._target_=os.system: must be an installed sweeper of Hydra",
+    ),
+    "experiment/launcher.yaml": (
+        GLOBAL + "  mode: MULTIRUN\n  launcher: {_target_: os.system}\n",
+        "hydra.launcher._target_=os.system: must be an installed launcher of Hydra",
+    ),
+    "experiment/launcher_of_a_grid.yaml": (
+        GLOBAL + "  mode: MULTIRUN\ngrid: [{hydra.launcher._target_: os.system}]\n",
+        "hydra.launcher._target_=os.system: must be an installed launcher of Hydra",
     ),
 }
 
@@ -221,10 +239,8 @@ def test_a_hostile_config_file_builds_and_runs_nothing(tmp_path: Path, name: str
     path.write_text(content)
     choice = f"{path.parent.name}={path.stem}"
     code, text = train(tmp_path, "data=digits", "--config-dir=theirs", choice, before=_secret)
-    assert code != 0
-    assert said in " ".join(text.split())
-    if path.parent.name == "loss":
-        assert (code, one_line(text) != "") == (2, True)
+    assert code == 2
+    assert said in one_line(text)
     assert "s3cret" not in text
     assert [p.name for p in tmp_path.iterdir() if not p.name.startswith("output")] == ["theirs"]
 
