@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -11,12 +13,22 @@ BATCH = 1000  # images a pass; fixed, since another size may round differently
 
 
 @torch.no_grad()
-def logits(network: nn.Module, images: Images, index: Tensor, precision: str) -> Tensor:
-    """Logits (len(index), K) in float32, in eval mode, without augmentation; the network is left in training mode."""
+def logits(
+    network: nn.Module, images: Images, index: Tensor, precision: str, between: Callable[[], None] = lambda: None
+) -> Tensor:
+    """Logits (len(index), K) in float32, in eval mode, without augmentation; the network is left in training mode.
+
+    between: called after each pass; may raise.
+    """
     network.eval()
-    with autocast(index.device.type, precision):
-        out = [network(images.plain(part)).float() for part in index.split(BATCH)]
-    network.train()
+    out = []
+    try:
+        with autocast(index.device.type, precision):
+            for part in index.split(BATCH):
+                out.append(network(images.plain(part)).float())
+                between()
+    finally:
+        network.train()
     return torch.cat(out)
 
 

@@ -163,7 +163,7 @@ def _load(training: Training, saved: dict[str, Any], run: Run) -> None:
 
     try:
         training.load(saved["tensors"], Progress(**saved["progress"]))
-    except (AssertionError, RuntimeError, TypeError, AttributeError) as error:
+    except (CheckpointError, TypeError) as error:  # TypeError: progress of other names
         reason = f"{error}".partition("\n")[0]
         raise CheckpointError(
             f"the checkpoint in {run.folder} does not fit this run, as after a change of code ({reason}); "
