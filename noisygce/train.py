@@ -144,9 +144,11 @@ def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
                 watcher.epoch(row)
                 if training.progress.prunings and training.progress.prunings[-1]["after_epoch"] == row["epoch"]:
                     _say_pruning(training.progress.prunings[-1])
+            estimated: dict[str, Any] = {}
             if e.loss.estimates_transition:
-                run.write_transition_hat({name: transition_hat(training, q) for name, q in ANCHORS.items()})
-            manifest = _manifest(experiment, run, training, watcher)
+                hat = {name: transition_hat(training, q) for name, q in ANCHORS.items()}
+                estimated = {"transition_hat_sha256": run.write_transition_hat(hat)}
+            manifest = {**_manifest(experiment, run, training, watcher), **estimated}
             run.finish(manifest)
         return manifest
     except NonFinite as error:

@@ -9,6 +9,7 @@ fetched. Exit code 1 where a run or a table is not what it says.
 from __future__ import annotations
 
 import csv
+import hashlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -37,7 +38,7 @@ class Verifier:
         """What is wrong with the finished run in ``folder``, and what could not be checked."""
         wrong: list[str] = []
         unchecked: list[str] = []
-        checks: list[Callable[[Path, Manifest], Iterator[str]]] = [identity, metrics, self.noise]
+        checks: list[Callable[[Path, Manifest], Iterator[str]]] = [identity, metrics, estimates, self.noise]
         try:
             manifest = runs.read_manifest(folder, folder.name)
         except ManifestError as error:
@@ -109,6 +110,17 @@ def metrics(folder: Path, manifest: Manifest) -> Iterator[str]:
     for rule, value in runs.select(rows).items():
         if manifest["results"][rule] != value:
             yield f"results.{rule} is {manifest['results'][rule]}, metrics.csv gives {value}"
+
+
+def estimates(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """transition_hat.json, where it is there, is the one that the manifest has the digest of.
+
+    A published run comes without it: only the runs trained from it need it, and they say so.
+    """
+    if (path := folder / "transition_hat.json").is_file():
+        found, given = hashlib.sha256(path.read_bytes()).hexdigest(), manifest.get("transition_hat_sha256")
+        if found != given:
+            yield f"transition_hat_sha256 is {given}, transition_hat.json has {found}"
 
 
 def tables(folder: Path) -> Iterator[tuple[Path, str]]:
