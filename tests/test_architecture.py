@@ -61,7 +61,7 @@ ALLOWED: dict[str, set[str]] = {
             "watch",
         ),
     },
-    "reproduce": {"config", "runs", "train"},
+    "reproduce": {"arguments", "config", "runs", "train"},
 }
 # What people look at reads files, and none of what trains.
 TRAINING = {

@@ -174,12 +174,27 @@ def test_a_difference_is_told_with_what_may_explain_it(copy: Path) -> None:
         (["{}", "loss.q=1"], "loss.q=1: a run is trained again as it was; only runtime.* and paths.* are free"),
         (["{}", "paths.results=results"], "results holds the run itself; name another folder"),
         (["{}", "runtime.threads=0"], "runtime.threads=0: runtime.threads must be an integer in [1, 1024]"),
-        ([], "usage: ``python -m noisygce.reproduce RUN"),
+        ([], "no run is named: name one finished run, by its id or its folder; --help says more"),
+        (["{}", "another"], "{} another: name one finished run"),
     ],
 )
 def test_what_cannot_be_reproduced_is_refused(finished: Path, arguments: list[str], said: str) -> None:
     name = run_folder(finished).name
     code, text = train(finished, *[argument.format(name) for argument in arguments], module="reproduce")
+    assert code == 2
+    assert one_line(text).startswith(f"noisygce: {said.format(name)}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["results", "loss=ce"], "loss=ce: runs are verified as they are; only paths.data and paths.results are free"),
+        (["results", "others"], "results others: name one folder, such as results/reference"),
+        (["--all"], "--all: name one folder"),
+    ],
+)
+def test_what_cannot_be_verified_is_refused(finished: Path, arguments: list[str], said: str) -> None:
+    code, text = verify(finished, *arguments)
     assert code == 2
     assert one_line(text).startswith(f"noisygce: {said}")
 
