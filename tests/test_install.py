@@ -11,6 +11,8 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -54,12 +56,27 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-class Clean:
-    """An environment with the wheel and what it depends on: neither the checkout nor its editable install.
+def dependencies(of: metadata.Distribution) -> Iterator[metadata.Distribution]:
+    """What a distribution needs, and what that needs, as installed here; extras only where they are asked for."""
+    from packaging.requirements import Requirement
 
-    The packages of this interpreter are on the path as a plain folder, whose .pth files are not run: an editable
-    install is one of those.
-    """
+    seen: set[tuple[str, str]] = set()
+    left = [(of, "")]
+    while left:
+        distribution, extra = left.pop()
+        for text in distribution.requires or []:
+            needed = Requirement(text)
+            if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                for wanted in {"", *needed.extras} - {x for name, x in seen if name == needed.name}:
+                    seen.add((needed.name, wanted))
+                    found = metadata.distribution(needed.name)
+                    left.append((found, wanted))
+                    yield found
+
+
+class Clean:
+    """An environment with the wheel and what it says that it depends on, linked from this one; nothing else is there:
+    neither the checkout nor its editable install, nor what only tests need."""
 
     def __init__(self, folder: Path, wheel: Path) -> None:
         venv.create(folder / "env", with_pip=False)
@@ -68,9 +85,11 @@ class Clean:
         self.packages = Path(sysconfig.get_path("purelib", "venv", inside))
         zipfile.ZipFile(wheel).extractall(self.packages)  # all that installing a wheel without scripts is
         (self.packages / "sitecustomize.py").write_text(NO_NETWORK)
-        (self.packages / "dependencies.pth").write_text(
-            "\n".join(dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])) + "\n"
-        )
+        (own,) = metadata.distributions(name="noisygce", path=[str(self.packages)])
+        for distribution in dependencies(own):
+            for name in {file.parts[0] for file in distribution.files or []} - {"..", "__pycache__"}:
+                if not (self.packages / name).exists():  # several share the folder nvidia
+                    (self.packages / name).symlink_to(Path(str(distribution.locate_file(name))).resolve())
         self.folder = folder / "empty"
         self.folder.mkdir()
 
@@ -111,6 +130,9 @@ def test_the_environment_is_clean(clean: Clean) -> None:
     assert configs == str(clean.packages / "noisygce" / "configs")
     assert "hydra_plugins.noisygce_sweeper" in sweepers
     assert str(ROOT) not in path
+    here = {str(Path(sysconfig.get_path(name)).resolve()) for name in ("purelib", "platlib")}
+    assert not here & {str(Path(each).resolve()) for each in path}
+    assert clean("-c", "import importlib.util as u; print(u.find_spec('pytest'))") == "None\n"
     refused = "import urllib.request as u\ntry: u.urlopen('http://127.0.0.1:9')\nexcept OSError as e: print(e)"
     assert "there is no network in this test" in clean("-c", refused)
 
