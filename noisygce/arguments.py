@@ -26,16 +26,22 @@ _TOP = (
 
 def main(answer: Callable[[list[str]], None], usage: str | None) -> None:
     """Runs a command: ``answer(arguments)``, or its ``usage`` where --help is asked for."""
-    arguments = sys.argv[1:]
-    if {"-h", "--help"} & set(arguments):
-        print((usage or "").strip())
+    if help_was_asked(usage):
         return
     with command.exits():
         try:
-            answer(arguments)
+            answer(sys.argv[1:])
             sys.stdout.flush()
         except BrokenPipeError:  # the reader, such as head, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def help_was_asked(usage: str | None) -> bool:
+    """Prints ``usage`` where the command line has -h or --help, and says whether it has."""
+    asked = bool({"-h", "--help"} & set(sys.argv[1:]))
+    if asked:
+        print((usage or "").strip())
+    return asked
 
 
 def split(arguments: Sequence[str], own: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[str]]:

@@ -152,17 +152,7 @@ def build(node: DictConfig, base: type[T], key: str) -> T:
 
     Not ``hydra.utils.instantiate``, which calls whatever a config file names. Raises ConfigError, with the full key.
     """
-    target = node.get("_target_")
-    module, _, name = str(target).rpartition(".")
-    refusal = f"{key}._target_={target}: must be a subclass of {base.__module__.removesuffix('.base')}.{base.__name__}"
-    if module.partition(".")[0] in sys.stdlib_module_names:  # not even imported: importing some of them acts
-        raise ConfigError(refusal)
-    try:
-        cls = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:  # TypeError: a relative name
-        raise ConfigError(f"{key}._target_={target}: cannot be imported ({error})") from None
-    if not (isinstance(cls, type) and issubclass(cls, base) and cls is not base):
-        raise ConfigError(refusal)
+    cls = named(node.get("_target_"), base, key)
     label = node.get("name")
     if not isinstance(label, str) or not re.fullmatch(r"[A-Za-z0-9_]{1,40}", label):
         shown = "null" if label is None else label
@@ -173,6 +163,21 @@ def build(node: DictConfig, base: type[T], key: str) -> T:
         if isinstance(value, DictConfig) and "_target_" in value
     }
     return _construct(cls, node, key, ("_target_", "name"), parts)
+
+
+def named(target: Any, base: type[T], key: str) -> type[T]:
+    """The class that a config names as ``KEY._target_``: a subclass of ``base``. Raises ConfigError."""
+    module, _, name = str(target).rpartition(".")
+    refusal = f"{key}._target_={target}: must be a subclass of {base.__module__.removesuffix('.base')}.{base.__name__}"
+    if module.partition(".")[0] in sys.stdlib_module_names:  # not even imported: importing some of them acts
+        raise ConfigError(refusal)
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:  # TypeError: a relative name
+        raise ConfigError(f"{key}._target_={target}: cannot be imported ({error})") from None
+    if not (isinstance(cls, type) and issubclass(cls, base) and cls is not base):
+        raise ConfigError(refusal)
+    return cls
 
 
 def _construct(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from noisygce.errors import DataError
 from noisygce.noise import Noise, empirical_transition
 
 Ints = NDArray[np.int64]
+_RETRY = 60.0  # seconds before a fetch that failed is tried again, so that the runs of a sweep do not wait one by one
+_failed: dict[tuple[str, Path], tuple[float, str]] = {}  # class and root: when this process failed to fetch it, and why
 _STREAM = 2  # keeps the split apart from draws of other purposes (docs/protocol.md, Randomness)
 
 
@@ -124,16 +127,21 @@ class Data:
     def _fetch_or_explain(self, root: Path, missing: list[str]) -> None:
         from filelock import FileLock
 
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            with FileLock(root / ".fetch.lock"):  # runs started side by side fetch once
-                self._fetch(root)
-        except Exception as error:
-            cause = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise DataError(
-                f"{type(self).__name__} is not in {root} and could not be fetched ({cause}); put these files there, "
-                f"or name another folder with paths.data=FOLDER or NOISYGCE_DATA: {', '.join(missing)}"
-            ) from None
+        name = type(self).__name__
+        when, cause = _failed.get((name, root.absolute()), (-_RETRY, ""))
+        if time.monotonic() - when >= _RETRY:
+            try:
+                root.mkdir(parents=True, exist_ok=True)
+                with FileLock(root / ".fetch.lock"):  # runs started side by side fetch once
+                    self._fetch(root)
+                return
+            except Exception as error:
+                cause = f"{type(error).__name__}: {error}".splitlines()[0]
+                _failed[name, root.absolute()] = (time.monotonic(), cause)
+        raise DataError(
+            f"{name} is not in {root} and could not be fetched ({cause}); put these files there, "
+            f"or name another folder with paths.data=FOLDER or NOISYGCE_DATA: {', '.join(missing)}"
+        )
 
 
 def _state(path: Path) -> tuple[Any, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -18,11 +20,19 @@ class Evaluation:
         self.network, self.images, self.precision = network, images, precision
         self._pass = Captured(self._of_batch, BATCH, tuple, pool) if pool else self._of_batch
 
-    def __call__(self, index: Tensor) -> Tensor:
-        """Logits (len(index), K) in float32; the network is left in training mode."""
+    def __call__(self, index: Tensor, between: Callable[[], None] = lambda: None) -> Tensor:
+        """Logits (len(index), K) in float32; the network is left in training mode.
+
+        between: called after each pass; may raise.
+        """
         self.network.eval()
-        scores = [self._pass(part) for part in index.split(BATCH)]
-        self.network.train()
+        scores = []
+        try:
+            for part in index.split(BATCH):
+                scores.append(self._pass(part))
+                between()
+        finally:
+            self.network.train()
         return torch.cat(scores)
 
     @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -30,6 +30,53 @@ def mistake(arguments: Sequence[str]) -> str:
     return ""
 
 
+def options(arguments: Sequence[str]) -> str:
+    """What is wrong with the words that begin with a dash, which Hydra would answer with its usage or a stack trace;
+    empty where nothing is."""
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> NoReturn:
+        raise ValueError(message)
+
+    for i, word in enumerate(arguments):  # -precision would be read as -p recision
+        if re.split(r"[.=]", word.lstrip("-"))[0] in _TOP and word.startswith("-"):
+            return _dashed(word, arguments[i + 1 :])
+    parser: Any = get_args_parser()
+    parser.error = refuse
+    try:
+        given, unknown = parser.parse_known_args([*arguments])
+    except ValueError as error:
+        return f"{error}; settings are KEY=VALUE without dashes, and --help lists them"
+    for word in unknown:
+        if word.startswith("-"):
+            return _dashed(word, arguments[arguments.index(word) + 1 :])
+    if given.experimental_rerun is not None:
+        return (
+            "--experimental-rerun: a saved config is a pickle, which can run code; python -m noisygce.reproduce RUN "
+            "trains a finished run again"
+        )
+    if given.help or given.hydra_help:
+        return ""
+    asked = {"--run": given.run, "--multirun": given.multirun, "--cfg": given.cfg, "--info": given.info}
+    asked["--shell-completion"] = given.shell_completion
+    several = [name for name, value in asked.items() if value]
+    if len(several) > 1:
+        one = "; --cfg shows the config of one run, without --multirun (-m)" if given.cfg and given.multirun else ""
+        return f"{' and '.join(several)}: one of them at a time{one}"
+    return "--resolve: it goes with --cfg job" if given.resolve and not given.cfg else ""
+
+
+def _dashed(word: str, after: Sequence[str]) -> str:
+    """That there is no option ``word``; and which setting was probably meant, with the value that comes after it."""
+    bare, _, value = word.lstrip("-").partition("=")
+    if not value and after and not after[0].startswith("-") and "=" not in after[0]:
+        value = after[0]
+    bare = bare.replace("-", "_")
+    key = bare if bare in _TOP else closest(bare, known(tree.compose([])))
+    such = f", such as {key}={value or '...'}" if key else ""
+    return f"{word}: there is no such option; settings are KEY=VALUE without dashes{such}; --help lists them"
+
+
 def of_config(error: BaseException) -> bool:
     """Whether an error is Hydra's, OmegaConf's or YAML's; some of them are OSErrors too."""
     import yaml
@@ -51,6 +98,8 @@ def explain(error: BaseException) -> str:
         options = sorted(error.options)
         if group:
             there = f"; there are {', '.join(options)}" if options else ""
+            if group == "hydra/launcher":
+                there += "; others come with packages, such as hydra-submitit-launcher"
             return f"{group}={leaf}: there is no such {group}{meant(leaf, options)}{there}"
     if match := re.search(r"Could not override '([^']+)'", text):
         return unknown(match[1], getattr(cause, "parent_node", None))
@@ -129,9 +178,14 @@ def known(cfg: Mapping[Any, Any], prefix: str = "") -> list[str]:
 
 def meant(word: str, options: Sequence[str]) -> str:
     """``; did you mean ...?`` where one of the options is close to the word."""
+    found = closest(word, options)
+    return f"; did you mean {found}?" if found else ""
+
+
+def closest(word: str, options: Sequence[str]) -> str:
+    """The option that is closest to the word; empty where none is close."""
     others = [o for o in options if o != word]
     same_end = [o for o in others if o.rpartition(".")[2].lower() == word.rpartition(".")[2].lower()]
     start = [o for o in others if "." not in word and len(o) > 2 and word.lower().startswith(o.lower())]
     close, closer = (difflib.get_close_matches(word, others, n=1, cutoff=cutoff) for cutoff in (0.6, 0.85))
-    found = same_end[:1] or closer or start[-1:] or close
-    return f"; did you mean {found[0]}?" if found else ""
+    return next(iter(same_end[:1] or closer or start[-1:] or close), "")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from noisygce import prune
 from noisygce.data import Data, Task
-from noisygce.errors import NonFinite
+from noisygce.errors import CheckpointError, NonFinite
 from noisygce.evaluate import Evaluation, accuracy
 from noisygce.loader import Draw, Images, Loader
 from noisygce.losses import Loss
@@ -58,6 +58,7 @@ class Training:
         """graph: replay CUDA graphs, on the current stream, where batches have their full size; changes no number."""
         self.task, self.loss, self.schedule, self.pruning, self.precision = task, loss, schedule, pruning, precision
         self.progress = Progress()
+        self.between: Callable[[], None] = lambda: None  # called between the batches of an evaluation; may raise
         arrays = task.arrays
         self.images = Images(arrays.train_images, data, arrays.train_images, device)
         self.test_images = Images(arrays.test_images, data, arrays.train_images, device)
@@ -103,9 +104,16 @@ class Training:
         return self.step.state() | {f"best.{k}": v for k, v in self.best.items()}
 
     def load(self, tensors: dict[str, Tensor], progress: Progress) -> None:
-        """Goes on from saved ``tensors`` and ``progress``."""
+        """Goes on from saved ``tensors`` and ``progress``. Raises CheckpointError, and changes nothing, where names,
+        shapes or types are not those of this training: copying would cast and broadcast without a word."""
         own = self.tensors()
-        assert own.keys() == tensors.keys(), own.keys() ^ tensors.keys()
+        if other := sorted(own.keys() ^ tensors.keys()):
+            raise CheckpointError(f"{len(other)} tensors are in one and not in the other, {other[0]} among them")
+        for name, tensor in own.items():
+            saved = tensors[name]
+            here, there = (f"{t.dtype} {tuple(t.shape)}" if isinstance(t, Tensor) else t for t in (tensor, saved))
+            if here != there:
+                raise CheckpointError(f"{name} is {there}, not {here}")
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
         self.step.lr.fill_(self.schedule.lr_of(progress.epoch))
@@ -115,8 +123,9 @@ class Training:
 def fit(training: Training, after_step: Callable[[Training, int], None]) -> Iterator[Row]:
     """Trains to the last epoch from wherever ``training`` is.
 
-    ``after_step(training, images of the step)`` is called after each step and may raise to stop there: a training that
-    is saved at that moment goes on from it. Raises NonFinite at the end of an epoch in which the loss was not finite.
+    ``after_step(training, images of the step)`` is called after each step, ``training.between()`` between the batches
+    of an evaluation. Both may raise to stop there: a training that is saved then goes on from its last step. Raises
+    NonFinite at the end of an epoch in which the loss was not finite.
     """
     at, step = training.progress, training.step
     while at.epoch < training.schedule.epochs:
@@ -126,15 +135,15 @@ def fit(training: Training, after_step: Callable[[Training, int], None]) -> Iter
             step(draw)
             at.step += 1
             after_step(training, len(draw.index))
-        row = _measure(training)
-        at.epoch, at.step = at.epoch + 1, 0
-        at.rows.append(row)
+        row, epoch = _measure(training), at.epoch + 1
         if row["val_accuracy"] > at.best_accuracy:
-            at.best_accuracy, at.best_epoch = row["val_accuracy"], at.epoch
+            at.best_accuracy, at.best_epoch = row["val_accuracy"], epoch
             for name, tensor in training.network.state_dict().items():
                 training.best[name].copy_(tensor)
-        if training.loss.prunes and training.pruning.due(at.epoch) and at.epoch < training.schedule.epochs:
-            at.prunings.append(_prune(training))
+        if training.loss.prunes and training.pruning.due(epoch) and epoch < training.schedule.epochs:
+            at.prunings.append(_prune(training, epoch))
+        at.epoch, at.step = epoch, 0  # only now: whoever stops in an evaluation goes on from the last step before it
+        at.rows.append(row)
         yield row
 
 
@@ -145,8 +154,8 @@ def _measure(t: Training) -> Row:
         raise NonFinite(f"the loss was not finite at epoch {at.epoch + 1}, step {bad}; a lower schedule.lr may help")
     if not s.finite():
         raise NonFinite(f"the weights were not finite after epoch {at.epoch + 1}; a lower schedule.lr may help")
-    said_validation = t.logits(t.validation).argmax(1)
-    said_test = t.test_logits(t.test).argmax(1)
+    said_validation = t.logits(t.validation, t.between).argmax(1)
+    said_test = t.test_logits(t.test, t.between).argmax(1)
     part = t.train[s.predictions[t.train] >= 0]
     return {
         "epoch": at.epoch + 1,
@@ -161,11 +170,11 @@ def _measure(t: Training) -> Row:
     }
 
 
-def _prune(t: Training) -> Row:
+def _prune(t: Training, epoch: int) -> Row:
     """Solves the kept set again with the best-validation weights; training goes on from the current ones."""
     kept, warning = prune.kept_set(t.loss, _logits_of_best(t), t.noisy, t.train, t.step.kept)
     t.step.kept.copy_(kept)
-    row = {"after_epoch": t.progress.epoch, "by_epoch": t.progress.best_epoch, "warning": warning}
+    row = {"after_epoch": epoch, "by_epoch": t.progress.best_epoch, "warning": warning}
     return row | prune.report(kept, t.noisy, t.clean, t.train, len(t.task.arrays.classes))
 
 
@@ -173,9 +182,10 @@ def _logits_of_best(t: Training) -> Tensor:
     """Logits of all training samples, kept or not, by the best-validation weights; the current ones come back."""
     current = {k: v.clone() for k, v in t.network.state_dict().items()}
     t.network.load_state_dict(t.best)
-    scores = t.logits(t.train)
-    t.network.load_state_dict(current)
-    return scores
+    try:
+        return t.logits(t.train, t.between)
+    finally:
+        t.network.load_state_dict(current)
 
 
 def transition_hat(t: Training, quantile: float) -> Matrix:

@@ -1,4 +1,6 @@
-"""``python -m noisygce.labels out=FILE.npy data=... noise=... rate=... seed=...``: the noisy labels of a run as a file.
+"""``python -m noisygce.labels``: the noisy labels of a run as a file.
+
+    python -m noisygce.labels out=labels.npy data=cifar10 noise=pair rate=0.4 seed=0
 
 Takes the settings of ``noisygce.train``; writes N integers (int64), one for each training image in the data set's
 order, so that another code base can train on the very same noise, and says how to bring them back (noise=file).

@@ -1,8 +1,12 @@
-"""``python -m noisygce.reproduce RUN [KEY=VALUE ...]``: trains a finished run again from its manifest, and compares.
+"""``python -m noisygce.reproduce RUN``: trains a finished run again from its manifest, and compares.
 
-RUN: a run id below results or results/reference, or a run folder. KEY=VALUE: of ``runtime`` and ``paths``; as many CPU
-threads as then unless ``runtime.threads`` is given. It trains in a temporary folder; with ``paths.results=FOLDER``
-it trains there, and goes on there after a stop. Exit code 1 where anything differs.
+    python -m noisygce.reproduce results/reference/runs/<id>    a run by its folder
+    python -m noisygce.reproduce <id>                           by its id, below results or results/reference
+    python -m noisygce.reproduce <id> paths.results=again       in a folder of its own, to go on there after a stop
+    python -m noisygce.reproduce <id> runtime.device=cpu        elsewhere than on the GPU, if there is one
+
+It trains in a temporary folder unless paths.results names one, with as many CPU threads as then unless runtime.threads
+says how many. Says what differs and what may explain it. Exit code 1 where anything differs.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from noisygce import config, runs, train
+from noisygce import arguments, config, runs, train
 from noisygce.errors import ConfigError, Stopped
 
 Manifest = Mapping[str, Any]
@@ -103,12 +107,15 @@ def reproduce(then: Path, overrides: list[str], results: Path) -> bool:
 
 
 def main() -> None:
+    if arguments.help_was_asked(__doc__):
+        return
     train.prepare_process()
     with train.exits():
         words = [word for word in sys.argv[1:] if "=" not in word]
         overrides = [word for word in sys.argv[1:] if "=" in word]
-        if len(words) != 1 or {"-h", "--help"} & set(words):
-            raise ConfigError(f"usage: {(__doc__ or '').strip()}")
+        if len(words) != 1 or words[0].startswith("-"):
+            given = " ".join(words) or "no run is named"
+            raise ConfigError(f"{given}: name one finished run, by its id or its folder; --help says more")
         for override in overrides:
             if not override.startswith(("runtime.", "paths.")):
                 raise ConfigError(f"{override}: a run is trained again as it was; only runtime.* and paths.* are free")

@@ -4,7 +4,7 @@ results/runs/<run id>/
   config.yaml     what the id was made from
   metrics.csv     a row an epoch, each exactly once; nothing in it depends on time or machine load
   manifest.json   written last, by rename: where it is, the run is finished
-  transition_hat.json   T as estimated by a loss whose p allows it (ce); read by loss=forward_hat
+  transition_hat.json   T as estimated by a loss whose p allows it (ce), for loss=forward_hat; digest in the manifest
   train.log  last.ckpt  previous.ckpt
 """
 
@@ -150,16 +150,21 @@ class Run:
         # A checkpoint holds the rows too, so a loss of power need not spare them.
         atomic.write_text(self.folder / "metrics.csv", text.getvalue(), durable=False)
 
-    def write_transition_hat(self, estimates: Mapping[str, Any]) -> None:
-        """Writes estimates of T, arrays (K, K) by name."""
-        text = json.dumps({name: matrix.tolist() for name, matrix in estimates.items()})
-        atomic.write_text(self.folder / "transition_hat.json", text + "\n")
+    def write_transition_hat(self, estimates: Mapping[str, Any]) -> str:
+        """Writes estimates of T, arrays (K, K) by name; returns the SHA-256 of the file, for the manifest."""
+        text = json.dumps({name: matrix.tolist() for name, matrix in estimates.items()}) + "\n"
+        atomic.write_text(self.folder / "transition_hat.json", text)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def transition_hat(self) -> dict[str, list[list[float]]]:
-        """The estimates of T of the finished run, by name. Raises ManifestError."""
+        """The estimates of T of the finished run, by name. Raises ManifestError, for another file than the manifest
+        vouches for too."""
         path = self.folder / "transition_hat.json"
         try:
-            found: dict[str, list[list[float]]] = json.loads(path.read_text())
+            content = path.read_bytes()
+            if hashlib.sha256(content).hexdigest() != (self.manifest() or {}).get("transition_hat_sha256"):
+                raise ValueError
+            found: dict[str, list[list[float]]] = json.loads(content)
             for estimate in found.values():
                 if any(len(row) != len(estimate) or min(row) < 0 or not 0 < sum(row) < 2 for row in estimate):
                     raise ValueError

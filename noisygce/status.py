@@ -1,11 +1,11 @@
 """``python -m noisygce.status``: how far the runs are, here and on every machine that shares the results folder.
 
     python -m noisygce.status experiment=demo
-    python -m noisygce.status                                   all runs found below results/runs
+    python -m noisygce.status                                   all runs found below results
     python -m noisygce.status experiment=demo paths.results=elsewhere
 
-Done, running (where, epoch, since when), stopped (can go on), failed, unreadable, missing; estimated time left. The
-other arguments are those of noisygce.train.
+Done, running (where, epoch, since when), stopped (can go on), failed, unreadable, missing; estimated time left. With an
+experiment the other arguments are those of noisygce.train, which pick its runs: experiment=demo loss=ce seed=0,1
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from noisygce import arguments, results
+from noisygce.errors import ConfigError
 from noisygce.plan import plan, results_folder
 from noisygce.results import STATES, Result
 from noisygce.spoken import duration
@@ -35,6 +36,11 @@ def answer(words: list[str]) -> None:
         asked = plan(rest)
         print("\n".join(report(asked.name, results.of(asked), time.time())))
     else:
+        for argument in rest:
+            if not argument.startswith("paths."):
+                raise ConfigError(
+                    f"{argument}: picks runs of an experiment; name one beside it, such as experiment=demo"
+                )
         folder = results_folder(rest)
         print("\n".join(report(str(folder), results.found(folder), time.time())))
 

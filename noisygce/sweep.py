@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +13,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
 from noisygce import command, config
-from noisygce.errors import ConfigError, Locked, SweepFailed
+from noisygce.errors import ConfigError, DataError, Locked, SweepFailed
 
 Job = list[str]  # the overrides that make one run
 
@@ -78,8 +78,8 @@ def run(launch: Callable[[Sequence[Job]], Sequence[JobReturn]], all_jobs: Sequen
     failures = [(job, e) for job, end in zip(all_jobs, ended, strict=True) if (e := _error(end)) is not None]
     failed = [(job, e) for job, e in failures if not isinstance(e, Locked)]
     print(f"{len(ended) - len(failures)} of {len(ended)} runs are done", file=sys.stderr)
-    for job, error in failures:
-        print(f"  {' '.join(job)}: {error if str(error) else type(error).__name__}", file=sys.stderr)
+    for line in _told(failures, all_jobs):
+        print(f"  {line}", file=sys.stderr)
     if failed:
         raise SweepFailed(f"{len(failed)} of {len(ended)} runs failed", [command.exit_code(e) for _, e in failed])
     return ended
@@ -98,6 +98,27 @@ def side_by_side(
 
     with ThreadPoolExecutor(at_once) as threads:
         return list(threads.map(one, list(configs), all_jobs))
+
+
+def _told(failures: Sequence[tuple[Job, BaseException]], all_jobs: Sequence[Job]) -> Iterator[str]:
+    """Each failure with its run, in order; what data sets lack is said once for all the runs that it stops."""
+    lacking: dict[str, list[Job]] = {}
+    for job, error in failures:
+        if isinstance(error, DataError):
+            lacking.setdefault(str(error), []).append(job)
+    for job, error in failures:
+        group = lacking[str(error)] if isinstance(error, DataError) else [job]
+        if job is group[0]:
+            which = _those(group, all_jobs) if len(group) > 1 else " ".join(job)
+            yield f"{which}: {error if str(error) else type(error).__name__}"
+
+
+def _those(group: Sequence[Job], all_jobs: Sequence[Job]) -> str:
+    """Some runs of a sweep, by what they have in common and not every run has; else by their names."""
+    if len(group) == len(all_jobs):
+        return f"all {len(group)} runs"
+    common = [o for o in group[0] if all(o in job for job in group) and not all(o in job for job in all_jobs)]
+    return f"{len(group)} runs with {' '.join(common)}" if common else "; ".join(" ".join(job) for job in group)
 
 
 def _error(job: JobReturn) -> BaseException | None:

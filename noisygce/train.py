@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from noisygce import check, checkpoint, command, config, device, explain, labels, runs, watch
+from noisygce import check, checkpoint, command, config, device, explain, guard, labels, runs, watch
 from noisygce.config import Experiment
 from noisygce.errors import CheckpointError, ConfigError, NonFinite, Stopped
 from noisygce.runs import Run
@@ -36,9 +36,10 @@ def main() -> None:
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: "=" in word and not word.startswith("-"))
     prepare_process()
     with exits():
-        if mistake := explain.mistake(sys.argv[1:]):
+        if mistake := explain.mistake(sys.argv[1:]) or explain.options(sys.argv[1:]):
             raise ConfigError(mistake)
-        hydra.main(config_path=str(config.config_dir()), config_name="train", version_base="1.3")(_task)()
+        with guard.guarded():
+            hydra.main(config_path=str(config.config_dir()), config_name="train", version_base="1.3")(_task)()
 
 
 def prepare_process() -> None:
@@ -94,8 +95,6 @@ def _task(cfg: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    if HydraConfig.get().job.env_set:  # PATH or LD_PRELOAD would reach the programs that a run starts
-        raise ConfigError("hydra.job.env_set: a config may set no environment variables")
     if HydraConfig.get().mode == RunMode.MULTIRUN:  # an error is one of many, and Hydra hands it to the sweep
         return run_one_of_many(cfg)
     with exits():  # here, because Hydra would print a line of its own above ours
@@ -198,9 +197,11 @@ def _train_on(at: str, experiment: Experiment, run: Run) -> dict[str, Any]:
                 watcher.epoch(row)
                 if training.progress.prunings and training.progress.prunings[-1]["after_epoch"] == row["epoch"]:
                     _say_pruning(training.progress.prunings[-1])
+            estimated: dict[str, Any] = {}
             if e.loss.estimates_transition:
-                run.write_transition_hat({name: transition_hat(training, q) for name, q in ANCHORS.items()})
-            manifest = _manifest(experiment, run, training, watcher)
+                hat = {name: transition_hat(training, q) for name, q in ANCHORS.items()}
+                estimated = {"transition_hat_sha256": run.write_transition_hat(hat)}
+            manifest = {**_manifest(experiment, run, training, watcher), **estimated}
             run.finish(manifest)
         return manifest
     except NonFinite as error:
@@ -217,7 +218,7 @@ def _load(training: Training, saved: dict[str, Any], run: Run) -> None:
 
     try:
         training.load(saved["tensors"], Progress(**saved["progress"]))
-    except (AssertionError, RuntimeError, TypeError, AttributeError) as error:
+    except (CheckpointError, TypeError) as error:  # TypeError: progress of other names
         reason = f"{error}".partition("\n")[0]
         raise CheckpointError(
             f"the checkpoint in {run.folder} does not fit this run, as after a change of code ({reason}); "

@@ -1,20 +1,25 @@
-"""``python -m noisygce.verify [FOLDER] [paths.data=FOLDER]``: whether finished runs are what they say.
+"""``python -m noisygce.verify``: whether finished runs, and the tables made from them, are what they say.
 
-Every manifest below FOLDER (default: results) is held against its folder's name, config.yaml and metrics.csv, and its
-noisy labels are drawn again from its config where the data set is there. The files in a folder ``tables`` below
-FOLDER are made again from the manifests beside it. Nothing is trained (that is ``noisygce.reproduce``) and nothing is
-fetched. Exit code 1 where a run or a table is not what it says.
+    python -m noisygce.verify                                   all below results
+    python -m noisygce.verify results/reference                 all below another folder
+    python -m noisygce.verify results paths.data=/data          data sets elsewhere, to draw the noisy labels from
+
+Every manifest is held against its folder's name, config.yaml, metrics.csv and transition_hat.json, and its noisy labels
+are drawn again from its config where the data set is there. The files in a folder ``tables`` are made again from the
+manifests beside it. Nothing is trained (that is noisygce.reproduce) and nothing is fetched. Exit code 1 where a run
+or a table is not what it says.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from noisygce import command, config, explain, labels, runs
+from noisygce import arguments, config, explain, labels, runs
 from noisygce.data import Arrays, Data, corrupted
 from noisygce.errors import ConfigError, DataError, ManifestError, NoisygceError
 from noisygce.noise import Noise
@@ -37,7 +42,7 @@ class Verifier:
         """What is wrong with the finished run in ``folder``, and what could not be checked."""
         wrong: list[str] = []
         unchecked: list[str] = []
-        checks: list[Callable[[Path, Manifest], Iterator[str]]] = [identity, metrics, self.noise]
+        checks: list[Callable[[Path, Manifest], Iterator[str]]] = [identity, metrics, estimates, self.noise]
         try:
             manifest = runs.read_manifest(folder, folder.name)
         except ManifestError as error:
@@ -111,6 +116,17 @@ def metrics(folder: Path, manifest: Manifest) -> Iterator[str]:
             yield f"results.{rule} is {manifest['results'][rule]}, metrics.csv gives {value}"
 
 
+def estimates(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """transition_hat.json, where it is there, is the one that the manifest has the digest of.
+
+    A published run comes without it: only the runs trained from it need it, and they say so.
+    """
+    if (path := folder / "transition_hat.json").is_file():
+        found, given = hashlib.sha256(path.read_bytes()).hexdigest(), manifest.get("transition_hat_sha256")
+        if found != given:
+            yield f"transition_hat_sha256 is {given}, transition_hat.json has {found}"
+
+
 def tables(folder: Path) -> Iterator[tuple[Path, str]]:
     """The written tables below ``folder``, each with what is wrong with it or nothing."""
     from noisygce import table
@@ -170,12 +186,20 @@ def verify(folder: Path, data_root: Path) -> bool:
 
 
 def main() -> None:
-    with command.exits():
-        folders = [word for word in sys.argv[1:] if "=" not in word]
-        settings = config.read(config.compose([word for word in sys.argv[1:] if "=" in word]))
-        if len(folders) > 1 or {"-h", "--help"} & set(folders):
-            raise ConfigError(f"usage: {(__doc__ or '').strip()}")
-        sys.exit(not verify(Path(folders[0] if folders else settings.paths.results), settings.paths.data))
+    arguments.main(answer, __doc__)
+
+
+def answer(words: list[str]) -> None:
+    """Verifies the folder that the words name; exits with 1 where something is wrong."""
+    folders = [word for word in words if "=" not in word]
+    overrides = [word for word in words if "=" in word]
+    if len(folders) > 1 or any(folder.startswith("-") for folder in folders):
+        raise ConfigError(f"{' '.join(folders)}: name one folder, such as results/reference; --help says more")
+    for override in overrides:
+        if not override.startswith("paths."):
+            raise ConfigError(f"{override}: runs are verified as they are; only paths.data and paths.results are free")
+    settings = config.read(config.compose(overrides))
+    sys.exit(not verify(Path(folders[0] if folders else settings.paths.results), settings.paths.data))
 
 
 if __name__ == "__main__":

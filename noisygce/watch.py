@@ -66,7 +66,7 @@ def reason_not_to_start(runtime: Runtime) -> str:
 
 
 class Watch:
-    """Follows one training; called after each step.
+    """Follows one training; called after each step. A training that is stopped while followed is saved.
 
     seconds: spent on the run before, by processes that were stopped. made: device, threads, versions and commit of each
     process that worked on it, this one last.
@@ -99,15 +99,20 @@ class Watch:
         global _to_save
         with _counting:
             _to_save += 1
+        self.training.between = self.stop_if_asked
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: object, _trace: object) -> None:
         global _to_save, _longest
-        with _counting:
-            _to_save -= 1
-            if kind is None and not self.before:
-                _longest = max(_longest, self.seconds)
-        self.bar.close()
+        try:
+            if isinstance(error, Stopped):
+                self.save()  # here, because an evaluation has the network hold other weights until it is left
+        finally:
+            with _counting:
+                _to_save -= 1
+                if kind is None and not self.before:
+                    _longest = max(_longest, self.seconds)
+            self.bar.close()
 
     @property
     def seconds(self) -> float:
@@ -122,12 +127,16 @@ class Watch:
         """After each step of ``batch`` images."""
         self.images += batch
         self.bar.update(batch)
-        if reason := reason_to_stop(self.runtime):
-            self.save()
-            at = training.progress
-            raise Stopped(f"{self.run.id} is saved at epoch {at.epoch + 1}, step {at.step} ({reason}); {GO_ON}")
+        self.stop_if_asked()
         if time.monotonic() - self.saved >= self.runtime.checkpoint_every:
             self.save()
+
+    def stop_if_asked(self) -> None:
+        """Raises Stopped where there is a reason to; called between the batches of an evaluation too."""
+        if reason := reason_to_stop(self.runtime):
+            at = self.training.progress
+            epoch = min(at.epoch + 1, self.training.schedule.epochs)
+            raise Stopped(f"{self.run.id} is saved at epoch {epoch}, step {at.step} ({reason}); {GO_ON}")
 
     def epoch(self, row: Row) -> None:
         """After each epoch."""

@@ -108,6 +108,32 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("loss=[gce,mae]", "loss=[gce,mae]: a run has one loss; to train with each of them: -m loss=gce,mae"),
         ("+data=digits", "+data=digits: data has a value already; did you mean data=digits?"),
     ],
+    "Options": [
+        (
+            "--epochs 3",
+            "--epochs: there is no such option; settings are KEY=VALUE without dashes, such as schedule.epochs=3; "
+            "--help lists them",
+        ),
+        (
+            "--batch-size=64",
+            "--batch-size=64: there is no such option; settings are KEY=VALUE without dashes, such as "
+            "schedule.batch_size=64; --help lists them",
+        ),
+        ("-rate 0.4", "-rate: there is no such option; settings are KEY=VALUE without dashes, such as rate=0.4; *"),
+        ("-x", "-x: there is no such option; settings are KEY=VALUE without dashes; --help lists them"),
+        ("--cfg", "argument --cfg/-c: expected one argument; settings are KEY=VALUE without dashes, and --help *"),
+        ("--cfg=loss", "argument --cfg/-c: invalid choice: 'loss' (choose from *job*, *hydra*, *all*); settings are *"),
+        (
+            "--cfg job --multirun",
+            "--multirun and --cfg: one of them at a time; --cfg shows the config of one run, without --multirun (-m)",
+        ),
+        ("--resolve", "--resolve: it goes with --cfg job"),
+        (
+            "--experimental-rerun=theirs.pickle",
+            "--experimental-rerun: a saved config is a pickle, which can run code; python -m noisygce.reproduce RUN "
+            "trains a finished run again",
+        ),
+    ],
     "Sweeps (nothing is started where one run cannot be)": [
         (
             "-m loss.q=0.3,1.5",
@@ -132,8 +158,33 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("'rate=${oc.env:HOME}'", "noise.rate: HOME: a config may read no environment variables but NOISYGCE_..."),
         (
             "+hydra.callbacks.x._target_=os.system +hydra.callbacks.x.command=ls",
-            "hydra.callbacks.x: Target 'os.system' is blocklisted *",
+            "hydra.callbacks.x._target_=os.system: must be a subclass of hydra.experimental.callback.Callback",
         ),
+        (
+            "hydra.launcher._target_=os.system",
+            "hydra.launcher._target_=os.system: must be an installed launcher of Hydra, one of *",
+        ),
+        ("-m hydra.launcher=null", "hydra.launcher=null: must be an installed launcher of Hydra, one of *"),
+        (
+            "-m +hydra.launcher.x._target_=shutil.rmtree",
+            "hydra.launcher.x._target_=shutil.rmtree: nothing in hydra.launcher may name code",
+        ),
+        (
+            "-m hydra/launcher=slurm",
+            "hydra/launcher=slurm: there is no such hydra/launcher*; there are *basic*; others *",
+        ),
+        (
+            "hydra.sweeper._target_=os.system",
+            "hydra.sweeper._target_=os.system: must be an installed sweeper of Hydra, one of *NoisygceSweeper",
+        ),
+        (
+            "+hydra.job_logging._target_=os.system",
+            "hydra.job_logging: a config may choose hydra/job_logging=none, disabled or stdout and change nothing in "
+            "it; a run writes its own train.log",
+        ),
+        ("hydra/job_logging=default", "hydra.job_logging: a config may choose hydra/job_logging=none, disabled or *"),
+        ("hydra/hydra_logging=hydra_debug", "hydra.hydra_logging: a config may choose hydra/hydra_logging=none, *"),
+        ("+hydra.job.env_set.PATH=theirs", "hydra.job.env_set: a config may set no environment variables"),
     ],
 }
 ROWS = [row for rows in TABLE.values() for row in rows]

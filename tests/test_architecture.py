@@ -40,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "explain": {"tree"},
     "command": {"explain"},
     "arguments": {"command", "config", "explain"},
+    "guard": {"config"},
     "runs": {"atomic", "checkpoint"},
     "config": {"data", "explain", "losses", "models", "noise", "schedule", "tree"},
     "sweep": {"command", "config"},
@@ -53,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
             "device",
             "explain",
             "fit",
+            "guard",
             "labels",
             "losses",
             "runs",
@@ -60,7 +62,7 @@ ALLOWED: dict[str, set[str]] = {
             "watch",
         ),
     },
-    "reproduce": {"config", "runs", "train"},
+    "reproduce": {"arguments", "config", "runs", "train"},
     "bench": {"arguments", "atomic", "config", "data", "device", "fit", "losses", "runs", "schedule", "train"},
 }
 # What people look at reads files, and none of what trains.
@@ -92,7 +94,7 @@ USE_TORCH = {"capture", "evaluate", "fit", "loader", "philox", "prune", "step"} 
     "setting",
     "steps",
 }
-CONFIG_SYSTEM = {"tree", "explain", "config", "sweep", "plan", "identities", "train", "noisygce_sweeper"}
+CONFIG_SYSTEM = {"tree", "explain", "config", "guard", "sweep", "plan", "identities", "train", "noisygce_sweeper"}
 
 
 def imports(path, everywhere=True):

@@ -4,8 +4,9 @@ import math
 import pytest
 import torch
 
+from noisygce import evaluate
 from noisygce import fit as fit_module
-from noisygce.errors import NonFinite
+from noisygce.errors import CheckpointError, NonFinite
 from noisygce.evaluate import Evaluation, accuracy
 from noisygce.fit import Progress, digest, fit
 
@@ -109,7 +110,7 @@ def test_pruning_leaves_weights_momenta_and_statistics_bit_for_bit(make):
     t, checked = make(*TGCE), 0
     for row in fit(t, nothing):
         before = digest(t.step.weights()), [id(p) for p in t.network.parameters()]
-        fit_module._prune(t)
+        fit_module._prune(t, row["epoch"])
         assert (digest(t.step.weights()), [id(p) for p in t.network.parameters()]) == before
         assert t.network.training
         checked += t.progress.best_epoch < row["epoch"]
@@ -238,11 +239,68 @@ def test_going_on_from_any_step_equals_never_having_stopped(make, overrides):
         assert state(resumed) == state(whole), at
 
 
-def test_a_saved_training_of_other_tensors_is_not_taken(make):
-    tensors = make().tensors()
-    tensors.pop("kept")
-    with pytest.raises(AssertionError, match="kept"):
-        make().load(tensors, Progress())
+@pytest.mark.parametrize(
+    ("name", "spoil", "said"),
+    [
+        ("kept", None, "1 tensors are in one and not in the other, kept among them"),
+        ("more", lambda _: torch.zeros(1), "1 tensors are in one and not in the other, more among them"),
+        (
+            "kept",
+            lambda kept: kept[0],
+            r"kept is torch.bool \(\), not torch.bool \(1500,\)",
+        ),  # would be spread over all
+        ("predictions", lambda p: p[:1], r"predictions is torch.int64 \(1,\), not torch.int64 \(1500,\)"),
+        ("loss_sum", torch.Tensor.float, r"loss_sum is torch.float32 \(\), not torch.float64 \(\)"),
+        ("steps", int, r"steps is 3, not torch.int64 \(\)"),
+    ],
+)
+def test_a_saved_training_of_other_tensors_is_not_taken_and_changes_nothing(make, name, spoil, said):
+    other = make("seed=1")
+    other.step.steps.fill_(3)
+    tensors = {k: v.clone() for k, v in other.tensors().items()}
+    if spoil:
+        tensors[name] = spoil(tensors.get(name))
+    else:
+        del tensors[name]
+    t = make()
+    before = state(t)
+    with pytest.raises(CheckpointError, match=said):
+        t.load(tensors, Progress(epoch=3))
+    assert (state(t), t.progress) == (before, Progress())
+
+
+class Stop(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("overrides", [TGCE, ["loss=ce", "schedule.epochs=3"]], ids=["pruned", "ce"])
+def test_a_stop_anywhere_in_an_evaluation_goes_on_to_the_same_numbers(make, monkeypatch, overrides):
+    """A training is left at the n-th look between two batches, for every n; what is saved then goes on to its end."""
+    monkeypatch.setattr(evaluate, "BATCH", 64)  # four batches of the training set
+    whole = make(*overrides)
+    looks = iter(range(1000))
+    whole.between = lambda: next(looks)
+    rows = rows_of(whole)
+    for stop_at in range(count := next(looks)):
+        t, left = make(*overrides), iter(range(stop_at))
+
+        def between(left=left):
+            if next(left, None) is None:
+                raise Stop
+
+        t.between = between
+        with pytest.raises(Stop):
+            rows_of(t)
+        assert t.network.training
+        tensors = {name: tensor.clone() for name, tensor in t.tensors().items()}
+        resumed = make(*overrides)
+        resumed.load(tensors, copy.deepcopy(t.progress))
+        rows_of(resumed)
+        assert resumed.progress.rows == rows, stop_at
+        assert resumed.progress.prunings == whole.progress.prunings, stop_at
+        assert resumed.progress.best_epoch == whole.progress.best_epoch, stop_at
+        assert state(resumed) == state(whole), stop_at
+    assert count == (7 * 2 + 5 * 4 if "loss=tgce" in overrides else 3 * 2)
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_at_its_epoch(make):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from noisygce import checkpoint, config, fit, losses, runs, train, watch
+from noisygce import checkpoint, config, fit, losses, runs, train, verify, watch
 from noisygce.data import prepare
 from noisygce.device import prepare as prepare_device
 from noisygce.errors import ManifestError, Stopped
@@ -168,7 +169,25 @@ def test_a_ce_run_without_its_estimate_is_said_to_be_so(tmp_path: Path) -> None:
         _run(tmp_path, "loss=forward_hat")
 
 
+def test_an_estimate_that_is_not_the_one_that_was_made_is_told_and_not_trained_from(tmp_path: Path) -> None:
+    ce, _ = _run(tmp_path, "loss=ce")
+    path, verifier = ce.folder / "transition_hat.json", verify.Verifier(tmp_path)
+    estimates = json.loads(path.read_text())
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == (ce.manifest() or {})["transition_hat_sha256"]
+    assert verifier.faults(ce.folder) == ([], [])
+    estimates["q97"][0][0] += 1e-9  # as good a matrix as the one before
+    path.write_text(json.dumps(estimates) + "\n")
+    with pytest.raises(ManifestError, match=r"transition_hat\.json is missing or damaged; delete its folder"):
+        _run(tmp_path, "loss=forward_hat")
+    (fault,) = verifier.faults(ce.folder)[0]
+    assert fault.startswith("transition_hat_sha256 is ")
+    path.unlink()  # as in the reference, which has no such files
+    assert verifier.faults(ce.folder) == ([], [])
+
+
 def test_the_manifest_of_a_loss_without_a_source_says_nothing_of_one(tmp_path: Path) -> None:
     run, _ = _run(tmp_path, "loss=gce")
     assert not (run.folder / "transition_hat.json").exists()
-    assert "transition_hat" not in json.loads((run.folder / "manifest.json").read_text())
+    assert (
+        not {"transition_hat", "transition_hat_sha256"} & json.loads((run.folder / "manifest.json").read_text()).keys()
+    )

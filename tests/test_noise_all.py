@@ -7,6 +7,7 @@ import os
 import pickle
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from noisygce.data import Arrays, prepare
 from noisygce.errors import DataError
 from noisygce.noise import Images, Labels, Matrix, empirical_transition, realised_rate
 from noisygce.noise.by_class import SUPERCLASSES
-from noisygce.noise.human import load
+from noisygce.noise.human import load, read
 from noisygce.noise.instance import normals, truncated_normals
 
 N = 50_000
@@ -200,6 +201,50 @@ def test_a_missing_set_or_file_is_named(tmp_path: Path) -> None:
         noise.Human(0.25, "worst")
 
 
+HUMAN_FILES = {"worse": ("CIFAR-10_human.pt", 10), "noisy": ("CIFAR-100_human.pt", 100)}
+
+
+def damages(whole: bytes, bits: int) -> Iterator[bytes]:
+    """The file cut at several places, then with single bits flipped, anywhere in it."""
+    for share in (0, 0.001, 0.5, 0.999):
+        yield whole[: int(share * len(whole))]
+    for place in np.random.default_rng(0).integers(8 * len(whole), size=bits):
+        changed = bytearray(whole)
+        changed[place // 8] ^= 1 << place % 8
+        yield bytes(changed)
+
+
+def told_or_harmless(root: Path, name: str, clean: Labels, whole: bytes, bits: int) -> int:
+    """How many of the damaged files are refused, in one line that names the file; the others give the same labels.
+
+    No sum of these files has been published; torch writes them as zip archives, which hold a sum of each part.
+    """
+    path = root / HUMAN_FILES[name][0]
+    path.write_bytes(whole)
+    labels = read(root, name, clean)
+    said: list[str] = []
+    for damaged in damages(whole, bits):
+        path.write_bytes(damaged)
+        try:
+            assert (read(root, name, clean) == labels).all()
+        except DataError as error:
+            said.append(str(error))
+    assert all(each.startswith(f"{path} ") and "\n" not in each for each in said)
+    return len(said)
+
+
+@pytest.mark.parametrize("name", HUMAN_FILES)
+def test_damage_to_a_human_file_is_told_or_does_no_harm(tmp_path: Path, name: str) -> None:
+    file, classes = HUMAN_FILES[name]
+    clean = LABELS[classes][:1000]
+    key = {"worse": "worse_label", "noisy": "noisy_label"}[name]
+    torch.save({"clean_label": clean, key: (clean + 1) % classes}, tmp_path / file)
+    assert told_or_harmless(tmp_path, name, clean, (tmp_path / file).read_bytes(), 200) > 4 + 100
+    (tmp_path / file).unlink()
+    with pytest.raises(DataError, match=f"{file} is missing; it is in the data folder of github"):
+        read(tmp_path, name, clean)
+
+
 class _Evil:
     def __reduce__(self) -> Any:
         return os.mkdir, ("evil",)
@@ -311,6 +356,14 @@ def test_cifar100n_has_the_published_rate_and_is_refused_for_cifar10() -> None:
     )
     with pytest.raises(DataError, match="does not fit the data set"):
         noise.Human(0.402, "noisy").bind(ROOT, published("cifar10").train_labels, TEN)
+
+
+@real
+@pytest.mark.parametrize("name", HUMAN_FILES)
+def test_damage_to_an_official_human_file_is_told_or_does_no_harm(tmp_path: Path, name: str) -> None:
+    file, classes = HUMAN_FILES[name]
+    clean = published(f"cifar{classes}").train_labels
+    assert told_or_harmless(tmp_path, name, clean, (ROOT / file).read_bytes(), 20) >= 4 + 15
 
 
 @real

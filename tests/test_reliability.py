@@ -135,6 +135,43 @@ def test_a_signal_saves_and_stops_within_two_seconds_with_exit_code_75(
     assert result(tmp_path) == uninterrupted
 
 
+@pytest.mark.parametrize("first", [1, 5], ids=["validation", "pruning"])
+def test_a_signal_during_a_long_evaluation_does_not_wait_for_its_end(
+    tmp_path: Path, first: int, uninterrupted: tuple[bytes, str, Any]
+) -> None:
+    command = Command(tmp_path, *SMALL, before=_SlowEvaluation(first))
+    command.until(lambda: "evaluating" in command.text())
+    asked = time.monotonic()
+    command.send(signal.SIGTERM)
+    assert command.wait() == 75
+    assert time.monotonic() - asked < 2.5  # one batch of 1.5 s; there are two more at least
+    assert f"is saved at epoch {1 if first == 1 else 2}, step 11 (SIGTERM)" in one_line(command.text())
+    code, text = train(tmp_path, *SMALL)
+    assert code == 0
+    assert "step 11" in text
+    assert result(tmp_path) == uninterrupted
+
+
+class _SlowEvaluation:
+    """From the n-th batch of an evaluation on, each takes 1.5 s: 1 is validation, 5 the pruning after epoch 2."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+
+    def __call__(self) -> None:
+        from noisygce.loader import Images
+
+        plain, count = Images.plain, iter(range(1, 1000))
+
+        def slow(*arguments: Any) -> Any:
+            if next(count) >= self.first:
+                print("evaluating", flush=True)
+                time.sleep(1.5)
+            return plain(*arguments)
+
+        Images.plain = slow  # type: ignore[method-assign]
+
+
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_signal_before_training_stops_within_two_seconds_too(tmp_path: Path, number: signal.Signals) -> None:
     before = Command(tmp_path, *SMALL, before=_slow_data)

@@ -9,6 +9,7 @@ import made_up
 import pytest
 
 from noisygce import plan, results, runs, status
+from noisygce.errors import ConfigError
 
 
 def report(asked, now=None):
@@ -66,6 +67,12 @@ def test_all_runs_without_an_experiment(demo, tmp_path, capsys):
     (tmp_path / "runs" / "stray.txt").touch()
     status.answer([f"paths.results={tmp_path}"])
     assert "3 runs: 3 done" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("argument", ["loss=ce", "seed=0,1", "runtime.threads=1"])
+def test_what_would_pick_runs_is_not_passed_over_without_an_experiment(tmp_path, argument):
+    with pytest.raises(ConfigError, match=f"{argument}: picks runs of an experiment; name one beside it"):
+        status.answer([f"paths.results={tmp_path}", argument])
 
 
 def test_an_empty_folder_is_no_error(tmp_path, capsys):

@@ -3,7 +3,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 from noisygce import config, sweep
-from noisygce.errors import ConfigError, Locked, NonFinite, SweepFailed
+from noisygce.errors import ConfigError, DataError, Locked, NonFinite, SweepFailed
 
 
 def jobs(arguments, grid=None):
@@ -124,6 +124,24 @@ def test_failures_are_named_and_the_others_are_done(capsys):
     with pytest.raises(SweepFailed, match="2 of 3 runs failed"):
         sweep.run(Launches([NonFinite("it diverged"), 0.6, KeyError()]), THREE)
     assert capsys.readouterr().err == "1 of 3 runs are done\n  seed=0: it diverged\n  seed=2: KeyError\n"
+
+
+def test_data_that_is_missing_is_said_once_for_the_runs_that_need_it(capsys):
+    all_jobs = [[f"data={data}", f"seed={seed}"] for seed in (0, 1) for data in ("a", "b", "c")]
+    lacks_a, lacks_b = DataError("a is not there"), DataError("b is not there")
+
+    def said(*outcomes):
+        with pytest.raises(SweepFailed) as failed:
+            sweep.run(Launches(outcomes), all_jobs)
+        assert failed.value.exit_code == 2
+        return capsys.readouterr().err.splitlines()[1:]
+
+    assert said(lacks_a, 0.5, 0.5, DataError(str(lacks_a)), lacks_b, 0.5) == [
+        "  2 runs with data=a: a is not there",
+        "  data=b seed=1: b is not there",
+    ]
+    assert said(*[lacks_a] * 6) == ["  all 6 runs: a is not there"]
+    assert said(lacks_a, 0.5, 0.5, 0.5, lacks_a, 0.5) == ["  data=a seed=0; data=b seed=1: a is not there"]
 
 
 def test_nothing_is_asked_for_again_after_a_failure():

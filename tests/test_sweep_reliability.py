@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import time
+import urllib.error
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,27 @@ def test_a_full_disk_in_a_sweep_is_said_for_each_run_with_exit_code_4(tmp_path: 
     assert code == 4
     assert text.count("File too large") == 6
     assert one_line(text) == "noisygce: 6 of 6 runs failed"
+
+
+def test_a_missing_data_set_is_tried_once_and_said_once_with_exit_code_2_and_other_runs_are_made(
+    tmp_path: Path,
+) -> None:
+    code, text = train(
+        tmp_path, "-m", "data=cifar10,digits", "seed=0,1", "schedule.epochs=2", "runtime.threads=1", before=_no_network
+    )
+    assert code == 2
+    assert text.count("fetching") == 1
+    assert text.count("Cifar10 is not in data and could not be fetched (URLError: <urlopen error no network>)") == 1
+    assert "  2 runs with data=cifar10: Cifar10 is not in" in text
+    assert one_line(text) == "noisygce: 2 of 4 runs failed"
+    assert [name[:6] for name in manifests(tmp_path)] == ["digits"] * 2
+
+
+def _no_network() -> None:
+    from noisygce.data import Cifar10
+
+    def fetch(*_: Any) -> None:
+        print("fetching", flush=True)
+        raise urllib.error.URLError("no network")
+
+    Cifar10._fetch = fetch  # type: ignore[method-assign]

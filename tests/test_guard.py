@@ -1,0 +1,73 @@
+"""What a config may not say of Hydra is in tests/bad_input.py and test_integrity.py; here: what it may."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers_reliability import ROOT
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+from noisygce import config, guard
+from noisygce.errors import ConfigError
+
+PLUGIN = """
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.config_store import ConfigStore
+from hydra.experimental.callback import Callback
+
+
+class Theirs(BasicLauncher):
+    def __init__(self, timeout_min, array):
+        super().__init__()
+        self.timeout_min = timeout_min
+
+    def launch(self, job_overrides, initial_job_idx):
+        print("launched with", self.timeout_min)
+        return super().launch(job_overrides, initial_job_idx)
+
+
+class Said(Callback):
+    def on_multirun_end(self, config, **_):
+        print("called back")
+
+
+node = {"_target_": "hydra_plugins.their_launcher.Theirs", "timeout_min": 60, "array": {"parallelism": 2}}
+ConfigStore.instance().store(group="hydra/launcher", name="theirs", node=node)
+"""
+
+
+def test_an_installed_launcher_a_callback_and_hydra_s_own_logging_work(tmp_path: Path) -> None:
+    """As hydra-submitit-launcher comes: a module of hydra_plugins that stores its config."""
+    plugin = tmp_path / "site" / "hydra_plugins" / "their_launcher.py"
+    plugin.parent.mkdir(parents=True)
+    plugin.write_text(PLUGIN)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "noisygce.train", "-m", "hydra/launcher=theirs", "hydra.launcher.timeout_min=240"),
+            *("+hydra.callbacks.x._target_=hydra_plugins.their_launcher.Said", "hydra/job_logging=stdout"),
+            *("data=digits", "data.subset=200", "schedule.epochs=2", "seed=0,1", "runtime.threads=1"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path / 'site'}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "launched with 240" in done.stdout
+    assert "called back" in done.stdout
+    assert len(list(tmp_path.glob("results/runs/*/manifest.json"))) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results", "site"]
+
+
+def test_hydra_is_as_it_was_afterwards() -> None:
+    before = ConfigLoaderImpl.load_configuration
+    with guard.guarded():
+        with pytest.raises(ConfigError, match=r"hydra\.launcher\._target_=os\.system"):
+            config.compose(["hydra.launcher._target_=os.system"])
+        config.compose(["data=digits"])
+    assert ConfigLoaderImpl.load_configuration is before
+    config.compose(["hydra.launcher._target_=os.system"])  # which builds nothing
