@@ -8,6 +8,7 @@
     python -m noisygce.report experiment=demo                   one HTML page with all of it
     python -m noisygce.verify                                   whether results are what they say, without training
     python -m noisygce.reproduce RUN                            trains a finished run again and compares the two
+    python -m noisygce.bench                                    how fast it is here, beside a plain loop
     python -m noisygce.labels out=labels.npy noise=pair         noisy labels as a file, for another code base
 
 Each says more with --help; noisygce.train --help lists every data set, noise, loss and value.
@@ -20,7 +21,7 @@ def main() -> None:
     """Prints what there is; exit code 2 where something else than that was asked for."""
     words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
     if words:
-        commands = "train, status, table, figure, report, verify, reproduce or labels"
+        commands = "train, status, table, figure, report, verify, reproduce, bench or labels"
         print(f"noisygce: {words[0]}: say python -m noisygce.COMMAND, which is {commands}", file=sys.stderr)
         sys.exit(2)
     print((__doc__ or "").strip())

@@ -73,7 +73,8 @@ def paired_sheet(cells: Cells, rule: str) -> Sheet:
     n = len(cells.columns)
     note = (
         "Mean difference in percentage points over the settings (columns above), seed by seed; p of the two-sided "
-        f"Wilcoxon signed-rank test over settings, exact up to 50, not corrected for the number of comparisons; "
+        "Wilcoxon signed-rank test over settings, exact up to 50, which takes settings for independent though they "
+        "share seeds and data; not corrected for the number of comparisons; "
         f"with {n} setting{'s' if n > 1 else ''} it cannot be below {min(1.0, 2 / 2**n):.2g}."
     )
     head = [(text,) for text in ("pair", "difference", "better / worse", "settings", "p")]

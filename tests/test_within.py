@@ -1,0 +1,62 @@
+"""Whole runs within a time allowance: what ``runtime.whole_runs`` refuses to begin, and the script around it."""
+
+import subprocess
+import sys
+import tarfile
+import time
+
+import pytest
+
+from noisygce import config, watch
+
+ROOT = config.config_dir().parent
+RUNS = [
+    *(
+        "data=digits",
+        "data.subset=200",
+        "model.width=4",
+        "schedule.epochs=2",
+        "prune.start=1",
+        "loss=ce,gce",
+        "seed=0,1",
+    ),
+    *("runtime.threads=1", "runtime.device=cpu"),
+]
+
+
+@pytest.mark.parametrize(
+    ("stop_after", "whole", "longest", "refused"),
+    [("100s", True, 70.0, True), ("100s", True, 30.0, False), ("100s", False, 70.0, False), (None, True, 1e9, False)],
+)
+def test_a_run_that_could_not_end_in_time_is_not_begun(monkeypatch, stop_after, whole, longest, refused):
+    monkeypatch.setattr(watch, "_process_started", time.monotonic() - 50)
+    monkeypatch.setattr(watch, "_longest", longest)
+    runtime = config.Runtime("cpu", None, "auto", 1, 300, stop_after, whole, False)
+    assert bool(watch.reason_not_to_start(runtime)) == refused
+
+
+def within(folder, allowance):
+    command = [str(ROOT / "scripts" / "within"), allowance, str(folder), *RUNS]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "HOME": str(folder)}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.mark.slow
+def test_the_script_packs_finished_runs_and_goes_on_from_them(tmp_path):
+    stopped = within(tmp_path, "0.01s")
+    assert stopped.returncode == 75, stopped.stderr
+    assert "0 finished runs" in stopped.stdout
+    done = within(tmp_path, "10m")
+    assert done.returncode == 0, done.stderr
+    assert "4 finished runs" in done.stdout
+    with tarfile.open(tmp_path / "runs.tar.gz") as archive:
+        names = archive.getnames()
+        first = {name: archive.extractfile(name).read() for name in names}
+    assert sorted(name.rpartition("/")[2] for name in names) == sorted(
+        4 * ["config.yaml", "manifest.json", "metrics.csv"] + 2 * ["transition_hat.json"]
+    )
+    again = within(tmp_path, "10m")
+    assert again.returncode == 0, again.stderr
+    assert "images on" not in again.stderr  # nothing was trained again
+    with tarfile.open(tmp_path / "runs.tar.gz") as archive:
+        assert {name: archive.extractfile(name).read() for name in archive.getnames()} == first
