@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from noisygce import check
 from noisygce.data import Data
 from noisygce.errors import ConfigError
-from noisygce.explain import explain, unknown
+from noisygce.explain import VALUES, explain, unknown
 from noisygce.losses import Loss
 from noisygce.models import Model
 from noisygce.noise import Noise
@@ -70,6 +70,8 @@ class Runtime:
     ) -> None:
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(device)):
             raise check.Invalid("device", device, "auto, cpu, cuda or cuda:N")
+        if graph == "on" and device == "cpu":
+            raise check.Invalid("graph", graph, "auto or off where runtime.device=cpu")
         self.device = str(device)
         self.threads = threads if threads is None else check.whole("threads", threads, "[1, 1024]")
         self.graph = check.choice("graph", graph, ("auto", "on", "off"))
@@ -118,7 +120,6 @@ class Experiment:
 
 _PLAIN = {"schedule": Schedule, "prune": Pruning, "runtime": Runtime, "paths": Paths}  # one class, no _target_
 _CHOSEN: dict[str, type] = {"data": Data, "noise": Noise, "loss": Loss, "model": Model}
-_VALUES = ("seed", "rate", "precision", "compile")
 _EXTRA = ("hydra", "grid", "table")
 
 
@@ -126,9 +127,9 @@ def read(cfg: DictConfig) -> Experiment:
     """The checked objects of a composed config. Raises ConfigError; torch is not imported."""
     try:
         for key in cfg:
-            if key not in (*_VALUES, *_PLAIN, *_CHOSEN, *_EXTRA):
+            if key not in (*VALUES, *_PLAIN, *_CHOSEN, *_EXTRA):
                 raise ConfigError(unknown(str(key), cfg))
-        for key in (*_VALUES, *_PLAIN, *_CHOSEN):
+        for key in (*VALUES, *_PLAIN, *_CHOSEN):
             if key not in cfg:
                 raise ConfigError(f"{key} is missing: every run needs it, so ~{key} cannot be")
         seed = check.whole("seed", cfg.seed, "[0, 4294967296)")

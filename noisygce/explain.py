@@ -14,7 +14,8 @@ from noisygce import tree
 
 # What --KEY=VALUE and KEY=[...] are looked up in before Hydra reads the command line.
 _GROUPS = ("data", "noise", "loss", "model", "schedule", "experiment")
-_TOP = (*_GROUPS, "rate", "seed", "precision", "compile", "prune", "runtime", "paths")
+VALUES = ("seed", "rate", "precision", "compile")  # keys of one value, no group
+_TOP = (*_GROUPS, *VALUES, "prune", "runtime", "paths")
 
 
 def mistake(arguments: Sequence[str]) -> str:

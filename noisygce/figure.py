@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from noisygce import arguments, canvas, curves, heat, results
-from noisygce.cells import Cells, lay_out
+from noisygce import arguments, results
 from noisygce.errors import NoisygceError
 from noisygce.plan import Plan, plan
+from noisygce.view import canvas, curves, heat
+from noisygce.view.cells import Cells, lay_out
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

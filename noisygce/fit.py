@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from noisygce import prune
-from noisygce.data import Data, Task
+from noisygce.data import Data
 from noisygce.errors import CheckpointError, NonFinite
 from noisygce.evaluate import Evaluation, accuracy
 from noisygce.loader import Draw, Images, Loader
@@ -22,6 +22,7 @@ from noisygce.losses import Loss
 from noisygce.noise import Matrix
 from noisygce.schedule import Pruning, Schedule
 from noisygce.step import Step
+from noisygce.task import Task
 
 Row = dict[str, Any]
 

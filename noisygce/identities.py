@@ -15,9 +15,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from noisygce import config, runs, sweep
+from noisygce import config, explain, runs, sweep
 
-_VALUES = ("seed", "rate", "precision", "compile")  # keys without a dot that are values, not groups
 _IDLE = ("grid", "table")  # left out before resolving: they shape no run and take time
 
 
@@ -55,7 +54,7 @@ def pair(override: str) -> tuple[str, str]:
 
 def _is_value(key: str) -> bool:
     """Whether an override sets a value, and can have no other effect, as choosing from a group may."""
-    return key in _VALUES or ("." in key and not key.startswith(("+", "~", "hydra")) and "/" not in key)
+    return key in explain.VALUES or ("." in key and not key.startswith(("+", "~", "hydra")) and "/" not in key)
 
 
 def _compose(choices: Sequence[str], composed: dict[tuple[str, ...], DictConfig]) -> DictConfig:

@@ -32,8 +32,8 @@ def _answer(given: list[str]) -> None:
     import numpy as np
 
     from noisygce import arguments, atomic, config
-    from noisygce.data import prepare
     from noisygce.errors import ConfigError
+    from noisygce.task import prepare
 
     out = [argument.partition("=")[2] for argument in given if argument.startswith("out=")]
     if len(out) != 1 or not out[0].endswith(".npy"):

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from noisygce import arguments, canvas, figure, page, sheet, sweep
-from noisygce.cells import Cell
+from noisygce import arguments, figure, sweep
 from noisygce.plan import Plan, plan
 from noisygce.results import STATES, Result
 from noisygce.table import Table, tabulate, write
+from noisygce.view import canvas, page, sheet
+from noisygce.view.cells import Cell
 
 
 def main() -> None:

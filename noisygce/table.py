@@ -20,15 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noisygce import arguments, atomic, provenance, published, results, runs, sheet
-from noisygce.cells import Cell, Cells, Key, lay_out
-from noisygce.compare import Lookup, against_sheet, paired_sheet, said
+from noisygce import arguments, atomic, results, runs
 from noisygce.errors import ConfigError
 from noisygce.plan import Plan, plan
-from noisygce.published import Number
 from noisygce.results import Result
-from noisygce.sheet import Entry, Sheet
-from noisygce.stats import Sample
+from noisygce.view import provenance, published, sheet
+from noisygce.view.cells import Cell, Cells, Key, lay_out
+from noisygce.view.compare import Lookup, against_sheet, paired_sheet, said
+from noisygce.view.published import Number
+from noisygce.view.sheet import Entry, Sheet
+from noisygce.view.stats import Sample
 
 RULES = (*runs.RULES, "gap")
 _MEANING = {

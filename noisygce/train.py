@@ -150,8 +150,8 @@ def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
 
 def training_of(e: Experiment, at: str) -> Training:
     """The training of an experiment on a prepared device, at its beginning. Raises ConfigError or DataError."""
-    from noisygce.data import prepare
     from noisygce.fit import Training
+    from noisygce.task import prepare
 
     graph = device.graphs(at, e.runtime.graph)
     if e.compile:

@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from noisygce import arguments, config, explain, labels, runs
-from noisygce.data import Arrays, Data, corrupted
+from noisygce.data import Arrays, Data
 from noisygce.errors import ConfigError, DataError, ManifestError, NoisygceError
 from noisygce.noise import Noise
+from noisygce.task import corrupted
 
 Manifest = Mapping[str, Any]
 

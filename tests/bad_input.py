@@ -62,6 +62,14 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("data.std=[0,1,1]", "data.std[0]=0: data.std[0] must be a number in (0, 1]"),
         ("data.flip=1", "data.flip=1: data.flip must be true or false"),
         ("runtime.device=gpu", "runtime.device=gpu: runtime.device must be auto, cpu, cuda or cuda:N"),
+        ("runtime.graph=yes", "runtime.graph=yes: runtime.graph must be one of auto, on, off"),
+        (
+            "runtime.device=cpu runtime.graph=on",
+            "runtime.graph=on: runtime.graph must be auto or off where runtime.device=cpu",
+        ),
+        ("runtime.concurrent=0", "runtime.concurrent=0: runtime.concurrent must be an integer in [1, 64]"),
+        ("runtime.whole_runs=3", "runtime.whole_runs=3: runtime.whole_runs must be true or false"),
+        ("compile=yes", "compile=yes: compile must be true or false"),
         ("runtime.threads=0", "runtime.threads=0: runtime.threads must be an integer in [1, 1024]"),
         (
             "runtime.stop_after=soon",

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from noisygce import config, device, plan
-from noisygce.data import Task, prepare
 from noisygce.fit import Training
+from noisygce.task import Task, prepare
 
 # 200 images in four batches of 64, a network of four channels: an epoch takes some 20 ms.
 SMALL = ["data=digits", "data.subset=200", "model.width=4", "schedule.epochs=5", "schedule.batch_size=64"]

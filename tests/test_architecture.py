@@ -24,17 +24,18 @@ ALLOWED: dict[str, set[str]] = {
     "device": set(),
     "atomic": set(),
     "spoken": set(),
-    "labels": {"arguments", "atomic", "config", "data", "noise"},  # a command too
+    "labels": {"arguments", "atomic", "config", "data", "noise", "task"},  # a command too
     "folder": {"data"},
     "checkpoint": {"atomic"},
-    # data -> loader -> step, prune, evaluate -> fit
-    "data": {"noise"},
+    # data -> task, loader -> step, prune, evaluate -> fit
+    "data": set(),
+    "task": {"data", "noise"},
     "loader": {"data", "philox"},
     "capture": set(),
     "evaluate": {"capture", "loader"},
     "step": {"capture", "evaluate", "loader", "losses", "schedule"},
     "prune": {"losses"},
-    "fit": {"noise", "data", "evaluate", "loader", "losses", "prune", "schedule", "step"},
+    "fit": {"noise", "data", "evaluate", "loader", "losses", "prune", "schedule", "step", "task"},
     # only these know the config system
     "tree": set(),
     "explain": {"tree"},
@@ -59,15 +60,17 @@ ALLOWED: dict[str, set[str]] = {
             "losses",
             "runs",
             "spoken",
+            "task",
             "watch",
         ),
     },
     "reproduce": {"arguments", "config", "runs", "train"},
-    "bench": {"arguments", "atomic", "config", "data", "device", "fit", "losses", "runs", "schedule", "train"},
+    "bench": {"arguments", "atomic", "config", "data", "device", "fit", "losses", "runs", "schedule", "task", "train"},
 }
 # What people look at reads files, and none of what trains.
 TRAINING = {
     "data",
+    "task",
     "loader",
     "evaluate",
     "step",
@@ -80,10 +83,7 @@ TRAINING = {
     "train",
     "watch",
 }
-VIEWS = {
-    *("results", "plan", "identities", "table", "figure", "report", "status"),
-    *("cells", "stats", "sheet", "compare", "published", "provenance", "canvas", "curves", "heat", "page"),
-}
+VIEWS = {"results", "plan", "identities", "table", "figure", "report", "status", "view"}
 
 HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "sklearn"}
 # At import; imported by no command's start.

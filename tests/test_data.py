@@ -11,9 +11,10 @@ from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST
 
 import noisygce.data
 from noisygce import config
-from noisygce.data import Cifar10, Cifar100, Digits, FashionMnist, prepare, split, stratified
+from noisygce.data import Cifar10, Cifar100, Digits, FashionMnist
 from noisygce.errors import DataError
 from noisygce.noise import Uniform
+from noisygce.task import prepare, split, stratified
 
 OFFICIAL = {
     "cifar10": (Cifar10, 32, 3, 10),

@@ -6,9 +6,10 @@ import re
 import made_up
 import pytest
 
-from noisygce import canvas, curves, figure, heat, plan, results
-from noisygce.cells import lay_out
+from noisygce import figure, plan, results
 from noisygce.errors import NoisygceError
+from noisygce.view import canvas, curves, heat
+from noisygce.view.cells import lay_out
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from noisygce import checkpoint, config, fit, losses, runs, train, verify, watch
-from noisygce.data import prepare
 from noisygce.device import prepare as prepare_device
 from noisygce.errors import ManifestError, Stopped
 from noisygce.fit import Progress, Training
 from noisygce.loader import Images, Loader
+from noisygce.task import prepare
 
 SMALL = ["data=digits", "data.subset=300", "schedule.epochs=3", "runtime.threads=1", "runtime.device=cpu"]
 AUGMENTED = ["data.padding=1", "data.flip=true"]

@@ -17,12 +17,13 @@ import torch
 
 from noisygce import check, config, noise
 from noisygce.config import ConfigError
-from noisygce.data import Arrays, prepare
+from noisygce.data import Arrays
 from noisygce.errors import DataError
 from noisygce.noise import Images, Labels, Matrix, empirical_transition, realised_rate
 from noisygce.noise.by_class import SUPERCLASSES
 from noisygce.noise.human import load, read
 from noisygce.noise.instance import normals, truncated_normals
+from noisygce.task import prepare
 
 N = 50_000
 TEN = tuple("0123456789")

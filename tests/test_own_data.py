@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from noisygce import config, data
+from noisygce import config
 from noisygce.errors import ConfigError, DataError
 from noisygce.noise import digest
+from noisygce.task import prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,7 +28,7 @@ def run(module: str, *arguments: str, folder: Path) -> subprocess.CompletedProce
 
 def task(*overrides: str, root: Path):
     e = config.read(config.compose(overrides))
-    return data.prepare(e.data, e.noise, e.seed, root)
+    return prepare(e.data, e.noise, e.seed, root)
 
 
 def test_exported_labels_come_back_as_the_same_noise(tmp_path):

@@ -10,8 +10,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from noisygce import plan, report, results
-from noisygce.cells import lay_out
 from noisygce.table import tabulate
+from noisygce.view.cells import lay_out
 
 SETTING = ["loss=ce,mae,gce,tgce", "noise=uniform", "rate=0.4", "seed=0,1"]
 

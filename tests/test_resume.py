@@ -30,8 +30,8 @@ RUN = (
 
 def _training(overrides: tuple[str, ...]) -> Any:
     from noisygce import config, device
-    from noisygce.data import prepare
     from noisygce.fit import Training
+    from noisygce.task import prepare
 
     e = config.read(config.compose([*RUN, *overrides, "runtime.threads=1"]))
     at = device.prepare("cpu", 1)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from noisygce import stats
+from noisygce.view import stats
 
 
 @pytest.mark.parametrize("p", [0.6, 0.9, 0.975, 0.999])

@@ -8,9 +8,10 @@ import re
 import made_up
 import pytest
 
-from noisygce import arguments, cells, identities, published, results, sheet, table
+from noisygce import arguments, identities, results, table
 from noisygce.errors import ConfigError
-from noisygce.stats import Sample
+from noisygce.view import cells, published, sheet
+from noisygce.view.stats import Sample
 
 
 def made(demo, tmp_path, but=()):

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from noisygce.data import Data, Task
+from noisygce.data import Data
 from noisygce.losses import Loss
 from noisygce.schedule import Schedule
+from noisygce.task import Task
 
 
 class _Pictures(Dataset[tuple[Tensor, int]]):

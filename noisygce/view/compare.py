@@ -6,11 +6,11 @@ import itertools
 import math
 from collections.abc import Callable
 
-from noisygce import published, stats
-from noisygce.cells import Cell, Cells, Key
-from noisygce.published import Number
-from noisygce.sheet import Entry, Sheet
 from noisygce.spoken import percent, spread
+from noisygce.view import published, stats
+from noisygce.view.cells import Cell, Cells, Key
+from noisygce.view.published import Number
+from noisygce.view.sheet import Entry, Sheet
 
 Lookup = Callable[[Cell, str], Number | str]  # the number to compare a cell with under a rule, or why there is none
 _ALL_PAIRS_UP_TO = 6  # rows; with more, each is compared with the first

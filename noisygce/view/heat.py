@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from noisygce import canvas, stats
-from noisygce.cells import Cells
 from noisygce.results import Result
 from noisygce.spoken import spread
+from noisygce.view import canvas, stats
+from noisygce.view.cells import Cells
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

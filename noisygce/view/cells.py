@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from noisygce import stats
 from noisygce.errors import ConfigError
 from noisygce.plan import Plan
 from noisygce.results import Result
+from noisygce.view import stats
 
 Key = tuple[Any, ...]  # the values of the row's keys, or of the column's
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from noisygce import identities, results
-from noisygce.cells import Cell
-from noisygce.stats import Sample
+from noisygce.view.cells import Cell
+from noisygce.view.stats import Sample
 
 LEAST = 0.01  # one percentage point: two numbers this close count as equal whatever their spread
 _PAPER = "Zhang & Sabuncu 2018 Table 1"  # the protocol that the config leaves hold

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from noisygce import canvas
-from noisygce.cells import Cell, Cells
+from noisygce.view import canvas
+from noisygce.view.cells import Cell, Cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from noisygce.sheet import escape
+from noisygce.view.sheet import escape
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1f; --paper: #ffffff; --soft: #5c5c66; --line: #d9d9e0; --tint: #f4f4f7;
