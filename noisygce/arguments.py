@@ -10,18 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from noisygce import check, command, config, explain
 from noisygce.errors import ConfigError
 
-_TOP = (
-    "seed",
-    "rate",
-    "precision",
-    "compile",
-    "prune",
-    "runtime",
-    "paths",
-    "hydra",
-    "grid",
-    "table",
-)  # beside the groups
+_TOP = (*explain.VALUES, "prune", "runtime", "paths", "hydra", "grid", "table")  # beside the groups
 
 
 def main(answer: Callable[[list[str]], None], usage: str | None) -> None:
