@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -82,7 +83,8 @@ class Training:
         return self.loader.epoch(self.progress.epoch, self._taking_part())
 
     def images_an_epoch(self) -> int:
-        return int(self._taking_part()[self.train].sum())
+        at = self.progress
+        return at.prunings[-1]["kept"] if at.prunings and self.pruning.mode == "drop" else len(self.train)
 
     def _taking_part(self) -> Tensor:
         return torch.ones_like(self.step.kept) if self.pruning.mode == "mask" else self.step.kept
@@ -151,24 +153,29 @@ def fit(training: Training, after_step: Callable[[Training, int], None]) -> Iter
 def _measure(t: Training) -> Row:
     """The metrics of the epoch that just ended; every share a fraction."""
     s, at = t.step, t.progress
-    if (bad := int(s.bad_step)) >= 0:
-        raise NonFinite(f"the loss was not finite at epoch {at.epoch + 1}, step {bad}; a lower schedule.lr may help")
-    if not s.finite():
-        raise NonFinite(f"the weights were not finite after epoch {at.epoch + 1}; a lower schedule.lr may help")
-    said_validation = t.logits(t.validation, t.between).argmax(1)
-    said_test = t.test_logits(t.test, t.between).argmax(1)
-    part = t.train[s.predictions[t.train] >= 0]
-    return {
-        "epoch": at.epoch + 1,
-        "lr": t.schedule.lr_of(at.epoch),
-        "kept": int(s.kept[t.train].sum()),
-        "train_loss": (s.loss_sum / s.steps).item(),
-        "train_accuracy": accuracy(s.predictions[part], t.noisy[part]),
-        "val_accuracy": accuracy(said_validation, t.noisy[t.validation]),
-        "val_clean_accuracy": accuracy(said_validation, t.clean[t.validation]),
-        "test_accuracy": accuracy(said_test, t.test_labels[t.test]),
-        **prune.memorisation(s.predictions, t.noisy, t.clean, t.train),
+    on_validation = t.logits(t.validation, t.between).argmax(1)
+    on_test = t.test_logits(t.test, t.between).argmax(1)
+    said, noisy, clean = s.predictions[t.train], t.noisy[t.train], t.clean[t.train]
+    numbers = {
+        "bad_step": s.bad_step,
+        "finite": s.finite(),
+        "kept": s.kept[t.train].sum(),
+        "train_loss": s.loss_sum / s.steps,
+        "train_accuracy": (said == noisy).sum() / (said >= 0).sum().clamp(min=1).double(),
+        "val_accuracy": accuracy(on_validation, t.noisy[t.validation]),
+        "val_clean_accuracy": accuracy(on_validation, t.clean[t.validation]),
+        "test_accuracy": accuracy(on_test, t.test_labels[t.test]),
+        **prune.memorisation(said, noisy, clean),
     }
+    # The one copy to the host in an epoch, but for the number of images in the next one.
+    read = dict(zip(numbers, torch.stack([n.double() for n in numbers.values()]).tolist(), strict=True))
+    bad, finite, kept = int(read.pop("bad_step")), read.pop("finite"), int(read.pop("kept"))
+    if bad >= 0:
+        raise NonFinite(f"the loss was not finite at epoch {at.epoch + 1}, step {bad}; a lower schedule.lr may help")
+    if not finite:
+        raise NonFinite(f"the weights were not finite after epoch {at.epoch + 1}; a lower schedule.lr may help")
+    row: Row = {"epoch": at.epoch + 1, "lr": t.schedule.lr_of(at.epoch), "kept": kept}
+    return row | {name: None if math.isnan(value) else value for name, value in read.items()}
 
 
 def _prune(t: Training, epoch: int) -> Row:

@@ -46,19 +46,19 @@ def report(kept: Tensor, noisy: Tensor, clean: Tensor, train: Tensor, classes: i
     }
 
 
-def memorisation(predictions: Tensor, noisy: Tensor, clean: Tensor, train: Tensor) -> dict[str, float | None]:
+def memorisation(said: Tensor, noisy: Tensor, clean: Tensor) -> dict[str, Tensor]:
     """What the network said of the mislabelled samples that it trained on in this epoch: shares that sum to 1.
 
-    predictions (N,): -1 where a sample took no part. Null where no mislabelled sample took part.
+    said (n,): -1 where a sample took no part; noisy, clean (n,) its labels. NaN where no mislabelled sample took part.
+    The shares, float64, stay on the device.
     """
-    said, given, true = predictions[train], noisy[train], clean[train]
-    wrong = (given != true) & (said >= 0)
-    total = int(wrong.sum())
-    as_true, as_given = int((wrong & (said == true)).sum()), int((wrong & (said == given)).sum())
+    wrong = (noisy != clean) & (said >= 0)
+    as_true, as_noisy = (wrong & (said == clean)).sum(), (wrong & (said == noisy)).sum()
+    total = wrong.sum().double()
     return {
-        "mislabelled_as_true": share(as_true, total),
-        "mislabelled_as_noisy": share(as_given, total),
-        "mislabelled_as_other": share(total - as_true - as_given, total),
+        "mislabelled_as_true": as_true / total,
+        "mislabelled_as_noisy": as_noisy / total,
+        "mislabelled_as_other": (total - as_true - as_noisy) / total,
     }
 
 

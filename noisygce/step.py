@@ -62,8 +62,9 @@ class Step:
         momenta = {f"momentum.{name}": m for name, m in zip(names, self.momenta, strict=True)}
         return {f"network.{k}": v for k, v in self.network.state_dict().items()} | momenta
 
-    def finite(self) -> bool:
-        return bool(torch.stack([p.detach().isfinite().all() for p in self.parameters]).all())
+    def finite(self) -> Tensor:
+        """Whether all weights are finite; it stays on the device."""
+        return torch.stack([p.detach().isfinite().all() for p in self.parameters]).all()
 
     def start_epoch(self, epoch: int) -> None:
         self.lr.fill_(self.schedule.lr_of(epoch))
