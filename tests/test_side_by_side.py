@@ -1,0 +1,83 @@
+"""Runs side by side in one process, here on the CPU: nothing of one reaches another."""
+
+import json
+import logging
+import threading
+
+import pytest
+from conftest import SMALL
+from omegaconf import open_dict
+
+from noisygce import config, runs, sweep, train, watch
+from noisygce.errors import ConfigError, NonFinite, Stopped
+
+FAILS = ["loss=ce", "schedule.lr=100", "schedule.epochs=30"]
+JOBS = [["loss=ce"], ["loss=tgce", "prune.start=2", "prune.every=1"], ["loss=elr"], ["loss=gce", "seed=1"], FAILS]
+
+
+def configs(folder, jobs):
+    fixed = [*SMALL, "runtime.threads=1", "runtime.device=cpu", "runtime.checkpoint_every=0", f"paths.results={folder}"]
+    return [config.compose([*fixed, *job]) for job in jobs]
+
+
+def manifests(folder):
+    found = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("runs/*/manifest.json")}
+    return {name: (m["state_sha256"], m["results"], m["pruning"]) for name, m in found.items()}
+
+
+@pytest.fixture(autouse=True)
+def logged():
+    """As ``prepare_process`` sets it, so that train.log is written."""
+    log = logging.getLogger("noisygce")
+    level = log.level
+    log.setLevel(logging.DEBUG)
+    yield
+    log.setLevel(level)
+
+
+def test_runs_side_by_side_are_those_alone_and_one_s_failure_is_its_own(tmp_path):
+    for cfg in configs(tmp_path / "alone", JOBS[:-1]):
+        train.run_one_of_many(cfg)
+    beside = configs(tmp_path / "beside", JOBS)
+    ended = sweep.side_by_side(train.run_one_of_many, beside, JOBS, 3)
+    assert isinstance(ended[-1]._return_value, NonFinite)
+    for end, cfg in zip(ended[:-1], beside, strict=False):
+        name = runs.run_id(runs.identity(config.resolved(cfg)))
+        assert end.return_value == manifests(tmp_path / "beside")[name][1]["val"]
+    assert manifests(tmp_path / "beside") == manifests(tmp_path / "alone")
+    assert len(manifests(tmp_path / "alone")) == len(JOBS) - 1
+
+
+def test_a_log_is_of_its_run_alone(tmp_path):
+    jobs = [["seed=0"], ["seed=1"], ["seed=2"]]
+    sweep.side_by_side(train.run_one_of_many, configs(tmp_path, jobs), jobs, 3)
+    logs = [path.read_text() for path in tmp_path.glob("runs/*/train.log")]
+    assert len(logs) == 3
+    for text in logs:
+        assert [text.count(f"epoch {i}/5:") for i in range(1, 6)] == [1] * 5
+        assert sum(f"-s{seed}-" in text for seed in range(3)) == 1
+
+
+def test_a_request_to_stop_saves_all_that_are_under_way_and_begins_no_other(tmp_path, monkeypatch):
+    jobs = [[f"seed={seed}", "schedule.epochs=1000"] for seed in range(4)]
+    monkeypatch.setattr(watch, "_asked_to_stop", "")
+    timer = threading.Timer(2.0, lambda: setattr(watch, "_asked_to_stop", "SIGTERM"))
+    timer.start()
+    with pytest.raises(Stopped):
+        sweep.side_by_side(train.run_one_of_many, configs(tmp_path, jobs), jobs, 2)
+    timer.join()
+    assert len(list(tmp_path.glob("runs/*/last.ckpt"))) == 2
+    assert len(list(tmp_path.glob("runs/*"))) == 2
+    assert watch._to_save == 0
+
+
+def test_on_a_cpu_runs_go_one_after_another_and_it_says_so(tmp_path, caplog):
+    cfg = config.compose([*SMALL, "runtime.concurrent=3", f"paths.results={tmp_path}", "runtime.device=cpu"])
+    with open_dict(cfg):
+        cfg.hydra = {"launcher": {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}}
+    with caplog.at_level(logging.INFO, "noisygce"):
+        assert train.at_once(cfg) == 1
+    assert "one run fills a CPU" in caplog.text
+    cfg.hydra.launcher._target_ = "somewhere.SubmititLauncher"
+    with pytest.raises(ConfigError, match="leave one of the two out"):
+        train.at_once(cfg)
