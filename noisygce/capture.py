@@ -1,20 +1,25 @@
 """CUDA graphs: a function of tensors, recorded once and replayed, so that the host no longer launches each kernel.
 
-A replay runs the very kernels that were recorded, so that it is bit-equal to the function itself.
+A replay runs the very kernels that were recorded, so that it is bit-equal to the function itself; each recording is
+checked to be so before it is used.
 """
 
 from __future__ import annotations
 
+import gc
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from noisygce.errors import NoisygceError
+
 _WARM_UP = 2  # calls before recording, in which libraries choose their kernels and allocate what they keep
-# One graph at a time is recorded in a process; others go on replaying theirs. No thread may synchronise the device
-# meanwhile (torch.cuda.synchronize), which breaks any recording.
+
+# One graph at a time is recorded in a process; others go on replaying theirs. Meanwhile no thread may synchronise the
+# device (torch.cuda.synchronize) or destroy a graph, which breaks any recording.
 _recording = threading.Lock()
 
 
@@ -23,7 +28,8 @@ class Captured:
 
     changes: gives the tensors that the function changes. They must stay the same tensors for as long as this is used,
     as must all that the function reads but its arguments: new values are copied into them. The graph is recorded at the
-    first call of that size, on the current stream, which must not be the default one.
+    first call of that size, on the current stream, which must not be the default one. Raises NoisygceError where a
+    replay differs from the function.
     """
 
     def __init__(
@@ -38,29 +44,65 @@ class Captured:
         if len(arguments[0]) != self.size:
             return self.function(*arguments)
         if self.graph is None:
-            self.graph = self._record(arguments)
+            self.arguments = tuple(a.clone() for a in arguments)
+            with _recording:
+                self.graph = self._record()
         for own, given in zip(self.arguments, arguments, strict=True):
             own.copy_(given)
         self.graph.replay()
         return None if self.result is None else self.result.clone()  # the next replay overwrites it
 
-    def _record(self, arguments: tuple[Tensor, ...]) -> torch.cuda.CUDAGraph:
-        self.arguments = tuple(a.clone() for a in arguments)
+    def _record(self) -> torch.cuda.CUDAGraph:
+        changed = list(self.changes())
+        expected = rehearse(lambda: self.function(*self.arguments), changed)
         graph = torch.cuda.CUDAGraph()
-        with _recording:
-            rehearse(lambda: self.function(*self.arguments), self.changes())
+        gc.collect()
+        gc.disable()  # it may destroy graphs of finished runs
+        try:
             # thread_local: runs beside this one, in other threads, may allocate meanwhile
             stream = torch.cuda.current_stream()
             with torch.cuda.graph(graph, self.pool, stream, capture_error_mode="thread_local"):
                 self.result = self.function(*self.arguments)
+        finally:
+            gc.enable()
+
+        def replay() -> Tensor | None:
+            graph.replay()
+            return self.result
+
+        replayed = rehearse(replay, changed)
+        if torch.are_deterministic_algorithms_enabled() and not all(map(same, expected, replayed)):
+            raise NoisygceError(
+                "a CUDA graph of the step gives other numbers than the step itself, as where a loss counts calls or "
+                "holds values in Python; keep them in tensors of Loss.state (docs/adding.md), or say runtime.graph=off"
+            )
         return graph
 
 
-def rehearse(call: Callable[[], object], changed: Iterable[Tensor]) -> None:
-    """Calls a function a few times and puts back the tensors that it ``changed``."""
-    before = [(tensor, tensor.clone()) for tensor in changed]
+def rehearse(call: Callable[[], Tensor | None], changed: Sequence[Tensor]) -> list[Tensor]:
+    """Calls a function a few times, each from where things stand, and leaves the tensors that it ``changed`` as they
+    were. What they were after the last call, and what it returned."""
+    before = [tensor.detach().clone() for tensor in changed]
     for _ in range(_WARM_UP):
-        call()
-    with torch.no_grad():
-        for tensor, value in before:
-            tensor.copy_(value)
+        _restore(changed, before)
+        result = call()
+    after = [tensor.detach().clone() for tensor in changed] + ([] if result is None else [result.clone()])
+    _restore(changed, before)
+    return after
+
+
+@torch.no_grad()
+def _restore(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for tensor, value in zip(tensors, values, strict=True):
+        tensor.copy_(value)
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether all values are equal, NaN to NaN."""
+    return torch.equal(one.nan_to_num(), other.nan_to_num()) and torch.equal(one.isnan(), other.isnan())
+
+
+def release() -> None:
+    """Frees what finished trainings held, when no graph is being recorded."""
+    with _recording:
+        gc.collect()

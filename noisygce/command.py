@@ -21,6 +21,12 @@ def exit_code(error: BaseException) -> int:
     return 4 if isinstance(error, OSError) else 1
 
 
+def expected(error: BaseException) -> bool:
+    """Whether an error says all there is to say; any other is a fault of this program, or of memory or a GPU."""
+    kinds = NoisygceError | Stopped | check.Invalid | KeyboardInterrupt | OSError
+    return isinstance(error, kinds) or explain.of_config(error)
+
+
 @contextmanager
 def exits(on_interrupt: str = "stopped", on_os_error: str = "") -> Iterator[None]:
     """Turns what goes wrong inside into one line on standard error and an exit code.

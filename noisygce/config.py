@@ -75,7 +75,7 @@ class Runtime:
         self.device = str(device)
         self.threads = threads if threads is None else check.whole("threads", threads, "[1, 1024]")
         self.graph = check.choice("graph", graph, ("auto", "on", "off"))
-        self.concurrent = check.whole("concurrent", concurrent, "[1, 64]")
+        self.concurrent = check.whole("concurrent", concurrent, "[1, 16]")
         self.checkpoint_every = check.number("checkpoint_every", checkpoint_every, "[0, inf)")
         self.stop_after = None if stop_after is None else self._seconds(stop_after)
         self.whole_runs = check.flag("whole_runs", whole_runs)

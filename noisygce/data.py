@@ -9,7 +9,7 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -80,12 +80,14 @@ class Data:
         Those read last are kept while their files stay as they are: the next run of a sweep mostly wants them too.
         """
         self.require(root)
-        files, kept = (type(self), *(_state(root / name) for name in self.files)), Data._kept
+        what = type(self), str(sorted(vars(self).items()))
+        files, kept = (*what, *(_state(root / name) for name in self.files)), Data._kept
         if not self.files or files != kept[0]:
             self._verify(root)
             kept = Data._kept = files, self._read(root)
         arrays: Arrays = kept[1]
-        return arrays
+        # Labels are the caller's own: noise may be written into them.
+        return replace(arrays, train_labels=arrays.train_labels.copy(), test_labels=arrays.test_labels.copy())
 
     def require(self, root: Path) -> None:
         """Fetches the files that are missing below ``root``. Raises DataError, naming them, where that fails."""

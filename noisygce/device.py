@@ -6,10 +6,13 @@ import contextlib
 import os
 import platform
 import shutil
+import threading
 from contextlib import AbstractContextManager
 from typing import Any
 
 from noisygce.errors import ConfigError
+
+_of_thread = threading.local()
 
 
 def prepare(device: str, threads: int | None) -> str:
@@ -36,11 +39,16 @@ def prepare(device: str, threads: int | None) -> str:
 
 
 def stream(device: str) -> AbstractContextManager[Any]:
-    """Within it all work goes to a CUDA stream of its own: graphs are not recorded on the default one, and runs side by
-    side do not wait for each other. Nothing on a CPU."""
+    """Within it all work of this thread goes to its own CUDA stream: graphs are not recorded on the default one, and
+    runs side by side do not wait for each other. Nothing on a CPU."""
+    if not device.startswith("cuda"):
+        return contextlib.nullcontext()
     import torch
 
-    return torch.cuda.stream(torch.cuda.Stream(device)) if device.startswith("cuda") else contextlib.nullcontext()
+    streams = vars(_of_thread)  # kept, because torch has 32 of them and then gives out the first ones again
+    if device not in streams:
+        streams[device] = torch.cuda.Stream(device)
+    return torch.cuda.stream(streams[device])
 
 
 def graphs(device: str, choice: str) -> bool:

@@ -6,6 +6,7 @@ network and the seed, drawn on the CPU whatever the device; torch's global gener
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from noisygce import check
@@ -13,6 +14,7 @@ from noisygce import check
 if TYPE_CHECKING:
     from torch import Generator, nn
 
+_making = threading.Lock()
 _STREAM = 3  # keeps the draws of weights apart from those of other purposes (docs/protocol.md, Randomness)
 
 
@@ -25,7 +27,8 @@ class Model:
         import torch
 
         word = int(np.random.SeedSequence([seed, _STREAM]).generate_state(1, np.uint64)[0]) >> 1
-        with torch.random.fork_rng(devices=[]):  # layers draw from the global generator as they are made
+        # Layers draw from the global generator as they are made, one network at a time.
+        with _making, torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(word)
             network = self._layers(shape, classes)
         _initialise(network, torch.Generator().manual_seed(word))

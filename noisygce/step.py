@@ -107,8 +107,11 @@ class Step:
 
 def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
     """The network as Inductor compiles it for the first size of batch that it sees."""
+    from torch._dynamo import config as dynamo
     from torch._inductor import config
 
     # Up to torch 2.13 the backward pass of a convolution is else compiled for the wrong layout.
     config.force_layout_optimization = True
+    # Else what a process has compiled before could silently make a run an eager one.
+    dynamo.fail_on_recompile_limit_hit = True
     return torch.compile(network, dynamic=False)

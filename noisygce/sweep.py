@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -96,8 +97,14 @@ def side_by_side(
         except Exception as error:
             return JobReturn(overrides=job, cfg=cfg, status=JobStatus.FAILED, _return_value=error)
 
-    with ThreadPoolExecutor(at_once) as threads:
+    threads = ThreadPoolExecutor(at_once)
+    try:
         return list(threads.map(one, list(configs), all_jobs))
+    except KeyboardInterrupt:  # the second Ctrl-C: threads cannot be stopped, and a checkpoint is whole at any instant
+        print("stopped at once; start the same command again to go on from the last checkpoint", file=sys.stderr)
+        os._exit(command.exit_code(KeyboardInterrupt()))
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 def _told(failures: Sequence[tuple[Job, BaseException]], all_jobs: Sequence[Job]) -> Iterator[str]:

@@ -72,7 +72,15 @@ def exits() -> AbstractContextManager[None]:
 
 def run_one_of_many(cfg: DictConfig) -> float:
     """Trains the run of a composed config, one of a sweep's, or returns at once if it is finished."""
-    return train(config.read(cfg), runs.identity(config.resolved(cfg)), say_finished=False)
+    try:
+        return train(config.read(cfg), runs.identity(config.resolved(cfg)), say_finished=False)
+    except Exception as error:
+        if not command.expected(error):  # the sweep will only name it
+            log.error("", exc_info=True)
+        link: BaseException | None = error
+        while link is not None:  # a trace holds the training that failed, and with it its memory
+            link.__traceback__, link = None, link.__cause__ or link.__context__
+        raise
 
 
 def at_once(cfg: DictConfig) -> int:
@@ -108,19 +116,19 @@ def train(experiment: Experiment, shaping: dict[str, Any], say_finished: bool = 
     NoisygceError, Stopped or OSError.
     """
     run = Run(experiment.paths.results, shaping)
-    if threading.current_thread() is not threading.main_thread():
-        threading.current_thread().name = run.id
     if reason := watch.reason_to_stop(experiment.runtime):
         raise Stopped(f"stopped ({reason}); {watch.GO_ON}")
     manifest = run.manifest()
     before = ", finished before" if manifest else ""
     if manifest is None:
-        if reason := watch.reason_not_to_start(experiment.runtime):
-            raise Stopped(f"not started ({reason}); {watch.GO_ON}")
         run.refuse_if_failed()
         experiment.data.require(experiment.paths.data)
         _learn_from_source(experiment, shaping)
-        with run.claim():
+        if reason := watch.reason_not_to_start(experiment.runtime):
+            raise Stopped(f"not started ({reason}); {watch.GO_ON}")
+        if threading.current_thread() is not threading.main_thread():
+            threading.current_thread().name = run.id  # for the log
+        with run.claim(), watch.timed():
             manifest = run.manifest() or _train(experiment, run)
     percent = {rule: f"{rule} {100 * manifest['results'][rule]:.2f}" for rule in runs.RULES}
     rules, oracles = ([percent[r] for r in runs.RULES if (r in runs.ORACLES) == oracle] for oracle in (False, True))
@@ -144,8 +152,14 @@ def _learn_from_source(experiment: Experiment, shaping: dict[str, Any]) -> None:
 def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
     """Trains a claimed run to its end and returns its manifest."""
     at = device.prepare(experiment.runtime.device, experiment.runtime.threads)
-    with device.stream(at):
-        return _train_on(at, experiment, run)
+    try:
+        with device.stream(at):
+            return _train_on(at, experiment, run)
+    finally:
+        if at != "cpu":
+            from noisygce import capture
+
+            capture.release()
 
 
 def training_of(e: Experiment, at: str) -> Training:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,8 @@ _process_started = time.monotonic()
 _asked_to_stop = ""  # by which signal
 _counting = threading.Lock()
 _to_save = 0  # trainings under way, which must be saved before stopping
-_longest = 0.0  # seconds that the longest run took of those that this process began and ended
+_longest = 0.0  # seconds that the longest run took of those that this process has ended
+_MARGIN = 1.05  # by which a run may take longer than those before
 
 GO_ON = "start the same command again to go on"
 
@@ -62,7 +65,17 @@ def reason_not_to_start(runtime: Runtime) -> str:
     if runtime.stop_after is None or not runtime.whole_runs:
         return ""
     left = runtime.stop_after - (time.monotonic() - _process_started)
-    return f"a run takes {_longest:.0f} s, and {left:.0f} s are left" if left < _longest else ""
+    return f"a run takes {_longest:.0f} s, and {left:.0f} s are left" if left < _MARGIN * _longest else ""
+
+
+@contextlib.contextmanager
+def timed() -> Iterator[None]:
+    """Around a whole run, start-up included; what is stopped or fails does not count."""
+    global _longest
+    started = time.monotonic()
+    yield
+    with _counting:
+        _longest = max(_longest, time.monotonic() - started)
 
 
 class Watch:
@@ -103,15 +116,13 @@ class Watch:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, _trace: object) -> None:
-        global _to_save, _longest
+        global _to_save
         try:
             if isinstance(error, Stopped):
                 self.save()  # here, because an evaluation has the network hold other weights until it is left
         finally:
             with _counting:
                 _to_save -= 1
-                if kind is None and not self.before:
-                    _longest = max(_longest, self.seconds)
             self.bar.close()
 
     @property

@@ -67,7 +67,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "runtime.device=cpu runtime.graph=on",
             "runtime.graph=on: runtime.graph must be auto or off where runtime.device=cpu",
         ),
-        ("runtime.concurrent=0", "runtime.concurrent=0: runtime.concurrent must be an integer in [1, 64]"),
+        ("runtime.concurrent=0", "runtime.concurrent=0: runtime.concurrent must be an integer in [1, 16]"),
         ("runtime.whole_runs=3", "runtime.whole_runs=3: runtime.whole_runs must be true or false"),
         ("compile=yes", "compile=yes: compile must be true or false"),
         ("runtime.threads=0", "runtime.threads=0: runtime.threads must be an integer in [1, 1024]"),

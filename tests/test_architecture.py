@@ -48,6 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "watch": {"checkpoint", "config", "fit", "runs", "spoken"},
     "train": {
         *(
+            "capture",
             "checkpoint",
             "command",
             "config",

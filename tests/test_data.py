@@ -11,7 +11,7 @@ from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST
 
 import noisygce.data
 from noisygce import config
-from noisygce.data import Cifar10, Cifar100, Digits, FashionMnist
+from noisygce.data import Arrays, Cifar10, Cifar100, Digits, FashionMnist
 from noisygce.errors import DataError
 from noisygce.noise import Uniform
 from noisygce.task import prepare, split, stratified
@@ -200,6 +200,9 @@ def refused(data, root, file, content):
     assert "\n" not in message
 
 
+NOTHING = Arrays(*(np.zeros(0, dtype=int) for _ in range(4)), ("nothing",))
+
+
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
     """Small files in place of the published ones, with sums of their own; reading them comes to nothing."""
@@ -211,7 +214,7 @@ def stand_in(tmp_path, monkeypatch):
             (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / file).write_bytes(text)
         monkeypatch.setattr(cls, "files", {file: hashlib.md5(text).hexdigest() for file, text in content.items()})
-        monkeypatch.setattr(cls, "_read", lambda *_: "read")
+        monkeypatch.setattr(cls, "_read", lambda *_: NOTHING)
         return leaf(f"data={name}")
 
     return make
@@ -223,7 +226,7 @@ def test_damage_to_any_file_is_refused_with_both_sums(stand_in, tmp_path, name, 
     data = stand_in(name)
     for file in data.files:
         whole = (tmp_path / file).read_bytes()
-        assert data.load(tmp_path) == "read"
+        assert data.load(tmp_path).classes == NOTHING.classes
         damaged = DAMAGE[how](whole)
         (tmp_path / file).write_bytes(damaged)
         refused(data, tmp_path, file, damaged)
@@ -325,7 +328,8 @@ class TwoFiles(Cifar10):
     files = {name: hashlib.md5(name.encode()).hexdigest() for name in ("one", "two")}
 
     def _read(self, root):
-        return [(root / name).read_text() for name in self.files]
+        letters = np.array([[ord(letter) for letter in (root / name).read_text()] for name in self.files])
+        return Arrays(letters, letters[:, 0], letters, letters[:, 1], ("a", "b"))
 
 
 def test_a_data_set_is_read_once_for_the_runs_of_a_sweep_and_again_when_a_file_changes(tmp_path):
@@ -333,14 +337,18 @@ def test_a_data_set_is_read_once_for_the_runs_of_a_sweep_and_again_when_a_file_c
         (tmp_path / name).write_text(name)
     data = TwoFiles(**vars(leaf("data=cifar10")))
     first = data.load(tmp_path)
-    assert first == ["one", "two"]
-    assert data.load(tmp_path) is first
+    assert first.train_images[0].tolist() == [ord(letter) for letter in "one"]
+    assert data.load(tmp_path).train_images is first.train_images
+    first.train_labels[:] = 0
+    assert data.load(tmp_path).train_labels.all()  # labels are the caller's own
+    finer = TwoFiles(**{**vars(leaf("data=cifar10")), "padding": 2})
+    assert finer.load(tmp_path).train_images is not first.train_images  # whose values may shape what is read
     other = tmp_path / "elsewhere"
     other.mkdir()
     for name in TwoFiles.files:
         (other / name).write_text(name)
-    assert data.load(other) is not first
+    assert data.load(other).train_images is not first.train_images
     (other / "two").write_text("owt")
     with pytest.raises(DataError, match="two is damaged"):
         data.load(other)
-    assert data.load(tmp_path) == first
+    assert np.array_equal(data.load(tmp_path).train_images, first.train_images)

@@ -1,5 +1,6 @@
 """Runs side by side in one process, here on the CPU: nothing of one reaches another."""
 
+import gc
 import json
 import logging
 import threading
@@ -10,6 +11,8 @@ from omegaconf import open_dict
 
 from noisygce import config, runs, sweep, train, watch
 from noisygce.errors import ConfigError, NonFinite, Stopped
+from noisygce.fit import Training
+from noisygce.step import Step
 
 FAILS = ["loss=ce", "schedule.lr=100", "schedule.epochs=30"]
 JOBS = [["loss=ce"], ["loss=tgce", "prune.start=2", "prune.every=1"], ["loss=elr"], ["loss=gce", "seed=1"], FAILS]
@@ -46,6 +49,24 @@ def test_runs_side_by_side_are_those_alone_and_one_s_failure_is_its_own(tmp_path
         assert end.return_value == manifests(tmp_path / "beside")[name][1]["val"]
     assert manifests(tmp_path / "beside") == manifests(tmp_path / "alone")
     assert len(manifests(tmp_path / "alone")) == len(JOBS) - 1
+
+
+def test_a_failed_run_keeps_no_training_in_memory(tmp_path):
+    ended = sweep.side_by_side(train.run_one_of_many, configs(tmp_path, [FAILS]), [FAILS], 2)
+    assert isinstance(ended[0]._return_value, NonFinite)
+    gc.collect()
+    assert not [thing for thing in gc.get_objects() if type(thing) is Training]
+
+
+def test_an_unexpected_error_is_shown_with_its_trace_and_the_others_go_on(tmp_path, monkeypatch, caplog):
+    def fault(*_arguments):
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(Step, "start_epoch", fault)
+    jobs = [["seed=0"], ["seed=1"]]
+    ended = sweep.side_by_side(train.run_one_of_many, configs(tmp_path, jobs), jobs, 2)
+    assert [type(end._return_value) for end in ended] == [ZeroDivisionError] * 2
+    assert caplog.text.count("start_epoch") >= 2
 
 
 def test_a_log_is_of_its_run_alone(tmp_path):

@@ -60,3 +60,37 @@ def test_the_script_packs_finished_runs_and_goes_on_from_them(tmp_path):
     assert "images on" not in again.stderr  # nothing was trained again
     with tarfile.open(tmp_path / "runs.tar.gz") as archive:
         assert {name: archive.extractfile(name).read() for name in archive.getnames()} == first
+
+
+@pytest.mark.slow
+def test_a_damaged_archive_stops_the_script_and_stays(tmp_path):
+    damaged = b"\x1f\x8b no archive"
+    (tmp_path / "runs.tar.gz").write_bytes(damaged)
+    ended = within(tmp_path, "10m")
+    assert ended.returncode == 4
+    assert "runs.tar.gz is damaged" in ended.stderr
+    assert (tmp_path / "runs.tar.gz").read_bytes() == damaged
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_script_packs_what_is_finished(tmp_path):
+    long = [word for word in RUNS if not word.startswith("schedule.epochs")] + ["schedule.epochs=5,100000"]
+    script = subprocess.Popen(
+        [str(ROOT / "scripts" / "within"), "10m", str(tmp_path), *long, "schedule.milestones=[]"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "HOME": str(tmp_path)},
+    )
+    assert script.stdout is not None
+    script.stdout.readline()  # the first finished run
+    script.terminate()
+    out, _ = script.communicate(timeout=60)
+    assert script.returncode == 75
+    assert "1 finished runs" in out
+
+
+def test_without_enough_words_it_says_how_it_is_used():
+    ended = subprocess.run([str(ROOT / "scripts" / "within")], capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "scripts/within 9m FOLDER" in ended.stderr

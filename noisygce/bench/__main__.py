@@ -21,6 +21,7 @@ import importlib
 import json
 import re
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from noisygce import arguments, atomic, check, config, device, runs
@@ -54,16 +55,19 @@ def answer(words: list[str]) -> None:
     cfg = config.compose(settings)
     experiment = config.read(cfg)
     experiment.data.require(experiment.paths.data)
-    found = measure(experiment, settings, runs.run_id(runs.identity(config.resolved(cfg))), int(rounds), names)
-    name = re.sub(r"[^A-Za-z0-9]+", "-", f"{found['run']} {found['device']}").strip("-")
-    path = experiment.paths.results / "bench" / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(path, json.dumps(found, indent=1) + "\n")
+    run = runs.run_id(runs.identity(config.resolved(cfg)))
+    for found in measure(experiment, settings, run, int(rounds), names):  # written as it grows
+        name = re.sub(r"[^A-Za-z0-9]+", "-", f"{found['run']} {found['device']}").strip("-")
+        path = experiment.paths.results / "bench" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_text(path, json.dumps(found, indent=1) + "\n")
     print(f"\n{path}")
 
 
-def measure(experiment: config.Experiment, settings: list[str], run: str, rounds: int, parts: list[str]) -> Any:
-    """What the parts find, as plain values."""
+def measure(
+    experiment: config.Experiment, settings: list[str], run: str, rounds: int, parts: list[str]
+) -> Iterator[dict[str, Any]]:
+    """What the parts find, as plain values; once more after each of them."""
     from noisygce.bench.kernels import flop, matmul_rate
     from noisygce.bench.setting import Setting
 
@@ -83,7 +87,7 @@ def measure(experiment: config.Experiment, settings: list[str], run: str, rounds
         print()
         module = importlib.import_module(f"noisygce.bench.{_PARTS[part]}")
         found[part] = getattr(module, part)(setting)
-    return found
+        yield found
 
 
 if __name__ == "__main__":

@@ -30,11 +30,11 @@ def batch(setting: Setting) -> dict[str, float]:
 
 
 def sweep(setting: Setting) -> dict[str, Any]:
-    """Seconds until the first step: of a new process, and of runs after one another in one process."""
+    """Seconds until a new process trains, and until the first step is done of runs one after another in a process."""
     new = {"these settings": _new_process(setting.words), "data=digits": _new_process(["data=digits"])}
-    print("seconds from the command to the first step: " + ", ".join(f"{k} {s:.1f}" for k, s in new.items()))
+    print("seconds from the command until it trains: " + ", ".join(f"{k} {s:.1f}" for k, s in new.items()))
     following = [seconds_of(lambda seed=seed: _first_step(setting, seed)) for seed in range(3)]  # type: ignore[misc]
-    print("seconds to the first step of runs in one process: " + ", ".join(f"{s:.2f}" for s in following))
+    print("seconds until the first step is done, of runs in one process: " + ", ".join(f"{s:.2f}" for s in following))
     return {"new_process_s": new, "in_one_process_s": following}
 
 

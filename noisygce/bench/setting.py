@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -41,17 +42,14 @@ class Setting:
 
     def steps(self, deterministic: bool = True, **changes: Any) -> Steps:
         """Steps of ``training(**changes)`` over full batches, on a stream of its own."""
-        stream = device.stream(self.at)
-        with stream:
+        with device.stream(self.at):
             training = self.training(**changes)
             full = [draw for draw in training.batches() if len(draw.index) == training.schedule.batch_size]
             training.step.start_epoch(0)
         draws = itertools.cycle(full)
 
         def some(count: int) -> None:
-            torch.set_deterministic_debug_mode("error" if deterministic else "default")
-            torch.backends.cudnn.deterministic = deterministic
-            with stream:
+            with arithmetic(deterministic=deterministic, benchmark=False, tf32=False), device.stream(self.at):
                 for _ in range(count):
                     training.step(next(draws))
                 self.wait()
@@ -75,6 +73,22 @@ class Setting:
         """Comes back when the current stream has done all it was given."""
         if self.on_gpu:  # not the whole device: that would break a graph that another thread is recording
             torch.cuda.current_stream(self.at).synchronize()
+
+
+@contextlib.contextmanager
+def arithmetic(deterministic: bool, benchmark: bool, tf32: bool) -> Iterator[None]:
+    """How torch computes meanwhile; as in a run afterwards."""
+    _set(deterministic, benchmark, tf32)
+    try:
+        yield
+    finally:
+        _set(deterministic=True, benchmark=False, tf32=False)
+
+
+def _set(deterministic: bool, benchmark: bool, tf32: bool) -> None:
+    torch.set_deterministic_debug_mode("error" if deterministic else "default")
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = deterministic, benchmark
+    torch.backends.cudnn.allow_tf32 = tf32  # of matrix products torch itself has it off
 
 
 def seconds_of(call: Callable[[], object]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 
 from noisygce import device
 from noisygce.bench import plain
-from noisygce.bench.setting import Setting, Steps, median, seconds_of
+from noisygce.bench.setting import Setting, Steps, arithmetic, median, seconds_of
 
 Row = dict[str, Any]
 _SAMPLE = 1000  # images of each set that are evaluated on a CPU; all of them on a GPU
@@ -44,12 +45,12 @@ def _modes(setting: Setting) -> dict[str, Row]:
 
 def _plain(setting: Setting) -> Steps:
     e, training = setting.experiment, setting.training(graph="off")
-    loop = plain.steps(training.task, e.data, training.network, e.loss, e.schedule, setting.at)
+    loop = plain.steps(training.task, e.data, training.network, e.schedule, setting.at)
 
     def some(count: int) -> None:
-        torch.set_deterministic_debug_mode("default")  # as public code has it
-        for _ in range(count):
-            next(loop)  # reads values back, so it is done
+        with arithmetic(deterministic=False, benchmark=True, tf32=True):
+            for _ in range(count):
+                next(loop)  # reads values back, so it is done
 
     return some
 
@@ -58,6 +59,8 @@ def _memory(setting: Setting) -> float:
     """Memory of the GPU in use, in GB."""
     if not setting.on_gpu:
         return 0.0
+    gc.collect()
+    torch.cuda.empty_cache()
     free, total = torch.cuda.mem_get_info(setting.at)
     return (total - free) / 1e9
 
@@ -92,7 +95,8 @@ def _epoch(setting: Setting, rows: Sequence[Row]) -> dict[str, float]:
             setting.wait()
 
         evaluate()
-        an_image = seconds_of(evaluate) / sum(len(index) for _, index in some)
+        seconds = median([seconds_of(evaluate) for _ in range(3 if setting.on_gpu else 1)])
+        an_image = seconds / sum(len(index) for _, index in some)
     mode = setting.experiment.precision + (", graph" if setting.on_gpu else "")
     speed = next(row["images_per_s"] for row in rows if row["mode"] == mode)
     evaluation = an_image * (len(training.validation) + len(training.test))
