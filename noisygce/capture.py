@@ -36,47 +36,58 @@ class Captured:
         self, function: Callable[..., Any], size: int, changes: Callable[[], Iterable[Tensor]], pool: Any
     ) -> None:
         self.function, self.size, self.changes, self.pool = function, size, changes, pool
-        self.graph: torch.cuda.CUDAGraph | None = None
         self.arguments: tuple[Tensor, ...] = ()
         self.result: Tensor | None = None
+        self._replay: Callable[[], None] | None = None
 
     def __call__(self, *arguments: Tensor) -> Any:
         if len(arguments[0]) != self.size:
             return self.function(*arguments)
-        if self.graph is None:
+        if self._replay is None:
             self.arguments = tuple(a.clone() for a in arguments)
             with _recording:
-                self.graph = self._record()
+                self._replay = self._checked()
         for own, given in zip(self.arguments, arguments, strict=True):
             own.copy_(given)
-        self.graph.replay()
+        self._replay()
         return None if self.result is None else self.result.clone()  # the next replay overwrites it
 
-    def _record(self) -> torch.cuda.CUDAGraph:
+    def _checked(self) -> Callable[[], None]:
+        """Records the function; what replays it. Nothing has changed then. Raises NoisygceError."""
         changed = list(self.changes())
-        expected = rehearse(lambda: self.function(*self.arguments), changed)
-        graph = torch.cuda.CUDAGraph()
-        gc.collect()
-        gc.disable()  # it may destroy graphs of finished runs
-        try:
-            # thread_local: runs beside this one, in other threads, may allocate meanwhile
-            stream = torch.cuda.current_stream()
-            with torch.cuda.graph(graph, self.pool, stream, capture_error_mode="thread_local"):
-                self.result = self.function(*self.arguments)
-        finally:
-            gc.enable()
+        expected = rehearse(self.call, changed)
+        replay, self.result = record(self.call, self.pool)
 
-        def replay() -> Tensor | None:
-            graph.replay()
+        def again() -> Tensor | None:
+            replay()
             return self.result
 
-        replayed = rehearse(replay, changed)
+        replayed = rehearse(again, changed)
         if torch.are_deterministic_algorithms_enabled() and not all(map(same, expected, replayed)):
             raise NoisygceError(
                 "a CUDA graph of the step gives other numbers than the step itself, as where a loss counts calls or "
                 "holds values in Python; keep them in tensors of Loss.state (docs/adding.md), or say runtime.graph=off"
             )
-        return graph
+        return replay
+
+    def call(self) -> Any:
+        """The function of the arguments as they are now."""
+        return self.function(*self.arguments)
+
+
+def record(call: Callable[[], Any], pool: Any) -> tuple[Callable[[], None], Any]:
+    """What replays the CUDA graph of a call, and the call's result, which each replay fills and this does not."""
+    graph = torch.cuda.CUDAGraph()
+    gc.collect()
+    gc.disable()  # it may destroy graphs of finished runs
+    try:
+        # thread_local: runs beside this one, in other threads, may allocate meanwhile
+        stream = torch.cuda.current_stream()
+        with torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"):
+            result = call()
+    finally:
+        gc.enable()
+    return graph.replay, result
 
 
 def rehearse(call: Callable[[], Tensor | None], changed: Sequence[Tensor]) -> list[Tensor]:

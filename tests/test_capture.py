@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import SMALL
 
-from noisygce import config, device
+from noisygce import capture, config, device, evaluate
 from noisygce.capture import Captured, rehearse, same
 from noisygce.errors import NoisygceError
 from noisygce.fit import Training, digest, fit
@@ -108,21 +108,6 @@ def test_runs_side_by_side_are_those_alone():
 
 @pytest.mark.gpu
 @on_gpu
-def test_a_loss_that_counts_in_python_is_refused():
-    class Counts(CE):
-        calls = 0
-
-        def per_sample(self, logits, labels):
-            Counts.calls += 1
-            return super().per_sample(logits, labels) * Counts.calls
-
-    e = dataclasses.replace(experiment("cuda:0", True, "loss=ce"), loss=Counts())
-    with pytest.raises(NoisygceError, match=r"runtime\.graph=off"):
-        trained(e, "cuda:0")
-
-
-@pytest.mark.gpu
-@on_gpu
 def test_order_and_augmentation_are_the_same_bits_on_cpu_and_gpu():
     here, there = (training(at, False) for at in ("cpu", "cuda:0"))
     for epoch in (0, 1, 7):
@@ -136,6 +121,66 @@ def test_order_and_augmentation_are_the_same_bits_on_cpu_and_gpu():
             ):
                 assert torch.equal(a, b.cpu())
             assert torch.equal(here.images.crop(one), there.images.crop(other).cpu())
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """On the CPU, all that surrounds a graph: a replay calls the function again. Counts the replays."""
+    replays = []
+
+    def record(call, _pool):
+        changed = list(call.__self__.changes())
+        before = [tensor.detach().clone() for tensor in changed]
+        result = call()  # a GPU would not compute it yet
+        with torch.no_grad():
+            for tensor, value in zip(changed, before, strict=True):
+                tensor.copy_(value)
+
+        def replay():
+            replays.append(call)
+            again = call()
+            if result is not None:
+                result.copy_(again)
+
+        return replay, result
+
+    monkeypatch.setattr(capture, "record", record)
+    monkeypatch.setattr(device, "graphs", lambda *_: True)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
+    return replays
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "resnet18 in bf16"])
+def test_what_surrounds_a_graph_changes_nothing(monkeypatch, as_on_a_gpu, kind):
+    monkeypatch.setattr(evaluate, "BATCH", 50)  # so that evaluation has full batches
+    captured = trained(experiment("cpu", False, *KINDS[kind]), "cpu")
+    assert len(as_on_a_gpu) > 40
+    monkeypatch.undo()
+    monkeypatch.setattr(evaluate, "BATCH", 50)
+    assert captured == trained(experiment("cpu", False, *KINDS[kind]), "cpu")
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_what_surrounds_a_graph_goes_on_from_the_middle_of_an_epoch():
+    e = experiment("cpu", False)
+    assert trained(e, "cpu", stop=13) == trained(e, "cpu")
+
+
+@pytest.mark.parametrize("at", DEVICES)
+def test_a_loss_that_counts_in_python_is_refused(at, request):
+    if at == "cpu":
+        request.getfixturevalue("as_on_a_gpu")
+
+    class Counts(CE):
+        calls = 0
+
+        def per_sample(self, logits, labels):
+            Counts.calls += 1
+            return super().per_sample(logits, labels) * Counts.calls
+
+    e = dataclasses.replace(experiment(at, at != "cpu", "loss=ce"), loss=Counts())
+    with pytest.raises(NoisygceError, match=r"runtime\.graph=off"):
+        trained(e, at)
 
 
 def test_a_rehearsed_training_is_as_it_was():
@@ -171,7 +216,7 @@ def test_values_are_compared_bit_for_bit_in_every_type():
 def test_another_size_is_not_captured():
     called = Captured(lambda a, b: a + b, 4, tuple, pool=None)
     assert torch.equal(called(torch.ones(3), torch.ones(3)), torch.full((3,), 2.0))
-    assert called.graph is None
+    assert called._replay is None
 
 
 def test_a_step_changes_nothing_outside_its_state():
