@@ -13,7 +13,10 @@ import noisygce
 from noisygce import __main__ as overview
 
 PACKAGE = Path(noisygce.__file__).parent
-COMMANDS = sorted(path.stem for path in PACKAGE.glob("[!_]*.py") if "__main__" in path.read_text())
+COMMANDS = sorted(
+    [path.stem for path in PACKAGE.glob("[!_]*.py") if "__main__" in path.read_text()]
+    + [path.parent.name for path in PACKAGE.glob("*/__main__.py")]
+)
 
 
 def test_python_m_noisygce_lists_every_command_on_one_screen(
