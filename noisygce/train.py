@@ -5,19 +5,17 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import subprocess
 import sys
 import threading
-import time
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from noisygce import check, checkpoint, command, config, device, explain, guard, labels, runs, watch
+from noisygce import check, checkpoint, command, config, device, explain, guard, runs, watch
 from noisygce.config import Experiment
 from noisygce.errors import CheckpointError, ConfigError, NonFinite, Stopped
+from noisygce.manifest import commit, manifest_of
 from noisygce.runs import Run
 from noisygce.spoken import duration
 
@@ -204,7 +202,7 @@ def _train_on(at: str, experiment: Experiment, run: Run) -> dict[str, Any]:
                 _say_how_long(training)
         run.write_metrics(training.progress.rows)
         before: dict[str, Any] = saved or {"seconds": 0.0, "made": []}
-        made = {**device.describe(at), **_commit()}
+        made = {**device.describe(at), **commit()}
         with watch.Watch(run, training, e.runtime, before["seconds"], [*before["made"], made]) as watcher:
             for row in fit(training, watcher):
                 run.write_metrics(training.progress.rows)
@@ -215,7 +213,7 @@ def _train_on(at: str, experiment: Experiment, run: Run) -> dict[str, Any]:
             if e.loss.estimates_transition:
                 hat = {name: transition_hat(training, q) for name, q in ANCHORS.items()}
                 estimated = {"transition_hat_sha256": run.write_transition_hat(hat)}
-            manifest = {**_manifest(experiment, run, training, watcher), **estimated}
+            manifest = {**manifest_of(experiment, run, training, watcher), **estimated}
             run.finish(manifest)
         return manifest
     except NonFinite as error:
@@ -262,42 +260,6 @@ def _say_how_long(training: Training) -> None:
             f"no GPU: this run will take about {duration(seconds)} here; smaller: data.subset=2000 "
             "schedule.epochs=4 prune.start=2 for a smoke run, data=digits for a whole one in seconds"
         )
-
-
-def _manifest(e: Experiment, run: Run, training: Training, watcher: watch.Watch) -> dict[str, Any]:
-    from noisygce.fit import digest
-
-    task = training.task
-    return {
-        "run_id": run.id,
-        "config": run.identity,
-        "results": runs.select(training.progress.rows),
-        "noise": labels.describe(e.noise.rate, task.clean, task.noisy, len(task.arrays.classes)),
-        "pruning": training.progress.prunings,
-        **e.loss.report(),
-        "state_sha256": digest(training.step.weights()),
-        "images_per_s": round(watcher.images_per_s(), 1),
-        "seconds": round(watcher.seconds, 2),
-        **watcher.made[-1],
-        "also_made": [other for other in watcher.made[:-1] if other != watcher.made[-1]],
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def _commit() -> dict[str, Any]:
-    """Commit of the checkout that this package runs from and whether it has changes; null for an installed package."""
-
-    def git(*words: str) -> str | None:
-        command = ["git", "-c", "core.fsmonitor=false", *words]  # which may name a program of the checkout's
-        try:
-            done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=10, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return None
-        return done.stdout.strip()
-
-    root = Path(__file__).resolve().parent.parent
-    commit = git("rev-parse", "HEAD") if (root / ".git").exists() else None
-    return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no")) if commit else None}
 
 
 if __name__ == "__main__":

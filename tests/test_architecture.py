@@ -46,8 +46,10 @@ ALLOWED: dict[str, set[str]] = {
     "config": {"data", "explain", "losses", "models", "noise", "schedule", "tree"},
     "sweep": {"command", "config"},
     "watch": {"checkpoint", "config", "fit", "runs", "spoken"},
+    "manifest": {"config", "fit", "labels", "runs", "watch"},
     "train": {
         *(
+            "manifest",
             "capture",
             "checkpoint",
             "command",
