@@ -34,7 +34,7 @@ endif
 	@touch $@
 
 demo: setup ## train a small benchmark on the embedded digits; about 2 minutes
-	@scripts/workers $(JOBS) "$(GPUS)" experiment=demo runtime.threads=1; code=$$?; \
+	@scripts/workers $(JOBS) "$(GPUS)" experiment=demo; code=$$?; \
 	$(RUN) noisygce.table experiment=demo && $(RUN) noisygce.figure experiment=demo && exit $$code
 
 reproduce-table: setup ## fill the CIFAR-10 table; start it again, or on more machines, to continue
