@@ -200,6 +200,10 @@ def _train_on(at: str, experiment: Experiment, run: Run) -> dict[str, Any]:
             log.info(f"{run.id}: {len(training.train):,} images on {at}")
             if at == "cpu":
                 _say_how_long(training)
+            if e.loss.prunes and not any(e.pruning.due(epoch) for epoch in range(1, e.schedule.epochs)):
+                log.warning(
+                    f"this run ends before its first pruning (prune.start={e.pruning.start}): nothing is pruned"
+                )
         run.write_metrics(training.progress.rows)
         before: dict[str, Any] = saved or {"seconds": 0.0, "made": []}
         made = {**device.describe(at), **commit()}

@@ -12,7 +12,7 @@ parts:  steps       a step in each mode, and of the plain loop; evaluation, epoc
         profile     where the time of a step goes
 rounds: of measurements, in each of which the modes take turns; medians are printed (5)
 
-The other arguments are those of noisygce.train. All is printed, and written to results/bench/RUN-DEVICE.json.
+The other arguments are those of noisygce.train. All is printed, and written to results/bench/RUN-DEVICE[-PARTS].json.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def answer(words: list[str]) -> None:
     experiment.data.require(experiment.paths.data)
     run = runs.run_id(runs.identity(config.resolved(cfg)))
     for found in measure(experiment, settings, run, int(rounds), names):  # written as it grows
-        name = re.sub(r"[^A-Za-z0-9]+", "-", f"{found['run']} {found['device']}").strip("-")
+        label = [found["run"], found["device"], *(names if "parts" in own else [])]
+        name = re.sub(r"[^A-Za-z0-9.]+", "-", " ".join(label)).strip("-")
         path = experiment.paths.results / "bench" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_text(path, json.dumps(found, indent=1) + "\n")

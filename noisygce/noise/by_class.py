@@ -57,7 +57,7 @@ class Superclass(Noise):
 
     def transition(self, classes: Sequence[str]) -> Matrix:
         if sorted(classes) != sorted(name for group in SUPERCLASSES.values() for name in group):
-            raise check.Invalid("noise", "superclass", "another one: superclasses are those of data=cifar100")
+            raise check.Invalid("name", "superclass", "another one, since superclasses are those of data=cifar100")
         return self._cyclic([[classes.index(name) for name in group] for group in SUPERCLASSES.values()])
 
     def _cyclic(self, groups: Sequence[Sequence[int]]) -> Matrix:
