@@ -17,7 +17,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from noisygce import sweep
+from noisygce.sweep.jobs import Job, at_once, check_all, expand, kinds, launch_all, side_by_side
 
 ConfigStore.instance().store(
     group="hydra/sweeper",
@@ -46,17 +46,17 @@ class NoisygceSweeper(Sweeper):
         assert self.launcher is not None
         assert self.hydra_context is not None
         loader, launcher = self.hydra_context.config_loader, self.launcher
-        jobs = sweep.jobs(arguments, self.config.get("grid"))
-        kinds = sweep.kinds(jobs)
-        sweep.check((loader.load_sweep_config(self.config, job) for job in kinds), kinds)
+        jobs = expand(arguments, self.config.get("grid"))
+        some_of_each = kinds(jobs)
+        check_all((loader.load_sweep_config(self.config, job) for job in some_of_each), some_of_each)
         config = self.config
 
         from noisygce import train
 
-        def launch(some: Sequence[sweep.Job]) -> Sequence[JobReturn]:
-            if (at_once := train.at_once(config)) == 1:
+        def launch(some: Sequence[Job]) -> Sequence[JobReturn]:
+            if (side := at_once(config)) == 1:
                 return launcher.launch(some, initial_job_idx=0)
             configs = (loader.load_sweep_config(config, job) for job in some)
-            return sweep.side_by_side(train.run_one_of_many, configs, some, at_once)
+            return side_by_side(train.run_one_of_many, configs, some, side)
 
-        return sweep.run(launch, jobs)
+        return launch_all(launch, jobs)

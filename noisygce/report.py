@@ -13,12 +13,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from noisygce import arguments, figure, sweep
-from noisygce.plan import Plan, plan
 from noisygce.results import STATES, Result
-from noisygce.table import Table, tabulate, write
+from noisygce.runs import atomic
+from noisygce.settings import arguments
+from noisygce.sweep.jobs import expand
+from noisygce.sweep.plan import Plan, plan
 from noisygce.view import canvas, page, sheet
 from noisygce.view.cells import Cell
+from noisygce.view.figures import TITLES, draw
+from noisygce.view.tables import Table, tabulate
 
 
 def main() -> None:
@@ -30,7 +33,8 @@ def answer(words: list[str]) -> None:
     own, rest = arguments.split(words, {"against": ("published", "reference")})
     asked = plan(rest)
     path = asked.results / "report" / f"{asked.name}.html"
-    write(path, report(asked, tabulate(asked, against=own.get("against", ""))))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(path, report(asked, tabulate(asked, against=own.get("against", ""))), durable=False)
     print(f"Written: {path}")
 
 
@@ -55,9 +59,9 @@ def report(asked: Plan, table: Table) -> str:
 
 def _figures(asked: Plan, table: Table) -> str:
     drawn = [
-        f'<figure><figcaption>{sheet.escape(figure.TITLES[name])}</figcaption><div class="wide">'
-        f"{canvas.inline(drawing, name, figure.TITLES[name])}</div></figure>"
-        for name, drawing in figure.draw(asked, table.cells)
+        f'<figure><figcaption>{sheet.escape(TITLES[name])}</figcaption><div class="wide">'
+        f"{canvas.inline(drawing, name, TITLES[name])}</div></figure>"
+        for name, drawing in draw(asked, table.cells)
     ]
     return "\n".join(drawn) or "<p>No run is done yet.</p>"
 
@@ -100,7 +104,7 @@ def reproduce(asked: Plan, cell: Cell) -> str:
     job = [override for override in told(cell.runs[0].job) if not override.startswith("seed=")]
     arguments = [f"experiment={asked.name}", *job, f"seed={seeds}"]
     wanted = {tuple(sorted(told(run.job))) for run in cell.runs}
-    if {tuple(sorted(told(other))) for other in sweep.jobs(arguments, asked.grid)} != wanted:
+    if {tuple(sorted(told(other))) for other in expand(arguments, asked.grid)} != wanted:
         arguments.insert(1, "grid=null")  # blocks of the grid that set other keys would bring other runs
     return " ".join(["python -m noisygce.train -m", *arguments])
 

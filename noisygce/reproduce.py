@@ -18,8 +18,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from noisygce import arguments, config, runs, train
+from noisygce import runs, settings, train
 from noisygce.errors import ConfigError, Stopped
+from noisygce.settings import arguments
 
 Manifest = Mapping[str, Any]
 
@@ -37,9 +38,9 @@ def find(run: str, results: Path) -> Path:
 def again(then: Manifest, overrides: list[str], results: Path) -> Path:
     """Trains the run of a manifest below ``results``, and returns its folder."""
     threads = [] if any(o.startswith("runtime.threads=") for o in overrides) else [f"runtime.threads={then['threads']}"]
-    here = config.compose([*overrides, *threads, f"paths.results='{results}'"])
+    here = settings.compose([*overrides, *threads, f"paths.results='{results}'"])
     own = {key: value for key, value in then["config"].items() if key not in ("numerics", "code")}
-    experiment = config.read(config.node({**own, "runtime": here.runtime, "paths": here.paths}))
+    experiment = settings.read(settings.node({**own, "runtime": here.runtime, "paths": here.paths}))
     shaping = runs.identity(own)
     train.train(experiment, shaping)
     return runs.Run(results, shaping).folder
@@ -119,11 +120,11 @@ def main() -> None:
         for override in overrides:
             if not override.startswith(("runtime.", "paths.")):
                 raise ConfigError(f"{override}: a run is trained again as it was; only runtime.* and paths.* are free")
-        settings = config.read(config.compose(overrides))
+        experiment = settings.read(settings.compose(overrides))
         kept = any(override.startswith("paths.results=") for override in overrides)
         then = find(words[0], Path("results"))
         if kept:
-            sys.exit(not reproduce(then, overrides, settings.paths.results))
+            sys.exit(not reproduce(then, overrides, experiment.paths.results))
         try:
             with tempfile.TemporaryDirectory(prefix="noisygce-") as temporary:
                 sys.exit(not reproduce(then, overrides, Path(temporary)))

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisygce import runs
-from noisygce.plan import Plan, Planned
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -52,24 +51,16 @@ class Result:
         return metrics(self.folder / "metrics.csv")
 
 
-def of(plan: Plan) -> list[Result]:
-    """The runs that a plan asks for, in its order, each with what is there of it."""
-    return [look(plan.results / "runs", run) for run in plan.runs]
-
-
 def found(folder: Path | str) -> list[Result]:
     """All runs below ``folder``/runs, by name."""
     there = Path(folder) / "runs"
     return [look(there, path.name) for path in sorted(there.glob("*")) if path.is_dir()]
 
 
-def look(folder: Path, run: Planned | str) -> Result:
-    """What is below ``folder`` of a run: of one that is asked for, or of any one by its id."""
-    planned = run if isinstance(run, Planned) else None
-    name = planned.id if planned else str(run)
+def look(folder: Path, name: str, identity: Mapping[str, Any] | None = None, job: tuple[str, ...] = ()) -> Result:
+    """What is below ``folder`` of the run with the id ``name``; identity, job: of one that was planned."""
     here = folder / name
-    asked = flat(planned.identity) if planned else {}
-    job = planned.job if planned else ()
+    asked = flat(identity) if identity else {}
     try:
         manifest = _manifest(here)
     except ValueError as error:

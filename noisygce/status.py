@@ -15,11 +15,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from noisygce import arguments, results
+from noisygce import results
 from noisygce.errors import ConfigError
-from noisygce.plan import plan, results_folder
 from noisygce.results import STATES, Result
-from noisygce.spoken import duration
+from noisygce.runs.messages import duration
+from noisygce.settings import arguments
+from noisygce.sweep.plan import look, plan, results_folder
 
 _KIND = ("data.name", "model.name", "loss.name", "schedule.epochs")  # what the time of a run depends on most
 _NAMED_UP_TO = 10  # stopped and missing runs are named up to so many; running, failed and unreadable ones always
@@ -34,7 +35,7 @@ def answer(words: list[str]) -> None:
     _, rest = arguments.split(words, {})
     if any(argument.startswith("experiment=") for argument in rest):
         asked = plan(rest)
-        print("\n".join(report(asked.name, results.of(asked), time.time())))
+        print("\n".join(report(asked.name, look(asked), time.time())))
     else:
         for argument in rest:
             if not argument.startswith("paths."):

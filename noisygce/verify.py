@@ -19,11 +19,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from noisygce import arguments, config, explain, labels, runs
+from noisygce import runs, settings
 from noisygce.data import Arrays, Data
 from noisygce.errors import ConfigError, DataError, ManifestError, NoisygceError
-from noisygce.noise import Noise
-from noisygce.task import corrupted
+from noisygce.noise import Noise, describe
+from noisygce.settings import arguments, hints
+from noisygce.training.task import corrupted
 
 Manifest = Mapping[str, Any]
 
@@ -59,14 +60,14 @@ class Verifier:
 
     def noise(self, _folder: Path, manifest: Manifest) -> Iterator[str]:
         """The noisy labels, drawn again, have the digest, the rate and the transition matrix of the manifest."""
-        cfg = config.node({key: manifest["config"][key] for key in ("data", "noise")})
+        cfg = settings.node({key: manifest["config"][key] for key in ("data", "noise")})
         if manifest["config"]["numerics"] != runs.NUMERICS:
             raise Unchecked(f"made by numerics {manifest['config']['numerics']}, this code has {runs.NUMERICS}")
         given = manifest["config"]["noise"].get("sha256", manifest["noise"]["labels_sha256"])
         if given != manifest["noise"]["labels_sha256"]:
             yield f"noise.labels_sha256 is {_short(manifest['noise']['labels_sha256'])}, its config has {_short(given)}"
             return
-        data, noise = config.build(cfg.data, Data, "data"), config.build(cfg.noise, Noise, "noise")
+        data, noise = settings.build(cfg.data, Data, "data"), settings.build(cfg.noise, Noise, "noise")
         if missing := [name for name in noise.files if not (self.data_root / name).is_file()]:
             raise Unchecked(f"{missing[0]} is not in {self.data_root} (paths.data=FOLDER)")
         arrays = self.arrays(data)
@@ -77,7 +78,7 @@ class Verifier:
                 raise Unchecked(str(error)) from None
             yield str(error)
             return
-        again = labels.describe(noise.rate, clean, noisy, len(arrays.classes))
+        again = describe(noise.rate, clean, noisy, len(arrays.classes))
         for name, value in again.items():
             if manifest["noise"][name] != value:
                 yield f"noise.{name} is {_short(manifest['noise'][name])}, its config draws {_short(value)}"
@@ -130,8 +131,8 @@ def estimates(folder: Path, manifest: Manifest) -> Iterator[str]:
 
 def tables(folder: Path) -> Iterator[tuple[Path, str]]:
     """The written tables below ``folder``, each with what is wrong with it or nothing."""
-    from noisygce import table
-    from noisygce.plan import plan
+    from noisygce.sweep.plan import plan
+    from noisygce.view import tables as table
 
     makers = {".md": table.markdown, ".tex": table.latex, ".csv": table.full}
     for path in sorted(folder.rglob("tables/*")):
@@ -146,9 +147,9 @@ def tables(folder: Path) -> Iterator[tuple[Path, str]]:
                 plan([f"experiment={name}", *beside, f"paths.results='{path.parent.parent}'"]), rule, against
             )
         except Exception as error:
-            if not (isinstance(error, NoisygceError) or explain.of_config(error)):
+            if not (isinstance(error, NoisygceError) or hints.of_config(error)):
                 raise
-            yield path, f"cannot be made again: {explain.explain(error)}"
+            yield path, f"cannot be made again: {hints.explain(error)}"
             continue
         same = makers[path.suffix](made).encode() == path.read_bytes()
         yield path, "" if same else f"is not what the manifests in {path.parent.parent / 'runs'} give"
@@ -199,8 +200,8 @@ def answer(words: list[str]) -> None:
     for override in overrides:
         if not override.startswith("paths."):
             raise ConfigError(f"{override}: runs are verified as they are; only paths.data and paths.results are free")
-    settings = config.read(config.compose(overrides))
-    sys.exit(not verify(Path(folders[0] if folders else settings.paths.results), settings.paths.data))
+    experiment = settings.read(settings.compose(overrides))
+    sys.exit(not verify(Path(folders[0] if folders else experiment.paths.results), experiment.paths.data))
 
 
 if __name__ == "__main__":

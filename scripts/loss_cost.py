@@ -14,7 +14,7 @@ import time
 import numpy as np
 import torch
 
-from noisygce import config
+from noisygce import settings
 
 ROUNDS = 300
 device = sys.argv[1] if len(sys.argv) > 1 else "cpu"
@@ -22,7 +22,7 @@ torch.set_num_threads(1)
 
 
 def bound(name: str, classes: int):
-    loss = config.read(config.compose(["data=digits", f"loss={name}"])).loss
+    loss = settings.read(settings.compose(["data=digits", f"loss={name}"])).loss
     transition = 0.6 * np.eye(classes) + 0.4 / classes
     loss.adopt("", {"q97": transition, "max": transition})
     loss.bind(samples=50_000, classes=classes, device=device, transition=transition)
@@ -39,7 +39,7 @@ def seconds(loss, logits, labels, index) -> float:
     return time.perf_counter() - started
 
 
-names = sorted(path.stem for path in (config.config_dir() / "loss").glob("*.yaml"))
+names = sorted(path.stem for path in (settings.config_dir() / "loss").glob("*.yaml"))
 print(f"{'':16}" + "".join(f"{f'(128, {k}) / ce':>18}{'us':>8}" for k in (10, 100)))
 columns = []
 for classes in (10, 100):

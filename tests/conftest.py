@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from noisygce import config, device, plan
-from noisygce.fit import Training
-from noisygce.task import Task, prepare
+from noisygce import settings
+from noisygce.sweep import plan
+from noisygce.training import device
+from noisygce.training.fit import Training
+from noisygce.training.task import Task, prepare
 
 # 200 images in four batches of 64, a network of four channels: an epoch takes some 20 ms.
 SMALL = ["data=digits", "data.subset=200", "model.width=4", "schedule.epochs=5", "schedule.batch_size=64"]
@@ -24,9 +26,9 @@ def as_in_a_run():
 
 
 @functools.cache
-def _parts(overrides: tuple[str, ...]) -> tuple[config.Experiment, Task]:
+def _parts(overrides: tuple[str, ...]) -> tuple[settings.Experiment, Task]:
     """What a training never changes."""
-    e = config.read(config.compose([*SMALL, *overrides]))
+    e = settings.read(settings.compose([*SMALL, *overrides]))
     return e, prepare(e.data, e.noise, e.seed, e.paths.data)
 
 
@@ -48,7 +50,7 @@ def official():
     """The checked arrays of a data set by the name of its leaf; skips where its official files are not."""
 
     def load(name: str):
-        data = config.read(config.compose([f"data={name}"])).data
+        data = settings.read(settings.compose([f"data={name}"])).data
         root = os.environ.get("NOISYGCE_DATA")
         if not root:
             pytest.skip("NOISYGCE_DATA names no folder with the official files")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from noisygce import runs
-from noisygce.plan import Planned
+from noisygce.sweep.plan import Planned
 
 EPOCHS = 12
 PRUNED_AFTER = (4, 8)

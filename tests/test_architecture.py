@@ -1,4 +1,4 @@
-"""Who may import whom, read from the source: the picture of the package, held."""
+"""The house: who may import whom, read from the source; and what may not be imported or called at all."""
 
 import ast
 import subprocess
@@ -6,178 +6,131 @@ import sys
 
 import pytest
 
-from noisygce import config
+from noisygce import settings
 
-ROOT = config.config_dir().parent
-MODULES = sorted((ROOT / "noisygce").rglob("*.py"))
+ROOT = settings.config_dir().parent
+PACKAGE = ROOT / "noisygce"
+MODULES = sorted(PACKAGE.rglob("*.py"))
 SOURCES = [*MODULES, *sorted((ROOT / "hydra_plugins").glob("*.py"))]
 
-FREE = {"check", "errors", "__init__"}  # leaves that anyone may use
-
-ALLOWED: dict[str, set[str]] = {
-    # leaves: numpy or torch, nothing of ours
-    "noise": set(),
-    "losses": set(),
-    "models": set(),
-    "schedule": set(),
-    "philox": set(),
-    "device": set(),
-    "atomic": set(),
-    "spoken": set(),
-    "labels": {"arguments", "atomic", "config", "data", "noise", "task"},  # a command too
-    "folder": {"data"},
-    "checkpoint": {"atomic"},
-    # data -> task, loader -> step, prune, evaluate -> fit
-    "data": set(),
-    "task": {"data", "noise"},
-    "loader": {"data", "philox"},
-    "capture": set(),
-    "evaluate": {"capture", "loader"},
-    "step": {"capture", "evaluate", "loader", "losses", "schedule"},
-    "prune": {"losses"},
-    "fit": {"noise", "data", "evaluate", "loader", "losses", "prune", "schedule", "step", "task"},
-    # only these know the config system
-    "tree": set(),
-    "explain": {"tree"},
-    "command": {"explain"},
-    "arguments": {"command", "config", "explain"},
-    "guard": {"config"},
-    "runs": {"atomic", "checkpoint"},
-    "config": {"data", "explain", "losses", "models", "noise", "schedule", "tree"},
-    "sweep": {"command", "config"},
-    "watch": {"checkpoint", "config", "fit", "runs", "spoken"},
-    "manifest": {"config", "fit", "labels", "runs", "watch"},
-    "train": {
-        *(
-            "manifest",
-            "capture",
-            "checkpoint",
-            "command",
-            "config",
-            "data",
-            "device",
-            "explain",
-            "fit",
-            "guard",
-            "labels",
-            "losses",
-            "runs",
-            "spoken",
-            "task",
-            "watch",
-        ),
-    },
-    "reproduce": {"arguments", "config", "runs", "train"},
-    "bench": {"arguments", "atomic", "config", "data", "device", "fit", "losses", "runs", "schedule", "task", "train"},
-}
-# What people look at reads files, and none of what trains.
-TRAINING = {
-    "data",
-    "task",
-    "loader",
-    "evaluate",
-    "step",
-    "prune",
-    "fit",
-    "models",
-    "losses",
-    "philox",
-    "device",
-    "train",
-    "watch",
-}
-VIEWS = {"results", "plan", "identities", "table", "figure", "report", "status", "view"}
+# A room imports rooms of lower floors, and its own modules. Nothing else.
+FLOORS = [
+    {"check", "errors"},
+    {"data", "noise", "losses", "models", "schedule"},
+    {"training", "settings"},
+    {"runs"},
+    {"results"},
+    {"sweep"},
+    {"train", "view"},
+    {"table", "figure", "report", "status", "verify", "reproduce", "labels", "bench", "__main__"},
+]
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms} | {"__init__": -1}
+ALIASES = {"folder": "data"}  # another name of a room, for configs that hold it
 
 HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "sklearn"}
-# At import; imported by no command's start.
-USE_TORCH = {"capture", "evaluate", "fit", "loader", "philox", "prune", "step"} | {
-    "growth",
-    "kernels",
-    "plain",
-    "setting",
-    "steps",
-}
-CONFIG_SYSTEM = {"tree", "explain", "config", "guard", "sweep", "plan", "identities", "train", "noisygce_sweeper"}
-
-
-def imports(path, everywhere=True):
-    """Dotted names that a file imports; ``everywhere``: inside functions and for type checkers too."""
-    tree = ast.parse(path.read_text())
-    nodes = ast.walk(tree) if everywhere else tree.body
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name}:{node.lineno}: a relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def own(path):
-    """Modules of the package that a file imports."""
-    names = {room(module) for module in MODULES}
-    for dotted in imports(path):
-        first, *rest = dotted.split(".")
-        if first == "noisygce":
-            yield rest[0] if rest and rest[0] in names else "__init__"
+COMPUTES = {  # import torch when they are imported, so that nothing that starts a command may import them
+    f"noisygce.training.{name}" for name in ("cuda_graph", "evaluate", "fit", "loader", "philox", "prune", "step")
+} | {f"noisygce.bench.{path.stem}" for path in (PACKAGE / "bench").glob("[a-z]*.py")}
+CONFIG_SYSTEM = {"settings", "sweep", "train"}  # know Hydra and OmegaConf
 
 
 def room(path):
-    """The module, or the package that a file is part of: losses for noisygce/losses/gce.py."""
-    inside = path.relative_to(ROOT / "noisygce").parts
-    return inside[0].removesuffix(".py")
+    """The top-level module or package that a file belongs to: losses for noisygce/losses/gce.py."""
+    name = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return ALIASES.get(name, name)
 
 
-def stem(path):
-    return path.stem
+def module(path):
+    """The dotted name of a file of the package."""
+    return ".".join(("noisygce", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if room(p) in ALLOWED or room(p) in FREE], ids=stem)
-def test_a_module_imports_only_what_it_may(path):
-    assert set(own(path)) - FREE - {room(path)} <= ALLOWED.get(room(path), set())
+def imports(path, everywhere=True):
+    """Line and dotted name of what a file imports; ``everywhere``: inside functions and for type checkers too."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}:{node.lineno}: a relative import"
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
 
 
-def test_what_people_look_at_imports_nothing_that_trains():
-    for path in MODULES:
-        if room(path) in VIEWS:
-            assert not set(own(path)) & TRAINING, path.name
+def packages(path, everywhere=True):
+    return {dotted.partition(".")[0] for _, dotted in imports(path, everywhere)}
 
 
-def test_nothing_that_trains_imports_what_people_look_at():
-    for path in MODULES:
-        if room(path) in ALLOWED:
-            assert not set(own(path)) & VIEWS
+def upward(path):
+    """The imports of a file that do not go down, each as FILE:LINE: what it imports."""
+    own = room(path)
+    for line, dotted in imports(path):
+        first, *rest = dotted.split(".")
+        if first != "noisygce" or not rest:
+            continue
+        name = ALIASES.get(rest[0], rest[0])
+        name = name if name in FLOOR else "__init__"  # a name that noisygce/__init__.py gives
+        if name != own and FLOOR[name] >= FLOOR[own]:
+            yield f"noisygce/{path.relative_to(PACKAGE)}:{line}: {own} imports {name}, which is not below it"
 
 
-def test_the_picture_has_no_circle():
-    def depth(name, above=()):
-        assert name not in above, " -> ".join([*above, name])
-        return 1 + max((depth(n, (*above, name)) for n in ALLOWED[name]), default=0)
-
-    assert max(map(depth, ALLOWED)) < 10
+def test_every_room_stands_on_one_floor():
+    rooms = {room(path) for path in MODULES}
+    assert rooms == set(FLOOR)
+    assert sum(map(len, FLOORS)) == len(set().union(*FLOORS))
 
 
-def test_every_row_is_of_a_module_that_there_is():
-    assert set(ALLOWED) | VIEWS <= {room(path) for path in MODULES}
+@pytest.mark.parametrize("path", MODULES, ids=module)
+def test_imports_go_down(path):
+    assert list(upward(path)) == []
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=stem)
-def test_only_the_config_modules_know_the_config_system(path):
-    used = {dotted.split(".")[0] for dotted in imports(path)} & {"hydra", "omegaconf"}
-    assert not used or path.stem in CONFIG_SYSTEM
+def test_an_import_that_goes_up_is_named_with_file_and_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
+    (tmp_path / "runs").mkdir()
+    wrong = tmp_path / "runs" / "manifest.py"
+    wrong.write_text("import json\n\n\ndef read():\n    from noisygce import check, labels\n")
+    assert list(upward(wrong)) == ["noisygce/runs/manifest.py:5: runs imports labels, which is not below it"]
+    wrong.write_text("from noisygce.sweep.plan import Plan\nfrom noisygce.runs import atomic\n")
+    assert list(upward(wrong)) == ["noisygce/runs/manifest.py:1: runs imports sweep, which is not below it"]
 
 
-@pytest.mark.parametrize("path", [p for p in SOURCES if p.stem not in USE_TORCH], ids=stem)
+def test_a_stranger_sees_all_rooms_at_once():
+    entries = [path for path in PACKAGE.iterdir() if not path.name.startswith((".", "__pycache__"))]
+    assert len(entries) <= 26, sorted(path.name for path in entries)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/__init__.py")), ids=module)
+def test_every_room_says_what_it_is(path):
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    files = [p.name for p in path.parent.glob("*.py") if not p.name.startswith("__")]
+    assert all(name in text for name in files), f"{path}: names none of {[n for n in files if n not in text]}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module)
+def test_only_settings_sweep_and_train_know_the_config_system(path):
+    assert room(path) in CONFIG_SYSTEM or not packages(path) & {"hydra", "omegaconf"}
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if p not in MODULES or module(p) not in COMPUTES], ids=str)
 def test_heavy_packages_are_imported_inside_functions(path):
-    assert not {dotted.split(".")[0] for dotted in imports(path, everywhere=False)} & HEAVY
+    assert not packages(path, everywhere=False) & HEAVY
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=stem)
+VIEWS = {"results", "view", "table", "figure", "report", "status"}
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if room(p) in VIEWS], ids=module)
+def test_what_people_look_at_never_imports_torch(path):
+    assert "torch" not in packages(path)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_no_hydra_instantiate_no_eval_and_no_pickle(path):
     called = [n.func for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
     assert not {f.id for f in called if isinstance(f, ast.Name)} & {"eval", "exec", "instantiate"}
     assert "instantiate" not in {f.attr for f in called if isinstance(f, ast.Attribute)}
     if path.stem != "human":  # CIFAR-N is a pickle; its reader makes arrays of numbers and calls nothing else
-        assert not {dotted.split(".")[0] for dotted in imports(path)} & {"pickle", "dill", "cloudpickle"}
+        assert not packages(path) & {"pickle", "dill", "cloudpickle"}
 
 
 GLOBAL = {  # calls that read or move a global generator
@@ -198,9 +151,9 @@ GLOBAL = {  # calls that read or move a global generator
 }
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=stem)
+@pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_no_global_generator_is_used(path):
-    assert "random" not in {dotted.split(".")[0] for dotted in imports(path)}
+    assert "random" not in packages(path)
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             owner = ast.unparse(node.func.value).replace("numpy", "np")
@@ -213,19 +166,25 @@ def in_a_new_process(code):
     return done.stdout.split()
 
 
-LIGHT = sorted({room(path) for path in MODULES} - USE_TORCH - {"figure", "table", "__init__"})
+def modules_after(code):
+    return set(in_a_new_process(f"import sys; {code}; print(*sys.modules)"))
 
 
-def test_light_modules_import_nothing_heavy():
-    lines = "; ".join(f"import noisygce.{name}" for name in LIGHT)
-    assert {"losses", "noise", "models", "data", "config", "runs", "train"} <= set(LIGHT)
-    heavy = in_a_new_process(f"import sys; {lines}; print(*(set(sys.modules) & {HEAVY!r}))")
-    assert heavy == []
+def test_modules_that_compute_nothing_import_nothing_heavy():
+    light = [module(path) for path in MODULES if module(path) not in COMPUTES and not module(path).endswith("__main__")]
+    assert {"noisygce.losses", "noisygce.noise", "noisygce.models", "noisygce.data", "noisygce.train"} <= set(light)
+    assert not modules_after("; ".join(f"import {name}" for name in light)) & HEAVY
 
 
 def test_reading_a_config_imports_nothing_heavy():
-    code = "import sys; from noisygce import config; config.read(config.compose(['loss=tgce']))"
-    assert in_a_new_process(f"{code}; print(*(set(sys.modules) & {HEAVY!r}))") == []
+    found = modules_after("from noisygce import settings; settings.read(settings.compose(['loss=tgce']))")
+    assert "hydra" in found
+    assert not found & HEAVY
+
+
+def test_reading_results_imports_neither_torch_nor_hydra():
+    found = modules_after("from noisygce import results; assert results.found('results/reference')")
+    assert not found & {"torch", "hydra", "omegaconf", "matplotlib"}
 
 
 def test_importing_the_package_does_no_work():

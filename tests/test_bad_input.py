@@ -56,7 +56,7 @@ def test_a_real_interpreter_refuses_within_1_5_seconds_of_computing_and_without_
     assert len(said_by_it) == 1
     assert matches(said_by_it[0], f"noisygce: {said}")
     modules = {line.rpartition("|")[2].strip() for line in imports}
-    assert {"hydra", "noisygce.config"} <= modules
+    assert {"hydra", "noisygce.settings"} <= modules
     assert not {"torch", "torchvision", "pandas", "matplotlib"} & modules
     assert not list(tmp_path.iterdir())
     # Computing time, and the least of some starts: neighbours on the machine make both kinds of time longer.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import SMALL
 
-from noisygce import check, config
+from noisygce import check, settings
 from noisygce.bench import __main__ as bench
 from noisygce.bench import plain, setting
 from noisygce.bench.kernels import flop
@@ -21,7 +21,7 @@ def quick(monkeypatch):
 
 def of(*words: str) -> Setting:
     words = ("data=digits", "data.subset=200", *words)
-    return Setting(config.read(config.compose(words)), words, "cpu", 1)
+    return Setting(settings.read(settings.compose(words)), words, "cpu", 1)
 
 
 def run(tmp_path, *words: str) -> dict:

@@ -8,12 +8,13 @@ import pytest
 import torch
 from conftest import SMALL
 
-from noisygce import capture, config, device, evaluate
-from noisygce.capture import Captured, rehearse, same
+from noisygce import settings
 from noisygce.errors import NoisygceError
-from noisygce.fit import Training, digest, fit
 from noisygce.losses import CE
 from noisygce.train import training_of
+from noisygce.training import cuda_graph, device, evaluate
+from noisygce.training.cuda_graph import Captured, rehearse, same
+from noisygce.training.fit import Training, digest, fit
 
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 DEVICES = ["cpu", pytest.param("cuda:0", marks=[pytest.mark.gpu, on_gpu])]
@@ -36,11 +37,11 @@ KINDS = {
 }
 
 
-def experiment(at: str, graph: bool, *overrides: str) -> config.Experiment:
+def experiment(at: str, graph: bool, *overrides: str) -> settings.Experiment:
     words = [*SMALL, *OVER_EVERYTHING, *overrides, f"runtime.device={at}", f"runtime.graph={'on' if graph else 'off'}"]
     if any(word.startswith("loss=") for word in overrides):
         words = [word for word in words if word not in ("loss.k=0.12", "loss=tgce")]
-    e = config.read(config.compose(words))
+    e = settings.read(settings.compose(words))
     if e.loss.source:  # what its run would have estimated
         e.loss.adopt("a run", {"q97": 0.6 * np.eye(10) + 0.04})
     return e
@@ -50,7 +51,7 @@ def training(at: str, graph: bool, *overrides: str) -> Training:
     return training_of(experiment(at, graph, *overrides), at)
 
 
-def trained(e: config.Experiment, at: str, stop: int = 0) -> tuple[str, list[dict]]:
+def trained(e: settings.Experiment, at: str, stop: int = 0) -> tuple[str, list[dict]]:
     """Digest of all that training changes, and its rows. stop: go on with another training after so many steps."""
 
     def after_step(_training: Training, _images: int) -> None:
@@ -91,7 +92,7 @@ def test_a_captured_training_goes_on_from_the_middle_of_an_epoch(at):
 
 @pytest.mark.gpu
 @on_gpu
-@pytest.mark.parametrize("loss", sorted(path.stem for path in (config.config_dir() / "loss").glob("*.yaml")))
+@pytest.mark.parametrize("loss", sorted(path.stem for path in (settings.config_dir() / "loss").glob("*.yaml")))
 def test_every_loss_can_be_captured(loss):
     words = [f"loss={loss}", "schedule.epochs=2", "schedule.milestones=[1]"]
     both = [trained(experiment("cuda:0", graph, *words), "cuda:0") for graph in (True, False)]
@@ -101,7 +102,7 @@ def test_every_loss_can_be_captured(loss):
 @pytest.mark.gpu
 @on_gpu
 def test_runs_side_by_side_are_those_alone():
-    def experiments() -> list[config.Experiment]:  # Hydra composes in one thread only
+    def experiments() -> list[settings.Experiment]:  # Hydra composes in one thread only
         return [experiment("cuda:0", True, f"seed={seed}") for seed in range(4)]
 
     alone = [trained(e, "cuda:0") for e in experiments()]
@@ -147,7 +148,7 @@ def as_on_a_gpu(monkeypatch):
 
         return replay, result
 
-    monkeypatch.setattr(capture, "record", record)
+    monkeypatch.setattr(cuda_graph, "record", record)
     monkeypatch.setattr(device, "graphs", lambda *_: True)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
     return replays

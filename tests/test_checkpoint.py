@@ -3,10 +3,10 @@ import dataclasses
 import pytest
 import torch
 
-from noisygce import checkpoint
-from noisygce.checkpoint import LAST, PREVIOUS
 from noisygce.errors import CheckpointError
-from noisygce.fit import Progress, digest, fit
+from noisygce.runs import checkpoint
+from noisygce.runs.checkpoint import LAST, PREVIOUS
+from noisygce.training.fit import Progress, digest, fit
 
 
 def content(n):

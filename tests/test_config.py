@@ -9,13 +9,13 @@ import yaml
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from noisygce import config, losses
-from noisygce.config import ConfigError, Runtime, build, compose, config_dir, explain, read
+from noisygce import losses, settings
 from noisygce.data import Data
 from noisygce.losses import GCE, Loss, TruncatedGCE
 from noisygce.models import Model
 from noisygce.noise import Noise
 from noisygce.schedule import Pruning, Schedule
+from noisygce.settings.experiment import ConfigError, Runtime, build, compose, config_dir, explain, read
 
 BASES = {"data": Data, "noise": Noise, "loss": Loss, "model": Model}
 LEAVES = [path for group in BASES for path in sorted((config_dir() / group).glob("*.yaml"))]
@@ -72,7 +72,7 @@ def test_every_loss_noise_and_model_has_a_leaf():
 
 @pytest.mark.parametrize(
     ("key", "cls"),
-    [("schedule", Schedule), ("prune", Pruning), ("runtime", Runtime), ("paths", config.Paths)],
+    [("schedule", Schedule), ("prune", Pruning), ("runtime", Runtime), ("paths", settings.Paths)],
 )
 @pytest.mark.parametrize("data", ["cifar10", "cifar100", "fashion_mnist", "digits"])
 def test_keys_of_the_other_groups_are_the_parameters_of_their_classes(key, cls, data):

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from helpers_reliability import EACH_STEP, SMALL, Command, call, one_line, run_folder, train
 
-from noisygce import atomic, checkpoint
 from noisygce.errors import CheckpointError
+from noisygce.runs import atomic, checkpoint
 
 
 def content(number: int) -> dict[str, Any]:

@@ -10,11 +10,11 @@ import pytest
 from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST
 
 import noisygce.data
-from noisygce import config
+from noisygce import settings
 from noisygce.data import Arrays, Cifar10, Cifar100, Digits, FashionMnist
 from noisygce.errors import DataError
 from noisygce.noise import Uniform
-from noisygce.task import prepare, split, stratified
+from noisygce.training.task import prepare, split, stratified
 
 OFFICIAL = {
     "cifar10": (Cifar10, 32, 3, 10),
@@ -24,7 +24,7 @@ OFFICIAL = {
 
 
 def leaf(*overrides):
-    return config.read(config.compose(list(overrides))).data
+    return settings.read(settings.compose(list(overrides))).data
 
 
 @pytest.fixture
@@ -62,13 +62,13 @@ def test_noisy_labels_do_not_depend_on_split_subset_loss_or_model():
     labels = [
         prepare(e.data, e.noise, e.seed, e.paths.data).noisy
         for overrides in ([], ["data.subset=100"], ["data.validation=300"], ["loss=tgce"], ["model.width=3"])
-        for e in [config.read(config.compose(["data=digits", *overrides]))]
+        for e in [settings.read(settings.compose(["data=digits", *overrides]))]
     ]
     assert all(np.array_equal(labels[0], other) for other in labels)
 
 
 def test_validation_labels_are_noisy_and_test_labels_clean():
-    e = config.read(config.compose(["data=digits", "rate=0.6"]))
+    e = settings.read(settings.compose(["data=digits", "rate=0.6"]))
     task = prepare(e.data, e.noise, 0, Path())
     changed = task.noisy != task.clean
     assert changed[task.train].mean() == pytest.approx(0.6, abs=0.06)
@@ -92,7 +92,7 @@ def test_stratified_is_nested_and_in_proportion_to_within_one():
 
 
 def test_a_subset_cuts_training_validation_and_test_in_proportion():
-    e = config.read(config.compose(["data=digits", "data.subset=270"]))
+    e = settings.read(settings.compose(["data=digits", "data.subset=270"]))
     task = prepare(e.data, e.noise, 0, Path())
     whole = prepare(leaf("data=digits"), e.noise, 0, Path())
     # A fifth of 1,350, of 150, and of 297.
@@ -111,7 +111,7 @@ def test_digits_are_those_of_the_package_and_their_writers_are_kept_apart():
     assert arrays.train_images.dtype == np.uint8
     assert (arrays.train_images.min(), arrays.train_images.max()) == (0, 255)
     assert np.bincount(arrays.train_labels).min() >= 145
-    packed = Path(noisygce.data.__file__).parent / "digits" / "digits.csv.gz"
+    packed = Path(noisygce.data.__file__).parent / "digits.csv.gz"
     # The last row of the file is the last test image: pixels 0..16, then the label.
     last = [float(x) for x in gzip.decompress(packed.read_bytes()).decode().split()[-1].split(",")]
     assert arrays.test_labels[-1] == last[-1]
@@ -244,7 +244,7 @@ def test_any_one_missing_file_is_named_alone(stand_in, tmp_path, name):
             data.load(tmp_path)
         assert str(caught.value).endswith(f" or NOISYGCE_DATA: {file}")
         (tmp_path / file).write_bytes(whole)
-        noisygce.data._failed.clear()
+        noisygce.data.base._failed.clear()
 
 
 def test_a_fetch_that_failed_is_not_tried_again_at_once_and_is_later(tmp_path, monkeypatch):
@@ -262,7 +262,7 @@ def test_a_fetch_that_failed_is_not_tried_again_at_once_and_is_later(tmp_path, m
         said.append(str(caught.value))
     assert said[0] == said[1]
     assert tried == [tmp_path, tmp_path / "elsewhere"]
-    monkeypatch.setattr(noisygce.data, "_RETRY", 0.0)
+    monkeypatch.setattr(noisygce.data.base, "_RETRY", 0.0)
     with pytest.raises(DataError):
         data.require(tmp_path)
     assert len(tried) == 3

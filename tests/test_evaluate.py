@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from noisygce import evaluate
-from noisygce.evaluate import Evaluation, accuracy
+from noisygce.training import evaluate
+from noisygce.training.evaluate import Evaluation, accuracy
 
 
 def test_accuracy_by_head():

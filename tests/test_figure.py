@@ -6,8 +6,10 @@ import re
 import made_up
 import pytest
 
-from noisygce import figure, plan, results
+from noisygce import figure
 from noisygce.errors import NoisygceError
+from noisygce.sweep import plan
+from noisygce.sweep.plan import look
 from noisygce.view import canvas, curves, heat
 from noisygce.view.cells import lay_out
 
@@ -21,7 +23,7 @@ def laid_out(asked, tmp_path, but=()):
     for run in asked.runs:
         if run not in but:
             made_up.finish(tmp_path, run)
-    return lay_out(asked, results.of(asked))
+    return lay_out(asked, look(asked))
 
 
 def test_accuracy_has_a_panel_a_setting_and_a_line_a_seed_and_mean(demo, tmp_path):
@@ -75,14 +77,14 @@ def test_settings_that_differ_in_more_say_so(tmp_path):
     words = ["experiment=demo", "grid=null", "loss=ce", "noise=uniform", "noise.include_true=true,false"]
     asked = plan.plan([*words, f"paths.results={tmp_path}"])
     told = dataclasses.replace(asked, table={**asked.table, "columns": ["noise.include_true"]})
-    assert list(heat.settings(lay_out(told, results.of(told)))) == [
+    assert list(heat.settings(lay_out(told, look(told)))) == [
         "uniform 0.4 noise.include_true True",
         "uniform 0.4 noise.include_true False",
     ]
 
 
 def test_q_and_k_are_drawn_where_both_are_swept(demo, sweep, tmp_path):
-    assert heat.q_and_k(lay_out(demo, results.of(demo)), ["val"]) is None
+    assert heat.q_and_k(lay_out(demo, look(demo)), ["val"]) is None
     swept = dataclasses.replace(sweep, results=tmp_path)
     cells = laid_out(swept, tmp_path, but=swept.runs[:1])
     (axis,) = heat.q_and_k(cells, ["last"]).axes

@@ -4,11 +4,11 @@ import math
 import pytest
 import torch
 
-from noisygce import evaluate
-from noisygce import fit as fit_module
 from noisygce.errors import CheckpointError, NonFinite
-from noisygce.evaluate import Evaluation, accuracy
-from noisygce.fit import Progress, digest, fit
+from noisygce.training import evaluate
+from noisygce.training import fit as fit_module
+from noisygce.training.evaluate import Evaluation, accuracy
+from noisygce.training.fit import Progress, digest, fit
 
 # Prunes after epochs 2 to 6 of 7. At k = 0.12 some 20 to 80 of 200 samples are kept, other ones after epoch 3 or 5, and
 # the model that prunes is mostly an older one: all of it checked below, so that no test here is about nothing.

@@ -11,8 +11,9 @@ import pytest
 from helpers_reliability import ROOT
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
-from noisygce import config, guard
+from noisygce import settings
 from noisygce.errors import ConfigError
+from noisygce.settings import guard
 
 PLUGIN = """
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -67,7 +68,7 @@ def test_hydra_is_as_it_was_afterwards() -> None:
     before = ConfigLoaderImpl.load_configuration
     with guard.guarded():
         with pytest.raises(ConfigError, match=r"hydra\.launcher\._target_=os\.system"):
-            config.compose(["hydra.launcher._target_=os.system"])
-        config.compose(["data=digits"])
+            settings.compose(["hydra.launcher._target_=os.system"])
+        settings.compose(["data=digits"])
     assert ConfigLoaderImpl.load_configuration is before
-    config.compose(["hydra.launcher._target_=os.system"])  # which builds nothing
+    settings.compose(["hydra.launcher._target_=os.system"])  # which builds nothing

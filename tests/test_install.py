@@ -121,7 +121,7 @@ def test_the_environment_is_clean(clean: Clean) -> None:
         "from hydra_plugins import noisygce_sweeper as s; from hydra.core.plugins import Plugins;"
         "from hydra.plugins.sweeper import Sweeper;"
         "found = [c.__module__ for c in Plugins.instance().discover(Sweeper)];"
-        "print(json.dumps([noisygce.__file__, s.__file__, str(config.config_dir()),"
+        "print(json.dumps([noisygce.__file__, s.__file__, str(settings.config_dir()),"
         "str(metadata.distribution('noisygce').locate_file('')), found, sys.path]))"
     )
     package, sweeper, configs, distribution, sweepers, path = json.loads(clean("-c", code))

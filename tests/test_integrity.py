@@ -114,9 +114,9 @@ def test_labels_of_a_data_set_that_is_not_there_are_said_to_be_unchecked(copy: P
     """A run of CIFAR-10 on a machine without the data: everything else is looked at."""
     folder = run_folder(copy)
     manifest = json.loads((folder / "manifest.json").read_text())
-    from noisygce import config
+    from noisygce import settings
 
-    data = config.resolved(config.compose(["data=cifar10"]))["data"]
+    data = settings.resolved(settings.compose(["data=cifar10"]))["data"]
     manifest["config"]["data"] = json.loads(json.dumps(data))
     manifest["run_id"] = runs.run_id(manifest["config"])
     (folder / "manifest.json").write_text(json.dumps(manifest))
@@ -265,9 +265,9 @@ def _secret() -> None:
 
 
 def test_no_value_of_a_config_leads_a_run_outside_its_folder(tmp_path: Path) -> None:
-    from noisygce import config
+    from noisygce import settings
 
-    plain = runs.identity(config.resolved(config.compose(["data=digits"])))
+    plain = runs.identity(settings.resolved(settings.compose(["data=digits"])))
     seen = set()
     for part in ("..", "../..", "/etc", "a/b", "", ".", "~", "\0", "x" * 300, "ü" * 90, "a\nb", "-rf", "con"):
         for group in ("data", "model", "noise", "loss"):

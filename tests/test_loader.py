@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from noisygce.data import Data
-from noisygce.loader import Draw, Images, Loader
+from noisygce.training.loader import Draw, Images, Loader
 
 
 def settings(padding=2, flip=True, normalise="channel", channels=3):

@@ -14,22 +14,22 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from noisygce import config, losses
+from noisygce import losses, settings
 from noisygce.errors import ConfigError
 from noisygce.losses import Loss, log_softmax
 from noisygce.losses.stateful import early_learning
 from noisygce.losses.tempered import tempered_log_softmax
 
 B, K, N = 40, 10, 100
-LEAVES = sorted(path.stem for path in (config.config_dir() / "loss").glob("*.yaml"))
+LEAVES = sorted(path.stem for path in (settings.config_dir() / "loss").glob("*.yaml"))
 SYMMETRIC = {"mae", "rce", "nce", "nce_mae", "nce_rce"}
 T = 0.6 * np.eye(K) + 0.4 * np.roll(np.eye(K), 1, axis=1)
 T_OTHER = 0.9 * np.eye(K) + 0.1 / K
 
 
 @functools.cache
-def _experiment(*overrides: str) -> config.Experiment:
-    return config.read(config.compose(["data=digits", *overrides]))
+def _experiment(*overrides: str) -> settings.Experiment:
+    return settings.read(settings.compose(["data=digits", *overrides]))
 
 
 def bound(*overrides: str) -> Loss:
@@ -149,7 +149,7 @@ def _parameters() -> list[tuple[str, str, Any]]:
             return {"loss.k": 0.1, "loss.b": 0.5, "loss.anchor": "max"}[key]
         return value + 1 if isinstance(value, int) else 0.9 * value
 
-    tree = {leaf: config.resolved(config.compose(["data=digits", f"loss={leaf}"]))["loss"] for leaf in LEAVES}
+    tree = {leaf: settings.resolved(settings.compose(["data=digits", f"loss={leaf}"]))["loss"] for leaf in LEAVES}
     return [(leaf, key, other(key, value)) for leaf in LEAVES for key, value in walk(tree[leaf], "loss")]
 
 
@@ -163,7 +163,7 @@ def test_every_parameter_changes_the_value(leaf: str, key: str, other: Any) -> N
 
 @pytest.mark.parametrize("name", LEAVES)
 def test_leaf_keys_are_the_constructor_s_parameters(name: str) -> None:
-    leaf = config.resolved(config.compose(["data=digits", f"loss={name}"]))["loss"]
+    leaf = settings.resolved(settings.compose(["data=digits", f"loss={name}"]))["loss"]
     cls = getattr(losses, leaf["_target_"].rpartition(".")[2])
     wanted = [p.name for p in inspect.signature(cls).parameters.values() if p.default is p.empty]
     assert sorted(wanted) == sorted(leaf.keys() - {"name", "_target_"})
@@ -173,7 +173,7 @@ def test_leaf_keys_are_the_constructor_s_parameters(name: str) -> None:
 
 
 def _loss_config(*overrides: str) -> dict[str, Any]:
-    return config.resolved(config.compose(overrides))["loss"]
+    return settings.resolved(settings.compose(overrides))["loss"]
 
 
 def test_recommended_values_follow_the_data_set_and_the_command_line_wins() -> None:
@@ -209,7 +209,7 @@ def test_a_weighted_sum_is_the_sum_of_its_parts(name: str) -> None:
 )
 def test_a_part_is_checked_under_its_own_key(overrides: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        config.read(config.compose(["loss=sce", overrides]))
+        settings.read(settings.compose(["loss=sce", overrides]))
 
 
 def test_a_sum_takes_only_parts_that_it_can_train() -> None:

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from noisygce import checkpoint, config, fit, losses, runs, train, verify, watch
-from noisygce.device import prepare as prepare_device
+from noisygce import losses, runs, settings, train, verify
 from noisygce.errors import ManifestError, Stopped
-from noisygce.fit import Progress, Training
-from noisygce.loader import Images, Loader
-from noisygce.task import prepare
+from noisygce.runs import checkpoint, watch
+from noisygce.training import fit
+from noisygce.training.device import prepare as prepare_device
+from noisygce.training.fit import Progress, Training
+from noisygce.training.loader import Images, Loader
+from noisygce.training.task import prepare
 
 SMALL = ["data=digits", "data.subset=300", "schedule.epochs=3", "runtime.threads=1", "runtime.device=cpu"]
 AUGMENTED = ["data.padding=1", "data.flip=true"]
@@ -35,7 +37,7 @@ def _switches() -> Iterator[None]:
 
 
 def training(*overrides: str) -> Training:
-    e = config.read(config.compose([*SMALL, *overrides]))
+    e = settings.read(settings.compose([*SMALL, *overrides]))
     task = prepare(e.data, e.noise, e.seed, e.paths.data)
     network = e.model.build(task.arrays.train_images.shape[1:], len(task.arrays.classes), e.seed)  # type: ignore[arg-type]
     return Training(task, e.data, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, "cpu")
@@ -81,7 +83,7 @@ def test_elr_targets_are_in_the_state_and_estimating_the_time_leaves_them_alone(
 
 
 def test_the_first_view_is_the_one_there_would_be_alone_and_the_second_is_another() -> None:
-    e = config.read(config.compose([*SMALL, *AUGMENTED]))
+    e = settings.read(settings.compose([*SMALL, *AUGMENTED]))
     arrays = e.data.load(Path())
     images = Images(arrays.train_images, e.data, arrays.train_images, "cpu")
     inside = torch.ones(1500, dtype=torch.bool)
@@ -122,9 +124,9 @@ def test_t_hat_shows_what_the_model_says_of_the_sample_at_the_quantile() -> None
 
 
 def _run(tmp_path: Path, *overrides: str) -> tuple[runs.Run, float]:
-    cfg = config.compose([*SMALL, f"paths.results={tmp_path}", *overrides])
-    shaping = runs.identity(config.resolved(cfg))
-    accuracy = train.train(config.read(cfg), shaping)
+    cfg = settings.compose([*SMALL, f"paths.results={tmp_path}", *overrides])
+    shaping = runs.identity(settings.resolved(cfg))
+    accuracy = train.train(settings.read(cfg), shaping)
     return runs.Run(tmp_path, shaping), accuracy
 
 

@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from noisygce import config
+from noisygce import settings
 from noisygce.check import Invalid
 from noisygce.noise import ClassMap, Clean, Pair, Uniform, corrupt, empirical_transition, realised_rate
 
@@ -14,7 +14,7 @@ LABELS = np.arange(50_000) % 10
 
 
 def leaf_map(data):
-    return config.read(config.compose([f"data={data}", "noise=class_map"])).noise
+    return settings.read(settings.compose([f"data={data}", "noise=class_map"])).noise
 
 
 def test_clean_transition_is_the_identity_and_refuses_a_rate():

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 import torch
 
-from noisygce import check, config, noise
-from noisygce.config import ConfigError
+from noisygce import check, noise, settings
 from noisygce.data import Arrays
 from noisygce.errors import DataError
 from noisygce.noise import Images, Labels, Matrix, empirical_transition, realised_rate
 from noisygce.noise.by_class import SUPERCLASSES
 from noisygce.noise.human import load, read
 from noisygce.noise.instance import normals, truncated_normals
-from noisygce.task import prepare
+from noisygce.settings.experiment import ConfigError
+from noisygce.training.task import prepare
 
 N = 50_000
 TEN = tuple("0123456789")
@@ -271,14 +271,14 @@ def test_arrays_are_read_as_torch_has_written_them(tmp_path: Path, protocol: int
 
 def test_the_rate_of_a_human_leaf_follows_its_set() -> None:
     def rate(*overrides: str) -> float:
-        return float(config.read(config.compose(["noise=human", *overrides])).noise.rate)
+        return float(settings.read(settings.compose(["noise=human", *overrides])).noise.rate)
 
     assert rate() == 0.4021
     assert rate("noise.set=aggre") == 0.0901
     assert rate("data=cifar100") == 0.4020
-    assert config.compose(["noise=human", "noise.set=random1"]).rate == 0.1723
+    assert settings.compose(["noise=human", "noise.set=random1"]).rate == 0.1723
     with pytest.raises(ConfigError, match=r"noise\.set=best: noise\.set must be one of aggre"):
-        config.read(config.compose(["noise=human", "noise.set=best"]))
+        settings.read(settings.compose(["noise=human", "noise.set=best"]))
 
 
 # --- open set ---------------------------------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ def real(test):
 
 @functools.cache
 def published(name: str) -> Arrays:
-    return config.read(config.compose([f"data={name}"])).data.load(ROOT)
+    return settings.read(settings.compose([f"data={name}"])).data.load(ROOT)
 
 
 @real
@@ -344,14 +344,14 @@ def test_the_superclass_table_is_cifar100_s_own() -> None:
 )
 def test_cifar10n_has_the_published_rates(name: str, rate: float) -> None:
     """The paper says 9.03 of aggre; the published file has 4,505 of 50,000 wrong."""
-    e = config.read(config.compose(["data=cifar10", "noise=human", f"noise.set={name}"]))
+    e = settings.read(settings.compose(["data=cifar10", "noise=human", f"noise.set={name}"]))
     task = prepare(e.data, e.noise, 0, ROOT)
     assert 100 * realised_rate(task.clean, task.noisy) == pytest.approx(rate, abs=0.005)
 
 
 @real
 def test_cifar100n_has_the_published_rate_and_is_refused_for_cifar10() -> None:
-    e = config.read(config.compose(["data=cifar100", "noise=human"]))
+    e = settings.read(settings.compose(["data=cifar100", "noise=human"]))
     assert 100 * realised_rate(*(lambda t: (t.clean, t.noisy))(prepare(e.data, e.noise, 0, ROOT))) == pytest.approx(
         40.2
     )
@@ -381,7 +381,7 @@ def test_instance_noise_on_real_images_has_its_rate_and_takes_seconds(name: str)
 @real
 @pytest.mark.slow
 def test_open_set_noise_on_cifar10_takes_images_of_cifar100() -> None:
-    e = config.read(config.compose(["data=cifar10", "noise=open_set", "rate=0.4"]))
+    e = settings.read(settings.compose(["data=cifar10", "noise=open_set", "rate=0.4"]))
     task = prepare(e.data, e.noise, 0, ROOT)
     own, others = published("cifar10"), {row.tobytes() for row in published("cifar100").train_images}
     replaced = task.clean < 0

@@ -3,7 +3,7 @@
 import pytest
 
 from noisygce import runs
-from noisygce.fit import fit
+from noisygce.training.fit import fit
 
 # Digits, four channels, float32, three epochs of eleven steps (tgce: pruned after epoch 2): train loss, train accuracy,
 # noisy validation accuracy, test accuracy and kept samples of each epoch. Under each NUMERICS what it computes; seen
@@ -57,7 +57,7 @@ def measured(make, overrides):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_numbers_are_those_of_this_version(make, name):
-    hint = "a number has changed: raise NUMERICS in noisygce/runs.py and put the new numbers here under it"
+    hint = "a number has changed: raise NUMERICS in noisygce/runs/run.py and put the new numbers here under it"
     assert runs.NUMERICS in EXPECTED, hint
     found = measured(make, RUNS[name])
     assert len(found) == 3

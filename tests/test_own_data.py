@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from noisygce import config
+from noisygce import settings
 from noisygce.errors import ConfigError, DataError
 from noisygce.noise import digest
-from noisygce.task import prepare
+from noisygce.training.task import prepare
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,7 +27,7 @@ def run(module: str, *arguments: str, folder: Path) -> subprocess.CompletedProce
 
 
 def task(*overrides: str, root: Path):
-    e = config.read(config.compose(overrides))
+    e = settings.read(settings.compose(overrides))
     return prepare(e.data, e.noise, e.seed, root)
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from noisygce.philox import below, philox
+from noisygce.training.philox import below, philox
 
 
 def reference(counter, key):

@@ -4,9 +4,10 @@ import statistics
 
 import pytest
 
-from noisygce import config, device
-from noisygce.fit import fit
+from noisygce import settings
 from noisygce.train import training_of
+from noisygce.training import device
+from noisygce.training.fit import fit
 
 SEEDS = range(5)
 
@@ -16,7 +17,7 @@ def accuracies(precision: str) -> list[float]:
     found = []
     for seed in SEEDS:
         words = ["data=digits", "loss=gce", "noise=uniform", "rate=0.4", f"seed={seed}", f"precision={precision}"]
-        training = training_of(config.read(config.compose(words)), device.prepare("cpu", 1))
+        training = training_of(settings.read(settings.compose(words)), device.prepare("cpu", 1))
         found.append(100 * list(fit(training, lambda *_: None))[-1]["test_accuracy"])
     return found
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from noisygce.losses import TruncatedGCE
-from noisygce.prune import kept_set, memorisation, report
+from noisygce.training.prune import kept_set, memorisation, report
 
 LOSS = TruncatedGCE(q=0.7, k=0.5)
 

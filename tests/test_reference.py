@@ -3,14 +3,16 @@
 import re
 from pathlib import Path
 
-from noisygce import config, verify
+from noisygce import settings, verify
 
-REFERENCE = config.config_dir().parent / "results" / "reference"
+REFERENCE = settings.config_dir().parent / "results" / "reference"
 
 
 def test_committed_runs_verify_and_their_tables_are_rebuilt_byte_for_byte(monkeypatch, capsys):
     monkeypatch.chdir(REFERENCE.parent.parent)
-    assert verify.verify(Path("results/reference"), config.read(config.compose([])).paths.data), capsys.readouterr().out
+    assert verify.verify(Path("results/reference"), settings.read(settings.compose([])).paths.data), (
+        capsys.readouterr().out
+    )
     said = capsys.readouterr().out
     assert re.search(r"^(\d+) of \1 finished runs", said, re.MULTILINE), said
     assert re.search(r"^(\d+) of \1 tables are what the runs give", said, re.MULTILINE), said

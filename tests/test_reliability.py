@@ -159,7 +159,7 @@ class _SlowEvaluation:
         self.first = first
 
     def __call__(self) -> None:
-        from noisygce.loader import Images
+        from noisygce.training.loader import Images
 
         plain, count = Images.plain, iter(range(1, 1000))
 
@@ -209,7 +209,7 @@ def test_a_second_ctrl_c_stops_at_once_and_loses_only_what_was_not_saved(
 
 def _endless_save() -> None:
     """A disk that takes no more from the 20th checkpoint on."""
-    from noisygce import checkpoint
+    from noisygce.runs import checkpoint
 
     write, count = checkpoint.write, iter(range(1000))
 

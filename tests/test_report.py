@@ -9,7 +9,9 @@ import made_up
 import pytest
 from omegaconf import OmegaConf
 
-from noisygce import plan, report, results
+from noisygce import report
+from noisygce.sweep import plan
+from noisygce.sweep.plan import look
 from noisygce.table import tabulate
 from noisygce.view.cells import lay_out
 
@@ -89,7 +91,7 @@ def test_bytes_are_equal_when_rebuilt(small, text):
 
 
 def test_the_command_of_a_cell_makes_its_runs_and_no_others(small, text):
-    cells = lay_out(small, results.of(small))
+    cells = lay_out(small, look(small))
     cell = cells.at(("gce",), ("uniform", 0.4))
     command = report.reproduce(small, cell)
     assert command == "python -m noisygce.train -m experiment=demo loss=gce noise=uniform rate=0.4 seed=0,1"
@@ -102,8 +104,8 @@ def test_a_grid_of_uneven_blocks_still_gives_a_command_of_the_cell_alone(demo):
     grid = [{"loss": "ce", "rate": 0.4, "seed": [0, 1]}, {"loss": ["ce", "gce"], "loss.q": 0.5, "seed": [0, 1]}]
     uneven = dataclasses.replace(demo, grid=OmegaConf.create(grid))
     job = ("loss=ce", "rate=0.4", "seed=0", "experiment=demo")
-    run = dataclasses.replace(results.of(demo)[0], job=job)
-    cell = dataclasses.replace(lay_out(demo, results.of(demo)).at(("ce",), ("uniform", 0.4)), runs=(run,))
+    run = dataclasses.replace(look(demo)[0], job=job)
+    cell = dataclasses.replace(lay_out(demo, look(demo)).at(("ce",), ("uniform", 0.4)), runs=(run,))
     assert "experiment=demo grid=null loss=ce rate=0.4 seed=0" in report.reproduce(uneven, cell)
 
 

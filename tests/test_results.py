@@ -9,11 +9,15 @@ import made_up
 import pytest
 from hydra.errors import ConfigCompositionException
 
-from noisygce import command, config, plan, results, runs, sweep
+from noisygce import results, runs, settings
+from noisygce.settings import command
+from noisygce.sweep import plan
+from noisygce.sweep.jobs import expand
+from noisygce.sweep.plan import look
 
 
 def states(asked):
-    return {run.id: run.state for run in results.of(asked)}
+    return {run.id: run.state for run in look(asked)}
 
 
 CASES = [
@@ -43,14 +47,14 @@ CASES = [
 @pytest.mark.parametrize("arguments", CASES, ids=" ".join)
 def test_a_plan_gives_the_ids_that_training_gives(arguments):
     asked = plan.plan(arguments)
-    composed = [runs.run_id(runs.identity(config.resolved(config.compose(run.job)))) for run in asked.runs]
+    composed = [runs.run_id(runs.identity(settings.resolved(settings.compose(run.job)))) for run in asked.runs]
     assert [run.id for run in asked.runs] == composed
     assert len(set(composed)) == len(composed) > 1
 
 
 def test_a_plan_follows_the_order_of_the_sweep(demo):
-    grid = config.compose(["experiment=demo"]).grid
-    assert [list(run.job) for run in demo.runs] == sweep.jobs(demo.arguments, grid)
+    grid = settings.compose(["experiment=demo"]).grid
+    assert [list(run.job) for run in demo.runs] == expand(demo.arguments, grid)
 
 
 def test_a_value_that_a_loss_does_not_have_is_refused_as_in_training():
@@ -88,7 +92,7 @@ def test_every_state_is_told(demo, tmp_path):
     run = runs.Run(tmp_path, running.identity)
     with run.claim():
         run.write_metrics(made_up.metrics(0.5)[:3])
-        found = {r.id: r for r in results.of(demo)}
+        found = {r.id: r for r in look(demo)}
         assert found[running.id].state == "running"
         assert found[running.id].owner.keys() >= {"pid", "host", "since"}
         assert [r.state for r in results.found(tmp_path)].count("running") == 1
@@ -125,7 +129,7 @@ def test_a_changed_config_in_a_manifest_is_seen(demo, tmp_path):
 def test_frame_is_tidy(demo, tmp_path):
     for run in demo.runs[:3]:
         made_up.finish(tmp_path, run)
-    frame = results.frame(results.of(demo))
+    frame = results.frame(look(demo))
     assert len(frame) == len(demo.runs)
     assert list(frame["state"][:4]) == ["done"] * 3 + ["missing"]
     first = frame.iloc[0]

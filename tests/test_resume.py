@@ -29,11 +29,12 @@ RUN = (
 
 
 def _training(overrides: tuple[str, ...]) -> Any:
-    from noisygce import config, device
-    from noisygce.fit import Training
-    from noisygce.task import prepare
+    from noisygce import settings
+    from noisygce.training import device
+    from noisygce.training.fit import Training
+    from noisygce.training.task import prepare
 
-    e = config.read(config.compose([*RUN, *overrides, "runtime.threads=1"]))
+    e = settings.read(settings.compose([*RUN, *overrides, "runtime.threads=1"]))
     at = device.prepare("cpu", 1)
     task = prepare(e.data, e.noise, e.seed, e.paths.data)
     network = e.model.build(task.arrays.train_images.shape[1:], 10, e.seed)
@@ -47,8 +48,8 @@ def _equal_from_each(folder: Path, overrides: tuple[str, ...], every: int) -> No
     """
     import dataclasses
 
-    from noisygce import checkpoint
-    from noisygce.fit import Progress, digest, fit
+    from noisygce.runs import checkpoint
+    from noisygce.training.fit import Progress, digest, fit
 
     saved: list[dict[str, Any]] = []
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from noisygce import atomic, config, runs
+from noisygce import runs, settings
 from noisygce.errors import Locked, ManifestError, NonFinite
-from noisygce.runs import Run, identity, run_id, select
+from noisygce.runs import Run, atomic, identity, run_id, select
 
-ROOT = config.config_dir().parent
+ROOT = settings.config_dir().parent
 
 
 def shaping(*overrides):
-    return identity(config.resolved(config.compose(["data=digits", *overrides])))
+    return identity(settings.resolved(settings.compose(["data=digits", *overrides])))
 
 
 def id_of(*overrides):
@@ -30,7 +30,7 @@ def test_id_does_not_depend_on_the_order_of_keys():
     def turned(value):
         return {k: turned(value[k]) for k in reversed(value)} if isinstance(value, dict) else value
 
-    cfg = config.resolved(config.compose(["data=digits"]))
+    cfg = settings.resolved(settings.compose(["data=digits"]))
     assert list(turned(cfg)) != list(cfg)
     assert run_id(identity(turned(cfg))) == run_id(identity(cfg))
     assert id_of("loss=tgce", "rate=0.2") == id_of("rate=0.2", "loss=tgce")
@@ -71,7 +71,7 @@ def test_id_depends_on_whatever_shapes_a_number(override):
 
 def test_id_depends_on_the_version_of_the_numbers(monkeypatch):
     before = id_of()
-    monkeypatch.setattr(runs, "NUMERICS", runs.NUMERICS + 1)
+    monkeypatch.setattr(runs.run, "NUMERICS", runs.NUMERICS + 1)
     assert id_of() != before
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from noisygce import config
+from noisygce import settings
 from noisygce.check import Invalid
 from noisygce.schedule import Pruning, Schedule
 
@@ -30,7 +30,7 @@ def test_pruning_is_due_at_its_start_and_then_every_so_often():
 )
 def test_leaves_hold_the_published_protocol(data, epochs, drops, before):
     """Zhang & Sabuncu 2018, section 4; epochs counted from 1."""
-    e = config.read(config.compose([f"data={data}"]))
+    e = settings.read(settings.compose([f"data={data}"]))
     s = e.schedule
     assert (s.epochs, s.batch_size, s.lr, s.momentum, s.weight_decay) == (epochs, 128, 0.01, 0.9, 1e-4)
     rates = [s.lr_of(epoch) for epoch in range(epochs)]

@@ -9,10 +9,12 @@ import pytest
 from conftest import SMALL
 from omegaconf import open_dict
 
-from noisygce import config, runs, sweep, train, watch
+from noisygce import runs, settings, train
 from noisygce.errors import ConfigError, NonFinite, Stopped
-from noisygce.fit import Training
-from noisygce.step import Step
+from noisygce.runs import watch
+from noisygce.sweep.jobs import at_once, side_by_side
+from noisygce.training.fit import Training
+from noisygce.training.step import Step
 
 FAILS = ["loss=ce", "schedule.lr=100", "schedule.epochs=30"]
 JOBS = [["loss=ce"], ["loss=tgce", "prune.start=2", "prune.every=1"], ["loss=elr"], ["loss=gce", "seed=1"], FAILS]
@@ -20,7 +22,7 @@ JOBS = [["loss=ce"], ["loss=tgce", "prune.start=2", "prune.every=1"], ["loss=elr
 
 def configs(folder, jobs):
     fixed = [*SMALL, "runtime.threads=1", "runtime.device=cpu", "runtime.checkpoint_every=0", f"paths.results={folder}"]
-    return [config.compose([*fixed, *job]) for job in jobs]
+    return [settings.compose([*fixed, *job]) for job in jobs]
 
 
 def manifests(folder):
@@ -42,17 +44,17 @@ def test_runs_side_by_side_are_those_alone_and_one_s_failure_is_its_own(tmp_path
     for cfg in configs(tmp_path / "alone", JOBS[:-1]):
         train.run_one_of_many(cfg)
     beside = configs(tmp_path / "beside", JOBS)
-    ended = sweep.side_by_side(train.run_one_of_many, beside, JOBS, 3)
+    ended = side_by_side(train.run_one_of_many, beside, JOBS, 3)
     assert isinstance(ended[-1]._return_value, NonFinite)
     for end, cfg in zip(ended[:-1], beside, strict=False):
-        name = runs.run_id(runs.identity(config.resolved(cfg)))
+        name = runs.run_id(runs.identity(settings.resolved(cfg)))
         assert end.return_value == manifests(tmp_path / "beside")[name][1]["val"]
     assert manifests(tmp_path / "beside") == manifests(tmp_path / "alone")
     assert len(manifests(tmp_path / "alone")) == len(JOBS) - 1
 
 
 def test_a_failed_run_keeps_no_training_in_memory(tmp_path):
-    ended = sweep.side_by_side(train.run_one_of_many, configs(tmp_path, [FAILS]), [FAILS], 2)
+    ended = side_by_side(train.run_one_of_many, configs(tmp_path, [FAILS]), [FAILS], 2)
     assert isinstance(ended[0]._return_value, NonFinite)
     gc.collect()
     assert not [thing for thing in gc.get_objects() if type(thing) is Training]
@@ -64,14 +66,14 @@ def test_an_unexpected_error_is_shown_with_its_trace_and_the_others_go_on(tmp_pa
 
     monkeypatch.setattr(Step, "start_epoch", fault)
     jobs = [["seed=0"], ["seed=1"]]
-    ended = sweep.side_by_side(train.run_one_of_many, configs(tmp_path, jobs), jobs, 2)
+    ended = side_by_side(train.run_one_of_many, configs(tmp_path, jobs), jobs, 2)
     assert [type(end._return_value) for end in ended] == [ZeroDivisionError] * 2
     assert caplog.text.count("start_epoch") >= 2
 
 
 def test_a_log_is_of_its_run_alone(tmp_path):
     jobs = [["seed=0"], ["seed=1"], ["seed=2"]]
-    sweep.side_by_side(train.run_one_of_many, configs(tmp_path, jobs), jobs, 3)
+    side_by_side(train.run_one_of_many, configs(tmp_path, jobs), jobs, 3)
     logs = [path.read_text() for path in tmp_path.glob("runs/*/train.log")]
     assert len(logs) == 3
     for text in logs:
@@ -85,7 +87,7 @@ def test_a_request_to_stop_saves_all_that_are_under_way_and_begins_no_other(tmp_
     timer = threading.Timer(2.0, lambda: setattr(watch, "_asked_to_stop", "SIGTERM"))
     timer.start()
     with pytest.raises(Stopped):
-        sweep.side_by_side(train.run_one_of_many, configs(tmp_path, jobs), jobs, 2)
+        side_by_side(train.run_one_of_many, configs(tmp_path, jobs), jobs, 2)
     timer.join()
     assert len(list(tmp_path.glob("runs/*/last.ckpt"))) == 2
     assert len(list(tmp_path.glob("runs/*"))) == 2
@@ -93,12 +95,12 @@ def test_a_request_to_stop_saves_all_that_are_under_way_and_begins_no_other(tmp_
 
 
 def test_on_a_cpu_runs_go_one_after_another_and_it_says_so(tmp_path, caplog):
-    cfg = config.compose([*SMALL, "runtime.concurrent=3", f"paths.results={tmp_path}", "runtime.device=cpu"])
+    cfg = settings.compose([*SMALL, "runtime.concurrent=3", f"paths.results={tmp_path}", "runtime.device=cpu"])
     with open_dict(cfg):
         cfg.hydra = {"launcher": {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}}
     with caplog.at_level(logging.INFO, "noisygce"):
-        assert train.at_once(cfg) == 1
+        assert at_once(cfg) == 1
     assert "one run fills a CPU" in caplog.text
     cfg.hydra.launcher._target_ = "somewhere.SubmititLauncher"
     with pytest.raises(ConfigError, match="leave one of the two out"):
-        train.at_once(cfg)
+        at_once(cfg)

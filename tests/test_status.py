@@ -8,12 +8,14 @@ import time
 import made_up
 import pytest
 
-from noisygce import plan, results, runs, status
+from noisygce import runs, status
 from noisygce.errors import ConfigError
+from noisygce.sweep import plan
+from noisygce.sweep.plan import look
 
 
 def report(asked, now=None):
-    return "\n".join(status.report(asked.name, results.of(asked), time.time() if now is None else now))
+    return "\n".join(status.report(asked.name, look(asked), time.time() if now is None else now))
 
 
 def test_nothing_done(demo):

@@ -2,12 +2,13 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
-from noisygce import config, sweep
+from noisygce import settings
 from noisygce.errors import ConfigError, DataError, Locked, NonFinite, SweepFailed
+from noisygce.sweep.jobs import check_all, expand, kinds, launch_all
 
 
 def jobs(arguments, grid=None):
-    return sweep.jobs(arguments, OmegaConf.create(grid) if grid else None)
+    return expand(arguments, OmegaConf.create(grid) if grid else None)
 
 
 def test_choices_of_a_command_line_are_multiplied():
@@ -70,22 +71,22 @@ def test_a_run_of_two_blocks_is_made_once():
 )
 def test_values_of_a_grid_mean_on_the_command_line_what_they_mean_in_yaml(key, values):
     for job, value in zip(jobs([], [{key: values}]), values, strict=True):
-        cfg = config.compose(["data=digits", *job])
+        cfg = settings.compose(["data=digits", *job])
         if key != "loss":
             assert OmegaConf.select(cfg, key) == value
 
 
 def test_the_demo_holds_sixty_runs():
-    grid = config.compose(["experiment=demo"]).grid
-    assert len(sweep.jobs([], grid)) == 4 * 2 * 5 + 4 * 5
-    assert len(sweep.jobs(["seed=0", "experiment=demo"], grid)) == 12
+    grid = settings.compose(["experiment=demo"]).grid
+    assert len(expand([], grid)) == 4 * 2 * 5 + 4 * 5
+    assert len(expand(["seed=0", "experiment=demo"], grid)) == 12
 
 
 def test_one_impossible_run_is_named_before_any_starts():
     all_jobs = [["loss=gce", "loss.q=0.7"], ["loss=gce", "loss.q=7"]]
     with pytest.raises(ConfigError, match=r"^loss\.q=7: .* \(in the run loss=gce loss\.q=7; none was started\)$"):
-        sweep.check([config.compose(job) for job in all_jobs], all_jobs)
-    sweep.check([config.compose(job) for job in all_jobs[:1]], all_jobs[:1])
+        check_all([settings.compose(job) for job in all_jobs], all_jobs)
+    check_all([settings.compose(job) for job in all_jobs[:1]], all_jobs[:1])
 
 
 def ended(value):
@@ -110,19 +111,19 @@ THREE = [["seed=0"], ["seed=1"], ["seed=2"]]
 
 def test_runs_that_another_process_held_are_asked_for_once_more(capsys):
     launch = Launches([0.5, Locked("held"), 0.7], [0.6])
-    assert [end.return_value for end in sweep.run(launch, THREE)] == [0.5, 0.6, 0.7]
+    assert [end.return_value for end in launch_all(launch, THREE)] == [0.5, 0.6, 0.7]
     assert launch.asked == [THREE, [["seed=1"]]]
     assert capsys.readouterr().err == "3 of 3 runs are done\n"
 
 
 def test_runs_that_stay_held_are_named_and_no_failure(capsys):
-    sweep.run(Launches([0.5, Locked("it is held"), 0.7], [Locked("it is held")]), THREE)
+    launch_all(Launches([0.5, Locked("it is held"), 0.7], [Locked("it is held")]), THREE)
     assert capsys.readouterr().err == "2 of 3 runs are done\n  seed=1: it is held\n"
 
 
 def test_failures_are_named_and_the_others_are_done(capsys):
     with pytest.raises(SweepFailed, match="2 of 3 runs failed"):
-        sweep.run(Launches([NonFinite("it diverged"), 0.6, KeyError()]), THREE)
+        launch_all(Launches([NonFinite("it diverged"), 0.6, KeyError()]), THREE)
     assert capsys.readouterr().err == "1 of 3 runs are done\n  seed=0: it diverged\n  seed=2: KeyError\n"
 
 
@@ -132,7 +133,7 @@ def test_data_that_is_missing_is_said_once_for_the_runs_that_need_it(capsys):
 
     def said(*outcomes):
         with pytest.raises(SweepFailed) as failed:
-            sweep.run(Launches(outcomes), all_jobs)
+            launch_all(Launches(outcomes), all_jobs)
         assert failed.value.exit_code == 2
         return capsys.readouterr().err.splitlines()[1:]
 
@@ -147,13 +148,13 @@ def test_data_that_is_missing_is_said_once_for_the_runs_that_need_it(capsys):
 def test_nothing_is_asked_for_again_after_a_failure():
     launch = Launches([NonFinite("it diverged")])
     with pytest.raises(SweepFailed):
-        sweep.run(launch, [["seed=0"]])
+        launch_all(launch, [["seed=0"]])
     assert len(launch.asked) == 1
 
 
 def test_of_every_kind_of_run_and_of_every_seed_one_is_checked():
-    all_jobs = sweep.jobs(["loss=ce,gce", "rate=0.2,0.4", "seed=0,1,2"])
-    some = sweep.kinds(all_jobs)
+    all_jobs = expand(["loss=ce,gce", "rate=0.2,0.4", "seed=0,1,2"])
+    some = kinds(all_jobs)
     assert len(some) == 4 + 2
     assert {o for job in some for o in job} == {o for job in all_jobs for o in job}
     assert {tuple(job[:2]) for job in some} == {tuple(job[:2]) for job in all_jobs}

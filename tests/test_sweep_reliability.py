@@ -92,7 +92,7 @@ def test_a_sweep_takes_over_the_run_of_a_killed_neighbour(swept: Path, tmp_path:
 
 def _slow_third_run() -> None:
     """Else it could end before it is killed."""
-    from noisygce.watch import Watch
+    from noisygce.runs.watch import Watch
 
     def save(self: Any) -> None:
         save_(self)
@@ -102,7 +102,7 @@ def _slow_third_run() -> None:
 
 
 def _slow_steps() -> None:
-    from noisygce.watch import Watch
+    from noisygce.runs.watch import Watch
 
     Watch.save_, Watch.save = Watch.save, lambda self: (self.save_(), time.sleep(1))  # type: ignore
 

@@ -8,9 +8,11 @@ import re
 import made_up
 import pytest
 
-from noisygce import arguments, identities, results, table
+from noisygce import results, table
 from noisygce.errors import ConfigError
-from noisygce.view import cells, published, sheet
+from noisygce.settings import arguments
+from noisygce.sweep import identities
+from noisygce.view import cells, published, sheet, tables
 from noisygce.view.stats import Sample
 
 
@@ -29,7 +31,7 @@ def row(text, label, section):
 
 def test_numbers_by_head(demo, tmp_path):
     made(demo, tmp_path)
-    text = table.markdown(table.tabulate(demo))
+    text = tables.markdown(tables.tabulate(demo))
     # last: 0.50 - 0.04 + 0 or 0.01; std of two values 0.01 apart is 0.01 / sqrt 2
     assert row(text, "ce", "Rule `last`") == ["46.50 ± 0.71 (2)", "44.50 ± 0.71 (2)", "48.50 ± 0.71 (2)"]
     assert row(text, "ce", "Rule `val`") == ["44.50 ± 0.71 (2)", "42.50 ± 0.71 (2)", "46.50 ± 0.71 (2)"]
@@ -44,7 +46,7 @@ def test_the_best_and_all_within_its_interval_are_bold(demo, tmp_path):
     for run in demo.runs:  # the best, 0.80 ± 0.01: half of its interval is 12.7 * 0.0141 / sqrt 2 = 0.127
         spread = 0.01 if run.identity["seed"] else -0.01
         made_up.finish(tmp_path, run, last[run.identity["loss"]["name"]] + spread)
-    text = table.markdown(table.tabulate(demo))
+    text = tables.markdown(tables.tabulate(demo))
     bold = {label: row(text, label, "Rule `last`")[0].startswith("**") for label in last}
     assert bold == {"ce": False, "mae": True, "gce": True, "tgce": True}
 
@@ -57,7 +59,7 @@ def test_missing_failed_and_unreadable_are_seen(demo, tmp_path):
     made(demo, tmp_path, but=[*ce, mae[0], gce[1]])
     (made_up.begin(tmp_path, mae[0]) / "failed.json").write_text(json.dumps({"cause": "the loss was not finite"}))
     (made_up.begin(tmp_path, gce[1]) / "manifest.json").write_text("{")
-    text = table.markdown(table.tabulate(demo))
+    text = tables.markdown(tables.tabulate(demo))
     assert row(text, "ce", "Rule `val`")[0] == "- (0/2)"
     assert row(text, "mae", "Rule `val`")[0] == "55.00 (1/2, 1 failed)"
     assert row(text, "gce", "Rule `val`")[0] == "64.00 (1/2, 1 unreadable)"
@@ -68,39 +70,39 @@ def test_missing_failed_and_unreadable_are_seen(demo, tmp_path):
 
 
 def test_an_empty_table_can_be_printed(demo):
-    text = table.markdown(table.tabulate(demo))
+    text = tables.markdown(tables.tabulate(demo))
     assert row(text, "tgce", "Rule `last`") == ["- (0/2)"] * 3
     assert "of 24 runs, 24 missing" in text
 
 
 def test_mixed_runs_are_warned_of(demo, tmp_path):
     made(demo, tmp_path, but=demo.runs[:2])
-    assert "Warning" not in table.markdown(table.tabulate(demo))
+    assert "Warning" not in tables.markdown(tables.tabulate(demo))
     made_up.finish(tmp_path, demo.runs[0], commit="fedcba9876543210", device="another")
-    text = table.markdown(table.tabulate(demo))
+    text = tables.markdown(tables.tabulate(demo))
     assert "Warning: the runs were not all made alike; they differ in commits, devices." in text
     assert "Commits: 0123456789ab (22 runs); fedcba987654 (1 runs)." in text
     made_up.finish(tmp_path, demo.runs[1], dirty=True)
-    assert "changes beside the commit" in table.markdown(table.tabulate(demo))
+    assert "changes beside the commit" in tables.markdown(tables.tabulate(demo))
 
 
 def test_an_oracle_is_called_one(demo, tmp_path):
     made(demo, tmp_path)
-    text = table.markdown(table.tabulate(demo, rule="test"))
+    text = tables.markdown(tables.tabulate(demo, rule="test"))
     assert "## Rule `test` (oracle)\n\nORACLE" in text
     assert "Rule `val`" not in text
 
 
 def test_bytes_are_equal_when_rebuilt(demo, tmp_path):
     made(demo, tmp_path, but=demo.runs[3:5])
-    first, second = (table.tabulate(demo, against="published") for _ in range(2))
-    for render in (table.markdown, table.latex, table.full):
+    first, second = (tables.tabulate(demo, against="published") for _ in range(2))
+    for render in (tables.markdown, tables.latex, tables.full):
         assert render(first) == render(second)
 
 
 def test_csv_has_all_digits(demo, tmp_path):
     made(demo, tmp_path)
-    rows = list(csv.DictReader(table.full(table.tabulate(demo)).splitlines()))
+    rows = list(csv.DictReader(tables.full(tables.tabulate(demo)).splitlines()))
     assert len(rows) == 3 * 12
     (found,) = [r for r in rows if (r["loss.name"], r["rate"], r["rule"]) == ("ce", "0.6", "last")]
     values = [made_up.accuracy(run) for run in demo.runs if run.job[:3] == ("loss=ce", "noise=uniform", "rate=0.6")]
@@ -111,7 +113,7 @@ def test_csv_has_all_digits(demo, tmp_path):
 
 def test_latex_groups_columns_and_escapes(demo, tmp_path):
     made(demo, tmp_path)
-    text = table.latex(table.tabulate(demo))
+    text = tables.latex(tables.tabulate(demo))
     assert r" & \multicolumn{2}{c}{uniform} & \multicolumn{1}{c}{pair} \\" in text
     assert r"\cmidrule(lr){2-3} \cmidrule(lr){4-4}" in text
     assert r"loss & 0.4 & 0.6 & 0.2 \\" in text
@@ -128,9 +130,9 @@ def test_latex_makes_every_sign_plain():
 def test_runs_that_would_share_a_cell_unseen_are_refused(demo):
     told = dataclasses.replace(demo, table={**demo.table, "columns": ["noise.name"]})
     with pytest.raises(ConfigError, match=r"differ in noise\.rate would share a cell"):
-        table.tabulate(told)
+        tables.tabulate(told)
     with pytest.raises(ConfigError, match=r"no run has a value loss\.nme"):
-        table.tabulate(dataclasses.replace(demo, table={**demo.table, "rows": ["loss.nme"]}))
+        tables.tabulate(dataclasses.replace(demo, table={**demo.table, "rows": ["loss.nme"]}))
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +196,7 @@ def test_against_reference(demo, tmp_path):
     made(demo, tmp_path)
     for run in demo.runs[:3]:
         made_up.finish(tmp_path / "reference", run, 0.45)
-    text = table.markdown(table.tabulate(demo, rule="last", against="reference"))
+    text = tables.markdown(tables.tabulate(demo, rule="last", against="reference"))
     lines = [line for line in text.splitlines() if re.match(r"\| ce +\| uniform 0.4 ", line)]
     assert [c.strip() for c in lines[0].strip("|").split("|")][2:] == ["46.50 ± 0.71 (2)", "45.00", "+1.50", "no"]
     assert "none known" in text
@@ -230,6 +232,6 @@ def test_the_command_prints_and_writes(tmp_path, monkeypatch, capsys):
     ids=str,
 )
 def test_a_wrong_argument_is_refused_with_what_it_may_be(words, said):
-    own = {"rule": table.RULES, "against": ("published", "reference")}
+    own = {"rule": tables.RULES, "against": ("published", "reference")}
     with pytest.raises(ConfigError, match=re.escape(said)):
         arguments.split(words, own)

@@ -6,9 +6,9 @@ import subprocess
 import sys
 import time
 
-from noisygce import config, runs
+from noisygce import runs, settings
 
-ROOT = config.config_dir().parent
+ROOT = settings.config_dir().parent
 # Two prunings; four epochs of at most eleven steps.
 RUN = ["data=digits", "loss=tgce", "loss.k=0.12", "schedule.epochs=4", "prune.start=2", "prune.every=1"]
 
@@ -23,8 +23,8 @@ def train(results, *arguments):
 
 def folder(results, *arguments):
     """Where the run of these arguments must be."""
-    cfg = config.compose([a for a in (*RUN, *arguments) if a != "-m"])
-    return results / "runs" / runs.run_id(runs.identity(config.resolved(cfg)))
+    cfg = settings.compose([a for a in (*RUN, *arguments) if a != "-m"])
+    return results / "runs" / runs.run_id(runs.identity(settings.resolved(cfg)))
 
 
 def manifest(results, *arguments):

@@ -24,8 +24,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from noisygce import arguments, atomic, check, config, device, runs
+from noisygce import check, runs, settings
 from noisygce.errors import ConfigError
+from noisygce.runs import atomic
+from noisygce.settings import arguments
+from noisygce.training import device
 
 _PARTS = {  # which module measures it
     "steps": "steps",
@@ -45,18 +48,18 @@ def answer(words: list[str]) -> None:
     """Measures what the arguments ask for."""
     own = dict(word.split("=", 1) for word in words if word.startswith(("parts=", "rounds=")))
     rest = [word for word in words if word.partition("=")[0] not in own]
-    _, settings = arguments.split(rest, {"parts": (), "rounds": ()})
+    _, overrides = arguments.split(rest, {"parts": (), "rounds": ()})
     rounds = own.get("rounds", "5")
     if not rounds.isdigit() or not 1 <= int(rounds) <= 1000:
         raise ConfigError(f"rounds={rounds}: rounds must be an integer in [1, 1000]")
     names = own["parts"].split(",") if "parts" in own else list(_PARTS)
     for name in names:
         check.choice("parts", name, _PARTS)
-    cfg = config.compose(settings)
-    experiment = config.read(cfg)
+    cfg = settings.compose(overrides)
+    experiment = settings.read(cfg)
     experiment.data.require(experiment.paths.data)
-    run = runs.run_id(runs.identity(config.resolved(cfg)))
-    for found in measure(experiment, settings, run, int(rounds), names):  # written as it grows
+    run = runs.run_id(runs.identity(settings.resolved(cfg)))
+    for found in measure(experiment, overrides, run, int(rounds), names):  # written as it grows
         label = [found["run"], found["device"], *(names if "parts" in own else [])]
         name = re.sub(r"[^A-Za-z0-9.]+", "-", " ".join(label)).strip("-")
         path = experiment.paths.results / "bench" / f"{name}.json"
@@ -66,14 +69,14 @@ def answer(words: list[str]) -> None:
 
 
 def measure(
-    experiment: config.Experiment, settings: list[str], run: str, rounds: int, parts: list[str]
+    experiment: settings.Experiment, overrides: list[str], run: str, rounds: int, parts: list[str]
 ) -> Iterator[dict[str, Any]]:
     """What the parts find, as plain values; once more after each of them."""
     from noisygce.bench.kernels import flop, matmul_rate
     from noisygce.bench.setting import Setting
 
     at = device.prepare(experiment.runtime.device, experiment.runtime.threads)
-    setting = Setting(experiment, settings, at, rounds)
+    setting = Setting(experiment, overrides, at, rounds)
     setting.flop = flop(setting)
     setting.matmul_rate = matmul_rate(at, experiment.precision)
     found: dict[str, Any] = {"run": run, "date": time.strftime("%Y-%m-%d", time.gmtime()), **device.describe(at)}

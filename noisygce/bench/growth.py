@@ -9,8 +9,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from noisygce import device
 from noisygce.bench.setting import Setting, median, seconds_of
+from noisygce.training import device
 
 _SIZES = (32, 64, 128, 256, 512)
 _AT_ONCE = (1, 2, 4)

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from noisygce.data import Data
 from noisygce.schedule import Schedule
-from noisygce.task import Task
+from noisygce.training.task import Task
 
 
 class _Pictures(Dataset[tuple[Tensor, int]]):

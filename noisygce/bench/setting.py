@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
-from noisygce import device, train
-from noisygce.config import Experiment
-from noisygce.fit import Training
+from noisygce import train
+from noisygce.settings.experiment import Experiment
+from noisygce.training import device
+from noisygce.training.fit import Training
 
 Steps = Callable[[int], object]  # does so many steps, and comes back when they are done
 

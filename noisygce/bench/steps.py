@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from noisygce import device
 from noisygce.bench import plain
 from noisygce.bench.setting import Setting, Steps, arithmetic, median, seconds_of
+from noisygce.training import device
 
 Row = dict[str, Any]
 _SAMPLE = 1000  # images of each set that are evaluated on a CPU; all of them on a GPU

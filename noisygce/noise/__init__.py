@@ -13,9 +13,20 @@ labels (and images), the noise's values and the seed, so the noisy labels of a s
 NumPy only.
 """
 
-from noisygce.noise.base import Images, Labels, Matrix, Noise, corrupt, empirical_transition, realised_rate, uniforms
+from noisygce.noise.base import (
+    Images,
+    Labels,
+    Matrix,
+    Noise,
+    corrupt,
+    describe,
+    digest,
+    empirical_transition,
+    realised_rate,
+    uniforms,
+)
 from noisygce.noise.by_class import ClassMap, Clean, IndexBlock, Pair, Superclass, Uniform
-from noisygce.noise.from_file import FromFile, digest
+from noisygce.noise.from_file import FromFile
 from noisygce.noise.human import Human, HumanTwin
 from noisygce.noise.instance import Instance
 from noisygce.noise.open_set import OpenSet
@@ -37,6 +48,7 @@ __all__ = [
     "Superclass",
     "Uniform",
     "corrupt",
+    "describe",
     "digest",
     "empirical_transition",
     "realised_rate",

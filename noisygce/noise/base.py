@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +71,24 @@ def empirical_transition(clean: Labels, noisy: Labels, classes: int) -> Matrix:
 def realised_rate(clean: Labels, noisy: Labels) -> float:
     """Share of labels that the draw has changed."""
     return float(np.mean(clean != noisy))
+
+
+def digest(labels: Labels) -> str:
+    """SHA-256 of labels (N,) as little-endian int64: what manifests and ``noise.sha256`` hold."""
+    return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
+
+
+def describe(rate: float, clean: Labels, noisy: Labels, classes: int) -> dict[str, Any]:
+    """What was asked for and what was drawn, over the whole training set; digest of the labels as little-endian int64.
+
+    clean, noisy (N,) in 0..classes-1.
+    """
+    return {
+        "nominal_rate": rate,
+        "realised_rate": realised_rate(clean, noisy),
+        "transition": empirical_transition(clean, noisy, classes).round(6).tolist(),
+        "labels_sha256": digest(noisy),
+    }
 
 
 class Noise:

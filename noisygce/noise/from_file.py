@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +10,7 @@ import numpy as np
 
 from noisygce import check
 from noisygce.errors import DataError
-from noisygce.noise.base import Images, Labels, Noise, realised_rate
-
-
-def digest(labels: Labels) -> str:
-    """SHA-256 of labels (N,) as little-endian int64: what manifests and ``noise.sha256`` hold."""
-    return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
+from noisygce.noise.base import Images, Labels, Noise, digest, realised_rate
 
 
 class FromFile(Noise):

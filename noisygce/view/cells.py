@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from noisygce.errors import ConfigError
-from noisygce.plan import Plan
 from noisygce.results import Result
+from noisygce.sweep.plan import Plan
 from noisygce.view import stats
 
 Key = tuple[Any, ...]  # the values of the row's keys, or of the column's

@@ -6,9 +6,9 @@ import itertools
 import math
 from collections.abc import Callable
 
-from noisygce.spoken import percent, spread
 from noisygce.view import published, stats
 from noisygce.view.cells import Cell, Cells, Key
+from noisygce.view.numbers import percent, spread
 from noisygce.view.published import Number
 from noisygce.view.sheet import Entry, Sheet
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from noisygce.results import Result
-from noisygce.spoken import spread
 from noisygce.view import canvas, stats
 from noisygce.view.cells import Cells
+from noisygce.view.numbers import spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

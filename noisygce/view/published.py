@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noisygce import identities, results
+from noisygce import results
+from noisygce.sweep import identities
 from noisygce.view.cells import Cell
 from noisygce.view.stats import Sample
 

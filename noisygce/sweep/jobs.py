@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,13 +14,17 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
-from noisygce import command, config
+from noisygce import check, settings
 from noisygce.errors import ConfigError, DataError, Locked, SweepFailed
+from noisygce.settings import command
+from noisygce.training import device
+
+log = logging.getLogger("noisygce")
 
 Job = list[str]  # the overrides that make one run
 
 
-def jobs(arguments: Sequence[str], grid: Any = None) -> list[Job]:
+def expand(arguments: Sequence[str], grid: Any = None) -> list[Job]:
     """The runs of a command line: the product of its choices, times those of each block of ``grid``, seed by seed.
 
     grid: a list of {key: value or list of values}; a key on the command line takes the place of the grid's.
@@ -61,16 +66,16 @@ def kinds(all_jobs: Sequence[Job]) -> list[Job]:
     return found
 
 
-def check(configs: Iterable[DictConfig], all_jobs: Sequence[Job]) -> None:
+def check_all(configs: Iterable[DictConfig], all_jobs: Sequence[Job]) -> None:
     """Builds the objects of every kind of run before the first one starts. Raises ConfigError, naming the run."""
     for cfg, job in zip(configs, all_jobs, strict=True):
         try:
-            config.read(cfg)
+            settings.read(cfg)
         except ConfigError as error:
             raise ConfigError(f"{error} (in the run {' '.join(job)}; none was started)") from None
 
 
-def run(launch: Callable[[Sequence[Job]], Sequence[JobReturn]], all_jobs: Sequence[Job]) -> list[JobReturn]:
+def launch_all(launch: Callable[[Sequence[Job]], Sequence[JobReturn]], all_jobs: Sequence[Job]) -> list[JobReturn]:
     """Launches all runs, comes back once to those that another process held, and says how all ended."""
     ended = list(launch(all_jobs))
     held = [i for i, job in enumerate(ended) if isinstance(_error(job), Locked)]
@@ -130,3 +135,19 @@ def _those(group: Sequence[Job], all_jobs: Sequence[Job]) -> str:
 
 def _error(job: JobReturn) -> BaseException | None:
     return job._return_value if job.status == JobStatus.FAILED else None
+
+
+def at_once(cfg: DictConfig) -> int:
+    """How many runs of a sweep to train at a time: ``runtime.concurrent`` on a GPU, and one on a CPU, which says so."""
+    wanted = check.whole("runtime.concurrent", cfg.runtime.concurrent, "[1, 16]")
+    if wanted == 1:
+        return 1
+    if not str(cfg.hydra.launcher._target_).endswith(".BasicLauncher"):
+        raise ConfigError(
+            f"runtime.concurrent={wanted}: side by side runs are threads of one process, and hydra/launcher starts "
+            "others; leave one of the two out"
+        )
+    if device.prepare(cfg.runtime.device, cfg.runtime.threads).startswith("cuda"):
+        return wanted
+    log.info(f"runtime.concurrent={wanted}: one run fills a CPU, so they go one after another here")
+    return 1

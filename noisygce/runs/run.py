@@ -23,8 +23,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from noisygce import atomic, checkpoint
 from noisygce.errors import Locked, ManifestError, NonFinite
+from noisygce.runs import atomic, checkpoint
 
 # Raised by hand whenever a change of code alters a number, so that an old result is never taken for a new one.
 # tests/test_numerics.py fails when it should have been raised.
@@ -55,7 +55,7 @@ def foreign_code(config: Mapping[str, Any]) -> dict[str, Any]:
             if module.partition(".")[0] not in ("noisygce", ""):
                 try:
                     spec = importlib.util.find_spec(module)
-                except (ImportError, ValueError):  # config.read says so
+                except (ImportError, ValueError):  # settings.read says so
                     spec = None
                 if spec and spec.origin and Path(spec.origin).is_file():
                     found[module] = hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:16]

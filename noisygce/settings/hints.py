@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from noisygce import tree
+from noisygce.settings.compose import compose, config_dir
 
 # What --KEY=VALUE and KEY=[...] are looked up in before Hydra reads the command line.
 _GROUPS = ("data", "noise", "loss", "model", "schedule", "experiment")
@@ -73,7 +73,7 @@ def _dashed(word: str, after: Sequence[str]) -> str:
     if not value and after and not after[0].startswith("-") and "=" not in after[0]:
         value = after[0]
     bare = bare.replace("-", "_")
-    key = bare if bare in _TOP else closest(bare, known(tree.compose([])))
+    key = bare if bare in _TOP else closest(bare, known(compose([])))
     such = f", such as {key}={value or '...'}" if key else ""
     return f"{word}: there is no such option; settings are KEY=VALUE without dashes{such}; --help lists them"
 
@@ -139,7 +139,7 @@ def unknown(key: str, near: Any = None) -> str:
 
     near: a node of the config that the key was looked for in; None for the config without any choice.
     """
-    root = near if isinstance(near, DictConfig) else tree.compose([])
+    root = near if isinstance(near, DictConfig) else compose([])
     while isinstance(parent := root._get_parent(), DictConfig):
         root = parent
     group, _, name = key.partition(".")
@@ -154,7 +154,7 @@ def _leaves_with(group: str, name: str) -> list[str]:
     import yaml
 
     owners = []
-    for path in sorted((tree.config_dir() / group).glob("*.yaml")) if group in _GROUPS else []:
+    for path in sorted((config_dir() / group).glob("*.yaml")) if group in _GROUPS else []:
         leaf = yaml.safe_load(path.read_text())
         if isinstance(leaf, dict) and name in (leaf.get(group) or leaf):
             owners.append(path.stem)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from noisygce.capture import Captured
-from noisygce.evaluate import autocast
-from noisygce.loader import Draw, Images
 from noisygce.losses import Loss
 from noisygce.schedule import Schedule
+from noisygce.training.cuda_graph import Captured
+from noisygce.training.evaluate import autocast
+from noisygce.training.loader import Draw, Images
 
 
 class Step:

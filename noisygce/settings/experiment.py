@@ -21,13 +21,13 @@ from omegaconf.errors import OmegaConfBaseException
 from noisygce import check
 from noisygce.data import Data
 from noisygce.errors import ConfigError
-from noisygce.explain import VALUES, explain, unknown
 from noisygce.losses import Loss
 from noisygce.models import Model
 from noisygce.noise import Noise
 from noisygce.schedule import Pruning, Schedule
-from noisygce.tree import compose as compose
-from noisygce.tree import config_dir as config_dir
+from noisygce.settings.compose import compose as compose
+from noisygce.settings.compose import config_dir as config_dir
+from noisygce.settings.hints import VALUES, explain, unknown
 
 T = TypeVar("T")
 

@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from noisygce import check, command, config, explain
+from noisygce import check
 from noisygce.errors import ConfigError
+from noisygce.settings import command, hints
+from noisygce.settings.compose import compose, config_dir
 
-_TOP = (*explain.VALUES, "prune", "runtime", "paths", "hydra", "grid", "table")  # beside the groups
+_TOP = (*hints.VALUES, "prune", "runtime", "paths", "hydra", "grid", "table")  # beside the groups
 
 
 def main(answer: Callable[[list[str]], None], usage: str | None) -> None:
@@ -38,7 +40,7 @@ def split(arguments: Sequence[str], own: Mapping[str, Sequence[str]]) -> tuple[d
 
     own: the values that each own key may have.
     """
-    if mistake := explain.mistake(arguments):
+    if mistake := hints.mistake(arguments):
         raise ConfigError(mistake)
     mine: dict[str, str] = {}
     rest: list[str] = []
@@ -59,9 +61,9 @@ def split(arguments: Sequence[str], own: Mapping[str, Sequence[str]]) -> tuple[d
 
 def _refuse_unknown(overrides: Sequence[str], own: Mapping[str, Sequence[str]]) -> None:
     """By the first word of a dotted key alone: what a group holds depends on the choice made, and Hydra knows it."""
-    groups = [path.name for path in config.config_dir().iterdir() if path.is_dir()]
+    groups = [path.name for path in config_dir().iterdir() if path.is_dir()]
     for override in overrides:
         word = override.lstrip("+~").partition("=")[0].partition("@")[0]
         if word.partition(".")[0].partition("/")[0] not in (*_TOP, *groups):
-            known = [*own, *groups, *explain.known(config.compose([]))]
-            raise ConfigError(f"{word}: there is no such key{explain.meant(word, known)}")
+            known = [*own, *groups, *hints.known(compose([]))]
+            raise ConfigError(f"{word}: there is no such key{hints.meant(word, known)}")

@@ -12,8 +12,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from noisygce import atomic
 from noisygce.errors import CheckpointError
+from noisygce.runs import atomic
 
 LAST, PREVIOUS, DAMAGED = "last.ckpt", "previous.ckpt", "damaged.ckpt"
 _HEADER = b"noisygce checkpoint 1, sha256 "

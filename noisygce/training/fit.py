@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from noisygce import prune
 from noisygce.data import Data
 from noisygce.errors import CheckpointError, NonFinite
-from noisygce.evaluate import Evaluation, accuracy
-from noisygce.loader import Draw, Images, Loader
 from noisygce.losses import Loss
 from noisygce.noise import Matrix
 from noisygce.schedule import Pruning, Schedule
-from noisygce.step import Step
-from noisygce.task import Task
+from noisygce.training import prune
+from noisygce.training.evaluate import Evaluation, accuracy
+from noisygce.training.loader import Draw, Images, Loader
+from noisygce.training.step import Step
+from noisygce.training.task import Task
 
 Row = dict[str, Any]
 

@@ -15,8 +15,8 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from noisygce import config
 from noisygce.errors import ConfigError
+from noisygce.settings.experiment import named
 
 # Hydra's own choices that write no file: the log of a run is its train.log, and messages go to standard error.
 _LOGGING = {"job_logging": ("none", "disabled", "stdout"), "hydra_logging": ("none", "disabled", "default")}
@@ -102,7 +102,7 @@ def _refuse_callback(key: str, node: Any) -> None:
     from hydra.experimental.callback import Callback
 
     target = node.get("_target_") if isinstance(node, DictConfig) else node
-    config.named(target, Callback, key)  # type: ignore[type-abstract]
+    named(target, Callback, key)  # type: ignore[type-abstract]
     _refuse_nested(key, node)
 
 

@@ -6,15 +6,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from noisygce import check, explain
+from noisygce import check
 from noisygce.errors import NoisygceError, Stopped
+from noisygce.settings import hints
 
 
 def exit_code(error: BaseException) -> int:
     """The exit code that an error gives a command (noisygce/errors.py)."""
     if isinstance(error, NoisygceError | Stopped):
         return error.exit_code
-    if explain.of_config(error) or isinstance(error, check.Invalid):
+    if hints.of_config(error) or isinstance(error, check.Invalid):
         return 2
     if isinstance(error, KeyboardInterrupt):
         return Stopped.exit_code
@@ -24,7 +25,7 @@ def exit_code(error: BaseException) -> int:
 def expected(error: BaseException) -> bool:
     """Whether an error says all there is to say; any other is a fault of this program, or of memory or a GPU."""
     kinds = NoisygceError | Stopped | check.Invalid | KeyboardInterrupt | OSError
-    return isinstance(error, kinds) or explain.of_config(error)
+    return isinstance(error, kinds) or hints.of_config(error)
 
 
 @contextmanager
@@ -36,8 +37,8 @@ def exits(on_interrupt: str = "stopped", on_os_error: str = "") -> Iterator[None
     try:
         yield
     except (Exception, KeyboardInterrupt, Stopped) as error:
-        if explain.of_config(error):
-            message = explain.explain(error)
+        if hints.of_config(error):
+            message = hints.explain(error)
         elif isinstance(error, NoisygceError | Stopped | check.Invalid):
             message = str(error)
         elif isinstance(error, KeyboardInterrupt):

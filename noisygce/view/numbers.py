@@ -11,12 +11,3 @@ def percent(share: float, signed: bool = False) -> str:
 def spread(mean: float, std: float | None, signed: bool = False) -> str:
     """Mean ± standard deviation, fractions, in per cent; the mean alone where there is no deviation."""
     return percent(mean, signed) + ("" if std is None else f" ± {100 * std:.2f}")
-
-
-def duration(seconds: float) -> str:
-    """A time, to two digits."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from noisygce import checkpoint
-from noisygce.config import Runtime
 from noisygce.errors import Stopped
-from noisygce.spoken import duration
+from noisygce.runs import checkpoint
+from noisygce.runs.messages import GO_ON, duration
 
 if TYPE_CHECKING:
-    from noisygce.fit import Row, Training
     from noisygce.runs import Run
+    from noisygce.settings import Runtime
+    from noisygce.training.fit import Row, Training
 
 log = logging.getLogger("noisygce")
 _process_started = time.monotonic()
@@ -29,8 +29,6 @@ _counting = threading.Lock()
 _to_save = 0  # trainings under way, which must be saved before stopping
 _longest = 0.0  # seconds that the longest run took of those that this process has ended
 _MARGIN = 1.05  # by which a run may take longer than those before
-
-GO_ON = "start the same command again to go on"
 
 
 def listen() -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noisygce.data import Data
-from noisygce.philox import below, philox
+from noisygce.training.philox import below, philox
 
 _ORDER, _AUGMENT = 4, 5  # keep their draws apart from those of other purposes (docs/protocol.md, Randomness)
 

@@ -12,8 +12,11 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from noisygce import config, identities, runs, sweep
+from noisygce import results, runs, settings
 from noisygce.errors import ConfigError
+from noisygce.results import Result
+from noisygce.sweep import identities
+from noisygce.sweep.jobs import expand
 
 
 @dataclass(frozen=True)
@@ -45,22 +48,27 @@ def plan(arguments: Sequence[str]) -> Plan:
         raise ConfigError("experiment is missing: name one, such as experiment=demo" + _experiments())
     if "," in name:
         raise ConfigError(f"experiment={name}: one experiment at a time")
-    base = config.compose([a for a in arguments if not _sweeps(a)])
-    jobs = sweep.jobs(arguments, base.get("grid"))
+    base = settings.compose([a for a in arguments if not _sweeps(a)])
+    jobs = expand(arguments, base.get("grid"))
     table = OmegaConf.to_container(base.table, resolve=True) if base.get("table") else {}
     planned = tuple(
         Planned(tuple(job), runs.run_id(made), made) for job, made in zip(jobs, identities.of(jobs), strict=True)
     )
-    return Plan(name, tuple(arguments), planned, base.get("grid"), dict(table), config.read(base).paths.results)  # type: ignore[arg-type]
+    return Plan(name, tuple(arguments), planned, base.get("grid"), dict(table), settings.read(base).paths.results)  # type: ignore[arg-type]
+
+
+def look(plan: Plan) -> list[Result]:
+    """The runs that a plan asks for, in its order, each with what is there of it."""
+    return [results.look(plan.results / "runs", run.id, run.identity, run.job) for run in plan.runs]
 
 
 def results_folder(arguments: Sequence[str]) -> Path:
     """paths.results under these overrides."""
-    return config.read(config.compose(arguments)).paths.results
+    return settings.read(settings.compose(arguments)).paths.results
 
 
 def _experiments() -> str:
-    there = sorted(path.stem for path in (config.config_dir() / "experiment").glob("*.yaml"))
+    there = sorted(path.stem for path in (settings.config_dir() / "experiment").glob("*.yaml"))
     return f"; there are {', '.join(there)}" if there else ""
 
 

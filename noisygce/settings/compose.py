@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 def config_dir() -> Path:
     """The folder of config files: beside the package in a checkout, inside it when installed from a wheel."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     inside = package / "configs"
     return inside if inside.is_dir() else package.parent / "configs"
 

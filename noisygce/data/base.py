@@ -1,4 +1,4 @@
-"""Data sets: verified files -> ``Arrays``.
+"""What every data set is: ``Data``, verified files -> ``Arrays``.
 
 N training samples (validation included), K classes. Images are uint8 (N, H, W, C).
 """
@@ -136,112 +136,7 @@ def _state(path: Path) -> tuple[Any, ...]:
     return str(path.resolve()), found.st_ino, found.st_size, found.st_mtime_ns
 
 
-class Cifar10(Data):
-    """CIFAR-10 (Krizhevsky 2009): 50,000 + 10,000 colour images of 32x32, 10 classes."""
-
-    full, channels = 50_000, 3
-    files = {
-        f"cifar-10-batches-py/{name}": md5
-        for name, md5 in {
-            "data_batch_1": "c99cafc152244af753f735de768cd75f",
-            "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-            "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-            "data_batch_4": "634d18415352ddfa80567beed471001a",
-            "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-            "test_batch": "40351d587109b95175f43aff81a1287e",
-            "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
-        }.items()
-    }
-
-    def _torchvision(self) -> Any:
-        from torchvision.datasets import CIFAR10
-
-        return CIFAR10
-
-    def _fetch(self, root: Path) -> None:
-        with _quiet():
-            self._torchvision()(root, download=True)
-
-    def _read(self, root: Path) -> Arrays:
-        train, test = (self._torchvision()(root, train=part) for part in (True, False))
-        return Arrays(
-            train.data, np.asarray(train.targets), test.data, np.asarray(test.targets), tuple(map(str, train.classes))
-        )
-
-
-class Cifar100(Cifar10):
-    """CIFAR-100 (Krizhevsky 2009): 50,000 + 10,000 colour images of 32x32, 100 classes."""
-
-    files = {
-        "cifar-100-python/train": "16019d7e3df5f24257cddd939b257f8d",
-        "cifar-100-python/test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
-        "cifar-100-python/meta": "7973b15100ade9c7d40fb424638fde48",
-    }
-
-    def _torchvision(self) -> Any:
-        from torchvision.datasets import CIFAR100
-
-        return CIFAR100
-
-
-class FashionMnist(Data):
-    """Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747): 60,000 + 10,000 grey images of 28x28, 10 classes."""
-
-    full, channels = 60_000, 1
-    files = {  # MD5 of the unpacked files; torchvision checks the packed ones
-        f"FashionMNIST/raw/{name}": md5
-        for name, md5 in {
-            "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
-            "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
-            "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
-            "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
-        }.items()
-    }
-
-    def _fetch(self, root: Path) -> None:
-        from torchvision.datasets import FashionMNIST
-
-        with _quiet():
-            FashionMNIST(root, download=True)
-
-    def _read(self, root: Path) -> Arrays:
-        from torchvision.datasets import FashionMNIST
-
-        train, test = (FashionMNIST(root, train=part) for part in (True, False))
-        # The class names go into noise=class_map, where a slash would be awkward to type.
-        names = tuple(name.replace("T-shirt/top", "T-shirt").replace("Ankle boot", "Boot") for name in train.classes)
-        return Arrays(
-            train.data.numpy()[..., None],
-            train.targets.numpy().astype(np.int64),
-            test.data.numpy()[..., None],
-            test.targets.numpy().astype(np.int64),
-            names,
-        )
-
-
-class Digits(Data):
-    """UCI digits: 1,500 + 297 grey images of 8x8, 10 classes, shipped in the package (noisygce/digits/README.md)."""
-
-    full, channels = 1_500, 1
-    sha256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
-
-    def _read(self, root: Path) -> Arrays:
-        import gzip
-
-        path = Path(__file__).parent / "digits" / "digits.csv.gz"
-        packed = path.read_bytes()
-        found = hashlib.sha256(packed).hexdigest()
-        if found != self.sha256:
-            raise DataError(f"{path} is damaged: its SHA-256 is {found}, not {self.sha256}; install noisygce again")
-        rows = np.array([line.split(",") for line in gzip.decompress(packed).decode().split()], dtype=float)
-        # 0..16 -> 0..255. The writers come one after another in the file: the last 297 images are by other hands.
-        images = np.rint(rows[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
-        labels = rows[:, -1].astype(np.int64)
-        cut = self.full
-        return Arrays(images[:cut], labels[:cut], images[cut:], labels[cut:], tuple("0123456789"))
-
-
-class _quiet:
+class quiet:
     """Keeps a download's progress bars and prints from standard output."""
 
     def __enter__(self) -> None:

@@ -15,12 +15,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from noisygce import config, explain, runs, sweep
+from noisygce import runs, settings
+from noisygce.settings import hints
+from noisygce.sweep.jobs import Job
 
 _IDLE = ("grid", "table")  # left out before resolving: they shape no run and take time
 
 
-def of(jobs: Sequence[sweep.Job]) -> Iterator[dict[str, Any]]:
+def of(jobs: Sequence[Job]) -> Iterator[dict[str, Any]]:
     """The identity of each run (``runs.identity``), one run of each kind being checked as a whole.
 
     Raises ConfigError, or what Hydra raises.
@@ -41,8 +43,8 @@ def of(jobs: Sequence[sweep.Job]) -> Iterator[dict[str, Any]]:
         if rest not in resolved:
             cfg = _set(cfg, values, job)
             if new:
-                config.read(cfg)
-            resolved[rest] = runs.identity(config.resolved(cfg))
+                settings.read(cfg)
+            resolved[rest] = runs.identity(settings.resolved(cfg))
         yield resolved[rest] | ({"seed": _value(f"seed={values['seed']}")} if apart else {})
 
 
@@ -54,7 +56,7 @@ def pair(override: str) -> tuple[str, str]:
 
 def _is_value(key: str) -> bool:
     """Whether an override sets a value, and can have no other effect, as choosing from a group may."""
-    return key in explain.VALUES or ("." in key and not key.startswith(("+", "~", "hydra")) and "/" not in key)
+    return key in hints.VALUES or ("." in key and not key.startswith(("+", "~", "hydra")) and "/" not in key)
 
 
 def _compose(choices: Sequence[str], composed: dict[tuple[str, ...], DictConfig]) -> DictConfig:
@@ -62,7 +64,7 @@ def _compose(choices: Sequence[str], composed: dict[tuple[str, ...], DictConfig]
     leaves = {key: leaf for key, value in map(pair, choices) if (leaf := _leaf(key, value)) is not None}
     like = tuple(pair(c)[0] if pair(c)[0] in leaves else c for c in choices)
     if like not in composed:
-        first = composed[like] = config.compose(choices)
+        first = composed[like] = settings.compose(choices)
         with open_dict(first):
             for key in _IDLE:
                 first.pop(key, None)
@@ -76,7 +78,7 @@ def _compose(choices: Sequence[str], composed: dict[tuple[str, ...], DictConfig]
 @functools.cache
 def _leaf(group: str, name: str) -> DictConfig | None:
     """A leaf that does no more than to take its own place; None for any other."""
-    path = config.config_dir() / group / f"{name}.yaml"
+    path = settings.config_dir() / group / f"{name}.yaml"
     try:
         text = path.read_text()
     except OSError:
@@ -91,16 +93,16 @@ def _seed_apart(cfg: DictConfig, values: Mapping[str, str]) -> bool:
     return "seed}" not in whole and not any("${" in value for value in values.values())
 
 
-def _set(cfg: DictConfig, values: Mapping[str, str], job: sweep.Job) -> DictConfig:
+def _set(cfg: DictConfig, values: Mapping[str, str], job: Job) -> DictConfig:
     """``cfg`` with these values set, in place; composed anew where that could differ from what Hydra does."""
     parsed = {key: _value(f"{key}={value}") for key, value in values.items()}
     if any(isinstance(value, dict | list) for value in parsed.values()):  # a merge would keep some of the last one
-        return config.compose(job)
+        return settings.compose(job)
     try:
         for key, value in parsed.items():
             OmegaConf.update(cfg, key, value, merge=True)
     except OmegaConfBaseException:
-        config.compose(job)  # says what is wrong with it in Hydra's way
+        settings.compose(job)  # says what is wrong with it in Hydra's way
         raise
     return cfg
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from noisygce.capture import Captured
-from noisygce.loader import Images
+from noisygce.training.cuda_graph import Captured
+from noisygce.training.loader import Images
 
 BATCH = 1000  # images a pass; fixed, since another size may round differently
 

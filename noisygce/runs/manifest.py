@@ -7,25 +7,25 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noisygce import labels, runs
-from noisygce.config import Experiment
-from noisygce.runs import Run
+from noisygce.noise import describe
+from noisygce.runs.run import Run, select
 
 if TYPE_CHECKING:
-    from noisygce.fit import Training
-    from noisygce.watch import Watch
+    from noisygce.runs.watch import Watch
+    from noisygce.settings import Experiment
+    from noisygce.training.fit import Training
 
 
 def manifest_of(e: Experiment, run: Run, training: Training, watcher: Watch) -> dict[str, Any]:
     """The manifest of a training that has ended."""
-    from noisygce.fit import digest
+    from noisygce.training.fit import digest
 
     task = training.task
     return {
         "run_id": run.id,
         "config": run.identity,
-        "results": runs.select(training.progress.rows),
-        "noise": labels.describe(e.noise.rate, task.clean, task.noisy, len(task.arrays.classes)),
+        "results": select(training.progress.rows),
+        "noise": describe(e.noise.rate, task.clean, task.noisy, len(task.arrays.classes)),
         "pruning": training.progress.prunings,
         **e.loss.report(),
         "state_sha256": digest(training.step.weights()),
@@ -48,6 +48,6 @@ def commit() -> dict[str, Any]:
             return None
         return done.stdout.strip()
 
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     commit = git("rev-parse", "HEAD") if (root / ".git").exists() else None
     return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no")) if commit else None}

@@ -1,0 +1,96 @@
+"""What a run says to the person who started it: on the console, in its train.log."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from noisygce.runs.run import ORACLES, RULES
+from noisygce.training import device
+
+if TYPE_CHECKING:
+    from noisygce.training.fit import Training
+
+log = logging.getLogger("noisygce")
+
+GO_ON = "start the same command again to go on"
+
+
+def to_console() -> None:
+    """From now on messages go to standard error."""
+    logging.raiseExceptions = False  # a full disk is said once, in one line, not by train.log too
+    console = logging.StreamHandler()
+    console.setLevel(logging.INFO)
+    console.setFormatter(_Named())
+    log.addHandler(console)
+    log.setLevel(logging.DEBUG)
+
+
+class _Named(logging.Formatter):
+    """Runs side by side say which they are: each is a thread that has the run's id as its name."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        beside = threading.current_thread() is not threading.main_thread()
+        return f"{record.threadName}: {line}" if beside and not line.startswith(str(record.threadName)) else line
+
+
+@contextlib.contextmanager
+def to_file(path: Path) -> Iterator[None]:
+    """Within it the messages of this thread go to a file too, with their times."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    thread = threading.get_ident()
+    handler.addFilter(lambda record: record.thread == thread)  # not what runs side by side have to say
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def result(folder: Path, manifest: Mapping[str, Any]) -> str:
+    """The line of a finished run: test accuracy under every selection rule."""
+    percent = {rule: f"{rule} {100 * manifest['results'][rule]:.2f}" for rule in RULES}
+    rules, oracles = ([percent[r] for r in RULES if (r in ORACLES) == oracle] for oracle in (False, True))
+    return f"{folder}: test accuracy in %: {', '.join(rules)}; oracles: {', '.join(oracles)}"
+
+
+def pruning(row: Mapping[str, Any]) -> None:
+    """Says what a pruning came to."""
+
+    def percent(share: float | None) -> str:
+        return "-" if share is None else f"{100 * share:.1f} %"
+
+    log.info(
+        f"pruned by the model of epoch {row['by_epoch']}: {percent(row['kept_share'])} kept, of the pruned "
+        f"{percent(row['precision'])} mislabelled, of the mislabelled {percent(row['recall'])} pruned"
+    )
+    if row["warning"]:
+        log.warning(row["warning"])
+
+
+def how_long(training: Training) -> None:
+    """Says, before a run that takes long on this CPU, how long, and names smaller ones."""
+    seconds = training.estimate()
+    if training.precision == "bf16" and not device.fast_bf16_cpu():
+        log.info("this processor has no bf16 arithmetic and emulates it: precision=fp32 is faster here, another run")
+    if seconds > 600:
+        log.info(
+            f"no GPU: this run will take about {duration(seconds)} here; smaller: data.subset=2000 "
+            "schedule.epochs=4 prune.start=2 for a smoke run, data=digits for a whole one in seconds"
+        )
+
+
+def duration(seconds: float) -> str:
+    """A time, to two digits."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

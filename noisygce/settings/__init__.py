@@ -1,0 +1,16 @@
+"""Settings: from the words of a command line to checked objects. It knows Hydra.
+
+May import data, noise, losses, models, schedule.
+
+compose.py     where the config files are; composing a config from them
+experiment.py  a composed config -> ``Experiment``, every value checked once
+hints.py       what is wrong with a command line, and what to type instead
+guard.py       what a config may not say of Hydra itself
+command.py     outcomes -> one line and an exit code
+arguments.py   command lines of the commands that answer from files
+"""
+
+from noisygce.settings.compose import compose, config_dir
+from noisygce.settings.experiment import Experiment, Paths, Runtime, build, named, node, read, resolved
+
+__all__ = ["Experiment", "Paths", "Runtime", "build", "compose", "config_dir", "named", "node", "read", "resolved"]

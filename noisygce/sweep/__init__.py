@@ -1,0 +1,8 @@
+"""Sweeps: which runs a command line asks for, and how all of them end. It knows Hydra.
+
+May import results and what is below it.
+
+jobs.py        the runs of a command line or a grid; launching them
+plan.py        the same runs by the ids that training gives them, and what is there of each
+identities.py  many ids at once
+"""

@@ -1,0 +1,14 @@
+"""Training: one run's computation, from a data set to weights. Knows no config and no folder of a run.
+
+    task.py        data set + noise + seed -> noisy labels and a split
+    loader.py      batches made on the device: order, crop, flip, normalise (philox.py: their random bits)
+    step.py        one training step
+    cuda_graph.py  the step as one CUDA graph
+    evaluate.py    logits of a whole set, and accuracies
+    prune.py       which samples the truncated loss keeps
+    fit.py         the loop
+    device.py      picking the device, making its arithmetic repeatable
+
+May import data, noise, losses, schedule. All but task and device import torch: take names from the module that
+has them.
+"""

@@ -1,0 +1,137 @@
+"""Tables of an experiment: its cells under each selection rule, and the texts that are written."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from noisygce import results, runs
+from noisygce.errors import ConfigError
+from noisygce.results import Result
+from noisygce.sweep.plan import Plan, look
+from noisygce.view import provenance, published, sheet
+from noisygce.view.cells import Cell, Cells, Key, lay_out
+from noisygce.view.compare import Lookup, against_sheet, paired_sheet, said
+from noisygce.view.published import Number
+from noisygce.view.sheet import Entry, Sheet
+from noisygce.view.stats import Sample
+
+RULES = (*runs.RULES, "gap")
+_MEANING = {
+    "val": "test accuracy at the epoch of best noisy validation accuracy",
+    "last": "test accuracy at the last epoch",
+    "last10": "mean test accuracy of the last ten epochs",
+    "val_clean": "ORACLE, looks at clean labels: test accuracy at the epoch of best clean validation accuracy",
+    "test": "ORACLE, looks at the test set: best test accuracy of any epoch",
+    "gap": "last − val of each run, in percentage points: what training to the end costs (−) or brings (+)",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """All that a table of an experiment says: sheets to read, and the lines below them."""
+
+    title: str
+    cells: Cells
+    runs: Sequence[Result]
+    rules: tuple[str, ...]
+    against: str  # published, reference or nothing
+    lookup: Lookup
+    sheets: Sequence[tuple[str, Sheet]]  # each with the rule that it is about
+    footer: Sequence[str]
+
+
+def tabulate(asked: Plan, rule: str = "", against: str = "") -> Table:
+    """The table of a plan: under ``rule``, or under all that its experiment names and the gap between two of them."""
+    found = look(asked)
+    cells = lay_out(asked, found)
+    rules = (rule,) if rule else (*_rules(asked), "gap")
+    lookup = _numbers(asked, against)
+    sheets = []
+    for each in rules:
+        sheets.append((each, rule_sheet(cells, each)))
+        if against and each != "gap":
+            sheets.append((each, against_sheet(cells, each, against, lookup)))
+    sheets += [(each, paired_sheet(cells, each)) for each in rules if each != "gap" and len(cells.rows) > 1]
+    title = str(asked.table.get("title", asked.name))
+    return Table(title, cells, found, rules, against, lookup, sheets, provenance.footer(found))
+
+
+def _rules(asked: Plan) -> tuple[str, ...]:
+    rules = asked.table.get("rules", ["val"])
+    for each in rules:
+        if each not in runs.RULES:
+            raise ConfigError(f"table.rules={rules}: each must be one of {', '.join(runs.RULES)}")
+    return tuple(rules)
+
+
+def _numbers(asked: Plan, against: str) -> Lookup:
+    """Where the numbers to compare with come from."""
+    if against == "published":
+        return lambda cell, rule: published.number(cell.config, rule)
+    folder = asked.results / "reference" / "runs"
+
+    def reference(cell: Cell, rule: str) -> Number | str:
+        theirs = (results.look(folder, run.id) for run in cell.runs)
+        return published.reference(Cell(tuple(run for run in theirs if run.state == "done")), rule)
+
+    return reference
+
+
+def rule_sheet(cells: Cells, rule: str) -> Sheet:
+    """Rows times columns under one selection rule, which its title names."""
+
+    def entry(row: Key, column: Key) -> Entry:
+        cell = cells.at(row, column)
+        if cell is None:
+            return Entry("")
+        best = rule != "gap" and row in cells.bold(rule, column)
+        return Entry(said(cell.sample(rule), signed=rule == "gap"), best, cell.count())
+
+    oracle = " (oracle)" if rule in runs.ORACLES else ""
+    body = [[Entry(cells.row_label(r)), *(entry(r, c) for c in cells.columns)] for r in cells.rows]
+    corner = ", ".join(key.removesuffix(".name").rpartition(".")[2] for key in cells.row_keys)
+    bold = "" if rule == "gap" else " Bold: the best and all within its 95 % t interval."
+    note = f"{_MEANING[rule][0].upper() + _MEANING[rule][1:]}. Mean ± sample standard deviation (runs).{bold}"
+    return Sheet(f"Rule `{rule}`{oracle}", note, [(corner,), *cells.heads()], body)
+
+
+def markdown(table: Table) -> str:
+    sections = [f"# {table.title}\n", *(sheet.markdown(each) for _, each in table.sheets)]
+    return "\n".join([*sections, "\n".join(f"- {line}" for line in table.footer), ""])
+
+
+def latex(table: Table) -> str:
+    comments = "\n".join(f"% {line}" for line in [f"{table.title}; needs \\usepackage{{booktabs}}", *table.footer])
+    return "\n".join([comments, *(sheet.latex(each) for _, each in table.sheets)])
+
+
+def full(table: Table) -> str:
+    """A line for each cell and rule, every number a fraction with all its digits."""
+    cells, text = table.cells, io.StringIO()
+    theirs = ["theirs_mean", "theirs_std", "difference", "tolerance", "within", "note"] if table.against else []
+    names = ["n", "runs", "failed", "mean", "std", "t_low", "t_high", "bold", *theirs, "seeds", "values"]
+    out = csv.writer(text, lineterminator="\n")
+    out.writerow([*cells.row_keys, *cells.column_keys, "rule", *names])
+    for rule in table.rules:
+        for (row, column), cell in cells.cell.items():
+            values, s = cell.values(rule), cell.sample(rule)
+            low, high = (s.mean - s.half, s.mean + s.half) if s and s.half is not None else (None, None)
+            bold = int(rule != "gap" and row in cells.bold(rule, column))
+            failed = sum(run.state == "failed" for run in cell.runs)
+            line = [len(values), len(cell.runs), failed, s and s.mean, s and s.std, low, high, bold]
+            if table.against:
+                line += _beside(s, "" if rule == "gap" else table.lookup(cell, rule))
+            seeds = [" ".join(map(str, values)), " ".join(map(repr, values.values()))]
+            out.writerow([*row, *column, rule, *line, *seeds])
+    return text.getvalue()
+
+
+def _beside(ours: Sample | None, theirs: Number | str) -> list[Any]:
+    if isinstance(theirs, str):
+        return [None, None, None, None, None, theirs]
+    difference, within = (ours.mean - theirs.mean, int(theirs.agrees(ours))) if ours else (None, None)
+    return [theirs.mean, theirs.std, difference, theirs.tolerance(), within, theirs.source]
