@@ -8,7 +8,7 @@ RUN := .venv/bin/python -m
 comma := ,
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: help setup demo test reproduce-table lint lock clean
+.PHONY: help setup demo test reproduce-table lint lock audit clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -52,6 +52,9 @@ lint: setup ## lint and types only
 lock: ## pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 		--upgrade --extra dev pyproject.toml -o requirements.lock
+
+audit: ## look for known weaknesses of the pinned packages (needs uv and a network)
+	uvx pip-audit --strict --disable-pip --require-hashes -r requirements.lock
 
 clean: ## remove .venv and caches; results stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info

@@ -1,0 +1,69 @@
+"""What the pages say can be done: links lead somewhere, commands are there, every leaf has its row."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from noisygce import __main__, settings
+
+ROOT = settings.config_dir().parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
+TEXT = {name: page.read_text() for name, page in zip(NAMES, PAGES, strict=True)}
+CODE = re.compile(r"```.*?```", re.DOTALL)
+
+
+def anchors(text: str) -> set[str]:
+    """What code hosts call the headings of a page: lower case, no punctuation, a dash for each space."""
+    titles = re.findall(r"^#+ (.*)$", CODE.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_link_leads_to_a_file_and_a_heading(name: str) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", CODE.sub("", TEXT[name]))
+    for path, heading in links:
+        there = (ROOT / name).parent / path if path else ROOT / name
+        assert there.exists(), f"{name}: {path}"
+        assert not heading or heading in anchors(there.read_text()), f"{name}: {path}#{heading}"
+
+
+def commands() -> set[str]:
+    """The commands that ``python -m noisygce`` lists."""
+    return set(re.findall(r"python -m noisygce\.(\w+)", __main__.__doc__ or ""))
+
+
+def test_the_readme_lists_the_commands_that_noisygce_lists() -> None:
+    assert set(re.findall(r"python -m noisygce\.(\w+)", TEXT["README.md"])) >= commands()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_on_a_page_is_a_command(name: str) -> None:
+    assert set(re.findall(r"python -m noisygce\.(\w+)", TEXT[name])) <= commands()
+
+
+def test_make_help_and_the_pages_name_the_same_targets() -> None:
+    said = subprocess.run(["make", "-C", ROOT, "help"], capture_output=True, text=True, check=True).stdout
+    offered = set(re.findall(r"^  make ([a-z-]+)", said, re.MULTILINE))
+    named = {
+        target for text in TEXT.values() for target in re.findall(r"(?:`|^    )make ([a-z-]+)", text, re.MULTILINE)
+    }
+    assert {"setup", "demo", "test"} <= named
+    assert offered == named
+
+
+@pytest.mark.parametrize(("group", "page"), [("loss", "docs/losses.md"), ("noise", "docs/noise.md")])
+def test_every_leaf_has_its_row(group: str, page: str) -> None:
+    rows = set(re.findall(r"^\| `(\w+)` \|", TEXT[page], re.MULTILINE))
+    assert rows == {path.stem for path in (settings.config_dir() / group).glob("*.yaml")}
+
+
+def test_the_way_in_contributing_is_that_of_the_files() -> None:
+    paths = re.findall(r"`((?:noisygce|configs|tests|scripts)/[\w/.]+)`", TEXT["CONTRIBUTING.md"])
+    new = {"noisygce/losses/poly.py", "configs/loss/poly1.yaml"}
+    assert new <= set(paths)
+    assert [path for path in paths if path not in new and not Path(ROOT, path).exists()] == []
