@@ -233,3 +233,10 @@ def test_an_own_loss_needs_nothing_but_its_formula():
 def test_logits_and_labels_of_different_batch_sizes_are_refused(labels):
     with pytest.raises(ValueError, match=r"logits must be \(B, K\) and labels \(B,\)"):
         GCE(q=0.7)(torch.randn(4, 10), torch.zeros(labels, dtype=torch.long))
+
+
+@pytest.mark.parametrize("label", [-100, -1, 10])
+def test_a_label_outside_the_classes_is_refused(label):
+    """-100 among them, which torch's own losses leave out without a word."""
+    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+        CE()(torch.randn(1, 10), torch.tensor([label]))
