@@ -146,14 +146,14 @@ def _train_on(at: str, e: Experiment, run: Run) -> dict[str, Any]:
     before: dict[str, Any] = saved or {"seconds": 0.0, "made": []}
     made = {**device.describe(at), **commit()}
     with watch.Watch(run, training, e.runtime, before["seconds"], [*before["made"], made]) as watcher:
-        for row in fit(training, watcher):
+        for row in fit(training, watcher, watcher.stop_if_asked):
             run.write_metrics(training.progress.rows)
             watcher.epoch(row)
             if training.progress.prunings and training.progress.prunings[-1]["after_epoch"] == row["epoch"]:
                 messages.pruning(training.progress.prunings[-1])
         estimated: dict[str, Any] = {}
         if e.loss.estimates_transition:
-            hat = {name: transition_hat(training, q) for name, q in ANCHORS.items()}
+            hat = {name: transition_hat(training, q, watcher.stop_if_asked) for name, q in ANCHORS.items()}
             estimated = {"transition_hat_sha256": run.write_transition_hat(hat)}
         manifest = {**manifest_of(e, run, training, watcher), **estimated}
         run.finish(manifest)

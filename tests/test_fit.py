@@ -19,8 +19,8 @@ def nothing(_training, _images):
     pass
 
 
-def rows_of(training, after_step=nothing):
-    return list(fit(training, after_step))
+def rows_of(training, after_step=nothing, stop=lambda: None):
+    return list(fit(training, after_step, stop))
 
 
 def state(training):
@@ -110,7 +110,7 @@ def test_pruning_leaves_weights_momenta_and_statistics_bit_for_bit(make):
     t, checked = make(*TGCE), 0
     for row in fit(t, nothing):
         before = digest(t.step.weights()), [id(p) for p in t.network.parameters()]
-        fit_module._prune(t, row["epoch"])
+        fit_module._prune(t, row["epoch"], stop=lambda: None)
         assert (digest(t.step.weights()), [id(p) for p in t.network.parameters()]) == before
         assert t.network.training
         checked += t.progress.best_epoch < row["epoch"]
@@ -186,7 +186,7 @@ def test_train_loss_is_the_mean_of_the_steps_losses(make):
 def test_evaluating_after_every_step_does_not_change_training(make):
     def look(training, _images):
         training.logits(training.validation)
-        fit_module._measure(training)
+        fit_module._measure(training, stop=lambda: None)
 
     quiet, looked_at = make(*TGCE), make(*TGCE)
     assert rows_of(quiet) == rows_of(looked_at, look)
@@ -279,18 +279,16 @@ def test_a_stop_anywhere_in_an_evaluation_goes_on_to_the_same_numbers(make, monk
     monkeypatch.setattr(evaluate, "BATCH", 64)  # four batches of the training set
     whole = make(*overrides)
     looks = iter(range(1000))
-    whole.between = lambda: next(looks)
-    rows = rows_of(whole)
+    rows = rows_of(whole, stop=lambda: next(looks))
     for stop_at in range(count := next(looks)):
         t, left = make(*overrides), iter(range(stop_at))
 
-        def between(left=left):
+        def stop(left=left):
             if next(left, None) is None:
                 raise Stop
 
-        t.between = between
         with pytest.raises(Stop):
-            rows_of(t)
+            rows_of(t, stop=stop)
         assert t.network.training
         tensors = {name: tensor.clone() for name, tensor in t.tensors().items()}
         resumed = make(*overrides)

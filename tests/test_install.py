@@ -117,7 +117,7 @@ def test_the_wheel_holds_all_that_the_package_is_made_of_and_nothing_else(wheel:
 
 def test_the_environment_is_clean(clean: Clean) -> None:
     code = (
-        "import noisygce, json, sys; from noisygce import config; from importlib import metadata;"
+        "import noisygce, json, sys; from noisygce import settings; from importlib import metadata;"
         "from hydra_plugins import noisygce_sweeper as s; from hydra.core.plugins import Plugins;"
         "from hydra.plugins.sweeper import Sweeper;"
         "found = [c.__module__ for c in Plugins.instance().discover(Sweeper)];"

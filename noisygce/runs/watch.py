@@ -110,7 +110,6 @@ class Watch:
         global _to_save
         with _counting:
             _to_save += 1
-        self.training.between = self.stop_if_asked
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, _trace: object) -> None:

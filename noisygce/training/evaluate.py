@@ -20,17 +20,17 @@ class Evaluation:
         self.network, self.images, self.precision = network, images, precision
         self._pass = Captured(self._of_batch, BATCH, tuple, pool) if pool else self._of_batch
 
-    def __call__(self, index: Tensor, between: Callable[[], None] = lambda: None) -> Tensor:
+    def __call__(self, index: Tensor, stop: Callable[[], None] = lambda: None) -> Tensor:
         """Logits (len(index), K) in float32; the network is left in training mode.
 
-        between: called after each pass; may raise.
+        stop: called after each pass; may raise.
         """
         self.network.eval()
         scores = []
         try:
             for part in index.split(BATCH):
                 scores.append(self._pass(part))
-                between()
+                stop()
         finally:
             self.network.train()
         return torch.cat(scores)

@@ -60,7 +60,6 @@ class Training:
         """graph: replay CUDA graphs, on the current stream, where batches have their full size; changes no number."""
         self.task, self.loss, self.schedule, self.pruning, self.precision = task, loss, schedule, pruning, precision
         self.progress = Progress()
-        self.between: Callable[[], None] = lambda: None  # called between the batches of an evaluation; may raise
         arrays = task.arrays
         self.images = Images(arrays.train_images, data, arrays.train_images, device)
         self.test_images = Images(arrays.test_images, data, arrays.train_images, device)
@@ -123,11 +122,13 @@ class Training:
         self.progress = progress
 
 
-def fit(training: Training, after_step: Callable[[Training, int], None]) -> Iterator[Row]:
+def fit(
+    training: Training, after_step: Callable[[Training, int], None], stop: Callable[[], None] = lambda: None
+) -> Iterator[Row]:
     """Trains to the last epoch from wherever ``training`` is.
 
-    ``after_step(training, images of the step)`` is called after each step, ``training.between()`` between the batches
-    of an evaluation. Both may raise to stop there: a training that is saved then goes on from its last step. Raises
+    ``after_step(training, images of the step)`` is called after each step, ``stop()`` between the batches of an
+    evaluation. Both may raise to stop there: a training that is saved then goes on from its last step. Raises
     NonFinite at the end of an epoch in which the loss was not finite.
     """
     at, step = training.progress, training.step
@@ -138,23 +139,23 @@ def fit(training: Training, after_step: Callable[[Training, int], None]) -> Iter
             step(draw)
             at.step += 1
             after_step(training, len(draw.index))
-        row, epoch = _measure(training), at.epoch + 1
+        row, epoch = _measure(training, stop), at.epoch + 1
         if row["val_accuracy"] > at.best_accuracy:
             at.best_accuracy, at.best_epoch = row["val_accuracy"], epoch
             for name, tensor in training.network.state_dict().items():
                 training.best[name].copy_(tensor)
         if training.loss.prunes and training.pruning.due(epoch) and epoch < training.schedule.epochs:
-            at.prunings.append(_prune(training, epoch))
+            at.prunings.append(_prune(training, epoch, stop))
         at.epoch, at.step = epoch, 0  # only now: whoever stops in an evaluation goes on from the last step before it
         at.rows.append(row)
         yield row
 
 
-def _measure(t: Training) -> Row:
+def _measure(t: Training, stop: Callable[[], None]) -> Row:
     """The metrics of the epoch that just ended; every share a fraction."""
     s, at = t.step, t.progress
-    on_validation = t.logits(t.validation, t.between).argmax(1)
-    on_test = t.test_logits(t.test, t.between).argmax(1)
+    on_validation = t.logits(t.validation, stop).argmax(1)
+    on_test = t.test_logits(t.test, stop).argmax(1)
     said, noisy, clean = s.predictions[t.train], t.noisy[t.train], t.clean[t.train]
     numbers = {
         "bad_step": s.bad_step,
@@ -178,31 +179,31 @@ def _measure(t: Training) -> Row:
     return row | {name: None if math.isnan(value) else value for name, value in read.items()}
 
 
-def _prune(t: Training, epoch: int) -> Row:
+def _prune(t: Training, epoch: int, stop: Callable[[], None]) -> Row:
     """Solves the kept set again with the best-validation weights; training goes on from the current ones."""
-    kept, warning = prune.kept_set(t.loss, _logits_of_best(t), t.noisy, t.train, t.step.kept)
+    kept, warning = prune.kept_set(t.loss, _logits_of_best(t, stop), t.noisy, t.train, t.step.kept)
     t.step.kept.copy_(kept)
     row = {"after_epoch": epoch, "by_epoch": t.progress.best_epoch, "warning": warning}
     return row | prune.report(kept, t.noisy, t.clean, t.train, len(t.task.arrays.classes))
 
 
-def _logits_of_best(t: Training) -> Tensor:
+def _logits_of_best(t: Training, stop: Callable[[], None] = lambda: None) -> Tensor:
     """Logits of all training samples, kept or not, by the best-validation weights; the current ones come back."""
     current = {k: v.clone() for k, v in t.network.state_dict().items()}
     t.network.load_state_dict(t.best)
     try:
-        return t.logits(t.train, t.between)
+        return t.logits(t.train, stop)
     finally:
         t.network.load_state_dict(current)
 
 
-def transition_hat(t: Training, quantile: float) -> Matrix:
+def transition_hat(t: Training, quantile: float, stop: Callable[[], None] = lambda: None) -> Matrix:
     """T estimated from the best-validation model: T_hat[i] = p(x_i) (K, K), rows i of true labels.
 
     x_i: the training sample at ``quantile`` of p_i, in eval mode, without augmentation (Patrini et al. 2017, arXiv
     1609.03683).
     """
-    p = _logits_of_best(t).double().softmax(1).cpu().numpy()
+    p = _logits_of_best(t, stop).double().softmax(1).cpu().numpy()
     order = np.argsort(p, axis=0, kind="stable")
     at = order[int(quantile * (len(p) - 1))]
     return p[at]
