@@ -1,5 +1,6 @@
 """A person's own labels, own pictures and own loss, from outside the repository."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -152,11 +153,36 @@ def test_a_folder_that_cannot_be_used_is_refused_with_what_to_change(tmp_path):
         task(*FOLDER, root=tmp_path)
 
 
+def example(number):
+    """Class and leaf of docs/adding.md's first or second worked example."""
+    page = (ROOT / "docs" / "adding.md").read_text()
+    return [page.split(f"```{language}\n")[number].split("```")[0] for language in ("python", "yaml")]
+
+
+def test_the_worked_noise_of_the_docs_is_drawn(tmp_path):
+    code, leaf = example(2)
+    (tmp_path / "my_noise.py").write_text(code)
+    (tmp_path / "conf" / "noise").mkdir(parents=True)
+    (tmp_path / "conf" / "noise" / "neighbour.yaml").write_text(leaf)
+    done = run(
+        *["train", "--config-dir", "conf", "data=digits", "noise=neighbour", "rate=0.3", "schedule.epochs=1"],
+        "schedule.milestones=[]",
+        folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    (manifest,) = (
+        json.loads(path.read_text()) for path in tmp_path.glob("results/runs/*-neighbour-0.3-*/manifest.json")
+    )
+    drawn = np.array(manifest["noise"]["transition"])
+    one = np.eye(10)
+    expected = 0.7 * one + 0.15 * (np.roll(one, 1, axis=1) + np.roll(one, -1, axis=1))
+    assert ((drawn > 0) == (expected > 0)).all()
+    assert abs(drawn - expected).max() < 0.12  # 150 images a class: three standard deviations
+
+
 def test_the_worked_example_of_the_docs_trains_and_enters_a_table(tmp_path):
     """docs/adding.md, its two files taken from the page itself."""
-    page = (ROOT / "docs" / "adding.md").read_text()
-    code = page.split("```python\n")[1].split("```")[0]
-    leaf = page.split("```yaml\n")[1].split("```")[0]
+    code, leaf = example(1)
     (tmp_path / "my_losses.py").write_text(code)
     (tmp_path / "conf" / "loss").mkdir(parents=True)
     (tmp_path / "conf" / "loss" / "poly1.yaml").write_text(leaf)
