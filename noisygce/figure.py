@@ -12,7 +12,7 @@ from __future__ import annotations
 from noisygce.errors import NoisygceError
 from noisygce.settings import arguments
 from noisygce.sweep.plan import look, plan
-from noisygce.view import canvas
+from noisygce.view import canvas, places
 from noisygce.view.cells import lay_out
 from noisygce.view.figures import TITLES, draw
 
@@ -25,15 +25,16 @@ def answer(words: list[str]) -> None:
     """Draws and writes the figures that the arguments ask for."""
     _, rest = arguments.split(words, {})
     asked = plan(rest)
-    folder = asked.results / "figures" / asked.name
-    written = []
+    formats = ("png",) if places.archived(asked) else canvas.FORMATS
+    drawn = False
     for name, figure in draw(asked, lay_out(asked, look(asked))):
-        folder.mkdir(parents=True, exist_ok=True)
-        for ending in canvas.FORMATS:
-            (folder / f"{name}.{ending}").write_bytes(canvas.file(figure, ending, name))
-        written.append(name)
-        print(f"{folder / name}.pdf, .png, .svg: {TITLES[name]}", flush=True)
-    if not written:
+        stem = places.stem(asked, name)
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        for ending in formats:
+            stem.with_name(f"{stem.name}.{ending}").write_bytes(canvas.file(figure, ending, name))
+        drawn = True
+        print(f"{stem}{', '.join(f'.{ending}' for ending in formats)}: {TITLES[name]}", flush=True)
+    if not drawn:
         raise NoisygceError(f"no run of {asked.name} is done yet: there is nothing to draw")
 
 

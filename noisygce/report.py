@@ -18,10 +18,10 @@ from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.sweep.jobs import expand
 from noisygce.sweep.plan import Plan, plan
-from noisygce.view import canvas, page, sheet
+from noisygce.view import canvas, page, places, sheet
 from noisygce.view.cells import Cell
 from noisygce.view.figures import TITLES, draw
-from noisygce.view.tables import Table, tabulate
+from noisygce.view.tables import AGAINST, Table, tabulate
 
 
 def main() -> None:
@@ -30,9 +30,10 @@ def main() -> None:
 
 def answer(words: list[str]) -> None:
     """Writes the report that the arguments ask for."""
-    own, rest = arguments.split(words, {"against": ("published", "reference")})
+    own, rest = arguments.split(words, {"against": AGAINST})
     asked = plan(rest)
-    path = asked.results / "report" / f"{asked.name}.html"
+    stem = places.stem(asked, "report", *own.values())
+    path = stem.with_name(f"{stem.name}.html")
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(path, report(asked, tabulate(asked, against=own.get("against", ""))), durable=False)
     print(f"Written: {path}")

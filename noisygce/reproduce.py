@@ -1,7 +1,7 @@
 """``python -m noisygce.reproduce RUN``: trains a finished run again from its manifest, and compares.
 
-    python -m noisygce.reproduce results/reference/runs/<id>    a run by its folder
-    python -m noisygce.reproduce <id>                           by its id, below results or results/reference
+    python -m noisygce.reproduce <id>                           by its id, of results or of results/reference
+    python -m noisygce.reproduce elsewhere/runs/<id>            by its folder
     python -m noisygce.reproduce <id> paths.results=again       in a folder of its own, to go on there after a stop
     python -m noisygce.reproduce <id> runtime.device=cpu        elsewhere than on the GPU, if there is one
 
@@ -11,62 +11,68 @@ says how many. Says what differs and what may explain it. Exit code 1 where anyt
 
 from __future__ import annotations
 
-import csv
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from noisygce import runs, settings, train
-from noisygce.errors import ConfigError, Stopped
+from noisygce import results, runs, settings, train
+from noisygce.errors import ConfigError, ManifestError, Stopped
+from noisygce.results import Result
+from noisygce.runs.archive import Rows
 from noisygce.settings import arguments
 
 Manifest = Mapping[str, Any]
 
 
-def find(run: str, results: Path) -> Path:
-    """The folder of a finished run. Raises ConfigError."""
-    places = [Path(run), results / "runs" / run, results / "reference" / "runs" / run]
-    for place in places:
-        if (place / "manifest.json").is_file():
-            return place
-    looked = ", ".join(str(base / "runs") for base in (results, results / "reference"))
-    raise ConfigError(f"{run}: there is no finished run of this id in {looked}, nor in a folder {run}")
+def find(run: str) -> Result:
+    """A finished run by its id or folder. Raises ConfigError or ManifestError."""
+    places = [Path(run), Path("results/runs") / run]
+    found = [results.of_folder(place) for place in places if (place / "manifest.json").is_file()]
+    reference = results.reference()
+    found += [result for result in results.found(reference) if result.id == run]
+    if not found:
+        raise ConfigError(
+            f"{run}: there is no finished run of this id in results/runs or {reference}, nor a folder of it"
+        )
+    if found[0].state != "done":
+        raise ManifestError(f"{found[0].folder}: {found[0].note}")
+    return found[0]
 
 
-def again(then: Manifest, overrides: list[str], results: Path) -> Path:
-    """Trains the run of a manifest below ``results``, and returns its folder."""
+def again(then: Manifest, overrides: list[str], folder: Path) -> Result:
+    """Trains the run of a manifest below the results folder ``folder``."""
     threads = [] if any(o.startswith("runtime.threads=") for o in overrides) else [f"runtime.threads={then['threads']}"]
-    here = settings.compose([*overrides, *threads, f"paths.results='{results}'"])
+    here = settings.compose([*overrides, *threads, f"paths.results='{folder}'"])
     own = {key: value for key, value in then["config"].items() if key not in ("numerics", "code")}
     experiment = settings.read(settings.node({**own, "runtime": here.runtime, "paths": here.paths}))
     shaping = runs.identity(own)
     train.train(experiment, shaping)
-    return runs.Run(results, shaping).folder
+    return results.of_folder(runs.Run(folder, shaping).folder)
 
 
-def differences(then: Path, now: Path) -> Iterator[str]:
-    """What is not equal in two folders of one run: metrics byte for byte, digests of labels and final state."""
-    was, is_ = (runs.read_manifest(folder, folder.name) for folder in (then, now))
+def differences(then: Result, now: Result) -> Iterator[str]:
+    """What is not equal in two runs: metrics digit for digit, digests of labels and final state."""
+    was, is_ = then.manifest, now.manifest
     if was["noise"]["labels_sha256"] != is_["noise"]["labels_sha256"]:
         yield "the noisy labels"
-    if (then / "metrics.csv").read_bytes() != (now / "metrics.csv").read_bytes():
-        yield _first_difference(then / "metrics.csv", now / "metrics.csv")
+    yield from _first_difference(then.rows(), now.rows())
     if was["state_sha256"] != is_["state_sha256"]:
         yield "the final weights, momenta and statistics"
-    if was["results"] != is_["results"]:
-        accuracies = (100 * manifest["results"]["val"] for manifest in (was, is_))
-        yield "the test accuracy under val: {:.2f} % then, {:.2f} % now".format(*accuracies)
+    for rule, share in was["results"].items():
+        if share != is_["results"].get(rule):
+            yield f"the test accuracy under {rule}: {share} then, {is_['results'].get(rule)} now"
 
 
-def _first_difference(then: Path, now: Path) -> str:
-    was, is_ = (list(csv.DictReader(path.read_text().splitlines())) for path in (then, now))
+def _first_difference(was: Rows, is_: Rows) -> Iterator[str]:
     for old, new in zip(was, is_, strict=False):
-        for column in old:
-            if old[column] != new.get(column):
-                return f"metrics.csv from epoch {old['epoch']} on: {column} {old[column]} then, {new.get(column)} now"
-    return f"metrics.csv: {len(was)} epochs then, {len(is_)} now"
+        for column in {**old, **new}:
+            if (then := old.get(column, "")) != (now := new.get(column, "")):
+                yield f"metrics.csv from epoch {old['epoch']} on: {column} {then or '-'} then, {now or '-'} now"
+                return
+    if len(was) != len(is_):
+        yield f"metrics.csv: {len(was)} epochs then, {len(is_)} now"
 
 
 def causes(was: Manifest, is_: Manifest) -> Iterator[str]:
@@ -86,21 +92,19 @@ def causes(was: Manifest, is_: Manifest) -> Iterator[str]:
             yield f"changes {when} that are in no commit"
 
 
-def reproduce(then: Path, overrides: list[str], results: Path) -> bool:
-    """Trains the run in ``then`` again below ``results``, and says whether it is equal."""
-    was = runs.read_manifest(then, then.name)
-    now = results / "runs" / then.name
-    if now.exists() and now.samefile(then):
-        raise ConfigError(f"{results} holds the run itself; name another folder with paths.results=FOLDER")
-    now = again(was, overrides, results)
+def reproduce(then: Result, overrides: list[str], folder: Path) -> bool:
+    """Trains a run again below ``folder``, and says whether it is equal."""
+    if (there := folder / "runs" / then.id).exists() and there.samefile(then.folder):
+        raise ConfigError(f"{folder} holds the run itself; name another folder with paths.results=FOLDER")
+    now = again(then.manifest, overrides, folder)
     found = list(differences(then, now))
     if not found:
-        print(f"{then.name}: equal, metrics.csv byte for byte, noisy labels and final state by their digests")
+        print(f"{then.id}: equal, metrics digit for digit, noisy labels and final state by their digests")
         return True
-    print(f"{then.name}: not equal")
+    print(f"{then.id}: not equal")
     for difference in found:
         print(f"  {difference}")
-    reasons = list(causes(was, runs.read_manifest(now, now.name)))
+    reasons = list(causes(then.manifest, now.manifest))
     print("  what may explain it:" if reasons else "  nothing that a manifest records explains it")
     for reason in reasons:
         print(f"    {reason}")
@@ -122,7 +126,7 @@ def main() -> None:
                 raise ConfigError(f"{override}: a run is trained again as it was; only runtime.* and paths.* are free")
         experiment = settings.read(settings.compose(overrides))
         kept = any(override.startswith("paths.results=") for override in overrides)
-        then = find(words[0], Path("results"))
+        then = find(words[0])
         if kept:
             sys.exit(not reproduce(then, overrides, experiment.paths.results))
         try:

@@ -1,21 +1,24 @@
-"""Results: the manifests and metrics below a results folder, one record a run, and as one tidy table of pandas.
+"""Results: finished and unfinished runs below a results folder, one record a run, and as one tidy table of pandas.
 
     from noisygce import results
-    results.frame(results.found("results"))    # a row a run: loss.name, loss.q, noise.name, rate, seed, val, ...
+    results.frame(results.found("results"))             # a row a run: loss.name, loss.q, noise.name, rate, val, ...
+    results.frame(results.found("results/reference"))   # the committed runs
 
-A run is in one of six states: done, running, stopped (it can go on), failed, unreadable, missing. No torch here.
+A run is a folder, ``runs/<run id>``, or a line of an archive (noisygce/runs/archive.py); what is above need not know.
+It is in one of six states: done, running, stopped (it can go on), failed, unreadable, missing. No torch here.
 """
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisygce import runs
+from noisygce.runs import archive, manifest
+from noisygce.runs.archive import Archive, Rows
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -28,8 +31,9 @@ Metrics = dict[str, list[float | None]]  # a column of metrics.csv: its values, 
 class Result:
     """One run and how far it is.
 
-    config: what its id is made from, with dotted keys. manifest: of a finished run, else empty. note: why it failed or
-    cannot be read. owner: pid, host and since (seconds since 1970) of a running one.
+    folder: its own, or that of its archive. config: what its id is made from, with dotted keys. manifest: of a finished
+    run, else empty. note: why it failed or cannot be read. owner: pid, host and since (seconds since 1970) of a running
+    one. job: the overrides that make it, where it was planned.
     """
 
     id: str
@@ -39,61 +43,83 @@ class Result:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     owner: Mapping[str, Any] = field(default_factory=dict)
-    job: tuple[str, ...] = ()  # the overrides that make it, where it was planned
+    archive: Archive | None = field(default=None, repr=False)
+    job: tuple[str, ...] = ()
 
     def accuracy(self, rule: str) -> float | None:
-        """Test accuracy, a fraction, under a selection rule, or ``gap``: last - val; None unless it is done."""
-        found: Mapping[str, float] = self.manifest.get("results", {})
-        return None if not found else found["last"] - found["val"] if rule == "gap" else found[rule]
+        """Test accuracy, a fraction, under a selection rule, or ``gap``: last - val; None where there is none."""
+        found: Mapping[str, float | None] = self.manifest.get("results", {})
+        if rule != "gap":
+            return found.get(rule)
+        val, last = found.get("val"), found.get("last")
+        return None if val is None or last is None else last - val
+
+    def rows(self) -> Rows:
+        """The rows of metrics.csv so far, as text; none where there is no file."""
+        if self.archive:
+            return self.archive.metrics.get(self.id, [])
+        return archive.read_rows(self.folder / archive.METRICS)
 
     def metrics(self) -> Metrics:
-        """The columns of metrics.csv so far; empty where there is none."""
-        return metrics(self.folder / "metrics.csv")
+        """The columns of metrics.csv so far as numbers, an absent value as None; empty where there is none."""
+        rows = self.rows()
+        names = rows[0] if rows else ()
+        return {name: [float(row[name]) if row[name] else None for row in rows] for name in names}
 
 
 def found(folder: Path | str) -> list[Result]:
-    """All runs below ``folder``/runs, by name."""
-    there = Path(folder) / "runs"
-    return [look(there, path.name) for path in sorted(there.glob("*")) if path.is_dir()]
+    """All runs below ``folder``, each once: those in ``runs``, by name, then those of its archives."""
+    there = Path(folder)
+    each: dict[str, Result] = {}
+    own = (of_folder(path) for path in sorted((there / "runs").glob("*")) if path.is_dir())
+    for run in (*own, *_archived(there)):
+        each.setdefault(run.id, run)
+    return list(each.values())
 
 
-def look(folder: Path, name: str, identity: Mapping[str, Any] | None = None, job: tuple[str, ...] = ()) -> Result:
-    """What is below ``folder`` of the run with the id ``name``; identity, job: of one that was planned."""
-    here = folder / name
-    asked = flat(identity) if identity else {}
-    try:
-        manifest = _manifest(here)
-    except ValueError as error:
-        return Result(name, here, "unreadable", asked or _config(here), note=str(error), job=job)
-    if manifest is not None:
-        return Result(name, here, "done", asked or flat(manifest["config"]), manifest, job=job)
-    state, note, owner = _unfinished(here)
-    return Result(name, here, state, asked or _config(here), note=note, owner=owner, job=job)
+def look(folder: Path, asked: Iterable[tuple[str, Mapping[str, Any], tuple[str, ...]]]) -> list[Result]:
+    """What is below ``folder`` of each run that is asked for by its id, what that is made from, and its job."""
+    archived = {run.id: run for run in _archived(folder)}
+    return [
+        replace(archived.get(name) or of_folder(folder / "runs" / name, made), config=flat(made), job=job)
+        for name, made, job in asked
+    ]
 
 
-def _manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a run folder; None where there is none. Raises ValueError where it is not this run's, whole."""
+def reference() -> Path:
+    """The folder of the reference results: of the folder that one is in, else of the checkout of this package."""
+    here, ours = Path("results/reference"), Path(__file__).parents[1] / "results" / "reference"
+    return here if here.is_dir() else ours
+
+
+def _archived(folder: Path) -> Iterator[Result]:
+    for path in (folder / archive.RUNS, *sorted(folder.glob(f"*/{archive.RUNS}"))):
+        if path.is_file():
+            yield from of_archive(path.parent)
+
+
+def of_archive(folder: Path) -> Iterator[Result]:
+    """The runs of the archive in ``folder``."""
+    whole = Archive(folder)
+    for name, found, note in whole.manifests():
+        if found is None:
+            yield Result(f"{folder.name}/{name}", folder, "unreadable", {}, note=note, archive=whole)
+        else:
+            yield Result(name, folder, "done", flat(found["config"]), found, archive=whole)
+
+
+def of_folder(folder: Path, made: Mapping[str, Any] | None = None) -> Result:
+    """The run in a folder of its own. made: what its id is made from, where that is known."""
     path = folder / "manifest.json"
     try:
-        read = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except NotADirectoryError:
-        return None
-    except OSError as error:
-        raise ValueError(f"{path.name}: {error.strerror}") from None
-    except ValueError:
-        raise ValueError(f"{path.name} is not whole") from None
-    try:
-        missing = [rule for rule in runs.RULES if not 0 <= read["results"][rule] <= 1]
-        own = runs.run_id(read["config"])
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path.name} lacks {error}") from None
-    if missing:
-        raise ValueError(f"{path.name}: results.{missing[0]} is no share")
-    if not own == read.get("run_id") == folder.name:
-        raise ValueError(f"{path.name} is of another run: its config gives the id {own}")
-    return dict(read)
+        read = manifest.read(path.read_bytes(), folder.name)
+        return Result(folder.name, folder, "done", flat(read["config"]), read)
+    except (FileNotFoundError, NotADirectoryError):
+        state, note, owner = _unfinished(folder)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        state, note, owner = "unreadable", f"{path.name} {reason}", {}
+    return Result(folder.name, folder, state, flat(made) if made else _config(folder), note=note, owner=owner)
 
 
 def _unfinished(folder: Path) -> tuple[str, str, dict[str, Any]]:
@@ -155,17 +181,6 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             columns[f"{prefix}{key}"] = value
     return columns
-
-
-def metrics(path: Path) -> Metrics:
-    """The columns of a metrics.csv, an absent value as None; empty where there is no file."""
-    try:
-        with open(path, newline="") as file:
-            rows = list(csv.reader(file))
-    except FileNotFoundError:
-        return {}
-    head, body = (rows[0], rows[1:]) if rows else ([], [])
-    return {name: [float(row[i]) if row[i] else None for row in body] for i, name in enumerate(head)}
 
 
 def frame(results: Iterable[Result]) -> DataFrame:

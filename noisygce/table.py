@@ -12,12 +12,11 @@ arguments are those of noisygce.train: experiment=demo seed=0,1 makes the table 
 
 from __future__ import annotations
 
-import re
-
 from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.sweep.plan import plan
-from noisygce.view.tables import RULES, full, latex, markdown, tabulate
+from noisygce.view import places
+from noisygce.view.tables import AGAINST, RULES, TEXTS, tabulate
 
 
 def main() -> None:
@@ -26,19 +25,15 @@ def main() -> None:
 
 def answer(words: list[str]) -> None:
     """Prints the table that the arguments ask for and writes its files."""
-    own, rest = arguments.split(words, {"rule": RULES, "against": ("published", "reference")})
+    own, rest = arguments.split(words, {"rule": RULES, "against": AGAINST})
     asked = plan(rest)
     table = tabulate(asked, own.get("rule", ""), own.get("against", ""))
-    beside = [word for word in rest if not word.startswith(("experiment=", "paths."))]  # makes it another table
-    name = "-".join(["+".join([asked.name, *beside]), *(own[key] for key in ("rule", "against") if key in own)])
-    name = re.sub(r"[^A-Za-z0-9_.,=+-]", "", name)
-    folder = asked.results / "tables"
-    texts = {"md": markdown(table), "tex": latex(table), "csv": full(table)}
-    print(texts["md"])
-    folder.mkdir(parents=True, exist_ok=True)
-    for ending, text in texts.items():
-        atomic.write_text(folder / f"{name}.{ending}", text, durable=False)
-    print(f"Written: {folder / name}.md, .tex, .csv")
+    stem = places.stem(asked, "table", *own.values())
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for ending, text in TEXTS.items():
+        atomic.write_text(stem.with_name(f"{stem.name}{ending}"), text(table), durable=False)
+    print(TEXTS[".md"](table))
+    print(f"Written: {stem}.md, .tex, .csv")
 
 
 if __name__ == "__main__":

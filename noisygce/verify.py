@@ -4,29 +4,28 @@
     python -m noisygce.verify results/reference                 all below another folder
     python -m noisygce.verify results paths.data=/data          data sets elsewhere, to draw the noisy labels from
 
-Every manifest is held against its folder's name, config.yaml, metrics.csv and transition_hat.json, and its noisy labels
-are drawn again from its config where the data set is there. The files in a folder ``tables`` are made again from the
-manifests beside it. Nothing is trained (that is noisygce.reproduce) and nothing is fetched. Exit code 1 where a run
-or a table is not what it says.
+Every manifest is held against its id, config.yaml, metrics.csv and transition_hat.json, and its noisy labels are drawn
+again from its config where the data set is there; runs in archives (runs.jsonl) as well as in folders. Written tables
+are made again from the runs beside them. Nothing is trained (that is noisygce.reproduce) and nothing is fetched. Exit
+code 1 where a run or a table is not what it says.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from noisygce import runs, settings
+from noisygce import results, runs, settings
 from noisygce.data import Arrays, Data
-from noisygce.errors import ConfigError, DataError, ManifestError, NoisygceError
+from noisygce.errors import ConfigError, DataError, NoisygceError
 from noisygce.noise import Noise, describe
+from noisygce.results import Result
+from noisygce.runs import archive
 from noisygce.settings import arguments, hints
 from noisygce.training.task import corrupted
-
-Manifest = Mapping[str, Any]
 
 
 class Unchecked(Exception):
@@ -40,26 +39,25 @@ class Verifier:
         self.data_root = data_root
         self.read: dict[str, Arrays] = {}  # many runs share a data set
 
-    def faults(self, folder: Path) -> tuple[list[str], list[str]]:
-        """What is wrong with the finished run in ``folder``, and what could not be checked."""
+    def faults(self, run: Result) -> tuple[list[str], list[str]]:
+        """What is wrong with a finished run, and what could not be checked."""
+        if run.state != "done":
+            return [run.note], []
         wrong: list[str] = []
         unchecked: list[str] = []
-        checks: list[Callable[[Path, Manifest], Iterator[str]]] = [identity, metrics, estimates, self.noise]
-        try:
-            manifest = runs.read_manifest(folder, folder.name)
-        except ManifestError as error:
-            return [str(error)], []
+        checks: list[Callable[[Result], Iterator[str]]] = [config, metrics, estimates, self.noise]
         for check in checks:
             try:
-                wrong += check(folder, manifest)
+                wrong += check(run)
             except Unchecked as reason:
                 unchecked.append(str(reason))
             except (OSError, ValueError, LookupError, TypeError, AttributeError, NoisygceError) as error:
                 wrong.append(f"{check.__name__} cannot be read: {type(error).__name__}: {error}".splitlines()[0])
         return wrong, unchecked
 
-    def noise(self, _folder: Path, manifest: Manifest) -> Iterator[str]:
+    def noise(self, run: Result) -> Iterator[str]:
         """The noisy labels, drawn again, have the digest, the rate and the transition matrix of the manifest."""
+        manifest = run.manifest
         cfg = settings.node({key: manifest["config"][key] for key in ("data", "noise")})
         if manifest["config"]["numerics"] != runs.NUMERICS:
             raise Unchecked(f"made by numerics {manifest['config']['numerics']}, this code has {runs.NUMERICS}")
@@ -95,64 +93,62 @@ class Verifier:
         return self.read[which]
 
 
-def identity(folder: Path, manifest: Manifest) -> Iterator[str]:
-    """Run id and config.yaml follow from the config."""
+def config(run: Result) -> Iterator[str]:
+    """config.yaml, where the run has a folder of its own, is the config of the manifest."""
     import yaml
 
-    if (own := runs.run_id(manifest["config"])) != manifest["run_id"]:
-        yield f"its config makes the run id {own}"
-    if yaml.safe_load((folder / "config.yaml").read_text()) != manifest["config"]:
+    if not run.archive and yaml.safe_load((run.folder / "config.yaml").read_text()) != run.manifest["config"]:
         yield "config.yaml differs from the config in manifest.json"
 
 
-def metrics(folder: Path, manifest: Manifest) -> Iterator[str]:
+def metrics(run: Result) -> Iterator[str]:
     """metrics.csv has each epoch once, and its rows give the accuracies under every selection rule."""
-    with open(folder / "metrics.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    epochs = manifest["config"]["schedule"]["epochs"]
+    rows = run.rows()
+    epochs = run.manifest["config"]["schedule"]["epochs"]
     if [row["epoch"] for row in rows] != [str(epoch + 1) for epoch in range(epochs)]:
         yield f"metrics.csv does not have the epochs 1 to {epochs}, each once"
         return
     for rule, value in runs.select(rows).items():
-        if manifest["results"][rule] != value:
-            yield f"results.{rule} is {manifest['results'][rule]}, metrics.csv gives {value}"
+        if (said := run.manifest["results"][rule]) != value:
+            yield f"results.{rule} is {said}, metrics.csv gives {value}"
 
 
-def estimates(folder: Path, manifest: Manifest) -> Iterator[str]:
+def estimates(run: Result) -> Iterator[str]:
     """transition_hat.json, where it is there, is the one that the manifest has the digest of.
 
     A published run comes without it: only the runs trained from it need it, and they say so.
     """
-    if (path := folder / "transition_hat.json").is_file():
-        found, given = hashlib.sha256(path.read_bytes()).hexdigest(), manifest.get("transition_hat_sha256")
+    if not run.archive and (path := run.folder / "transition_hat.json").is_file():
+        found, given = hashlib.sha256(path.read_bytes()).hexdigest(), run.manifest.get("transition_hat_sha256")
         if found != given:
             yield f"transition_hat_sha256 is {given}, transition_hat.json has {found}"
+
+
+def finished(folder: Path) -> Iterator[Result]:
+    """The finished and the unreadable runs anywhere below ``folder``."""
+    for path in sorted(folder.rglob("manifest.json")):
+        yield results.of_folder(path.parent)
+    for path in sorted(folder.rglob(archive.RUNS)):
+        yield from results.of_archive(path.parent)
 
 
 def tables(folder: Path) -> Iterator[tuple[Path, str]]:
     """The written tables below ``folder``, each with what is wrong with it or nothing."""
     from noisygce.sweep.plan import plan
-    from noisygce.view import tables as table
+    from noisygce.view import places
+    from noisygce.view.tables import AGAINST, RULES, TEXTS, tabulate
 
-    makers = {".md": table.markdown, ".tex": table.latex, ".csv": table.full}
-    for path in sorted(folder.rglob("tables/*")):
-        if path.suffix not in makers:
-            continue
-        name, *words = path.stem.split("-")  # as noisygce.table names them: experiment, rule, against
-        name, *beside = name.split("+")
-        rule = next((word for word in words if word in table.RULES), "")
-        against = next((word for word in words if word in ("published", "reference")), "")
+    for path in places.tables(folder):
         try:
-            made = table.tabulate(
-                plan([f"experiment={name}", *beside, f"paths.results='{path.parent.parent}'"]), rule, against
-            )
+            own, rest = arguments.split(places.arguments(path), {"rule": RULES, "against": AGAINST})
+            made = tabulate(plan(rest), own.get("rule", ""), own.get("against", ""))
         except Exception as error:
             if not (isinstance(error, NoisygceError) or hints.of_config(error)):
                 raise
             yield path, f"cannot be made again: {hints.explain(error)}"
             continue
-        same = makers[path.suffix](made).encode() == path.read_bytes()
-        yield path, "" if same else f"is not what the manifests in {path.parent.parent / 'runs'} give"
+        same = path.suffix in TEXTS and TEXTS[path.suffix](made).encode() == path.read_bytes()
+        yield path, "" if same else f"is not what the runs give to {made.command}"
 
 
 def _short(value: Any) -> str:
@@ -163,7 +159,7 @@ def _short(value: Any) -> str:
 def verify(folder: Path, data_root: Path) -> bool:
     """Says what is wrong with the finished runs and the tables below ``folder``; whether nothing is."""
     verifier = Verifier(data_root)
-    found = sorted(path.parent for path in folder.rglob("manifest.json"))
+    found = list(finished(folder))
     if not found:
         raise ConfigError(f"{folder}: there is no finished run below this folder")
     bad, skipped = 0, 0
@@ -171,7 +167,7 @@ def verify(folder: Path, data_root: Path) -> bool:
     for run in found:
         wrong, unchecked = verifier.faults(run)
         for fault in wrong:
-            print(f"{run}: {fault}")
+            print(f"{run.folder}{f': {run.id}' if run.archive else ''}: {fault}")
         bad, skipped = bad + bool(wrong), skipped + bool(unchecked)
         reasons |= dict.fromkeys(unchecked)
     written = list(tables(folder))

@@ -126,6 +126,8 @@ def test_the_command_writes_three_formats(tmp_path, capsys):
     made_up.finish(tmp_path, plan.plan(words).runs[0])
     figure.answer(words)
     names = {"accuracy", "pruning", "memorisation", "noise"}
-    there = {path.name for path in (tmp_path / "figures" / "demo").iterdir()}
+    (folder,) = (tmp_path / "figures").iterdir()
+    assert folder.name == "demo+grid=null+loss=tgce+noise=uniform+rate=0.4"  # the experiment's own are in demo
+    there = {path.name for path in folder.iterdir()}
     assert there == {f"{name}.{ending}" for name in names for ending in ("pdf", "png", "svg")}
     assert capsys.readouterr().out.count("\n") == 4

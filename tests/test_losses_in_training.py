@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from noisygce import losses, runs, settings, train, verify
+from noisygce import losses, results, runs, settings, train, verify
 from noisygce.errors import ManifestError, Stopped
 from noisygce.runs import checkpoint, watch
 from noisygce.training import fit
@@ -176,15 +176,15 @@ def test_an_estimate_that_is_not_the_one_that_was_made_is_told_and_not_trained_f
     path, verifier = ce.folder / "transition_hat.json", verify.Verifier(tmp_path)
     estimates = json.loads(path.read_text())
     assert hashlib.sha256(path.read_bytes()).hexdigest() == (ce.manifest() or {})["transition_hat_sha256"]
-    assert verifier.faults(ce.folder) == ([], [])
+    assert verifier.faults(results.of_folder(ce.folder)) == ([], [])
     estimates["q97"][0][0] += 1e-9  # as good a matrix as the one before
     path.write_text(json.dumps(estimates) + "\n")
     with pytest.raises(ManifestError, match=r"transition_hat\.json is missing or damaged; delete its folder"):
         _run(tmp_path, "loss=forward_hat")
-    (fault,) = verifier.faults(ce.folder)[0]
+    (fault,) = verifier.faults(results.of_folder(ce.folder))[0]
     assert fault.startswith("transition_hat_sha256 is ")
     path.unlink()  # as in the reference, which has no such files
-    assert verifier.faults(ce.folder) == ([], [])
+    assert verifier.faults(results.of_folder(ce.folder)) == ([], [])
 
 
 def test_the_manifest_of_a_loss_without_a_source_says_nothing_of_one(tmp_path: Path) -> None:

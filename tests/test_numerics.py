@@ -57,7 +57,7 @@ def measured(make, overrides):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_numbers_are_those_of_this_version(make, name):
-    hint = "a number has changed: raise NUMERICS in noisygce/runs/run.py and put the new numbers here under it"
+    hint = "a number has changed: raise NUMERICS in noisygce/runs/ids.py and put the new numbers here under it"
     assert runs.NUMERICS in EXPECTED, hint
     found = measured(make, RUNS[name])
     assert len(found) == 3

@@ -1,15 +1,26 @@
-"""The committed numbers are what the code and their manifests give."""
+"""The committed numbers are what the code and their manifests give; an archive loses nothing and hides nothing."""
 
+import csv
 import re
+import runpy
 from pathlib import Path
 
-from noisygce import settings, verify
+import made_up
+import pandas as pd
+import pytest
 
-REFERENCE = settings.config_dir().parent / "results" / "reference"
+from noisygce import figure, report, reproduce, results, settings, verify
+from noisygce.errors import ConfigError, NoisygceError
+from noisygce.runs import archive
+from noisygce.sweep import plan
+
+ROOT = settings.config_dir().parent
+REFERENCE = ROOT / "results" / "reference"
+publish = runpy.run_path(str(ROOT / "scripts" / "publish"))["main"]
 
 
 def test_committed_runs_verify_and_their_tables_are_rebuilt_byte_for_byte(monkeypatch, capsys):
-    monkeypatch.chdir(REFERENCE.parent.parent)
+    monkeypatch.chdir(ROOT)
     assert verify.verify(Path("results/reference"), settings.read(settings.compose([])).paths.data), (
         capsys.readouterr().out
     )
@@ -18,6 +29,117 @@ def test_committed_runs_verify_and_their_tables_are_rebuilt_byte_for_byte(monkey
     assert re.search(r"^(\d+) of \1 tables are what the runs give", said, re.MULTILINE), said
 
 
-def test_only_what_a_number_rests_on_is_committed():
-    names = {path.name for path in (REFERENCE / "runs").glob("*/*")}
-    assert names == {"config.yaml", "metrics.csv", "manifest.json"}
+def test_only_what_a_number_rests_on_and_what_is_made_of_it_is_committed():
+    files = [path for path in (ROOT / "results").rglob("*") if path.is_file() and REFERENCE in path.parents]
+    assert len(files) < 60
+    assert {path.suffix for path in files} <= {".jsonl", ".csv", ".md", ".tex", ".png", ".html"}
+
+
+def test_an_archive_is_read_by_pandas_as_the_readme_says():
+    runs = pd.read_json(REFERENCE / "demo" / "runs.jsonl", lines=True)
+    epochs = pd.read_csv(REFERENCE / "demo" / "metrics.csv")
+    last = epochs.groupby("run_id").tail(1).set_index("run_id")["test_accuracy"]
+    assert last.to_dict() == {r["run_id"]: pytest.approx(r["results"]["last"]) for r in runs.to_dict("records")}
+
+
+@pytest.fixture
+def there(tmp_path, monkeypatch):
+    """A folder to publish in, and the plan of a demo whose runs are elsewhere and do not depend on its data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(verify.Verifier, "noise", lambda *_: iter(()))
+    monkeypatch.setattr(made_up, "EPOCHS", 40)
+    for view in (figure, report):  # their bytes have tests of their own
+        monkeypatch.setattr(view, "answer", lambda words: Path(words[1].partition("=")[2], "report.html").touch())
+    return plan.plan(["experiment=demo", "paths.results=elsewhere"])
+
+
+def test_runs_are_published_without_a_loss_as_they_are_done_and_to_equal_bytes(there, capsys):
+    words = ["experiment=demo", "paths.results=elsewhere"]
+    third = 1 / 3
+    for run in there.runs[:3]:
+        made_up.finish(Path("elsewhere"), run, third, device="NVIDIA H100 80GB HBM3", threads=8)
+    publish(words)
+    assert "3 of 60 runs are in results/reference/demo" in capsys.readouterr().out
+    made_up.finish(Path("elsewhere"), there.runs[3])
+    publish(words)
+    folder = Path("results/reference/demo")
+    assert "uniform 0.4" in (folder / "table.md").read_text()
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {"runs.jsonl", "metrics.csv", "table.md", "table.tex", "table.csv", "report.html"} == set(whole)
+    published = {run.id: run for run in results.found(folder)}
+    assert list(published) == sorted(run.id for run in there.runs[:4])
+    for run in there.runs[:4]:
+        before = results.of_folder(Path("elsewhere/runs") / run.id)
+        now = published[run.id]
+        assert (now.manifest, now.rows(), now.metrics()) == (before.manifest, before.rows(), before.metrics())
+    assert published[there.runs[0].id].rows()[-1]["test_accuracy"] == "0.333333"  # as the run has it
+    for path in folder.iterdir():
+        path.unlink()
+    publish(words)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == whole
+
+
+@pytest.mark.parametrize(
+    ("words", "changed", "said"),
+    [
+        ([], {"dirty": True}, "1 runs were made with changes in no commit"),
+        ([], {"run_id": "another"}, "no run of demo is done below elsewhere"),
+        ([], {"config.yaml": "rate: 0.9"}, "nothing was published: digits-convnet-uniform-0.4-ce-s0-"),
+        (["loss=ce"], {}, "loss=ce: an experiment is published as it is"),
+        (["paths.results=nowhere"], {}, "no run of demo is done below nowhere"),
+    ],
+)
+def test_what_may_not_be_published_is_refused(there, words, changed, said):
+    text = changed.pop("config.yaml", "")
+    folder = made_up.finish(Path("elsewhere"), there.runs[0], **changed)
+    if text:
+        (folder / "config.yaml").write_text(text)
+    with pytest.raises((NoisygceError, ConfigError), match=re.escape(said)):
+        publish(["experiment=demo", "paths.results=elsewhere", *words])
+    assert not Path("results/reference").exists()
+
+
+@pytest.fixture
+def written(demo, tmp_path, monkeypatch):
+    """An archive of two made-up runs, and the folder that they are in too."""
+    monkeypatch.setattr(made_up, "EPOCHS", 40)
+    for run in demo.runs[:2]:
+        made_up.finish(tmp_path, run)
+    runs = {run.id: (run.manifest, run.rows()) for run in results.found(tmp_path)}
+    archive.write(tmp_path / "kept", runs)
+    return tmp_path / "kept", sorted(runs)
+
+
+def test_a_run_that_is_in_a_folder_and_in_an_archive_is_found_once(written):
+    folder, names = written
+    assert [(run.id, run.archive is None) for run in results.found(folder.parent)] == [(n, True) for n in names]
+
+
+def test_a_line_that_is_no_manifest_is_named_and_the_others_are_read(written):
+    folder, names = written
+    lines = (folder / archive.RUNS).read_text().splitlines()
+    (folder / archive.RUNS).write_text("\n".join([lines[0][:99], lines[0], lines[0], lines[1], "{}"]))
+    found = results.found(folder)
+    assert [run.id for run in found if run.state == "done"] == names
+    assert [run.note for run in found if run.state == "unreadable"] == [
+        "line 1 is not whole",
+        f"line 3 is of a run that stands before it: {names[0]}",
+        "line 5 is no manifest: it lacks 'config'",
+    ]
+
+
+def test_a_changed_digit_in_an_archive_is_told(written):
+    folder, names = written
+    rows = list(csv.reader((folder / archive.METRICS).read_text().splitlines()))
+    rows[-1][rows[0].index("test_accuracy")] = "0.123"
+    (folder / archive.METRICS).write_text("".join(",".join(row) + "\n" for row in rows))
+    found = {run.id: list(verify.metrics(run)) for run in results.of_archive(folder)}
+    assert found[names[0]] == []
+    assert found[names[1]][0].endswith("metrics.csv gives 0.123")
+
+
+def test_a_reference_run_is_found_by_its_id_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = next(results.of_archive(REFERENCE / "demo"))
+    assert reproduce.find(run.id).manifest == run.manifest
+    assert results.reference() == REFERENCE

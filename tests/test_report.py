@@ -112,6 +112,6 @@ def test_a_grid_of_uneven_blocks_still_gives_a_command_of_the_cell_alone(demo):
 def test_the_command_writes_the_page(tmp_path, capsys):
     words = ["experiment=demo", "grid=null", "loss=ce", "noise=uniform", f"paths.results={tmp_path}"]
     report.answer(words)
-    written = tmp_path / "report" / "demo.html"
+    written = tmp_path / "report" / "demo+grid=null+loss=ce+noise=uniform.html"
     assert f"Written: {written}" in capsys.readouterr().out
     assert "No run is done yet." in written.read_text()

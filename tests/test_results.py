@@ -142,10 +142,10 @@ def test_frame_is_tidy(demo, tmp_path):
 
 def test_an_absent_value_in_metrics_is_none(demo, tmp_path):
     folder = made_up.begin(tmp_path, demo.runs[0], made_up.metrics(0.5, noisy=False))
-    columns = results.metrics(folder / "metrics.csv")
+    columns = results.of_folder(folder).metrics()
     assert columns["mislabelled_as_true"] == [None] * made_up.EPOCHS
     assert columns["epoch"] == list(range(1, made_up.EPOCHS + 1))
-    assert results.metrics(folder / "none.csv") == {}
+    assert results.of_folder(tmp_path / "runs" / "none").metrics() == {}
 
 
 def test_no_view_imports_torch():

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,7 +72,7 @@ def test_id_depends_on_whatever_shapes_a_number(override):
 
 def test_id_depends_on_the_version_of_the_numbers(monkeypatch):
     before = id_of()
-    monkeypatch.setattr(runs.run, "NUMERICS", runs.NUMERICS + 1)
+    monkeypatch.setattr(runs.ids, "NUMERICS", runs.NUMERICS + 1)
     assert id_of() != before
 
 
@@ -182,7 +183,7 @@ def test_a_run_is_finished_when_its_manifest_is_there(tmp_path):
         assert r.manifest() is None
         (r.folder / "last.ckpt").touch()
         r.write_metrics([])
-        manifest = {"run_id": r.id, "results": dict.fromkeys(runs.RULES, 0.5)}
+        manifest = {"run_id": r.id, "config": r.identity, "results": dict.fromkeys(runs.RULES, 0.5)}
         r.finish(manifest)
     assert r.manifest() == manifest
     assert not (r.folder / "last.ckpt").exists()
@@ -191,18 +192,25 @@ def test_a_run_is_finished_when_its_manifest_is_there(tmp_path):
 def test_a_damaged_manifest_is_an_error_and_not_an_unfinished_run(tmp_path):
     r = run(tmp_path)
     r.folder.mkdir(parents=True)
-    results = dict.fromkeys(runs.RULES, 0.5)
-    for text in (
-        '{"results": {"va',
-        "[]",
-        "null",
-        json.dumps({"run_id": r.id}),
-        json.dumps({"run_id": "another", "results": results}),
-        json.dumps({"run_id": r.id, "results": {**results, "last10": None}}),
-    ):
+    whole = {"run_id": r.id, "config": r.identity, "results": dict.fromkeys(runs.RULES, 0.5)}
+    for text, said in {
+        '{"results": {"va': "is not whole",
+        "[]": "is no manifest",
+        "null": "is no manifest",
+        json.dumps({"run_id": r.id}): "is no manifest: it lacks 'config'",
+        json.dumps(whole | {"run_id": "another"}): f"is of another run: its config gives the id {r.id}",
+        json.dumps(whole | {"config": shaping("seed=1")}): "is of another run",
+        json.dumps(
+            whole | {"results": {**whole["results"], "last10": 2}}
+        ): "is no manifest: results.last10 is no share",
+    }.items():
         (r.folder / "manifest.json").write_text(text)
-        with pytest.raises(ManifestError, match=r"manifest\.json is damaged or of another run; delete it"):
+        with pytest.raises(
+            ManifestError, match=rf"manifest\.json {re.escape(said)}.*; delete it to train this run again"
+        ):
             r.manifest()
+    (r.folder / "manifest.json").write_text(json.dumps(whole))
+    assert r.manifest() == whole
 
 
 def test_config_of_a_claimed_run_gives_its_id_again(tmp_path):

@@ -192,7 +192,8 @@ def test_published_csv_is_read_whole():
     assert {r["status"] for r in published.rows()} == {"V1", "V2"}
 
 
-def test_against_reference(demo, tmp_path):
+def test_against_reference(demo, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "reference", lambda: tmp_path / "reference")
     made(demo, tmp_path)
     for run in demo.runs[:3]:
         made_up.finish(tmp_path / "reference", run, 0.45)

@@ -2,14 +2,18 @@
 
 May import training and settings, and what is below them.
 
-run.py         id, lock, files of a run; selection rules
-manifest.py    what a finished run leaves on record
+ids.py         what shapes the numbers of a run, and its id
+run.py         lock and files of a run
+manifest.py    what a finished run leaves on record; selection rules
+archive.py     finished runs as one data set
 checkpoint.py  everything that a resume needs
 watch.py       progress, checkpoints by time, requests to stop
 messages.py    what a run says to the person who started it
 atomic.py      files that are the old one or the new one, never a part
 """
 
-from noisygce.runs.run import NUMERICS, ORACLES, RULES, Run, foreign_code, identity, read_manifest, run_id, select
+from noisygce.runs.ids import NUMERICS, foreign_code, identity, run_id
+from noisygce.runs.manifest import ORACLES, RULES, select
+from noisygce.runs.run import Run
 
-__all__ = ["NUMERICS", "ORACLES", "RULES", "Run", "foreign_code", "identity", "read_manifest", "run_id", "select"]
+__all__ = ["NUMERICS", "ORACLES", "RULES", "Run", "foreign_code", "identity", "run_id", "select"]

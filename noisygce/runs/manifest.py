@@ -1,19 +1,63 @@
-"""Manifests: what a finished run leaves on record of itself."""
+"""Manifests: what a finished run leaves on record of itself, and whether a text is one."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisygce.noise import describe
-from noisygce.runs.run import Run, select
+from noisygce.runs.ids import run_id
 
 if TYPE_CHECKING:
+    from noisygce.runs.run import Run
     from noisygce.runs.watch import Watch
     from noisygce.settings import Experiment
     from noisygce.training.fit import Training
+
+
+# The five selection rules: the epoch whose test accuracy counts. "val" is the paper's and the headline; the last two
+# look at clean labels, which no one has in practice, and are printed as oracles.
+RULES = ("val", "last", "last10", "val_clean", "test")
+ORACLES = ("val_clean", "test")
+
+
+def select(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Test accuracy under each selection rule, from the rows of metrics.csv; the earliest epoch on ties."""
+
+    def at_best(key: str) -> float:
+        return float(max(rows, key=lambda row: float(row[key]))["test_accuracy"])  # max() takes the first of equals
+
+    last = [float(row["test_accuracy"]) for row in rows[-10:]]
+    return {
+        "val": at_best("val_accuracy"),
+        "last": last[-1],
+        "last10": sum(last) / len(last),
+        "val_clean": at_best("val_clean_accuracy"),
+        "test": at_best("test_accuracy"),
+    }
+
+
+def read(text: str | bytes, expected: str = "") -> dict[str, Any]:
+    """The manifest in a text, of the run ``expected`` where one is named. Raises ValueError, saying why not."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise ValueError("is not whole") from None
+    try:
+        own, named = run_id(found["config"]), found["run_id"]
+        shares = {rule: found["results"][rule] for rule in RULES}
+        if not own == named == (expected or own):
+            raise ValueError(f"is of another run: its config gives the id {own}")
+        wrong = [rule for rule, share in shares.items() if share is not None and not 0 <= share <= 1]
+    except (TypeError, KeyError, AttributeError, IndexError) as error:
+        raise ValueError(f"is no manifest: it lacks {error}") from None
+    if wrong:
+        raise ValueError(f"is no manifest: results.{wrong[0]} is no share")
+    return dict(found)
 
 
 def manifest_of(e: Experiment, run: Run, training: Training, watcher: Watch) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noisygce.runs.run import ORACLES, RULES
+from noisygce.runs.manifest import ORACLES, RULES
 from noisygce.training import device
 
 if TYPE_CHECKING:

@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import importlib.util
 import io
 import json
 import os
-import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,60 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from noisygce.errors import Locked, ManifestError, NonFinite
-from noisygce.runs import atomic, checkpoint
-
-# Raised by hand whenever a change of code alters a number, so that an old result is never taken for a new one.
-# tests/test_numerics.py fails when it should have been raised.
-NUMERICS = 1
-
-# What cannot change a number: how and where a run is made, and what is printed about it.
-_NOT_SHAPING = ("runtime", "paths", "hydra", "grid", "table")
-
-
-def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What shapes the numbers of a run, from its resolved config: the rest left out, 1.0 and 1 made one."""
-    shaping = {key: value for key, value in config.items() if key not in _NOT_SHAPING}
-    return {"numerics": NUMERICS, **foreign_code(shaping), **_canonical(shaping)}
-
-
-def foreign_code(config: Mapping[str, Any]) -> dict[str, Any]:
-    """``code``: the SHA-256 of each module outside this package that the config takes a class from; else nothing.
-
-    NUMERICS stands for our own code; a person's loss that has been edited must not pass for the one before.
-    """
-    found = {}
-    nodes: list[Any] = [config]
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, Mapping):
-            nodes += node.values()
-            module = str(node.get("_target_", "noisygce.")).rpartition(".")[0]
-            if module.partition(".")[0] not in ("noisygce", ""):
-                try:
-                    spec = importlib.util.find_spec(module)
-                except (ImportError, ValueError):  # settings.read says so
-                    spec = None
-                if spec and spec.origin and Path(spec.origin).is_file():
-                    found[module] = hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:16]
-    return {"code": dict(sorted(found.items()))} if found else {}
-
-
-def _canonical(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _canonical(v) for k, v in sorted(value.items(), key=lambda item: str(item[0]))}
-    if isinstance(value, list | tuple):
-        return [_canonical(v) for v in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def run_id(identity: Mapping[str, Any]) -> str:
-    """Readable label and 8 hex digits of the SHA-256 of the canonical JSON: at most 200 bytes, safe as a file name."""
-    names = [identity[group]["name"] for group in ("data", "model", "noise", "loss")]
-    label = "-".join([*names[:3], f"{identity['rate']:g}", names[3], f"s{identity['seed']}"])
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return (
-        f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', label)[:180].lstrip('.-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    )
+from noisygce.runs import atomic, checkpoint, manifest
+from noisygce.runs.ids import run_id
 
 
 class Run:
@@ -90,7 +36,13 @@ class Run:
 
     def manifest(self) -> dict[str, Any] | None:
         """The manifest of the finished run; None where it is not finished. Raises ManifestError."""
-        return read_manifest(self.folder, self.id) if (self.folder / "manifest.json").exists() else None
+        path = self.folder / "manifest.json"
+        if not path.exists():
+            return None
+        try:
+            return manifest.read(path.read_bytes(), self.id)
+        except ValueError as error:
+            raise ManifestError(f"{path} {error}; delete it to train this run again") from None
 
     @contextmanager
     def claim(self) -> Iterator[None]:
@@ -177,39 +129,3 @@ class Run:
         atomic.sync(self.folder / "metrics.csv")  # before the manifest, which vouches for it
         atomic.write_text(self.folder / "manifest.json", json.dumps(manifest, indent=1, allow_nan=False) + "\n")
         checkpoint.remove(self.folder)
-
-
-def read_manifest(folder: Path, expected: str) -> dict[str, Any]:
-    """The manifest in a run folder, which must be of the run ``expected``. Raises ManifestError."""
-    path = folder / "manifest.json"
-    try:
-        found = json.loads(path.read_text())
-        accuracies = [found["results"][rule] for rule in RULES]
-        whole = found["run_id"] == expected and all(isinstance(a, float) and 0 <= a <= 1 for a in accuracies)
-    except (ValueError, KeyError, TypeError):
-        whole = False
-    if not whole:
-        raise ManifestError(f"{path} is damaged or of another run; delete it to train this run again")
-    return dict(found)
-
-
-# The five selection rules: the epoch whose test accuracy counts. "val" is the paper's and the headline; the last two
-# look at clean labels, which no one has in practice, and are printed as oracles.
-RULES = ("val", "last", "last10", "val_clean", "test")
-ORACLES = ("val_clean", "test")
-
-
-def select(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Test accuracy under each selection rule, from the rows of metrics.csv; the earliest epoch on ties."""
-
-    def at_best(key: str) -> float:
-        return float(max(rows, key=lambda row: float(row[key]))["test_accuracy"])  # max() takes the first of equals
-
-    last = [float(row["test_accuracy"]) for row in rows[-10:]]
-    return {
-        "val": at_best("val_accuracy"),
-        "last": last[-1],
-        "last10": sum(last) / len(last),
-        "val_clean": at_best("val_clean_accuracy"),
-        "test": at_best("test_accuracy"),
-    }

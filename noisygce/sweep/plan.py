@@ -59,7 +59,7 @@ def plan(arguments: Sequence[str]) -> Plan:
 
 def look(plan: Plan) -> list[Result]:
     """The runs that a plan asks for, in its order, each with what is there of it."""
-    return [results.look(plan.results / "runs", run.id, run.identity, run.job) for run in plan.runs]
+    return results.look(plan.results, [(run.id, run.identity, run.job) for run in plan.runs])
 
 
 def results_folder(arguments: Sequence[str]) -> Path:

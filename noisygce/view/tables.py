@@ -12,7 +12,7 @@ from noisygce import results, runs
 from noisygce.errors import ConfigError
 from noisygce.results import Result
 from noisygce.sweep.plan import Plan, look
-from noisygce.view import provenance, published, sheet
+from noisygce.view import places, provenance, published, sheet
 from noisygce.view.cells import Cell, Cells, Key, lay_out
 from noisygce.view.compare import Lookup, against_sheet, paired_sheet, said
 from noisygce.view.published import Number
@@ -20,6 +20,7 @@ from noisygce.view.sheet import Entry, Sheet
 from noisygce.view.stats import Sample
 
 RULES = (*runs.RULES, "gap")
+AGAINST = ("published", "reference")
 _MEANING = {
     "val": "test accuracy at the epoch of best noisy validation accuracy",
     "last": "test accuracy at the last epoch",
@@ -42,6 +43,7 @@ class Table:
     lookup: Lookup
     sheets: Sequence[tuple[str, Sheet]]  # each with the rule that it is about
     footer: Sequence[str]
+    command: str  # that makes it
 
 
 def tabulate(asked: Plan, rule: str = "", against: str = "") -> Table:
@@ -49,7 +51,7 @@ def tabulate(asked: Plan, rule: str = "", against: str = "") -> Table:
     found = look(asked)
     cells = lay_out(asked, found)
     rules = (rule,) if rule else (*_rules(asked), "gap")
-    lookup = _numbers(asked, against)
+    lookup = _numbers(against)
     sheets = []
     for each in rules:
         sheets.append((each, rule_sheet(cells, each)))
@@ -57,7 +59,8 @@ def tabulate(asked: Plan, rule: str = "", against: str = "") -> Table:
             sheets.append((each, against_sheet(cells, each, against, lookup)))
     sheets += [(each, paired_sheet(cells, each)) for each in rules if each != "gap" and len(cells.rows) > 1]
     title = str(asked.table.get("title", asked.name))
-    return Table(title, cells, found, rules, against, lookup, sheets, provenance.footer(found))
+    made_by = places.command(asked, *([f"rule={rule}"] if rule else []), *([f"against={against}"] if against else []))
+    return Table(title, cells, found, rules, against, lookup, sheets, provenance.footer(found), made_by)
 
 
 def _rules(asked: Plan) -> tuple[str, ...]:
@@ -68,15 +71,14 @@ def _rules(asked: Plan) -> tuple[str, ...]:
     return tuple(rules)
 
 
-def _numbers(asked: Plan, against: str) -> Lookup:
+def _numbers(against: str) -> Lookup:
     """Where the numbers to compare with come from."""
     if against == "published":
         return lambda cell, rule: published.number(cell.config, rule)
-    folder = asked.results / "reference" / "runs"
+    theirs = {run.id: run for run in results.found(results.reference()) if run.state == "done"} if against else {}
 
     def reference(cell: Cell, rule: str) -> Number | str:
-        theirs = (results.look(folder, run.id) for run in cell.runs)
-        return published.reference(Cell(tuple(run for run in theirs if run.state == "done")), rule)
+        return published.reference(Cell(tuple(theirs[run.id] for run in cell.runs if run.id in theirs)), rule)
 
     return reference
 
@@ -101,12 +103,13 @@ def rule_sheet(cells: Cells, rule: str) -> Sheet:
 
 def markdown(table: Table) -> str:
     sections = [f"# {table.title}\n", *(sheet.markdown(each) for _, each in table.sheets)]
-    return "\n".join([*sections, "\n".join(f"- {line}" for line in table.footer), ""])
+    footer = [*table.footer, f"Made by `{table.command}`."]
+    return "\n".join([*sections, "\n".join(f"- {line}" for line in footer), ""])
 
 
 def latex(table: Table) -> str:
-    comments = "\n".join(f"% {line}" for line in [f"{table.title}; needs \\usepackage{{booktabs}}", *table.footer])
-    return "\n".join([comments, *(sheet.latex(each) for _, each in table.sheets)])
+    said = [f"{table.title}; needs \\usepackage{{booktabs}}", *table.footer, f"Made by {table.command}."]
+    return "\n".join([*(f"% {line}" for line in said), *(sheet.latex(each) for _, each in table.sheets)])
 
 
 def full(table: Table) -> str:
@@ -135,3 +138,6 @@ def _beside(ours: Sample | None, theirs: Number | str) -> list[Any]:
         return [None, None, None, None, None, theirs]
     difference, within = (ours.mean - theirs.mean, int(theirs.agrees(ours))) if ours else (None, None)
     return [theirs.mean, theirs.std, difference, theirs.tolerance(), within, theirs.source]
+
+
+TEXTS = {".md": markdown, ".tex": latex, ".csv": full}  # the forms that a table is written in, by their endings

@@ -1,0 +1,73 @@
+"""Archives: finished runs as one data set, such as those in results/reference. A folder with two files:
+
+runs.jsonl    a manifest a line, in the order of the run ids
+metrics.csv   the metrics of all of them, a row an epoch: run_id, epoch, ...; an absent value is an empty field
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from noisygce.runs import atomic, manifest
+
+RUNS, METRICS = "runs.jsonl", "metrics.csv"
+Rows = list[dict[str, str]]  # of a metrics.csv, an epoch each, as text: no digit is lost
+
+
+class Archive:
+    """The archive in ``folder``, read as far as it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def manifests(self) -> Iterator[tuple[str, dict[str, Any] | None, str]]:
+        """Of each line the run id, and the manifest; or a name for the line, None, and what is wrong with it."""
+        seen = set()
+        for number, line in enumerate((self.folder / RUNS).read_bytes().splitlines(), start=1):
+            try:
+                found = manifest.read(line)
+                if found["run_id"] in seen:
+                    raise ValueError(f"is of a run that stands before it: {found['run_id']}")
+            except ValueError as error:
+                yield f"{RUNS}:{number}", None, f"line {number} {error}"
+            else:
+                seen.add(found["run_id"])
+                yield found["run_id"], found, ""
+
+    @cached_property
+    def metrics(self) -> dict[str, Rows]:
+        """The rows of each run, by its id."""
+        rows: dict[str, Rows] = {}
+        for row in read_rows(self.folder / METRICS):
+            rows.setdefault(row.pop("run_id"), []).append(row)
+        return rows
+
+
+def read_rows(path: Path) -> Rows:
+    """The rows of a metrics.csv; none where there is no file."""
+    try:
+        with open(path, newline="") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        return []
+
+
+def write(folder: Path, runs: Mapping[str, tuple[Mapping[str, Any], Sequence[Mapping[str, str]]]]) -> None:
+    """Writes the archive of these runs, manifest and rows by id: equal bytes for equal runs."""
+    ordered = [runs[name] for name in sorted(runs)]
+    columns = dict.fromkeys(["run_id", *(key for _, rows in ordered for row in rows[:1] for key in row)])
+    text = io.StringIO()
+    out = csv.DictWriter(text, list(columns), lineterminator="\n")
+    out.writeheader()
+    for found, rows in ordered:
+        out.writerows({"run_id": found["run_id"], **row} for row in rows)
+    lines = (json.dumps(found, separators=(",", ":"), allow_nan=False) + "\n" for found, _ in ordered)
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(folder / METRICS, text.getvalue())
+    atomic.write_text(folder / RUNS, "".join(lines))

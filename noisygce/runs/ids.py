@@ -1,0 +1,64 @@
+"""Ids: what shapes the numbers of a run, and the id that is made from it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+# Raised by hand whenever a change of code alters a number, so that an old result is never taken for a new one.
+# tests/test_numerics.py fails when it should have been raised.
+NUMERICS = 1
+
+# What cannot change a number: how and where a run is made, and what is printed about it.
+_NOT_SHAPING = ("runtime", "paths", "hydra", "grid", "table")
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What shapes the numbers of a run, from its resolved config: the rest left out, 1.0 and 1 made one."""
+    shaping = {key: value for key, value in config.items() if key not in _NOT_SHAPING}
+    return {"numerics": NUMERICS, **foreign_code(shaping), **_canonical(shaping)}
+
+
+def foreign_code(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``code``: the SHA-256 of each module outside this package that the config takes a class from; else nothing.
+
+    NUMERICS stands for our own code; a person's loss that has been edited must not pass for the one before.
+    """
+    found = {}
+    nodes: list[Any] = [config]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, Mapping):
+            nodes += node.values()
+            module = str(node.get("_target_", "noisygce.")).rpartition(".")[0]
+            if module.partition(".")[0] not in ("noisygce", ""):
+                try:
+                    spec = importlib.util.find_spec(module)
+                except (ImportError, ValueError):  # settings.read says so
+                    spec = None
+                if spec and spec.origin and Path(spec.origin).is_file():
+                    found[module] = hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:16]
+    return {"code": dict(sorted(found.items()))} if found else {}
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _canonical(v) for k, v in sorted(value.items(), key=lambda item: str(item[0]))}
+    if isinstance(value, list | tuple):
+        return [_canonical(v) for v in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def run_id(identity: Mapping[str, Any]) -> str:
+    """Readable label and 8 hex digits of the SHA-256 of the canonical JSON: at most 200 bytes, safe as a file name."""
+    names = [identity[group]["name"] for group in ("data", "model", "noise", "loss")]
+    label = "-".join([*names[:3], f"{identity['rate']:g}", names[3], f"s{identity['seed']}"])
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return (
+        f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', label)[:180].lstrip('.-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    )
