@@ -131,7 +131,7 @@ def _train(experiment: Experiment, run: Run) -> dict[str, Any]:
 
 
 def _train_on(at: str, e: Experiment, run: Run) -> dict[str, Any]:
-    from noisygce.losses.corrected import ANCHORS
+    from noisygce.losses.forward import ANCHORS
     from noisygce.training.fit import fit, transition_hat
 
     training = training_of(e, at)

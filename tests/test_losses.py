@@ -1,242 +1,535 @@
-import math
+"""Every loss leaf, asked the same questions; then what each formula says of itself."""
 
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
+from noisygce import losses, settings
 from noisygce.check import Invalid
-from noisygce.losses import CE, GCE, MAE, Loss, TruncatedGCE, generalized_cross_entropy
+from noisygce.errors import ConfigError
+from noisygce.losses import Loss, log_p, log_softmax
+from noisygce.losses.bi_tempered import tempered_log_softmax
 
-EACH = [CE(), MAE(), GCE(q=0.7), GCE(q=0.05), GCE(q=1), TruncatedGCE(q=0.7, k=0.5)]
-each = pytest.mark.parametrize("loss", EACH, ids=repr)
+B, K, N = 40, 10, 100
+LEAVES = sorted(path.stem for path in (settings.config_dir() / "loss").glob("*.yaml"))
+SYMMETRIC = {"mae", "rce", "nce", "nce_mae", "nce_rce"}
+# Leaves with values at which a formula takes another branch or comes close to a limit.
+VARIANTS = [
+    "agce loss.a=3 loss.q=2.5",
+    "bi_tempered loss.t1=0 loss.t2=4",
+    "bi_tempered loss.t1=0.5 loss.t2=0.7",
+    "bi_tempered loss.t1=1 loss.t2=2",
+    "focal loss.g=0.1",
+    "focal loss.g=2",
+    "gce loss.q=0.05",
+    "gce loss.q=1",
+    "gjs loss.pi=0.1",
+    "js loss.pi=0.9",
+    "label_smoothing loss.s=-1",
+    "taylor loss.t=7",
+]
+T = 0.6 * np.eye(K) + 0.4 * np.roll(np.eye(K), 1, axis=1)
+T_OTHER = 0.9 * np.eye(K) + 0.1 / K
 
 
-def logits_of(*probabilities: float) -> torch.Tensor:
+@functools.cache
+def _experiment(*overrides: str) -> settings.Experiment:
+    return settings.read(settings.compose(["data=digits", *overrides]))
+
+
+def bound(words: str) -> Loss:
+    """A fresh loss of a command line without its first ``loss=``, ready for training."""
+    loss = copy.deepcopy(_experiment(*f"loss={words}".split()).loss)
+    loss.adopt("ce-run", {"q97": T.tolist(), "max": T_OTHER.tolist()})
+    loss.bind(samples=N, classes=K, device="cpu", transition=T)
+    for tensor in loss.state().values():
+        tensor.copy_(torch.rand(tensor.shape, generator=torch.Generator().manual_seed(9)).softmax(1))
+    return loss
+
+
+def draw(loss: Loss, scale: float = 2.0) -> tuple[Tensor, Tensor, Tensor]:
+    """logits (V B, K) in float64, labels (B,), index (B,)."""
+    g = torch.Generator().manual_seed(0)
+    logits = scale * torch.randn((loss.views * B, K), generator=g, dtype=torch.float64)
+    return logits, torch.arange(B) % K, torch.randperm(N, generator=g)[:B]
+
+
+def values(loss: Loss, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
+    """What training would see, a loss that remembers being left as it was."""
+    return copy.deepcopy(loss).of_batch(logits, labels, index)
+
+
+def slopes(loss: Loss, logits: Tensor, labels: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """The losses (B,) and the gradient of their sum."""
+    logits = logits.detach().requires_grad_()
+    out = values(loss, logits, labels, index)
+    return out.detach(), torch.autograd.grad(out.sum(), logits)[0]
+
+
+# --- every leaf ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [*LEAVES, *VARIANTS])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_logits_give_the_float32_loss_of_their_values(words: str, dtype: torch.dtype) -> None:
+    loss = bound(words)
+    logits, labels, index = draw(loss)
+    half, gradient = slopes(loss, logits.to(dtype), labels, index)
+    assert half.shape == (B,)
+    assert half.dtype == torch.float32
+    whole, expected = slopes(loss, logits.to(dtype).float(), labels, index)
+    assert torch.equal(half, whole)
+    torch.testing.assert_close(gradient, expected.to(dtype))
+    assert (gradient != 0).any()
+
+
+@pytest.mark.parametrize("words", [*LEAVES, *VARIANTS])
+@pytest.mark.parametrize("gap", [0.0, 1.0, 120.0, 1e4])
+def test_value_and_gradient_are_finite_at_any_gap(words: str, gap: float) -> None:
+    """p underflows at a gap of 104, where p ** q would give NaN; in some rows a third class stands between."""
+    loss = bound(words)
+    labels = torch.arange(B) % K
+    favourite = (labels + torch.arange(B) // K) % K  # the label itself in the first K samples, another in the rest
+    logits = gap * F.one_hot(favourite, K).float()
+    logits[::3, 0] -= gap / 2
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        for found in slopes(loss, logits.repeat(loss.views, 1).to(dtype), labels, torch.arange(B)):
+            assert found.isfinite().all()
+
+
+# elr with targets that stand still: no gradient flows through them
+@pytest.mark.parametrize(
+    "words", [name if name != "elr" else "elr loss.b=0.999999999999" for name in LEAVES + VARIANTS]
+)
+def test_gradient_equals_numeric_differences_and_sums_to_0_over_classes(words: str) -> None:
+    loss = bound(
+        "elr loss.b=0.999999999999" if words == "elr" else words
+    )  # else its targets move: no gradient is theirs
+    logits, labels, index = draw(loss)
+    logits.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: values(loss, x, labels, index), (logits,), eps=1e-6, atol=1e-6)
+    gradient = slopes(loss, logits, labels, index)[1]  # softmax does not change when all logits move together
+    torch.testing.assert_close(gradient.sum(1), torch.zeros(len(logits), dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_a_sample_s_loss_depends_on_nothing_else_in_the_batch(name: str) -> None:
+    loss = bound(name)
+    logits, labels, index = draw(loss)
+    whole = values(loss, logits, labels, index)
+    order = torch.randperm(B, generator=torch.Generator().manual_seed(1))
+    for some in (order, torch.arange(3)):
+        picked = logits.unflatten(0, (loss.views, B))[:, some].flatten(0, 1)
+        torch.testing.assert_close(values(loss, picked, labels[some], index[some]), whole[some])
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_losses_over_all_labels_sum_to_a_constant_just_where_the_loss_is_symmetric(name: str) -> None:
+    loss = bound(name)
+    logits, labels, index = draw(loss)
+    total = torch.stack([values(loss, logits, torch.full_like(labels, y), index) for y in range(K)]).sum(0)
+    assert ((total.max() - total.min()) / total.mean() < 1e-9) == (name in SYMMETRIC)
+
+
+@pytest.mark.parametrize("name", [name for name in LEAVES if name not in ("elr", "tgce")])
+def test_reductions_are_those_of_torch(name: str) -> None:
+    loss = bound(name)
+    logits, labels, index = draw(loss)
+    each = values(loss, logits, labels, index)
+    for reduction, expected in (("none", each), ("sum", each.sum()), ("mean", each.mean())):
+        loss.reduction = reduction
+        assert torch.equal(loss(logits, labels), expected)
+
+
+def _parameters() -> list[tuple[str, str, Any]]:
+    """(leaf, dotted key, another value) of every value of every leaf."""
+
+    def walk(node: Any, prefix: str) -> list[tuple[str, Any]]:
+        found = []
+        for key, value in node.items():
+            if isinstance(value, dict):
+                found += walk(value, f"{prefix}.{key}")
+            elif key not in ("name", "_target_"):
+                found.append((f"{prefix}.{key}", value))
+        return found
+
+    def other(key: str, value: Any) -> Any:
+        if key in ("loss.k", "loss.b", "loss.anchor"):
+            return {"loss.k": 0.1, "loss.b": 0.5, "loss.anchor": "max"}[key]
+        return value + 1 if isinstance(value, int) else 0.9 * value
+
+    tree = {leaf: settings.resolved(settings.compose(["data=digits", f"loss={leaf}"]))["loss"] for leaf in LEAVES}
+    return [(leaf, key, other(key, value)) for leaf in LEAVES for key, value in walk(tree[leaf], "loss")]
+
+
+@pytest.mark.parametrize(("leaf", "key", "other"), _parameters())
+def test_every_parameter_changes_the_value_and_is_checked_under_its_key(leaf: str, key: str, other: Any) -> None:
+    one, two = bound(leaf), bound(f"{leaf} {key}={other}")
+    logits, labels, index = draw(one)
+    results = [x(logits, labels) if x.prunes else values(x, logits, labels, index).mean() for x in (one, two)]
+    assert abs(results[0] - results[1]) > 1e-4
+    with pytest.raises(ConfigError, match=f"{key}=nan: {key} must be (a number in|an integer in|one of)"):
+        settings.read(settings.compose([f"loss={leaf}", f"{key}=nan"]))
+
+
+def test_only_the_truncated_loss_prunes_only_gjs_sees_two_views_and_only_forward_hat_has_a_source() -> None:
+    made = {name: bound(name) for name in LEAVES}
+    assert [name for name, loss in made.items() if loss.prunes] == ["tgce"]
+    assert [name for name, loss in made.items() if loss.views > 1] == ["gjs"]
+    assert [name for name, loss in made.items() if loss.source] == ["forward_hat"]
+
+
+# --- what all share ---------------------------------------------------------------------------------------------------
+
+
+def test_an_own_loss_needs_nothing_but_its_formula() -> None:
+    class Brier(Loss):
+        def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
+            return (logits.softmax(1) - F.one_hot(labels, logits.shape[1])).square().sum(1)
+
+    assert Brier()(logits_of(0.25), FIRST).item() == pytest.approx(2 * 0.75**2)
+    assert repr(losses.GCE(0.7)) == "GCE(reduction='mean', q=0.7)"
+
+
+def test_an_unknown_reduction_is_refused() -> None:
+    with pytest.raises(Invalid, match="one of mean, sum, none"):
+        losses.CE(reduction="average")
+
+
+@pytest.mark.parametrize("labels", [3, 5])
+def test_logits_and_labels_of_different_batch_sizes_are_refused(labels: int) -> None:
+    with pytest.raises(ValueError, match=r"logits must be \(B, K\) and labels \(B,\)"):
+        losses.GCE(q=0.7)(torch.randn(4, 10), torch.zeros(labels, dtype=torch.long))
+
+
+@pytest.mark.parametrize("label", [-100, -1, 10])
+def test_a_label_outside_the_classes_is_refused(label: int) -> None:
+    """-100 among them, which torch's own losses leave out without a word."""
+    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+        losses.CE()(torch.randn(1, 10), torch.tensor([label]))
+
+
+def test_log_softmax_keeps_float64_and_lifts_the_rest_to_float32() -> None:
+    for given, got in ((torch.float64, torch.float64), (torch.float16, torch.float32), (torch.bfloat16, torch.float32)):
+        assert log_softmax(torch.zeros(1, 2, dtype=given)).dtype == got
+
+
+def test_log_p_and_its_gradient_are_gather_s_bits() -> None:
+    """gather's deterministic backward pass is slow on a GPU; on the CPU its replacement must not change a number."""
+    for dtype in (torch.float32, torch.float64):
+        logits, labels, _ = draw(losses.CE())
+        one, two = (logits.to(dtype).requires_grad_() for _ in range(2))
+        weight = torch.linspace(-1, 1, B, dtype=dtype)
+        log_py, gathered = log_p(one, labels), log_softmax(two).gather(1, labels[:, None])[:, 0]
+        assert torch.equal(log_py, gathered)
+        (log_py @ weight).backward()
+        (gathered @ weight).backward()
+        assert torch.equal(one.grad, two.grad)  # type: ignore[arg-type]
+
+
+# --- recommended values and sums --------------------------------------------------------------------------------------
+
+
+def _loss_config(*overrides: str) -> dict[str, Any]:
+    return settings.resolved(settings.compose(overrides))["loss"]
+
+
+def test_recommended_values_follow_the_data_set_and_the_command_line_wins() -> None:
+    assert [_loss_config("loss=sce", f"data={d}")["a"] for d in ("cifar10", "cifar100")] == [0.1, 6]
+    second = _loss_config("loss=nce_agce", "data=cifar100")["second"]
+    assert second == {"name": "agce", "_target_": "noisygce.losses.AGCE", "a": 1.8, "q": 3}
+    assert _loss_config("loss=sce", "data=cifar100", "loss.a=2", "loss.second.A=-4")["a"] == 2
+
+
+@pytest.mark.parametrize("name", [name for name in LEAVES if isinstance(bound(name), losses.WeightedSum)])
+def test_a_weighted_sum_is_the_sum_of_its_parts(name: str) -> None:
+    loss = bound(f"{name} loss.a=2 loss.b=3")
+    assert isinstance(loss, losses.WeightedSum)
+    logits, labels, index = draw(loss)
+    parts = 2 * loss.first.per_sample(logits, labels) + 3 * loss.second.per_sample(logits, labels)
+    assert torch.equal(loss.of_batch(logits, labels, index), parts)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ("+loss.second.q=4", r"loss\.second\.q=4: RCE has no such value"),
+        ("loss.second._target_=noisygce.noise.Pair", r"loss\.second\._target_.*subclass of noisygce\.losses\.Loss"),
+    ],
+)
+def test_what_a_part_has_not_is_refused_under_its_own_key(overrides: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        settings.read(settings.compose(["loss=sce", overrides]))
+
+
+def test_a_sum_takes_only_parts_that_it_can_train() -> None:
+    for part in (losses.TruncatedGCE(0.7, 0.5), losses.GJS(0.5), losses.ForwardHat("q97", CE)):
+        with pytest.raises(ValueError, match="neither prunes"):
+            losses.WeightedSum(1, 1, CE, part)
+    with pytest.raises(ValueError, match="such as ce"):
+        losses.ForwardHat("q97", MAE)
+
+
+def test_a_sum_passes_state_and_transition_on_to_its_parts() -> None:
+    both = losses.WeightedSum(1, 2, losses.Forward(), losses.ELR(lam=3, b=0.7))
+    both.bind(samples=N, classes=K, device="cpu", transition=T)
+    assert list(both.state()) == ["second.targets"]
+    logits, labels, index = draw(both)
+    apart = losses.ELR(lam=3, b=0.7)
+    apart.bind(samples=N, classes=K, device="cpu")
+    expected = both.first.per_sample(logits, labels) + 2 * apart.of_batch(logits, labels, index)
+    assert torch.equal(both.of_batch(logits, labels, index), expected)
+
+
+# --- numbers, limits and closed forms ---------------------------------------------------------------------------------
+
+CE, MAE = losses.CE(), losses.MAE()
+HALF_MAE = losses.WeightedSum(0.5, 0, MAE, CE)
+FIRST = torch.tensor([0])
+
+
+def logits_of(*probabilities: float) -> Tensor:
     """One row of logits a probability p: softmax gives (p, 1 - p)."""
     return torch.tensor([[math.log(p), math.log(1 - p)] for p in probabilities], dtype=torch.float64)
 
 
-def some(batch: int = 64, classes: int = 10, scale: float = 3.0) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    logits = scale * torch.randn(batch, classes, generator=generator, dtype=torch.float64)
-    return logits, torch.randint(classes, (batch,), generator=generator)
+LN2 = math.log(2)
+NUMBERS = [  # p = (1/2, 1/4, 1/4), given label 1: p_y = 1/4
+    (losses.CE(), 2 * LN2),
+    (losses.MAE(), 1.5),  # |1/2| + |1 - 1/4| + |1/4|
+    (losses.GCE(0.5), 1.0),  # (1 - 1/2) / (1/2)
+    (losses.GCE(1), 0.75),
+    (losses.BootstrapSoft(0.5), 0.5 * 2 * LN2 + 0.5 * 1.5 * LN2),  # entropy of p: 3/2 ln 2
+    (losses.BootstrapHard(0.5), 0.5 * 2 * LN2 + 0.5 * LN2),
+    (losses.LabelSmoothing(0.3), 0.7 * 2 * LN2 + 0.3 * 5 / 3 * LN2),
+    (losses.Focal(2), 9 / 16 * 2 * LN2),
+    (losses.RCE(-4), 3),
+    (losses.NCE(), 2 / 5),
+    (losses.AGCE(0.75, 2), (1.75**2 - 1) / 2),
+    (losses.PHuber(2), 1.5 - 1 + LN2 - 0.5 + 0.5),  # -2/4 + ln 2 + 1
+    (losses.Taylor(2), 3 / 4 + 9 / 32),
+    (losses.BiTempered(0, 1), 0.75 - (1 - 6 / 16) / 2),  # log_0 x = x - 1
+]
 
 
-FIRST = torch.tensor([0])
+@pytest.mark.parametrize(("loss", "value"), NUMBERS, ids=[repr(loss) for loss, _ in NUMBERS])
+def test_a_number_that_a_reader_can_check(loss: Loss, value: float) -> None:
+    logits = torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.float64).log()
+    assert loss.per_sample(logits, torch.tensor([1])).item() == pytest.approx(value, abs=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("loss", "p", "value"),
-    [
-        (CE(), 0.25, math.log(4)),
-        (MAE(), 0.25, 1.5),  # |1 - 0.25| + |0 - 0.75|
-        (GCE(q=0.5), 0.25, 1.0),  # (1 - 0.5) / 0.5
-        (GCE(q=0.5), 0.81, 0.2),  # (1 - 0.9) / 0.5
-        (GCE(q=1), 0.25, 0.75),
-        (TruncatedGCE(q=0.5, k=0.36), 0.49, 0.6),  # above k: (1 - 0.7) / 0.5
-        (TruncatedGCE(q=0.5, k=0.36), 0.25, 0.8),  # below k: L_q(0.36) = (1 - 0.6) / 0.5
-        (TruncatedGCE(q=0.5, k=0.36), 0.01, 0.8),
-    ],
-    ids=repr,
-)
-def test_value_by_head(loss, p, value):
-    assert loss(logits_of(p), FIRST).item() == pytest.approx(value, rel=1e-12)
+def _beyond(loss: Loss, **values: float) -> Loss:
+    """The loss with values that its constructor refuses, as too close to a limit for float32."""
+    vars(loss).update(values)
+    return loss
 
 
-def test_cross_entropy_is_torch_s():
-    logits, labels = some()
-    torch.testing.assert_close(CE()(logits, labels), F.cross_entropy(logits, labels), rtol=1e-14, atol=0)
+class Torch(Loss):
+    """torch's own cross entropy."""
+
+    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, reduction="none")
 
 
-def test_mean_absolute_error_is_the_l1_distance_to_the_one_hot_label():
-    logits, labels = some()
-    distance = (F.one_hot(labels, 10) - logits.softmax(1)).abs().sum(1).mean()
-    torch.testing.assert_close(MAE()(logits, labels), distance, rtol=1e-12, atol=0)
+LIMITS = [
+    ("ce is torch's", CE, Torch()),
+    ("gce, q -> 0, is ce", losses.GCE(1e-9), CE),
+    ("gce, q = 1, is mae / 2", losses.GCE(1), HALF_MAE),
+    ("taylor, t = 1, is mae / 2", losses.Taylor(1), HALF_MAE),
+    ("focal, g = 0, is ce", losses.Focal(0), CE),
+    ("label_smoothing, s = 0, is ce", losses.LabelSmoothing(0), CE),
+    ("bootstrap_soft, b = 1, is ce", losses.BootstrapSoft(1), CE),
+    ("bootstrap_hard, b = 1, is ce", losses.BootstrapHard(1), CE),
+    ("bi_tempered, t1 = t2 = 1, is ce", losses.BiTempered(1, 1), CE),
+    ("bi_tempered, t1 = 1, t2 -> 1, is ce", losses.BiTempered(1, 1 + 1e-9), CE),
+    ("rce is -A / 2 mae", losses.RCE(-4), losses.WeightedSum(2, 0, MAE, CE)),
+    ("agce, q = 1, is mae / 2", losses.AGCE(3, 1), HALF_MAE),
+    ("agce, a -> 0, is gce", _beyond(losses.AGCE(1, 0.7), a=1e-12), losses.GCE(0.7)),
+    ("js, pi -> 0, is ce", _beyond(losses.JS(0.5), pi=1e-7), CE),
+    ("phuber, t -> inf, is ce", losses.PHuber(1e6), CE),
+    ("sce, b = 0, is a ce", losses.WeightedSum(1, 0, CE, losses.RCE(-4)), CE),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), [c[1:] for c in LIMITS], ids=[c[0] for c in LIMITS])
+def test_limit(one: Loss, other: Loss) -> None:
+    logits, labels, _ = draw(one, scale=1.0)
+    torch.testing.assert_close(one.per_sample(logits, labels), other.per_sample(logits, labels), rtol=1e-4, atol=1e-5)
+
+
+def _gap(one: Loss, other: Loss) -> float:
+    logits, labels, _ = draw(one, scale=0.5)
+    return float((one.per_sample(logits, labels) - other.per_sample(logits, labels)).abs().max())
+
+
+def test_taylor_tends_to_cross_entropy_and_js_to_half_of_mae() -> None:
+    """Slowly: Taylor by (1 - p_y)^t, JS by 1 / log(1 / (1 - pi))."""
+    taylor = [_gap(losses.Taylor(t), CE) for t in (2, 10, 100)]
+    js = [_gap(_beyond(losses.JS(0.5), pi=1 - eps), HALF_MAE) for eps in (1e-2, 1e-6, 1e-15)]
+    for gaps in (taylor, js):
+        assert gaps[0] > 2 * gaps[1] > 4 * gaps[2]
+        assert gaps[2] < 0.05
 
 
 @pytest.mark.parametrize("q", [0.05, 0.3, 0.7, 1.0])
-def test_gce_is_the_formula_of_the_paper(q):
-    logits, labels = some()
-    p = logits.softmax(1)[torch.arange(64), labels]
-    torch.testing.assert_close(GCE(q, reduction="none")(logits, labels), (1 - p**q) / q, rtol=1e-12, atol=1e-15)
+def test_gce_is_the_formula_of_the_paper_and_weighs_the_gradient_of_ce_by_p_to_the_q(q: float) -> None:
+    """Zhang & Sabuncu 2018, eq. 6 and section 3.2."""
+    logits, labels, index = draw(CE)
+    p = logits.softmax(1)[torch.arange(B), labels]
+    value, gradient = slopes(losses.GCE(q), logits, labels, index)
+    torch.testing.assert_close(value, (1 - p**q) / q, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(gradient, p[:, None] ** q * slopes(CE, logits, labels, index)[1], rtol=1e-12, atol=1e-15)
 
 
-def test_gce_tends_to_cross_entropy_as_q_falls():
-    # L_q = -log p - q (log p)^2 / 2 + ...: the gap to cross entropy shrinks in proportion to q.
-    logits, labels = some()
-    ce = CE(reduction="none")(logits, labels)
+def test_gce_tends_to_cross_entropy_as_q_falls_and_keeps_its_digits_in_float32() -> None:
+    """L_q = -log p - q (log p)^2 / 2 + ...: the gap to cross entropy shrinks in proportion to q."""
+    logits, labels, _ = draw(CE, scale=1.0)
+    ce = CE.per_sample(logits, labels)
     for q in (1e-3, 1e-6, 1e-9):
-        gap = ce - GCE(q, reduction="none")(logits, labels)
-        torch.testing.assert_close(gap, q * ce**2 / 2, rtol=0.02, atol=1e-14)
+        gce = losses.GCE(q).per_sample(logits, labels)
+        torch.testing.assert_close(ce - gce, q * ce**2 / 2, rtol=0.02, atol=1e-14)
+        rounded = losses.GCE(q).per_sample(logits.float(), labels)
+        torch.testing.assert_close(rounded.double(), gce, rtol=1e-5, atol=1e-7)
 
 
-def test_gce_keeps_its_digits_for_small_q_in_float32():
-    logits, labels = some(scale=1.0)
-    exact = GCE(1e-6, reduction="none")(logits, labels)
-    rounded = GCE(1e-6, reduction="none")(logits.float(), labels)
-    torch.testing.assert_close(rounded.double(), exact, rtol=1e-5, atol=1e-7)
-
-
-def test_gce_of_q_1_is_half_of_mae():
-    logits, labels = some()
-    torch.testing.assert_close(GCE(1)(logits, labels), MAE()(logits, labels) / 2, rtol=1e-14, atol=0)
-
-
-def test_gce_weighs_the_gradient_of_cross_entropy_by_p_to_the_q():
-    """The paper's reading of the loss (section 3.2): dL_q = p_y^q dCE."""
-    logits, labels = some()
-    logits.requires_grad_()
-    p = logits.detach().softmax(1)[torch.arange(64), labels]
-    ce = torch.autograd.grad(CE(reduction="sum")(logits, labels), logits)[0]
-    gce = torch.autograd.grad(GCE(0.7, reduction="sum")(logits, labels), logits)[0]
-    torch.testing.assert_close(gce, p[:, None] ** 0.7 * ce, rtol=1e-12, atol=1e-15)
-
-
-@each
-def test_gradient_is_that_of_numeric_differences(loss):
-    logits, labels = some(batch=16, scale=1.0)
-    assert torch.autograd.gradcheck(lambda x: loss.per_sample(x, labels), logits.requires_grad_())
-
-
-def test_truncated_gradient_is_that_of_numeric_differences_on_both_sides_of_k():
-    logits = logits_of(0.1, 0.3, 0.4, 0.6, 0.9).requires_grad_()
-    labels = torch.zeros(5, dtype=torch.int64)
-    loss = TruncatedGCE(q=0.7, k=0.5, reduction="none")
-    assert torch.autograd.gradcheck(lambda x: loss(x, labels), logits)
-
-
-@each
-@pytest.mark.parametrize("gap", [100.0, 110.0, 1e3, 1e4])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("called", ["mean of a step", "called"])
-def test_value_and_gradient_are_finite_at_large_logit_gaps(loss, gap, dtype, called):
-    """Right and wrong by the gap, and the gap with a third class between: p underflows, p ** q would give NaN."""
-    logits = torch.tensor([[gap, 0, 0], [0, gap, 0], [0, gap, -gap / 2]], dtype=dtype, requires_grad=True)
-    labels = torch.tensor([0, 0, 0])
-    value = loss(logits, labels) if called == "called" else loss.per_sample(logits, labels).mean()
-    value.backward()
-    assert value.isfinite()
-    assert logits.grad.isfinite().all()
-
-
-def test_values_at_a_large_gap_are_the_limits():
+def test_values_at_a_large_gap_are_the_limits() -> None:
     logits = torch.tensor([[0.0, 1e4]])
-    assert CE()(logits, FIRST).item() == 1e4
-    assert MAE()(logits, FIRST).item() == 2
-    assert GCE(0.7)(logits, FIRST).item() == pytest.approx(1 / 0.7)
+    assert CE(logits, FIRST).item() == 1e4
+    assert MAE(logits, FIRST).item() == 2
+    assert losses.GCE(0.7)(logits, FIRST).item() == pytest.approx(1 / 0.7)
+    assert losses.BiTempered(0.8, 1.2)(logits, FIRST).item() <= 1 / 0.2
 
 
-@each
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_logits_give_the_float32_loss_of_their_values(loss, dtype):
-    logits, labels = some()
-    half = logits.to(dtype)
-    value = loss(half, labels)
-    assert value.dtype == torch.float32
-    assert value.item() == loss(half.float(), labels).item()
+# --- the truncated loss -----------------------------------------------------------------------------------------------
+
+LOSS = losses.TruncatedGCE(q=0.7, k=0.5, reduction="none")
+CEILING = (1 - 0.5**0.7) / 0.7  # L_q(k)
 
 
-@each
-def test_gradient_of_the_logits_sums_to_zero_over_classes(loss):
-    # Softmax does not change when all logits move together.
-    logits, labels = some()
-    loss(logits.requires_grad_(), labels).backward()
-    torch.testing.assert_close(logits.grad.sum(1), torch.zeros(64, dtype=torch.float64), rtol=0, atol=1e-15)
-
-
-@each
-def test_reductions_are_those_of_torch(loss):
-    logits, labels = some()
-    arguments = {key: value for key, value in vars(loss).items() if key != "reduction"}
-    none, total, mean = (type(loss)(**arguments, reduction=r)(logits, labels) for r in ("none", "sum", "mean"))
-    assert none.shape == (64,)
-    assert total.item() == pytest.approx(none.sum().item())
-    assert mean.item() == pytest.approx(none.mean().item())
-
-
-def test_an_unknown_reduction_is_refused():
-    with pytest.raises(Invalid, match="one of mean, sum, none"):
-        CE(reduction="average")
-
-
-@pytest.mark.parametrize("q", [0, -0.1, 1.0001, float("nan"), float("inf"), True, "0.7", None])
-def test_q_outside_0_to_1_is_refused(q):
-    with pytest.raises(Invalid, match=r"q must be a number in \(0, 1\]"):
-        GCE(q)
-
-
-@pytest.mark.parametrize("k", [0, 1, -0.1, 1.5, float("nan"), False])
-def test_k_outside_0_to_1_is_refused(k):
-    with pytest.raises(Invalid, match=r"k must be a number in \(0, 1\)"):
-        TruncatedGCE(0.7, k)
-
-
-def test_truncated_loss_is_constant_without_gradient_up_to_k_and_gce_above():
-    logits, labels = logits_of(0.05, 0.3, 0.499, 0.501, 0.95).requires_grad_(), torch.zeros(5, dtype=torch.int64)
-    values = TruncatedGCE(0.7, 0.5, reduction="none")(logits, labels)
-    values.sum().backward()
-    ceiling = (1 - 0.5**0.7) / 0.7
-    assert values[:3].tolist() == pytest.approx([ceiling] * 3, rel=1e-15)
-    assert (logits.grad[:3] == 0).all()
-    plain = logits.detach().requires_grad_()
-    gce = generalized_cross_entropy(plain, labels, 0.7)
-    gce.sum().backward()
-    assert torch.equal(values[3:], gce[3:])
-    assert torch.equal(logits.grad[3:], plain.grad[3:])
-
-
-def test_keep_is_p_above_k_strictly():
+def test_keep_is_p_above_k_strictly() -> None:
     # softmax(0, 0) is 1/2 exactly, which does not exceed k = 1/2.
     logits = torch.tensor([[0.0, 0.0], [1e-3, 0.0], [-1e-3, 0.0]], requires_grad=True)
-    keep = TruncatedGCE(0.7, 0.5).keep(logits, torch.zeros(3, dtype=torch.int64))
+    keep = LOSS.keep(logits, torch.zeros(3, dtype=torch.int64))
     assert keep.tolist() == [False, True, False]
     assert keep.dtype == torch.bool
 
 
-def test_a_given_kept_set_is_taken_as_it_is():
-    """The alternating form: the weights come from another time, not from these logits."""
-    logits, labels = logits_of(0.9, 0.9, 0.1, 0.1).requires_grad_(), torch.zeros(4, dtype=torch.int64)
-    loss = TruncatedGCE(0.7, 0.5, reduction="none")
-    values = loss(logits, labels, torch.tensor([True, False, True, False]))
-    values.sum().backward()
-    gce = generalized_cross_entropy(logits.detach(), labels, 0.7)
-    assert torch.equal(values[[0, 2]].detach(), gce[[0, 2]])
-    assert values[[1, 3]].tolist() == pytest.approx([(1 - 0.5**0.7) / 0.7] * 2)
-    assert (logits.grad.abs().sum(1) > 0).tolist() == [True, False, True, False]
+@pytest.mark.parametrize("keep", [None, [False, True, False, True]], ids=["solved here", "from another time"])
+def test_truncated_loss_is_constant_without_gradient_where_pruned_and_gce_where_kept(keep: list[bool] | None) -> None:
+    """Solved from these very logits, or taken as given, as in the alternating form."""
+    logits, labels = logits_of(0.05, 0.499, 0.501, 0.95).requires_grad_(), torch.zeros(4, dtype=torch.int64)
+    given = None if keep is None else torch.tensor(keep)
+    kept = torch.tensor(keep or [False, False, True, True])
+    found = LOSS(logits, labels, given)
+    (gradient,) = torch.autograd.grad(found.sum(), logits)
+    gce, slope = slopes(losses.GCE(0.7), logits, labels, labels)
+    assert torch.equal(found[kept], gce[kept])
+    assert torch.equal(gradient[kept], slope[kept])
+    assert found[~kept].tolist() == pytest.approx([CEILING] * 2, rel=1e-15)
+    assert (gradient[~kept] == 0).all()
 
 
-def test_the_own_kept_set_minimises_the_loss_over_all_kept_sets():
+def test_the_own_kept_set_minimises_the_loss_over_all_kept_sets() -> None:
     """Eq. 12 of the paper: w_i = 1[p > k] minimises w L_q(p) + (1 - w) L_q(k) in each sample."""
-    logits, labels = some(scale=1.0)
-    loss = TruncatedGCE(0.7, 0.15, reduction="none")
+    logits, labels, _ = draw(LOSS, scale=1.0)
+    loss = losses.TruncatedGCE(0.7, 0.15, reduction="none")
     solved = loss(logits, labels)
-    kept, pruned = (loss(logits, labels, torch.full((64,), w)) for w in (True, False))
+    kept, pruned = (loss(logits, labels, torch.full((B,), w)) for w in (True, False))
     assert torch.equal(solved, torch.minimum(kept, pruned))
     assert not torch.equal(solved, kept)
     assert not torch.equal(solved, pruned)
 
 
-def test_only_the_truncated_loss_prunes():
-    assert [loss.prunes for loss in EACH] == [False] * 5 + [True]
+# --- single losses ----------------------------------------------------------------------------------------------------
 
 
-def test_an_own_loss_needs_nothing_but_its_formula():
-    class Brier(Loss):
-        def per_sample(self, logits, labels):
-            return (logits.softmax(1) - F.one_hot(labels, logits.shape[1])).square().sum(1)
-
-    assert Brier()(logits_of(0.25), FIRST).item() == pytest.approx(2 * 0.75**2)
-    assert repr(GCE(0.7)) == "GCE(reduction='mean', q=0.7)"
-
-
-@pytest.mark.parametrize("labels", [3, 5])
-def test_logits_and_labels_of_different_batch_sizes_are_refused(labels):
-    with pytest.raises(ValueError, match=r"logits must be \(B, K\) and labels \(B,\)"):
-        GCE(q=0.7)(torch.randn(4, 10), torch.zeros(labels, dtype=torch.long))
+def test_phuber_and_its_slope_are_continuous_where_the_pieces_meet() -> None:
+    t = 4.0
+    value, gradient = slopes(losses.PHuber(t), logits_of(1 / t - 1e-9, 1 / t + 1e-9), torch.zeros(2).long(), FIRST)
+    torch.testing.assert_close(value[0], value[1], rtol=0, atol=1e-7)
+    torch.testing.assert_close(gradient[0], gradient[1], rtol=0, atol=1e-7)
+    assert value[0].item() == pytest.approx(math.log(t), abs=1e-6)
 
 
-@pytest.mark.parametrize("label", [-100, -1, 10])
-def test_a_label_outside_the_classes_is_refused(label):
-    """-100 among them, which torch's own losses leave out without a word."""
-    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
-        CE()(torch.randn(1, 10), torch.tensor([label]))
+def _jensen_shannon(weights: list[float], rows: list[np.ndarray[Any, Any]]) -> float:
+    m = sum(w * row for w, row in zip(weights, rows, strict=True))
+
+    def kl(row: np.ndarray[Any, Any]) -> float:
+        return sum(a * math.log(a / b) for a, b in zip(row, m, strict=True) if a > 0)
+
+    scale = -(1 - weights[0]) * math.log(1 - weights[0])
+    return sum(w * kl(row) for w, row in zip(weights, rows, strict=True)) / scale
+
+
+@pytest.mark.parametrize("pi", [0.1, 0.5, 0.9])
+def test_js_and_gjs_are_the_divergence_written_out(pi: float) -> None:
+    gjs = losses.GJS(pi)
+    logits, labels, _ = draw(gjs)
+    p = logits.softmax(1).numpy()
+    e = np.eye(K)
+    for i, value in enumerate(gjs.per_sample(logits, labels)):
+        expected = _jensen_shannon([pi, (1 - pi) / 2, (1 - pi) / 2], [e[labels[i]], p[i], p[B + i]])
+        assert value.item() == pytest.approx(expected, rel=1e-10)
+    for i, value in enumerate(losses.JS(pi).per_sample(logits[:B], labels)):
+        assert value.item() == pytest.approx(_jensen_shannon([pi, 1 - pi], [e[labels[i]], p[i]]), rel=1e-10)
+    twice = logits[:B].repeat(2, 1)
+    torch.testing.assert_close(gjs.per_sample(twice, labels), losses.JS(pi).per_sample(logits[:B], labels))
+
+
+@pytest.mark.parametrize("t", [0.3, 0.8, 1.0, 1.2, 2.0, 4.0])
+@pytest.mark.parametrize(("classes", "scale"), [(2, 1), (10, 0), (10, 5), (100, 1), (100, 30), (100, 1e4)])
+def test_tempered_softmax_equals_a_bisection(t: float, classes: int, scale: float) -> None:
+    a = scale * np.random.default_rng(0).standard_normal((8, classes))
+    low, high = a.max(1) - 1e-9, a.max(1) + 1e7
+    if t < 1:
+        high = a.max(1) + 1 / (1 - t)
+
+    def exp_t(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.exp(x) if t == 1 else np.maximum(0, 1 + (1 - t) * x) ** (1 / (1 - t))
+
+    for _ in range(200):
+        middle = (low + high) / 2
+        over = exp_t(a - middle[:, None]).sum(1) > 1
+        low, high = np.where(over, middle, low), np.where(over, high, middle)
+    found = tempered_log_softmax(torch.from_numpy(a), t).exp().numpy()
+    np.testing.assert_allclose(found, exp_t(a - low[:, None]), rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(found.sum(1), 1, rtol=0, atol=1e-8)
+
+
+def test_forward_is_cross_entropy_of_p_times_t() -> None:
+    loss = bound("forward")
+    logits, labels, _ = draw(loss)
+    naive = -(logits.softmax(1) @ torch.from_numpy(T)).gather(1, labels[:, None])[:, 0].log()
+    torch.testing.assert_close(loss.per_sample(logits, labels), naive, rtol=1e-6, atol=1e-6)
+    loss.bind(samples=N, classes=K, device="cpu", transition=np.eye(K))
+    torch.testing.assert_close(loss.per_sample(logits, labels), CE.per_sample(logits, labels))
+
+
+def test_forward_hat_reports_where_its_matrix_is_from_and_how_far_from_the_true_one() -> None:
+    said = bound("forward_hat loss.anchor=max").report()["transition_hat"]
+    assert said["run_id"] == "ce-run"
+    assert said["transition"] == T_OTHER.tolist()
+    assert said["error"] == pytest.approx(abs(T_OTHER - T).sum() / K)
+
+
+def test_elr_targets_are_the_running_mean_of_what_the_network_said() -> None:
+    loss = losses.ELR(lam=3, b=0.7)
+    loss.bind(samples=5, classes=3, device="cpu")
+    first, second = torch.randn(2, 2, 3, generator=torch.Generator().manual_seed(0))
+    index, labels = torch.tensor([4, 1]), torch.tensor([0, 2])
+    loss.of_batch(first, labels, index)
+    out = loss.of_batch(second, labels, index)
+    p = second.softmax(1)
+    t = 0.7 * 0.3 * first.softmax(1) + 0.3 * p  # no p is near the clamp here
+    torch.testing.assert_close(loss.state()["targets"][index], t)
+    assert not loss.state()["targets"][[0, 2, 3]].any()
+    torch.testing.assert_close(out, CE.per_sample(second, labels) + 3 * (1 - (p * t).sum(1)).log())

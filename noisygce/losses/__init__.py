@@ -1,29 +1,31 @@
-"""Losses for learning with noisy labels.
+"""Losses for learning with noisy labels: one paper a file, named as ``loss=`` has it.
 
     from noisygce.losses import GCE
     criterion = GCE(q=0.7)
     criterion(logits, labels).backward()
 
 Shapes: logits (B, K) of any floating type, labels (B,) integers in 0..K-1; B batch, K classes, N training samples.
-Each loss is a pure function ``(logits, labels, ...) -> (B,)`` and a thin class that holds its parameters and reduces.
+Each loss is a class that holds its parameters, with its formula in the docstring and in ``per_sample``, (B,).
 Everything is computed in float32 from log_softmax (float64 if the logits are), whatever the precision of the network:
 p = softmax(logits), p_y the probability of the given label. Value and gradient are finite for logit gaps up to 1e4.
 
-    base.py       the class Loss, log_p, and what a loss may ask of training
-    gce.py        cross entropy, MAE, L_q, truncated L_q
-    pointwise.py  other functions of p_y alone
-    whole.py      functions of all of p
-    tempered.py   the bi-tempered loss
-    combined.py   weighted sums of two losses
-    corrected.py  forward correction by a transition matrix, true or estimated
-    stateful.py   losses that remember samples, or see two views of them
+    what every loss is         base.py
+    functions of p_y           gce.py (ce, mae, gce, tgce) agce.py focal.py js.py phuber.py rce.py taylor.py
+    functions of all of p      bi_tempered.py bootstrap.py label_smoothing.py nce.py forward.py (with a T)
+    of more than one output    js.py (gjs: two views) elr.py (what the network said before)
+    sums of two                weighted_sum.py
 
-No torch is imported here: the tensors bring their methods with them, and a wrong parameter is refused at once.
+Importing this imports no torch: the tensors bring their methods with them, and a wrong parameter is refused at once.
+May import check and errors.
 """
 
+from noisygce.losses.agce import AGCE
 from noisygce.losses.base import Loss, log_p, log_softmax
-from noisygce.losses.combined import WeightedSum
-from noisygce.losses.corrected import Forward, ForwardHat
+from noisygce.losses.bi_tempered import BiTempered
+from noisygce.losses.bootstrap import BootstrapHard, BootstrapSoft
+from noisygce.losses.elr import ELR
+from noisygce.losses.focal import Focal
+from noisygce.losses.forward import Forward, ForwardHat
 from noisygce.losses.gce import (
     CE,
     GCE,
@@ -33,10 +35,13 @@ from noisygce.losses.gce import (
     generalized_cross_entropy,
     mean_absolute_error,
 )
-from noisygce.losses.pointwise import AGCE, JS, RCE, Focal, PHuber, Taylor
-from noisygce.losses.stateful import ELR, GJS
-from noisygce.losses.tempered import BiTempered
-from noisygce.losses.whole import NCE, BootstrapHard, BootstrapSoft, LabelSmoothing
+from noisygce.losses.js import GJS, JS
+from noisygce.losses.label_smoothing import LabelSmoothing
+from noisygce.losses.nce import NCE
+from noisygce.losses.phuber import PHuber
+from noisygce.losses.rce import RCE
+from noisygce.losses.taylor import Taylor
+from noisygce.losses.weighted_sum import WeightedSum
 
 __all__ = [
     "AGCE",

@@ -14,7 +14,11 @@ from noisygce import check
 if TYPE_CHECKING:
     from numpy import float64
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor as Tensor
+
+    Matrix = NDArray[float64]
+else:  # names for annotations: torch itself is not imported before there is something to compute
+    Tensor = Matrix = Any
 
 
 def log_softmax(logits: Tensor) -> Tensor:
@@ -71,7 +75,7 @@ class Loss:
         """The samples to go on training with (B,), bool; asked for only if ``prunes``."""
         raise NotImplementedError
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: NDArray[float64]) -> None:
+    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
         """Called once before training: N, K, where the tensors are, and T[y, z] = P(noisy z | true y), (K, K)."""
 
     def state(self) -> dict[str, Tensor]:

@@ -1,14 +1,7 @@
 """Cross entropy, mean absolute error, and what lies between: the losses of Zhang & Sabuncu 2018 (arXiv 1805.07836)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from noisygce import check
-from noisygce.losses.base import Loss, log_p
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from noisygce.losses.base import Loss, Tensor, log_p
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -31,7 +24,7 @@ def generalized_cross_entropy(logits: Tensor, labels: Tensor, q: float) -> Tenso
 
 
 class CE(Loss):
-    """Cross entropy: -log p_y."""
+    """``cross_entropy``."""
 
     estimates_transition = True  # its minimum is p = P(given label | image)
 
@@ -40,17 +33,14 @@ class CE(Loss):
 
 
 class MAE(Loss):
-    """Mean absolute error: 2 - 2 p_y (Ghosh et al. 2017, arXiv 1712.09482). Robust, and slow to train."""
+    """``mean_absolute_error``. Robust, and slow to train."""
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         return mean_absolute_error(logits, labels)
 
 
 class GCE(Loss):
-    """Generalized cross entropy L_q: (1 - p_y^q) / q (Zhang & Sabuncu 2018, eq. 6, arXiv 1805.07836).
-
-    q in (0, 1]: q -> 0 is cross entropy, q = 1 is half of MAE; the paper uses 0.7.
-    """
+    """``generalized_cross_entropy``, L_q. q in (0, 1]: q -> 0 is ce, q = 1 is half of mae; the paper uses 0.7."""
 
     def __init__(self, q: float, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)

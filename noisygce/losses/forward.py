@@ -1,48 +1,33 @@
 """Forward correction: the network predicts true labels, a transition matrix turns them into given ones."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from noisygce import check
-from noisygce.losses.base import Loss, log_softmax
-
-if TYPE_CHECKING:
-    from numpy import float64
-    from numpy.typing import NDArray
-    from torch import Tensor
+from noisygce.losses.base import Loss, Matrix, Tensor, log_softmax
 
 # Where the sample stands, among all of them by p_i, that shows what class i looks like: q97 leaves outliers above it.
 ANCHORS = {"q97": 0.97, "max": 1.0}
 
 
-def forward_corrected(logits: Tensor, labels: Tensor, log_transition: Tensor) -> Tensor:
-    """-log sum_j p_j T[j, y] (B,): Patrini et al. 2017, theorem 2 (arXiv 1609.03683).
-
-    log_transition (K, K): log T, -inf where T is 0. In logarithms, because the sum underflows where the network is sure
-    of a class that never turns into y.
-    """
-    log_ps = log_softmax(logits)
-    return -(log_ps + log_transition.to(log_ps.dtype).t()[labels]).logsumexp(1)
-
-
 class Forward(Loss):
-    """Forward correction with the true T: -log sum_j p_j T[j, y] (Patrini et al. 2017, arXiv 1609.03683).
+    """Forward correction with the true T: -log sum_j p_j T[j, y] (Patrini et al. 2017, theorem 2, arXiv 1609.03683).
 
     T is that of the noise; where the noise depends on more than the true class, the share of each given label among the
     samples of each true class. Call ``bind`` before use.
     """
 
-    _log_transition: Tensor
+    _log_transition: Tensor  # (K, K): log T, -inf where T is 0
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: NDArray[float64]) -> None:
+    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
         import torch
 
         self._log_transition = torch.as_tensor(transition, dtype=torch.float64).log().float().to(device)
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return forward_corrected(logits, labels, self._log_transition)
+        # In logarithms: the sum underflows where the network is sure of a class that never turns into y.
+        log_ps = log_softmax(logits)
+        return -(log_ps + self._log_transition.to(log_ps.dtype).t()[labels]).logsumexp(1)
 
 
 class ForwardHat(Forward):
@@ -59,7 +44,7 @@ class ForwardHat(Forward):
             raise check.Invalid("source", source, "a loss whose p estimates P(given label | image), such as ce")
         self.source = source
         self._report: dict[str, Any] = {}
-        self._transition: NDArray[float64]
+        self._transition: Matrix
 
     def adopt(self, run_id: str, estimates: Mapping[str, Any]) -> None:
         import numpy as np
@@ -67,7 +52,7 @@ class ForwardHat(Forward):
         self._transition = np.asarray(estimates[self.anchor], dtype=np.float64)
         self._report = {"run_id": run_id, "anchor": self.anchor, "transition": estimates[self.anchor]}
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: NDArray[float64]) -> None:
+    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
         super().bind(samples=samples, classes=classes, device=device, transition=self._transition)
         self._report["error"] = float(abs(self._transition - transition).sum() / transition.sum())
 

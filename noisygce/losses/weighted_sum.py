@@ -1,16 +1,7 @@
-"""Weighted sums of two losses: sce, nce_mae, nce_rce, nce_agce are leaves of one class."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+"""Weighted sums of two losses: sce, nce_mae, nce_rce, nce_agce and others are leaves of one class."""
 
 from noisygce import check
-from noisygce.losses.base import Loss
-
-if TYPE_CHECKING:
-    from numpy import float64
-    from numpy.typing import NDArray
-    from torch import Tensor
+from noisygce.losses.base import Loss, Matrix, Tensor
 
 
 class WeightedSum(Loss):
@@ -40,7 +31,7 @@ class WeightedSum(Loss):
         first, second = (part.of_batch(logits, labels, index) for part in (self.first, self.second))
         return self.a * first + self.b * second
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: NDArray[float64]) -> None:
+    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
         for part in (self.first, self.second):
             part.bind(samples=samples, classes=classes, device=device, transition=transition)
 

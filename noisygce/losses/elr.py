@@ -1,0 +1,43 @@
+from noisygce import check
+from noisygce.losses.base import Loss, Matrix, Tensor, log_softmax
+from noisygce.losses.gce import cross_entropy
+
+_CLAMP = 1e-4  # of the authors' code: keeps <p, t> below 1, where the logarithm ends
+
+
+class ELR(Loss):
+    """Early-learning regularisation: -log p_y + lam log(1 - <p, t>), t <- b t + (1 - b) p for each sample.
+
+    Liu et al. 2020 (arXiv 2007.00151): t, the running mean of what the network has said of the sample,
+    starts at 0 and takes in p before it is used; p is clamped to [1e-4, 1 - 1e-4] as in the authors' code, and scaled
+    to sum 1 in t. lam >= 0, b in [0, 1). In your own loop:
+
+        criterion = ELR(lam=3, b=0.7)
+        criterion.bind(samples=N, classes=K, device="cuda")
+        criterion.of_batch(logits, labels, index).mean().backward()      # index (B,) into the training set
+    """
+
+    _targets: Tensor  # (N, K)
+
+    def __init__(self, lam: float, b: float, *, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.lam = check.number("lam", lam, "[0, 1000]")
+        self.b = check.number("b", b, "[0, 1)")
+
+    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None = None) -> None:
+        import torch
+
+        self._targets = torch.zeros((samples, classes), device=device)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"targets": self._targets}
+
+    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
+        raise TypeError("ELR remembers samples: call of_batch(logits, labels, index)")
+
+    def of_batch(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
+        said = log_softmax(logits.detach()).exp().clamp(_CLAMP, 1 - _CLAMP)
+        said = said / said.sum(1, keepdim=True)
+        self._targets[index] = self.b * self._targets[index] + (1 - self.b) * said.to(self._targets.dtype)
+        p = log_softmax(logits).exp().clamp(_CLAMP, 1 - _CLAMP)
+        return cross_entropy(logits, labels) + self.lam * (1 - (p * self._targets[index]).sum(1)).log()

@@ -1,0 +1,17 @@
+from noisygce import check
+from noisygce.losses.base import Loss, Tensor, log_p
+
+
+class RCE(Loss):
+    """Reverse cross entropy: -sum_k p_k log e_y,k = -A (1 - p_y), with log 0 set to A; symmetric: MAE times -A/2.
+
+    Wang et al. 2019 (arXiv 1908.06112). A < 0: the paper has -4, public code ln 1e-4 = -9.21 (it clamps the one-hot
+    label at 1e-4).
+    """
+
+    def __init__(self, A: float, *, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.A = check.number("A", A, "[-1000, 0)")
+
+    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.A * log_p(logits, labels).expm1()
