@@ -166,8 +166,7 @@ def training_of(e: Experiment, at: str) -> Training:
     from noisygce.training.task import prepare
 
     graph = device.graphs(at, e.runtime.graph)
-    if e.compile:
-        device.require_compiler()
+    device.require(at, e.precision, e.compile)
     try:
         task = prepare(e.data, e.noise, e.seed, e.paths.data)
     except check.Invalid as error:  # what only the data set's classes show

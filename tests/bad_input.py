@@ -62,6 +62,11 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("data.std=[0,1,1]", "data.std[0]=0: data.std[0] must be a number in (0, 1]"),
         ("data.flip=1", "data.flip=1: data.flip must be true or false"),
         ("runtime.device=gpu", "runtime.device=gpu: runtime.device must be auto, cpu, cuda or cuda:N"),
+        (
+            "runtime.device=mps",
+            "runtime.device=mps: runtime.device must be auto or cpu, since Apple's GPU cannot repeat a run: it has no "
+            "float64, in which a loss is summed, and not every kernel is deterministic",
+        ),
         ("runtime.graph=yes", "runtime.graph=yes: runtime.graph must be one of auto, on, off"),
         (
             "runtime.device=cpu runtime.graph=on",

@@ -68,6 +68,9 @@ class Runtime:
         whole_runs: bool,
         progress: Any,
     ) -> None:
+        if device == "mps":
+            why = "it has no float64, in which a loss is summed, and not every kernel is deterministic"
+            raise check.Invalid("device", device, f"auto or cpu, since Apple's GPU cannot repeat a run: {why}")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(device)):
             raise check.Invalid("device", device, "auto, cpu, cuda or cuda:N")
         if graph == "on" and device == "cpu":

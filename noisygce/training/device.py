@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import os
 import platform
+import re
 import shutil
 import threading
+import warnings
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from noisygce.errors import ConfigError
 
+log = logging.getLogger("noisygce")
 _of_thread = threading.local()
+_DRIVER = Path("/proc/driver/nvidia")  # there while NVIDIA's kernel module is loaded
 
 
 def prepare(device: str, threads: int | None) -> str:
-    """Makes torch deterministic and returns the device's torch name, such as cpu or cuda:0."""
+    """Makes torch deterministic and returns the device's torch name, such as cpu or cuda:0. Raises ConfigError."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is repeatable only with a fixed workspace
     import torch
 
@@ -27,15 +34,99 @@ def prepare(device: str, threads: int | None) -> str:
     torch.backends.cudnn.benchmark = False  # it picks by timing
     torch.backends.cudnn.deterministic = True
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
+    missing = no_gpu() if device != "cpu" else ""
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        if missing and has_driver(missing):
+            _warn(f"training on the CPU: {missing}")
+        device = "cpu" if missing else "cuda"
     if device.startswith("cuda"):
         index = int(device.partition(":")[2] or 0)
+        if missing:
+            raise ConfigError(f"runtime.device={device}: {missing}; runtime.device=cpu needs none")
         if index >= torch.cuda.device_count():
-            there = f"there are {torch.cuda.device_count()} GPUs, counted from 0" if torch.cuda.is_available() else ""
-            raise ConfigError(f"runtime.device={device}: {there or 'torch sees no GPU here; runtime.device=cpu'}")
+            raise ConfigError(f"runtime.device={device}: there are {torch.cuda.device_count()} GPUs, counted from 0")
         device = f"cuda:{index}"
+        if reason := no_kernels(device):
+            raise ConfigError(f"runtime.device={device}: {reason}; runtime.device=cpu needs none")
     return device
+
+
+@functools.cache
+def _warn(message: str) -> None:
+    """Once a process, not once a run."""
+    log.warning(message)
+
+
+def no_gpu() -> str:
+    """Why torch sees no GPU, and what to do about it; empty where it sees one."""
+    import torch
+
+    warnings.filterwarnings(
+        "ignore", category=UserWarning, module=r"torch\.cuda$"
+    )  # its own words for what is said here
+    if torch.cuda.is_available():
+        return ""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return "CUDA_VISIBLE_DEVICES hides every GPU"
+    if not torch.backends.cuda.is_built():
+        return f"torch {torch.__version__} is built without CUDA; for the build with it: make clean setup"
+    try:
+        torch.cuda.init()
+        return "torch sees no GPU"
+    except RuntimeError as error:
+        said = str(error).partition(". ")[0].partition("\n")[0]
+    if _TOO_OLD in said:
+        return (
+            f"{said}; torch {torch.__version__} needs one for CUDA {torch.version.cuda}: update it, or install {OLDER}"
+        )
+    return f"torch sees no GPU ({said})"
+
+
+_TOO_OLD = "driver on your system is too old"  # as torch says it
+OLDER = "torch for an older CUDA: make clean setup TORCH=cu126"
+
+
+def has_driver(missing: str) -> bool:
+    """Whether a GPU that torch does not see may be here all the same; ``missing``: what ``no_gpu`` says."""
+    return (_DRIVER.exists() and "CUDA_VISIBLE_DEVICES" not in missing) or _TOO_OLD in missing
+
+
+def no_kernels(device: str) -> str:
+    """Why this build of torch cannot compute on a GPU, and what to do about it; empty where it can.
+
+    Machine code for sm_XY runs on capability X.Z, Z >= Y; sm_XYa on X.Y alone; PTX, compute_XY, on all from X.Y on.
+    """
+    import torch
+
+    built = torch.cuda.get_arch_list()
+    here = torch.cuda.get_device_capability(device)
+    if torch.version.hip or not built:
+        return ""
+    for arch in built:
+        match = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", arch)
+        if match is None:
+            continue
+        for_one = (int(match[2]), int(match[3]))
+        if here == for_one or (match[4] != "a" and for_one < here and (match[1] == "compute" or for_one[0] == here[0])):
+            return ""
+    return f"torch {torch.__version__} has kernels for {', '.join(built)} and not for {_name(device)}; install {OLDER}"
+
+
+def no_bf16(device: str) -> str:
+    """Why bf16 is not for a device, and what to do about it; empty where it is."""
+    import torch
+
+    if not device.startswith("cuda") or torch.version.hip or torch.cuda.get_device_capability(device) >= (8, 0):
+        return ""
+    return f"{_name(device)} has no bf16 arithmetic, which came with sm_80; precision=fp32 trains there"
+
+
+def _name(device: str) -> str:
+    """A GPU and its compute capability, such as Tesla T4 (sm_75)."""
+    import torch
+
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"{torch.cuda.get_device_name(device)} (sm_{major}{minor})"
 
 
 def stream(device: str) -> AbstractContextManager[Any]:
@@ -59,9 +150,11 @@ def graphs(device: str, choice: str) -> bool:
     return on_gpu and choice != "off"
 
 
-def require_compiler() -> None:
-    """Raises ConfigError where ``compile=true`` cannot work."""
-    if not any(map(shutil.which, (os.environ.get("CXX") or "g++", "g++", "clang++"))):
+def require(device: str, precision: str, compile: bool) -> None:
+    """Raises ConfigError where a device cannot compute so."""
+    if precision == "bf16" and (reason := no_bf16(device)):
+        raise ConfigError(f"precision=bf16: {reason}")
+    if compile and not any(map(shutil.which, (os.environ.get("CXX") or "g++", "g++", "clang++"))):
         raise ConfigError("compile=true: needs a C++ compiler, such as g++, which is not there; compile=false does not")
 
 

@@ -112,6 +112,7 @@ def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
 
     # Up to torch 2.13 the backward pass of a convolution is else compiled for the wrong layout.
     config.force_layout_optimization = True
+    config.deterministic = True  # else it may choose reductions by timing, and bits change from process to process
     # Else what a process has compiled before could silently make a run an eager one.
     dynamo.fail_on_recompile_limit_hit = True
     return torch.compile(network, dynamic=False)

@@ -1,0 +1,109 @@
+"""Which devices are refused, and what a user is told. The same with torch's real CUDA: test_make_believe_cuda.py."""
+
+import logging
+
+import pytest
+import torch
+
+from noisygce.errors import ConfigError
+from noisygce.training import device
+
+WHEEL = ["sm_75", "sm_80", "sm_90a", "sm_100f", "compute_120"]  # in the manner of torch.cuda.get_arch_list()
+
+
+@pytest.fixture
+def card(monkeypatch):
+    """Pretends that there is a card of this compute capability."""
+
+    def there_is(major: int, minor: int) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+        monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: WHEEL)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (major, minor))
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Card")
+
+    return there_is
+
+
+@pytest.fixture
+def no_card(monkeypatch):
+    """There is none; says why, as torch does."""
+
+    def there_is_none(said: str) -> None:
+        def init() -> None:
+            raise RuntimeError(said)
+
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+        monkeypatch.setattr(torch.cuda, "init", init)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    device._warn.cache_clear()
+    yield there_is_none
+    device._warn.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("capability", "runs"),
+    [
+        ((7, 0), False),  # older than all
+        ((7, 5), True),
+        ((8, 9), True),  # by the machine code for 8.0
+        ((9, 0), True),
+        ((9, 1), False),  # sm_90a is for 9.0 alone
+        ((10, 3), True),  # a family
+        ((11, 0), False),  # newer than all machine code of its major version
+        ((12, 0), True),
+        ((13, 0), True),  # by PTX
+    ],
+)
+def test_a_card_that_torch_has_no_kernels_for_is_refused(card, capability, runs):
+    card(*capability)
+    if runs:
+        assert device.prepare("auto", None) == "cuda:0"
+    else:
+        with pytest.raises(ConfigError, match=r"sm_75.*not for Card \(sm_\d+\).*TORCH=cu126.*runtime\.device=cpu"):
+            device.prepare("auto", None)
+
+
+def test_bf16_is_refused_where_the_card_has_none(card):
+    card(7, 5)
+    device.require("cuda:0", "fp32", compile=False)
+    with pytest.raises(ConfigError, match=r"^precision=bf16: Card \(sm_75\) .*precision=fp32"):
+        device.require("cuda:0", "bf16", compile=False)
+    card(8, 0)
+    device.require("cuda:0", "bf16", compile=False)
+    device.require("cpu", "bf16", compile=False)
+
+
+OLD = "The NVIDIA driver on your system is too old (found version 12040). Please update your GPU driver"
+
+
+@pytest.mark.parametrize(
+    ("said", "driver", "warned"),
+    [
+        (OLD, False, "TORCH=cu126"),
+        ("No CUDA GPUs are available", True, "No CUDA GPUs are available"),
+        ("Found no NVIDIA driver on your system.", False, None),  # a machine without a GPU: nothing to say
+    ],
+)
+def test_training_on_the_cpu_beside_a_driver_is_said_once(no_card, monkeypatch, tmp_path, caplog, said, driver, warned):
+    no_card(said)
+    monkeypatch.setattr(device, "_DRIVER", tmp_path if driver else tmp_path / "none")
+    with caplog.at_level(logging.WARNING, "noisygce"):
+        assert [device.prepare("auto", 1), device.prepare("auto", 1)] == ["cpu", "cpu"]
+    messages = [record.message for record in caplog.records]
+    assert len(messages) == (warned is not None)
+    assert all(warned in message for message in messages)
+    with pytest.raises(ConfigError, match=r"^runtime\.device=cuda: .*runtime\.device=cpu"):
+        device.prepare("cuda", 1)
+
+
+def test_a_gpu_hidden_on_purpose_is_not_spoken_of(no_card, monkeypatch, tmp_path, caplog):
+    no_card("No CUDA GPUs are available")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(device, "_DRIVER", tmp_path)
+    assert device.prepare("auto", 1) == "cpu"
+    assert not caplog.records
+    with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES hides"):
+        device.prepare("cuda", 1)

@@ -1,0 +1,169 @@
+"""The GPU path without a GPU, on a make-believe CUDA runtime (tests/make_believe_cuda/README.md)."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from noisygce import settings
+
+HERE = Path(__file__).resolve().parent / "make_believe_cuda"
+pytestmark = [
+    pytest.mark.skipif(
+        not (shutil.which("g++") and str(torch.version.cuda).startswith("13.")),
+        reason="needs g++ and a build of torch for CUDA 13",
+    ),
+    pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+]
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory):
+    """The runtime, built."""
+    built = tmp_path_factory.mktemp("cuda") / "libcuda.so.1"
+    wheels = Path(torch.__file__).parent.parent
+    headers = [wheels / "nvidia" / "cu13" / "include", wheels / "triton" / "backends" / "nvidia" / "include"]
+    options = ["-O1", "-shared", "-fPIC", "-std=c++17", f"-Wl,-soname,{built.name}"]
+    subprocess.run(
+        ["g++", *options, *(f"-I{folder}" for folder in headers), str(HERE / "runtime.cpp"), "-o", str(built)],
+        check=True,
+    )
+    return built
+
+
+@pytest.fixture
+def on(library):
+    """Runs Python with these arguments on a make-believe machine, described by environment variables."""
+
+    def run(*arguments: str, **machine: int) -> subprocess.CompletedProcess[str]:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("FAKE_", "CUDA_"))}
+        environment |= {"LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent.parent)}
+        environment |= {key: str(value) for key, value in machine.items()}
+        return subprocess.run(
+            [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300
+        )
+
+    return run
+
+
+@pytest.fixture
+def check(on):
+    """What a check of make_believe_cuda/checks.py returns."""
+
+    def run(*words: str, **machine: int):
+        done = on(str(HERE / "checks.py"), *words, **machine)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run
+
+
+@pytest.fixture
+def train(on, tmp_path):
+    """The training command, with a loss of checks.py, and SIGTERM after so many steps: exit code and what it says."""
+
+    def run(*words: str, loss: str = "CE", signal_after: int = 0, **machine: int) -> tuple[int, list[str]]:
+        command = [str(HERE / "checks.py"), "command", loss, str(signal_after), f"paths.results={tmp_path}", *words]
+        done = on(*command, **machine)
+        return done.returncode, done.stderr.splitlines()
+
+    return run
+
+
+def test_every_loss_is_recorded_without_a_refused_call(check):
+    found = check("losses")
+    assert set(found) == {path.stem for path in (settings.config_dir() / "loss").glob("*.yaml")}
+    assert {loss: refused for loss, (_, _, refused) in found.items() if refused} == {}
+    for loss, (nodes, replays, _) in found.items():
+        assert 80 < nodes < 400, loss
+        assert replays == 5, loss  # two to check the recording, then three full batches
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "convolutions", "at_most"), [("bf16", 107, 650), ("fp32", 107, 450)])
+def test_a_step_of_resnet34_has_so_many_nodes(check, precision, convolutions, at_most):
+    found = check("step", f"precision={precision}")
+    assert found["refused"] == []
+    nodes = found["nodes"]
+    assert nodes["convolution"] == convolutions  # 36 forward; backward by weight, and by input for all but the first
+    assert nodes["sgd"] == 1
+    assert sum(nodes.values()) <= at_most, nodes
+    images, launches, replays = found["odd"]
+    assert images == 1000 % 128
+    assert replays == 0
+    assert launches < sum(nodes.values()) + 20  # the same step, launched one by one
+    assert found["evaluation"][0] == 2  # graphs: of the training images and of the test images
+    assert found["peak"] < 4 << 30  # bytes
+
+
+@pytest.mark.slow
+def test_prunings_odd_batches_and_evaluation_beside_the_graph(check):
+    found = check("whole")
+    assert found["sizes"] == [[64, 64, 64, 8], [64, 64, 51], [64, 64, 35]]  # of 200, then 9 and 8 tenths of them
+    assert found["recorded"] == 2  # the step and the evaluation, each once
+    assert found["refused"] == []
+
+
+@pytest.mark.slow
+def test_runs_side_by_side_break_no_recording_and_leave_no_memory(check):
+    found = check("side_by_side")
+    assert found["ended"] == {"done": 12}
+    assert found["recorded"] == 12
+    assert found["refused"] == []
+    assert found["left"] < 32 << 20  # workspaces of the libraries
+
+
+@pytest.mark.slow
+def test_while_one_run_records_another_does_all_that_a_run_does(check):
+    found = check("held_open")
+    assert set(found["came"].values()) == {"done"}, found["came"]
+    assert len(found["came"]) == 7
+    assert found["recorded"] == 2
+    assert found["refused"] == []
+
+
+@pytest.mark.slow
+def test_a_run_on_the_second_device_touches_the_first_one_nowhere(check):
+    found = check("second_device", FAKE_DEVICES=2)
+    assert found["at"] == "cuda:1"
+    assert found["used"][0] == 0
+    assert found["used"][1] > 1 << 20
+    assert found["refused"] == []
+
+
+@pytest.mark.slow
+def test_what_must_be_refused_is_and_the_next_run_goes_well(check):
+    found = check("controls")
+    assert "capture" in found["ReadsBack"][0]
+    assert "pinned" in found["FromTheHost"][0]
+    assert "capture" in found["Synchronises"][0]
+    assert "deterministic" in found["NotDeterministic"][0]
+    assert [refused for _, refused in found.values()] == [[]] * 4
+
+
+@pytest.mark.parametrize(
+    ("machine", "words", "says"),
+    [
+        ({"FAKE_CC": 75}, "precision=bf16", "precision=bf16: Make-believe GPU (sm_75) has no bf16 arithmetic"),
+        ({"FAKE_CC": 70}, "runtime.device=cuda", "not for Make-believe GPU (sm_70); install torch for an older CUDA"),
+        ({"NODRIVER": 1}, "runtime.device=cuda", "driver on your system is too old (found version 12040); torch"),
+    ],
+    ids=["Turing has no bf16", "Volta has no kernels", "an old driver"],
+)
+def test_an_old_card_or_driver_is_refused_in_one_line(train, machine, words, says):
+    code, said = train(words, **machine)
+    assert (code, len(said)) == (2, 1), said
+    assert says in said[0]
+    assert any(what in said[0] for what in ("precision=fp32", "TORCH=cu126"))
+
+
+@pytest.mark.slow
+def test_a_signal_between_replays_saves_the_run(train, tmp_path):
+    code, said = train("runtime.device=cuda", signal_after=2)
+    assert (code, "SIGTERM" in said[-1]) == (75, True), said
+    assert len(list(tmp_path.glob("runs/*/last.ckpt"))) == 1
