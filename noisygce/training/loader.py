@@ -41,6 +41,7 @@ class Images:
 
     def __init__(self, images: NDArray[np.uint8], data: Data, train_images: NDArray[np.uint8], device: str) -> None:
         p = self.padding = data.padding
+        self.flip = data.flip
         self.size = images.shape[1:3]
         n, h, w, c = images.shape
         self.pixels = torch.zeros((n, h + 2 * p, w + 2 * p, c), dtype=torch.uint8, device=device)
@@ -50,30 +51,42 @@ class Images:
             mean[p : p + h, p : p + w] = train_images.mean(0, dtype=np.float64) / 255
             self.mean, self.std = torch.from_numpy(mean).to(device), torch.ones(c, device=device)
         else:
-            self.mean = torch.tensor(data.mean, device=device).expand(self.pixels.shape[1:])
-            self.std = torch.tensor(data.std, device=device)
+            self.mean, self.std = torch.tensor(data.mean, device=device), torch.tensor(data.std, device=device)
+        # On the device: CUDA divides by a number of Python's as a product with its reciprocal, which rounds otherwise.
+        self.full = torch.tensor(255.0, device=device)
 
     def crop(self, draw: Draw) -> Tensor:
         """Normalised float32 images (V B, C, H, W), channels_last in memory, from windows of the padded ones."""
-        h, w = self.size
-        rows = (draw.top[:, None] + torch.arange(h, device=draw.top.device))[:, :, None]
-        columns = torch.arange(w, device=draw.left.device)
-        columns = (draw.left[:, None] + torch.where(draw.mirror[:, None] > 0, w - 1 - columns, columns))[:, None, :]
         index = draw.index.repeat(len(draw.top) // len(draw.index))
-        image = self.pixels[index[:, None, None], rows, columns].float() / 255
-        return ((image - self.mean[rows, columns]) / self.std).permute(0, 3, 1, 2)
+        image = self._windows(self.pixels, index * self.pixels.shape[1] + draw.top, draw)
+        return self._normalised(image, self.mean if self.mean.dim() == 1 else self._windows(self.mean, draw.top, draw))
 
     def plain(self, index: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) as they are, for evaluation."""
-        middle = torch.full_like(index, self.padding)
-        return self.crop(Draw(index, middle, middle, torch.zeros_like(index)))
+        p, (h, w) = self.padding, self.size
+        mean = self.mean if self.mean.dim() == 1 else self.mean[p : p + h, p : p + w]
+        return self._normalised(self.pixels[index, p : p + h, p : p + w], mean)
+
+    def _windows(self, padded: Tensor, top: Tensor, draw: Draw) -> Tensor:
+        """Windows (V B, H, W, C) of padded images (..., C) that lie one below the other; top counts rows from the first.
+
+        A row of a window is W C values side by side, so that one gather of rows makes all windows.
+        """
+        (h, w), (width, c) = self.size, padded.shape[-2:]
+        first = (top[:, None] + torch.arange(h, device=top.device)) * width + draw.left[:, None]
+        rows = padded.as_strided((padded.numel() // c - w + 1, w * c), (c, 1)).index_select(0, first.flatten())
+        windows = rows.view(-1, h, w, c)
+        return torch.where(draw.mirror[:, None, None, None] > 0, windows.flip(2), windows) if self.flip else windows
+
+    def _normalised(self, image: Tensor, mean: Tensor) -> Tensor:
+        return ((image.float() / self.full - mean) / self.std).permute(0, 3, 1, 2)
 
 
 class Loader:
     """The augmented training batches of each epoch; views: V, how often each image is seen in its batch."""
 
     def __init__(self, images: Images, train: Tensor, data: Data, batch_size: int, seed: int, views: int = 1) -> None:
-        self.images, self.flip, self.views = images, data.flip, views
+        self.images, self.views = images, views
         self.train = train.sort().values  # ties of the random order go by index
         self.batch_size, self.seed = batch_size, seed
 
@@ -88,7 +101,7 @@ class Loader:
         view = torch.arange(self.views, device=index.device)[:, None]
         top, left, mirror, _ = philox((index, epoch, view, 0), (self.seed, _AUGMENT))  # (V, N)
         side = 2 * self.images.padding + 1
-        mirror = mirror >> 31 if self.flip else torch.zeros_like(mirror)
+        mirror = mirror >> 31 if self.images.flip else torch.zeros_like(mirror)
         sizes = self._sizes(len(index))
         windows = (part.split(sizes, 1) for part in (below(top, side), below(left, side), mirror))
         parts = zip(index.split(sizes), *windows, strict=True)

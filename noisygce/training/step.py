@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from noisygce.losses import Loss
 from noisygce.schedule import Schedule
@@ -37,9 +40,14 @@ class Step:
         pool: object | None = None,
     ) -> None:
         self.network, self.loss, self.images, self.labels = network, loss, images, labels
-        self._full = compiled(network) if compile else network  # for batches of full size
+        self._forward = functools.partial(functional_call, network)
+        self._full = compiled(self._forward) if compile else self._forward  # for batches of full size
         self.schedule, self.precision = schedule, precision
         self.parameters: list[Tensor] = list(network.parameters())
+        self.matrices = weight_matrices(network) if precision == "bf16" else {}
+        # Batch norm counts its calls, one kernel a layer: here it counts on the host, and one kernel counts for all.
+        self.counters = {n: b for n, b in network.named_buffers() if n.endswith("num_batches_tracked")}
+        self._on_host = {name: torch.zeros((), dtype=torch.int64) for name in self.counters}
         device = labels.device
         self.kept = torch.ones(len(labels), dtype=torch.bool, device=device)  # (N,) the samples that count
         self.momenta = [torch.zeros_like(p) for p in self.parameters]
@@ -77,9 +85,10 @@ class Step:
 
     def _on(self, index: Tensor, top: Tensor, left: Tensor, mirror: Tensor) -> None:
         labels, kept = self.labels[index], self.kept[index]
-        network = self._full if len(index) == self.schedule.batch_size else self.network
+        forward = self._full if len(index) == self.schedule.batch_size else self._forward
+        weights = dict(zip(self.matrices, Bf16.apply(*self.matrices.values()), strict=True)) if self.matrices else {}
         with autocast(labels.device.type, self.precision):
-            logits = network(self.images.crop(Draw(index, top, left, mirror)))
+            logits = forward(weights | self._on_host, (self.images.crop(Draw(index, top, left, mirror)),))
         logits = logits.float()
         # A sample that is not kept has weight 0; the mean counts it all the same.
         loss = self.loss.of_batch(logits, labels, index).where(kept, 0).mean()
@@ -98,6 +107,8 @@ class Step:
                 is_first_step=False,
             )
             self.network.zero_grad(set_to_none=True)
+            if self.counters:
+                torch._foreach_add_(list(self.counters.values()), 1)
             self.steps += 1
             self.loss_sum += loss.detach()
             bad = ~loss.detach().isfinite() & (self.bad_step < 0)
@@ -105,8 +116,32 @@ class Step:
             self.predictions[index] = logits.detach()[: len(index)].argmax(1)  # of the first view
 
 
-def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """The network as Inductor compiles it for the first size of batch that it sees."""
+def weight_matrices(network: nn.Module) -> dict[str, Tensor]:
+    """The weights, by name, that autocast casts one by one, in every step: those of convolutions and linear layers."""
+    layers = ((name, layer) for name, layer in network.named_modules() if type(layer) in (nn.Conv2d, nn.Linear))
+    return {f"{name}.{key}": p for name, layer in layers for key, p in layer.named_parameters(recurse=False)}
+
+
+class Bf16(torch.autograd.Function):
+    """Casts all weights to bf16 in one kernel, and their gradients back in one: the values that autocast computes."""
+
+    @staticmethod
+    def forward(_: Any, *weights: Tensor) -> tuple[Tensor, ...]:
+        return _cast(weights, torch.bfloat16)
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        return _cast(gradients, torch.float32)
+
+
+def _cast(tensors: Sequence[Tensor], to: torch.dtype) -> tuple[Tensor, ...]:
+    results = [torch.empty_like(tensor, dtype=to) for tensor in tensors]
+    torch._foreach_copy_(results, tensors)
+    return tuple(results)
+
+
+def compiled(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The forward pass as Inductor compiles it for the first size of batch that it sees."""
     from torch._dynamo import config as dynamo
     from torch._inductor import config
 
@@ -115,4 +150,4 @@ def compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
     config.deterministic = True  # else it may choose reductions by timing, and bits change from process to process
     # Else what a process has compiled before could silently make a run an eager one.
     dynamo.fail_on_recompile_limit_hit = True
-    return torch.compile(network, dynamic=False)
+    return torch.compile(forward, dynamic=False)
