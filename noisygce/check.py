@@ -60,3 +60,10 @@ def numbers(key: str, value: Any, interval: str) -> tuple[float, ...]:
     if not isinstance(value, list | tuple):
         raise Invalid(key, value, f"a list in square brackets of numbers in {interval}")
     return tuple(number(f"{key}[{i}]", v, interval) for i, v in enumerate(value))
+
+
+def wholes(key: str, value: Any, interval: str) -> tuple[int, ...]:
+    """A list of integers, each within ``interval``."""
+    if not isinstance(value, list | tuple):
+        raise Invalid(key, value, f"a list in square brackets of integers in {interval}")
+    return tuple(whole(f"{key}[{i}]", v, interval) for i, v in enumerate(value))

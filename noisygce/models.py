@@ -79,6 +79,48 @@ class ResNet(Model):
         return network
 
 
+class CompactResNet(Model):
+    """A small ResNet of torchvision's basic blocks, for training on a CPU: 1 + 2 blocks len(channels) + 1 layers.
+
+    stem: kernel size and stride of the first convolution, whose channels are ``width``. channels, strides: of each
+    stage of ``blocks`` basic blocks; the first block of a stage has its stride. A mean over all places, and a linear
+    layer. Not a published network: ResNet-8 (He et al. 2016, n = 1) has channels 16, 32, 64 and a stem of stride 1.
+    """
+
+    def __init__(self, width: int, stem: list[int], channels: list[int], strides: list[int], blocks: int) -> None:
+        self.width = check.whole("width", width, "[1, 4096]")
+        self.stem = check.wholes("stem", stem, "[1, 16]")
+        self.channels = check.wholes("channels", channels, "[1, 4096]")
+        self.strides = check.wholes("strides", strides, "[1, 4]")
+        self.blocks = check.whole("blocks", blocks, "[1, 100]")
+        if len(self.stem) != 2:
+            raise check.Invalid("stem", stem, "a list of two: kernel size and stride")
+        if not self.channels or len(self.strides) != len(self.channels):
+            raise check.Invalid("strides", strides, "a list as long as channels, and not empty")
+
+    def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+        from torch import nn
+        from torchvision.models.resnet import BasicBlock
+
+        (kernel, stride), before, (height, width, colours) = self.stem, self.width, shape
+        padding = (kernel - 1) // 2
+        sides = [(side + 2 * padding - kernel) // stride + 1 for side in (height, width)]
+        layers: list[nn.Module] = [
+            nn.Conv2d(colours, before, kernel, stride, padding, bias=False),
+            nn.BatchNorm2d(before),
+            nn.ReLU(inplace=True),
+        ]
+        for after, first in zip(self.channels, self.strides, strict=True):
+            sides = [-(-side // first) for side in sides]
+            for step in [first, *[1] * (self.blocks - 1)]:
+                shortcut = None
+                if step != 1 or before != after:
+                    shortcut = nn.Sequential(nn.Conv2d(before, after, 1, step, bias=False), nn.BatchNorm2d(after))
+                layers.append(BasicBlock(before, after, step, shortcut))
+                before = after
+        return nn.Sequential(*layers, nn.AvgPool2d(sides), nn.Flatten(), nn.Linear(before, classes))  # as in ResNet
+
+
 class ConvNet(Model):
     """Two 3x3 convolutions with batch norm, a 2x2 average pool and two linear layers: for the 8x8 digits.
 

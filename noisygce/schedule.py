@@ -19,8 +19,7 @@ class Schedule:
         self.epochs = check.whole("epochs", epochs, "[1, 100000]")
         self.batch_size = check.whole("batch_size", batch_size, "[2, 65536]")
         self.lr = check.number("lr", lr, "(0, 100]")
-        check.numbers("milestones", milestones, "[1, 100000]")  # a list at all?
-        self.milestones = [check.whole(f"milestones[{i}]", m, "[1, 100000]") for i, m in enumerate(milestones)]
+        self.milestones = list(check.wholes("milestones", milestones, "[1, 100000]"))
         if any(a >= b for a, b in zip(self.milestones, self.milestones[1:], strict=False)):
             raise check.Invalid("milestones", milestones, "increasing")
         self.momentum = check.number("momentum", momentum, "[0, 1)")

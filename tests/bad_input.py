@@ -43,7 +43,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("schedule.lr=0", "schedule.lr=0: schedule.lr must be a number in (0, 100]"),
         (
             "schedule.milestones=40",
-            "schedule.milestones=40: schedule.milestones must be a list in square brackets of numbers in [1, 100000]",
+            "schedule.milestones=40: schedule.milestones must be a list in square brackets of integers in [1, 100000]",
         ),
         ("schedule.milestones=[80,40]", "schedule.milestones=[80, 40]: schedule.milestones must be increasing"),
         ("schedule.momentum=1", "schedule.momentum=1: schedule.momentum must be a number in [0, 1)"),
