@@ -104,21 +104,21 @@ class CompactResNet(Model):
 
         (kernel, stride), before, (height, width, colours) = self.stem, self.width, shape
         padding = (kernel - 1) // 2
-        sides = [(side + 2 * padding - kernel) // stride + 1 for side in (height, width)]
+        height, width = ((side + 2 * padding - kernel) // stride + 1 for side in (height, width))
         layers: list[nn.Module] = [
             nn.Conv2d(colours, before, kernel, stride, padding, bias=False),
             nn.BatchNorm2d(before),
             nn.ReLU(inplace=True),
         ]
         for after, first in zip(self.channels, self.strides, strict=True):
-            sides = [-(-side // first) for side in sides]
+            height, width = -(-height // first), -(-width // first)
             for step in [first, *[1] * (self.blocks - 1)]:
                 shortcut = None
                 if step != 1 or before != after:
                     shortcut = nn.Sequential(nn.Conv2d(before, after, 1, step, bias=False), nn.BatchNorm2d(after))
                 layers.append(BasicBlock(before, after, step, shortcut))
                 before = after
-        return nn.Sequential(*layers, nn.AvgPool2d(sides), nn.Flatten(), nn.Linear(before, classes))  # as in ResNet
+        return nn.Sequential(*layers, nn.AvgPool2d((height, width)), nn.Flatten(), nn.Linear(before, classes))  # as in ResNet
 
 
 class ConvNet(Model):

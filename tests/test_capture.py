@@ -149,7 +149,7 @@ def as_on_a_gpu(monkeypatch):
         return replay, result
 
     monkeypatch.setattr(cuda_graph, "record", record)
-    monkeypatch.setattr(device, "graphs", lambda *_: True)
+    monkeypatch.setattr(device, "graphs", lambda *_: "on")
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
     return replays
 
@@ -168,6 +168,33 @@ def test_what_surrounds_a_graph_changes_nothing(monkeypatch, as_on_a_gpu, kind):
 def test_what_surrounds_a_graph_goes_on_from_the_middle_of_an_epoch():
     e = experiment("cpu", False)
     assert trained(e, "cpu", stop=13) == trained(e, "cpu")
+
+
+class ReadsBack(CE):
+    """A loss that no graph can hold: it asks for a value of the device."""
+
+    def per_sample(self, logits, labels):
+        values = super().per_sample(logits, labels)
+        return values * 2 if values.mean().item() > 1 else values
+
+
+@pytest.mark.gpu
+@on_gpu
+@pytest.mark.parametrize("graph", ["auto", "on"])
+def test_a_loss_that_reads_back_is_trained_without_a_graph_or_refused(graph, caplog):
+    def experiment_with(graph):
+        e = experiment("cuda:0", True, "loss=ce")
+        e.runtime.graph = graph
+        return dataclasses.replace(e, loss=ReadsBack())
+
+    if graph == "on":
+        with pytest.raises(NoisygceError, match=r"values\.mean\(\)\.item\(\).*runtime\.graph=off"):
+            trained(experiment_with(graph), "cuda:0")
+    else:
+        assert trained(experiment_with("auto"), "cuda:0") == trained(experiment_with("off"), "cuda:0")
+        assert sum("without a CUDA graph" in record.message for record in caplog.records) == 1
+    after = [trained(experiment("cuda:0", graph), "cuda:0") for graph in (True, False)]
+    assert after[0] == after[1]  # what comes after it is recorded as ever
 
 
 @pytest.mark.parametrize("at", DEVICES)

@@ -6,9 +6,13 @@ checked to be so before it is used.
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import logging
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +20,7 @@ from torch import Tensor
 
 from noisygce.errors import NoisygceError
 
+log = logging.getLogger("noisygce")
 _WARM_UP = 2  # calls before recording, in which libraries choose their kernels and allocate what they keep
 
 # One graph at a time is recorded in a process; others go on replaying theirs. Meanwhile no thread may synchronise the
@@ -23,40 +28,71 @@ _WARM_UP = 2  # calls before recording, in which libraries choose their kernels 
 _recording = threading.Lock()
 
 
+class Pool:
+    """The memory that the graphs of one training share, no two of which ever run at once.
+
+    required: a function that cannot be recorded is an error; else it is called as it is, after one warning.
+    """
+
+    def __init__(self, required: bool) -> None:
+        self.required, self.handle = required, torch.cuda.graph_pool_handle()
+
+
 class Captured:
     """``function`` of tensors (B, ...), replayed as one CUDA graph where B is ``size``, and called as it is elsewhere.
 
     changes: gives the tensors that the function changes. They must stay the same tensors for as long as this is used,
     as must all that the function reads but its arguments: new values are copied into them. The graph is recorded at the
-    first call of that size, on the current stream, which must not be the default one. Raises NoisygceError where a
-    replay differs from the function.
+    first call of that size, on the current stream, which must not be the default one. clean: drops what a recording
+    that failed has left behind. Raises NoisygceError where a replay differs from the function, and, if
+    ``pool.required``, where it cannot be recorded.
     """
 
     def __init__(
-        self, function: Callable[..., Any], size: int, changes: Callable[[], Iterable[Tensor]], pool: Any
+        self,
+        function: Callable[..., Any],
+        size: int,
+        changes: Callable[[], Iterable[Tensor]],
+        pool: Pool,
+        clean: Callable[[], None] = lambda: None,
     ) -> None:
-        self.function, self.size, self.changes, self.pool = function, size, changes, pool
+        self.function, self.size, self.changes, self.pool, self.clean = function, size, changes, pool, clean
         self.arguments: tuple[Tensor, ...] = ()
         self.result: Tensor | None = None
         self._replay: Callable[[], None] | None = None
 
     def __call__(self, *arguments: Tensor) -> Any:
-        if len(arguments[0]) != self.size:
-            return self.function(*arguments)
-        if self._replay is None:
+        if len(arguments[0]) == self.size and self._replay is None:
             self.arguments = tuple(a.clone() for a in arguments)
-            with _recording:
-                self._replay = self._checked()
+            self._record()
+        if len(arguments[0]) != self.size or self._replay is None:
+            return self.function(*arguments)
         for own, given in zip(self.arguments, arguments, strict=True):
             own.copy_(given)
         self._replay()
         return None if self.result is None else self.result.clone()  # the next replay overwrites it
 
+    def _record(self) -> None:
+        """Records the function; where it cannot be, gives up on graphs for good. Raises NoisygceError."""
+        try:
+            with _recording:
+                self._replay = self._checked()
+            return
+        except (NoisygceError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            cause = _cause(error)
+        if self.pool.required:
+            raise NoisygceError(f"runtime.graph=on: {cause}; runtime.graph=off does without graphs") from None
+        self.size, self.result, self.arguments = -1, None, ()
+        self.clean()
+        log.warning(f"going on without a CUDA graph, more slowly: {cause}")
+
     def _checked(self) -> Callable[[], None]:
         """Records the function; what replays it. Nothing has changed then. Raises NoisygceError."""
         changed = list(self.changes())
         expected = rehearse(self.call, changed)
-        replay, self.result = record(self.call, self.pool)
+        replay, self.result = record(self.call, self.pool.handle)
 
         def again() -> Tensor | None:
             replay()
@@ -85,9 +121,24 @@ def record(call: Callable[[], Any], pool: Any) -> tuple[Callable[[], None], Any]
         stream = torch.cuda.current_stream()
         with torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"):
             result = call()
+    except BaseException:
+        # Else the allocator would go on serving this stream from the memory of a graph that is none.
+        with contextlib.suppress(RuntimeError):
+            torch._C._cuda_endAllocateToPool(stream.device_index, pool)
+        raise
     finally:
         gc.enable()
     return graph.replay, result
+
+
+def _cause(error: BaseException) -> str:
+    """What kept a function from being recorded, in one line: the first error, and the line of code that it came from."""
+    while error.__context__ is not None:  # ending a recording that has failed raises another error
+        error = error.__context__
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if "/torch/" not in f.filename.replace("\\", "/")]
+    where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}: {ours[-1].line}" if ours else "unknown"
+    return f"the step cannot be recorded ({where}; {type(error).__name__}: {str(error).splitlines()[0]})"
 
 
 def rehearse(call: Callable[[], Tensor | None], changed: Sequence[Tensor]) -> list[Tensor]:

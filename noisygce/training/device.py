@@ -142,12 +142,13 @@ def stream(device: str) -> AbstractContextManager[Any]:
     return torch.cuda.stream(streams[device])
 
 
-def graphs(device: str, choice: str) -> bool:
-    """Whether to replay CUDA graphs, for ``runtime.graph``. Raises ConfigError for "on" without a GPU."""
+def graphs(device: str, choice: str) -> str:
+    """How to use CUDA graphs on a device, for ``runtime.graph``: auto, on or off. Raises ConfigError for "on" without
+    a GPU."""
     on_gpu = device.startswith("cuda")
     if choice == "on" and not on_gpu:
         raise ConfigError("runtime.graph=on: CUDA graphs need a GPU; runtime.graph=auto uses them where there is one")
-    return on_gpu and choice != "off"
+    return choice if on_gpu else "off"
 
 
 def require(device: str, precision: str, compile: bool) -> None:

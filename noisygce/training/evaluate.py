@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from noisygce.training.cuda_graph import Captured
+from noisygce.training.cuda_graph import Captured, Pool
 from noisygce.training.loader import Images
 
 BATCH = 1000  # images a pass; fixed, since another size may round differently
@@ -16,7 +16,7 @@ BATCH = 1000  # images a pass; fixed, since another size may round differently
 class Evaluation:
     """Logits of a set of images by a network in eval mode, without augmentation. pool: see ``Step``."""
 
-    def __init__(self, network: nn.Module, images: Images, precision: str, pool: object | None = None) -> None:
+    def __init__(self, network: nn.Module, images: Images, precision: str, pool: Pool | None = None) -> None:
         self.network, self.images, self.precision = network, images, precision
         self._pass = Captured(self._of_batch, BATCH, tuple, pool) if pool else self._of_batch
 

@@ -20,6 +20,7 @@ from noisygce.losses import Loss
 from noisygce.noise import Matrix
 from noisygce.schedule import Pruning, Schedule
 from noisygce.training import prune
+from noisygce.training.cuda_graph import Pool
 from noisygce.training.evaluate import Evaluation, accuracy
 from noisygce.training.loader import Draw, Images, Loader
 from noisygce.training.step import Step
@@ -55,9 +56,10 @@ class Training:
         precision: str,
         device: str,
         compile: bool = False,
-        graph: bool = False,
+        graph: str = "off",
     ) -> None:
-        """graph: replay CUDA graphs, on the current stream, where batches have their full size; changes no number."""
+        """graph: replay CUDA graphs, on the current stream, where batches have their full size ("auto": if they can be
+        recorded; "on"; "off"); changes no number."""
         self.task, self.loss, self.schedule, self.pruning, self.precision = task, loss, schedule, pruning, precision
         self.progress = Progress()
         arrays = task.arrays
@@ -70,8 +72,7 @@ class Training:
         self.network = network.to(device)
         loss.bind(samples=len(task.noisy), classes=len(arrays.classes), device=device, transition=task.transition)
         self.loader = Loader(self.images, self.train, data, schedule.batch_size, seed, loss.views)
-        # One memory for all graphs of this training: no two of them ever run at once.
-        pool = torch.cuda.graph_pool_handle() if graph else None
+        pool = Pool(required=graph == "on") if graph != "off" else None
         self.step = Step(self.network, loss, self.images, self.noisy, schedule, precision, compile, pool)
         self.logits = Evaluation(self.network, self.images, precision, pool)  # of training and validation images
         self.test_logits = Evaluation(self.network, self.test_images, precision, pool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from noisygce.losses import Loss
 from noisygce.schedule import Schedule
-from noisygce.training.cuda_graph import Captured
+from noisygce.training.cuda_graph import Captured, Pool
 from noisygce.training.evaluate import autocast
 from noisygce.training.loader import Draw, Images
 
@@ -37,7 +37,7 @@ class Step:
         schedule: Schedule,
         precision: str,
         compile: bool = False,
-        pool: object | None = None,
+        pool: Pool | None = None,
     ) -> None:
         self.network, self.loss, self.images, self.labels = network, loss, images, labels
         self._forward = functools.partial(functional_call, network)
@@ -56,7 +56,9 @@ class Step:
         self.steps = torch.zeros((), dtype=torch.int64, device=device)
         self.bad_step = torch.full((), -1, dtype=torch.int64, device=device)  # the first with a non-finite loss
         self.predictions = torch.full_like(labels, -1)  # (N,) each sample's class when last trained on in this epoch
-        self._train = Captured(self._on, schedule.batch_size, lambda: self.state().values(), pool) if pool else self._on
+        self._train: Callable[..., None] = self._on
+        if pool:
+            self._train = Captured(self._on, schedule.batch_size, lambda: self.state().values(), pool, self._forget)
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that a step changes, by name; the tensors themselves, not copies."""
@@ -106,7 +108,7 @@ class Step:
                 maximize=False,
                 is_first_step=False,
             )
-            self.network.zero_grad(set_to_none=True)
+            self._forget()
             if self.counters:
                 torch._foreach_add_(list(self.counters.values()), 1)
             self.steps += 1
@@ -114,6 +116,10 @@ class Step:
             bad = ~loss.detach().isfinite() & (self.bad_step < 0)
             self.bad_step.copy_(torch.where(bad, self.steps, self.bad_step))
             self.predictions[index] = logits.detach()[: len(index)].argmax(1)  # of the first view
+
+    def _forget(self) -> None:
+        """Drops the gradients."""
+        self.network.zero_grad(set_to_none=True)
 
 
 def weight_matrices(network: nn.Module) -> dict[str, Tensor]:
@@ -134,7 +140,7 @@ class Bf16(torch.autograd.Function):
         return _cast(gradients, torch.float32)
 
 
-def _cast(tensors: Sequence[Tensor], to: torch.dtype) -> tuple[Tensor, ...]:
+def _cast(tensors: tuple[Tensor, ...], to: torch.dtype) -> tuple[Tensor, ...]:
     results = [torch.empty_like(tensor, dtype=to) for tensor in tensors]
     torch._foreach_copy_(results, tensors)
     return tuple(results)
