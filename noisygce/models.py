@@ -118,7 +118,8 @@ class CompactResNet(Model):
                     shortcut = nn.Sequential(nn.Conv2d(before, after, 1, step, bias=False), nn.BatchNorm2d(after))
                 layers.append(BasicBlock(before, after, step, shortcut))
                 before = after
-        return nn.Sequential(*layers, nn.AvgPool2d((height, width)), nn.Flatten(), nn.Linear(before, classes))  # as in ResNet
+        layers += [nn.AvgPool2d((height, width)), nn.Flatten(), nn.Linear(before, classes)]  # a plain pool as in ResNet
+        return nn.Sequential(*layers)
 
 
 class ConvNet(Model):

@@ -132,7 +132,7 @@ def record(call: Callable[[], Any], pool: Any) -> tuple[Callable[[], None], Any]
 
 
 def _cause(error: BaseException) -> str:
-    """What kept a function from being recorded, in one line: the first error, and the line of code that it came from."""
+    """What kept a function from being recorded, in one line: the first error, and the line of code it came from."""
     while error.__context__ is not None:  # ending a recording that has failed raises another error
         error = error.__context__
     frames = traceback.extract_tb(error.__traceback__)

@@ -68,7 +68,7 @@ class Images:
         return self._normalised(self.pixels[index, p : p + h, p : p + w], mean)
 
     def _windows(self, padded: Tensor, top: Tensor, draw: Draw) -> Tensor:
-        """Windows (V B, H, W, C) of padded images (..., C) that lie one below the other; top counts rows from the first.
+        """Windows (V B, H, W, C) of padded images (..., C) one below the other; top counts rows from the first.
 
         A row of a window is W C values side by side, so that one gather of rows makes all windows.
         """
