@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from test_architecture import FLOORS
 
 from noisygce import __main__, settings
 
@@ -67,3 +68,19 @@ def test_the_way_in_contributing_is_that_of_the_files() -> None:
     new = {"noisygce/losses/poly.py", "configs/loss/poly1.yaml"}
     assert new <= set(paths)
     assert [path for path in paths if path not in new and not Path(ROOT, path).exists()] == []
+
+
+def test_the_picture_of_the_rooms_has_the_floors_of_the_architecture() -> None:
+    graph = TEXT["docs/architecture.md"].split("```mermaid")[1].split("```")[0]
+    drawn = {
+        int(number): set(rooms.split())
+        for number, rooms in re.findall(r"subgraph F(\d+)\[.*?\]\n +direction TB\n(.*?)\n  end", graph, re.DOTALL)
+    }
+    assert [drawn[number] for number in sorted(drawn)] == FLOORS
+    assert " --> ".join(f"F{number}" for number in sorted(drawn, reverse=True)) in graph
+
+
+def test_the_readme_lists_every_package() -> None:
+    tree = TEXT["README.md"].split("## Where things are")[1].split("\n## ")[0]
+    listed = re.findall(r"^      (\w+)/", tree, re.MULTILINE)
+    assert sorted(listed) == sorted(path.parent.name for path in (ROOT / "noisygce").glob("*/__init__.py"))
