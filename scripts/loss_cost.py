@@ -1,4 +1,4 @@
-#!/usr/bin/env python
+#!/usr/bin/env python3
 """Prints what each loss costs a step, forward and backward, beside cross entropy in the same run.
 
     scripts/loss_cost.py [cpu|cuda]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_architecture import FLOORS
 
-from noisygce import __main__, settings
+from noisygce import __main__, __version__, settings
 
 ROOT = settings.config_dir().parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -84,3 +84,8 @@ def test_the_readme_lists_every_package() -> None:
     tree = TEXT["README.md"].split("## Where things are")[1].split("\n## ")[0]
     listed = re.findall(r"^      (\w+)/", tree, re.MULTILINE)
     assert sorted(listed) == sorted(path.parent.name for path in (ROOT / "noisygce").glob("*/__init__.py"))
+
+
+def test_the_citation_names_this_version() -> None:
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert re.findall(r"version = \{(.*)\}", TEXT["README.md"]) == [__version__]

@@ -1,5 +1,7 @@
 """Whole runs within a time allowance: what ``runtime.whole_runs`` refuses to begin, and the script around it."""
 
+import fcntl
+import re
 import subprocess
 import sys
 import tarfile
@@ -95,3 +97,18 @@ def test_without_enough_words_it_says_how_it_is_used():
     ended = subprocess.run([str(ROOT / "scripts" / "within")], capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert "scripts/within 9m FOLDER" in ended.stderr
+
+
+def test_a_second_script_in_the_same_folder_is_refused(tmp_path):
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = within(tmp_path, "10m")
+    assert refused.returncode == 5
+    assert f"another one works in {tmp_path}" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize("script", ["within", "workers"])
+def test_the_scripts_use_nothing_that_only_gnu_has(script):
+    code = re.sub(r"(?m)^# .*$", "", (ROOT / "scripts" / script).read_text())
+    assert not re.findall(r"(?<![.\w])(?:realpath|readlink|flock|timeout|nproc|tac|mapfile|readarray) ", code)
