@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+import noisygce
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("noisygce", "configs", "hydra_plugins", "pyproject.toml", "README.md", "LICENSE")
@@ -40,20 +43,34 @@ pytestmark = [
 ]
 
 
+def built(what: str, source: Path) -> Path:
+    """A "wheel" or an "sdist", by the backend that pyproject.toml names, as any front end would have it made."""
+    build = f"from setuptools import build_meta; print(build_meta.build_{what}('dist'))"
+    done = subprocess.run([sys.executable, "-c", build], cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return source / "dist" / done.stdout.splitlines()[-1]
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built as any front end would, by the backend that pyproject.toml names, from a copy of the sources."""
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """From a copy of the sources."""
     folder = tmp_path_factory.mktemp("source")
     for name in SOURCES:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, folder / name)
-    build = "from setuptools import build_meta; build_meta.build_wheel('dist')"
-    done = subprocess.run([sys.executable, "-c", build], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    (built,) = (folder / "dist").glob("*.whl")
-    return built
+    return built("sdist", folder)
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """From the sdist, so that it too is known to hold all that is needed."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    (source,) = folder.iterdir()
+    return built("wheel", source)
 
 
 def dependencies(of: metadata.Distribution) -> Iterator[metadata.Distribution]:
@@ -113,6 +130,20 @@ def test_the_wheel_holds_all_that_the_package_is_made_of_and_nothing_else(wheel:
     files = {path for name in ("noisygce", "hydra_plugins", "configs") for path in (ROOT / name).rglob("*")}
     ours = {path.relative_to(ROOT).as_posix() for path in files if path.is_file() and path.suffix != ".pyc"}
     assert held == {f"noisygce/{name}" if name.startswith("configs/") else name for name in ours}
+
+
+def test_the_wheel_says_what_it_is(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        said = archive.read(name).decode()
+        assert name.replace("METADATA", "licenses/LICENSE") in archive.namelist()
+    head = said.partition("\n\n")[0].splitlines()
+    assert f"Version: {noisygce.__version__}" in head
+    assert "License-Expression: MIT" in head
+    assert "Requires-Python: >=3.11" in head
+    assert any(line.startswith("Keywords: noisy labels") for line in head)
+    assert "Classifier: Typing :: Typed" in head
+    assert "# noisygce" in said  # the README
 
 
 def test_the_environment_is_clean(clean: Clean) -> None:
