@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from noisygce import check, settings
 from noisygce.errors import CheckpointError, ConfigError, NonFinite, Stopped
-from noisygce.runs import Run, checkpoint, identity, messages, watch
+from noisygce.runs import Run, checkpoint, identity, kept, messages, watch
 from noisygce.runs.manifest import commit, manifest_of
 from noisygce.settings import Experiment, command, guard, hints
 from noisygce.training import device
@@ -155,7 +155,7 @@ def _train_on(at: str, e: Experiment, run: Run) -> dict[str, Any]:
         if e.loss.estimates_transition:
             hat = {name: transition_hat(training, q, watcher.stop_if_asked) for name, q in ANCHORS.items()}
             estimated = {"transition_hat_sha256": run.write_transition_hat(hat)}
-        manifest = {**manifest_of(e, run, training, watcher), **estimated}
+        manifest = {**manifest_of(e, run, training, watcher), **estimated, **kept.write(run, training, e.runtime)}
         run.finish(manifest)
     return manifest
 

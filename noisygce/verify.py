@@ -4,10 +4,10 @@
     python -m noisygce.verify results/reference                 all below another folder
     python -m noisygce.verify results paths.data=/data          data sets elsewhere, to draw the noisy labels from
 
-Every manifest is held against its id, config.yaml, metrics.csv and transition_hat.json, and its noisy labels are drawn
-again from its config where the data set is there; runs in archives (runs.jsonl) as well as in folders. Written tables
-are made again from the runs beside them. Nothing is trained (that is noisygce.reproduce) and nothing is fetched. Exit
-code 1 where a run or a table is not what it says.
+Every manifest is held against its id, config.yaml and metrics.csv, against transition_hat.json, model.safetensors and
+predictions.npz where they are there, and its noisy labels are drawn again from its config where the data set is there;
+runs in archives (runs.jsonl) as well as in folders. Written tables are made again from the runs beside them. Nothing is
+trained (that is noisygce.reproduce) and nothing is fetched. Exit code 1 where a run or a table is not what it says.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from noisygce.data import Arrays, Data
 from noisygce.errors import ConfigError, DataError, NoisygceError
 from noisygce.noise import Noise, describe
 from noisygce.results import Result
-from noisygce.runs import archive
+from noisygce.runs import archive, kept
 from noisygce.settings import arguments, hints
 from noisygce.training.task import corrupted
 
@@ -45,7 +45,7 @@ class Verifier:
             return [run.note], []
         wrong: list[str] = []
         unchecked: list[str] = []
-        checks: list[Callable[[Result], Iterator[str]]] = [config, metrics, estimates, self.noise]
+        checks: list[Callable[[Result], Iterator[str]]] = [config, metrics, estimates, files, self.noise]
         for check in checks:
             try:
                 wrong += check(run)
@@ -122,6 +122,12 @@ def estimates(run: Result) -> Iterator[str]:
         found, given = hashlib.sha256(path.read_bytes()).hexdigest(), run.manifest.get("transition_hat_sha256")
         if found != given:
             yield f"transition_hat_sha256 is {given}, transition_hat.json has {found}"
+
+
+def files(run: Result) -> Iterator[str]:
+    """What the run keeps beside its numbers, where it is there, is what the manifest has the digests of."""
+    if not run.archive:
+        yield from kept.faults(run.folder, run.manifest)
 
 
 def finished(folder: Path) -> Iterator[Result]:

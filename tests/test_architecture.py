@@ -29,7 +29,8 @@ ALIASES = {"folder": "data"}  # another name of a room, for configs that hold it
 
 HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "sklearn"}
 COMPUTES = {  # import torch when they are imported, so that nothing that starts a command may import them
-    f"noisygce.training.{name}" for name in ("cuda_graph", "evaluate", "fit", "loader", "philox", "prune", "step")
+    f"noisygce.training.{name}"
+    for name in ("cuda_graph", "evaluate", "fit", "loader", "philox", "predictions", "prune", "step")
 } | {f"noisygce.bench.{path.stem}" for path in (PACKAGE / "bench").glob("[a-z]*.py")}
 CONFIG_SYSTEM = {"settings", "sweep", "train"}  # know Hydra and OmegaConf
 

@@ -34,7 +34,7 @@ RUNS = [
 def test_a_run_that_could_not_end_in_time_is_not_begun(monkeypatch, stop_after, whole, longest, refused):
     monkeypatch.setattr(watch, "_process_started", time.monotonic() - 50)
     monkeypatch.setattr(watch, "_longest", longest)
-    runtime = settings.Runtime("cpu", None, "auto", 1, 300, stop_after, whole, False)
+    runtime = settings.Runtime("cpu", None, "auto", 1, 300, stop_after, whole, False, "none", False)
     assert bool(watch.reason_not_to_start(runtime)) == refused
 
 

@@ -6,6 +6,7 @@ ids.py         what shapes the numbers of a run, and its id
 run.py         lock and files of a run
 manifest.py    what a finished run leaves on record; selection rules
 archive.py     finished runs as one data set
+kept.py        the model and the predictions that a run keeps
 checkpoint.py  everything that a resume needs
 watch.py       progress, checkpoints by time, requests to stop
 messages.py    what a run says to the person who started it

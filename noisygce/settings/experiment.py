@@ -54,6 +54,7 @@ class Runtime:
     checkpoint_every: in seconds.
     stop_after: a time allowance such as 90s, 9m, 2h after which to save and stop (exit code 75); null for none.
     whole_runs: start no run that would not end within the allowance, were it to take as long as the longest so far.
+    keep_model: "best" or "none". keep_predictions: of the best-validation model, for every sample (runs/kept.py).
     progress: a bar ("auto": where standard error is a terminal), or one log line an epoch.
     """
 
@@ -67,6 +68,8 @@ class Runtime:
         stop_after: str | None,
         whole_runs: bool,
         progress: Any,
+        keep_model: str,
+        keep_predictions: bool,
     ) -> None:
         if device == "mps":
             why = "it has no float64, in which a loss is summed, and not every kernel is deterministic"
@@ -85,6 +88,8 @@ class Runtime:
         if progress not in ("auto", True, False):
             raise check.Invalid("progress", progress, "auto, true or false")
         self.progress = progress
+        self.keep_model = check.choice("keep_model", keep_model, ("best", "none"))
+        self.keep_predictions = check.flag("keep_predictions", keep_predictions)
 
     @staticmethod
     def _seconds(text: str | float) -> float:

@@ -7,8 +7,10 @@
     evaluate.py    logits of a whole set, and accuracies
     prune.py       which samples the truncated loss keeps
     fit.py         the loop
+    predictions.py what the best model says of every sample
+    detection.py   how well that tells wrong labels from right ones
     device.py      picking the device, making its arithmetic repeatable
 
-May import data, noise, losses, schedule. All but task and device import torch: take names from the module that
-has them.
+May import data, noise, losses, schedule. All but task, detection and device import torch: take names from the module
+that has them.
 """

@@ -1,0 +1,184 @@
+"""Trained networks as files: ``model.safetensors`` holds weights, what a picture must become, and class names.
+
+No pickle: a header in JSON and plain tensors (https://github.com/huggingface/safetensors). B pictures, K classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from noisygce.errors import DataError
+from noisygce.models.base import Model
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
+FILE = "model.safetensors"
+_FORMAT = "noisygce model 1"
+_NETWORK, _MEAN, _STD = "network.", "preprocess.mean", "preprocess.std"
+
+
+class Preprocess:
+    """What the network of a run expects: pictures -> normalised float32 (B, C, H, W), as its evaluation had them.
+
+    A picture is a file, a PIL image, or uint8 (H, W, C). Files and PIL images of any size and mode are brought to the
+    size (H, W) and the C channels of the training images: bilinear, 1 channel is grey, 3 are RGB. mean, std: (C,) or
+    (H, W, C), in units of the full range 0..1. Raises DataError for a file that is no picture, and ValueError for an
+    array of another shape.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], mean: Tensor, std: Tensor) -> None:
+        self.shape, self.mean, self.std = shape, mean, std
+
+    def __call__(self, pictures: Iterable[Path | str | Image | NDArray[np.uint8]]) -> Tensor:
+        import numpy as np
+        import torch
+
+        pixels = [self.pixels(picture) for picture in pictures]
+        stacked = np.stack(pixels) if pixels else np.empty((0, *self.shape), dtype=np.uint8)
+        image = torch.from_numpy(stacked).float() / 255
+        return ((image - self.mean) / self.std).permute(0, 3, 1, 2)
+
+    def pixels(self, picture: Path | str | Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """One picture as uint8 (H, W, C), before normalisation."""
+        import numpy as np
+        from PIL import Image, ImageOps
+
+        if isinstance(picture, np.ndarray):
+            if picture.shape != self.shape or picture.dtype != np.uint8:
+                raise ValueError(f"a picture must be uint8 of shape {self.shape}, not {picture.dtype} {picture.shape}")
+            return picture
+        height, width, channels = self.shape
+        try:
+            opened = picture if isinstance(picture, Image.Image) else Image.open(picture)
+            ready: Any = ImageOps.exif_transpose(opened).convert({1: "L", 3: "RGB"}[channels])
+            if ready.size != (width, height):
+                ready = ready.resize((width, height), Image.Resampling.BILINEAR)
+        except FileNotFoundError:
+            raise DataError(f"{picture} is not there") from None
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise DataError(f"{picture} is no picture that can be read: {error}".splitlines()[0]) from None
+        return np.array(ready, dtype=np.uint8).reshape(self.shape)
+
+
+class Trained(NamedTuple):
+    """A network (B, C, H, W) -> logits (B, K) in eval mode, on the CPU; its ``Preprocess``; the K class names."""
+
+    network: nn.Module
+    preprocess: Preprocess
+    classes: tuple[str, ...]
+
+
+def load(run: Path | str) -> Trained:
+    """The best-validation model of a finished run, from its folder or its model.safetensors alone.
+
+        network, preprocess, classes = models.load("results/runs/<id>")
+        p = network(preprocess(["cat.png"])).softmax(1)          # (1, K)
+
+    Neither the data set nor the torch version of the run is needed; a network of one's own must be importable. Where
+    the manifest lies beside the file, the file must be the one it vouches for. Raises DataError.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load as tensors_of
+
+    path = Path(run) / FILE if Path(run).is_dir() else Path(run)
+    content = _read(path)
+    try:
+        tensors = tensors_of(content)
+        about: Mapping[str, str] = _header(content)["__metadata__"]
+        if about["format"] != _FORMAT:
+            raise KeyError("format")
+        config, shape = json.loads(about["config"]), json.loads(about["shape"])
+        classes = tuple(json.loads(about["classes"]))
+        mean, std = tensors.pop(_MEAN), tensors.pop(_STD)
+    except (SafetensorError, ValueError, KeyError, TypeError):
+        raise DataError(f"{path} is damaged, or no model that a run of noisygce has kept") from None
+    model = _model(config["model"], path)
+    with torch.no_grad():
+        network = model.build((shape[0], shape[1], shape[2]), len(classes), config["seed"])
+    try:
+        network.load_state_dict({name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items()})
+    except RuntimeError as error:
+        first = " ".join(str(error).splitlines()[1:2]).strip()  # below a heading
+        raise DataError(f"{path} does not fit the network that its config names: {first}") from None
+    return Trained(network.eval(), Preprocess((shape[0], shape[1], shape[2]), mean, std), classes)
+
+
+def packed(
+    weights: Mapping[str, Tensor], preprocess: Preprocess, classes: Sequence[str], config: Mapping[str, Any]
+) -> bytes:
+    """The content of a model.safetensors. config: of the run; its ``model`` and ``seed`` make the network again."""
+    from safetensors.torch import save
+
+    tensors = {f"{_NETWORK}{name}": tensor for name, tensor in weights.items()}
+    tensors |= {_MEAN: preprocess.mean, _STD: preprocess.std}
+    about = {
+        "format": _FORMAT,
+        "config": json.dumps(config),
+        "classes": json.dumps(list(classes)),
+        "shape": json.dumps(preprocess.shape),
+    }
+    content = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, about)
+    # Metadata come in random order; sorted, the same model is the same bytes. Values start at a multiple of 8.
+    header = json.dumps(_header(content), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[8 + _header_size(content) :]
+
+
+def _header_size(content: bytes) -> int:
+    return int.from_bytes(content[:8], "little")
+
+
+def _header(content: bytes) -> dict[str, Any]:
+    """Metadata, and where each tensor lies: JSON, after 8 bytes of its size."""
+    return dict(json.loads(content[8 : 8 + _header_size(content)]))
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a model, which must be those that a manifest beside it vouches for."""
+    manifest = path.with_name("manifest.json")
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(
+            f"{path.parent} holds no model: the run is not finished, or kept none (runtime.keep_model=none); "
+            f"python -m noisygce.reproduce {path.parent} paths.results=again trains it once more and keeps it"
+            if manifest.is_file() or path.name == FILE
+            else f"{path} is not there; name the folder of a finished run"
+        ) from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    if manifest.is_file():
+        try:
+            expected = json.loads(manifest.read_bytes())["files"][path.name]["sha256"]
+        except (ValueError, KeyError, TypeError):
+            raise DataError(f"{manifest} does not vouch for {path.name}; the file is of another run") from None
+        if hashlib.sha256(content).hexdigest() != expected:
+            raise DataError(f"{path} is damaged or was changed: its SHA-256 is not the one in manifest.json")
+    return content
+
+
+def _model(node: Mapping[str, Any], path: Path) -> Model:
+    """The object that a config names; a value that names a class is made first, in the same way."""
+    module, _, name = str(node.get("_target_")).rpartition(".")
+    try:
+        if module.partition(".")[0] in sys.stdlib_module_names:  # importing some of them acts
+            raise ImportError(f"{module} holds no model")
+        cls = getattr(importlib.import_module(module), name)
+        if not (isinstance(cls, type) and issubclass(cls, Model)):
+            raise TypeError(f"{module}.{name} is no model")
+        values = {key: value for key, value in node.items() if key not in ("_target_", "name")}
+        own = {key: _model(v, path) if isinstance(v, Mapping) and "_target_" in v else v for key, v in values.items()}
+        return cls(**own)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise DataError(f"{path}: its network cannot be made here: {error}".splitlines()[0]) from None

@@ -1,0 +1,116 @@
+"""What a finished run keeps beside its numbers: the best-validation model, and what it says of every sample.
+
+model.safetensors  see noisygce.models.load
+predictions.npz    p (n, K) float16; index, split, given, kept (n,) as in training.predictions; classes (K,)
+
+Both are written before the manifest, which holds their sizes and digests under ``files``: a file that it does not vouch
+for does not count. They may be deleted to make room; numbers do not depend on them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noisygce import models
+from noisygce.errors import DataError
+from noisygce.runs import atomic
+from noisygce.runs.run import Run
+
+if TYPE_CHECKING:
+    from noisygce.settings import Runtime
+    from noisygce.training.fit import Training
+
+PREDICTIONS = "predictions.npz"
+FILES = (models.saved.FILE, PREDICTIONS)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The arrays of a predictions.npz, and class names (K,)."""
+
+    p: NDArray[np.float16]
+    index: NDArray[np.int64]
+    split: NDArray[np.str_]
+    given: NDArray[np.int64]
+    kept: NDArray[np.bool_]
+    classes: tuple[str, ...]
+
+
+def write(run: Run, training: Training, runtime: Runtime) -> dict[str, Any]:
+    """Writes what ``runtime`` asks to keep of a training that has ended; its part of the manifest: files, detection."""
+    from noisygce.training.predictions import detect, predict
+
+    found = predict(training)
+    contents: dict[str, bytes] = {}
+    if runtime.keep_model == "best":
+        contents[models.saved.FILE] = _model(run, training)
+    if runtime.keep_predictions:
+        buffer = io.BytesIO()
+        arrays = {**vars(found), "p": found.p.astype(np.float16), "classes": np.array(training.task.arrays.classes)}
+        np.savez_compressed(buffer, **arrays)
+        contents[PREDICTIONS] = buffer.getvalue()
+    for name in FILES:
+        if name in contents:
+            atomic.write(run.folder / name, [contents[name]])
+        else:
+            (run.folder / name).unlink(missing_ok=True)  # of a run that was stopped, and now keeps less
+    return {
+        "detection": detect(training, found),
+        "files": {
+            name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in contents.items()
+        },
+    }
+
+
+def _model(run: Run, t: Training) -> bytes:
+    images = t.images
+    height, width = images.size
+    p = images.padding
+    mean = images.mean[p : p + height, p : p + width].cpu()
+    preprocess = models.Preprocess((height, width, images.pixels.shape[3]), mean, images.std.cpu())
+    return models.saved.packed(t.best, preprocess, t.task.arrays.classes, run.identity)
+
+
+def predictions(folder: Path, manifest: Mapping[str, Any]) -> Kept:
+    """The predictions of the finished run in ``folder``. Raises DataError, for a file that was changed too."""
+    path = folder / PREDICTIONS
+    expected = manifest.get("files", {}).get(PREDICTIONS)
+    if expected is None or not path.is_file():
+        raise DataError(
+            f"{folder} holds no predictions (runtime.keep_predictions=false, or made before they were kept); "
+            f"python -m noisygce.reproduce {folder} paths.results=again trains it once more and keeps them"
+        )
+    content = path.read_bytes()
+    if fault := _fault(path, content, expected):
+        raise DataError(fault)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in Kept.__dataclass_fields__}
+        return Kept(**{**found, "classes": tuple(map(str, found["classes"]))})
+    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not what a run keeps: {error}") from None
+
+
+def faults(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Kept files that are there and are not the ones that the manifest vouches for."""
+    for name, expected in manifest.get("files", {}).items():
+        path = folder / name
+        if name in FILES and path.is_file() and (fault := _fault(path, path.read_bytes(), expected)):
+            yield fault
+
+
+def _fault(path: Path, content: bytes, expected: Mapping[str, Any]) -> str:
+    found = hashlib.sha256(content).hexdigest()
+    if found == expected["sha256"] and len(content) == expected["bytes"]:
+        return ""
+    return f"{path} is damaged or was changed: {len(content):,} bytes, SHA-256 {found}; {expected['sha256']} is meant"

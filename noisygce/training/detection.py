@@ -1,0 +1,80 @@
+"""Detection: how well a model's beliefs tell wrong labels from right ones.
+
+n samples, p (n, K) what a model says of each, given (n,) their labels. A score is low where the model does not believe
+the given label; a sample is the more suspicious the lower its score. NumPy only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noisygce.data import Ints
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+SCORES = ("margin", "self_confidence")
+
+
+def score(name: str, p: NDArray[Any], given: Ints) -> Floats:
+    """The score (n,) of each sample, of ``SCORES`` (Northcutt et al. 2021, arXiv 1911.00068; Kuan & Mueller 2022).
+
+    self_confidence: p_given, in [0, 1]. margin: p_given - max_{k != given} p_k, in [-1, 1]; below 0 where the model
+    says another class.
+    """
+    own = p[np.arange(len(p)), given].astype(np.float64)
+    return own if name == "self_confidence" else own - rival(p, given)[1]
+
+
+def rival(p: NDArray[Any], given: Ints) -> tuple[Ints, Floats]:
+    """The likeliest class beside the given one (n,), the first of equals, and its p."""
+    others = p.astype(np.float64)
+    rows = np.arange(len(p))
+    others[rows, given] = -1.0
+    best = others.argmax(1)
+    return best, others[rows, best]
+
+
+def auroc(scores: Floats, wrong: Flags) -> float | None:
+    """Area under the ROC curve: the chance that a wrong label has a lower score than a right one, ties counting half.
+
+    Exact: from ranks as integers (Mann & Whitney 1947). None where one of the two kinds is missing.
+    """
+    bad = int(wrong.sum())
+    good = len(wrong) - bad
+    if not bad or not good:
+        return None
+    _, which, count = np.unique(-scores, return_inverse=True, return_counts=True)
+    below = count.cumsum() - count
+    twice_rank = 2 * below + count + 1  # of each distinct value, its rank in the middle of its ties, doubled
+    above = int(twice_rank[which[wrong]].sum()) - bad * (bad + 1)
+    return above / (2 * bad * good)
+
+
+def average_precision(scores: Floats, wrong: Flags) -> float | None:
+    """Sum over distinct scores s of (recall step at s) x (precision of all samples with a score <= s).
+
+    No interpolation, as scikit-learn's. None where no label is wrong.
+    """
+    bad = int(wrong.sum())
+    if not bad:
+        return None
+    order = np.argsort(scores, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # of the samples of each distinct score
+    found = wrong[order].cumsum()[last]
+    return float((np.diff(found, prepend=0) * (found / (last + 1))).sum() / bad)
+
+
+def measure(p: NDArray[Any], given: Ints, wrong: Flags) -> dict[str, dict[str, float | None]]:
+    """``auroc`` and ``ap`` of every score, for samples that are known to be mislabelled (``wrong``) or not."""
+    scores = {name: score(name, p, given) for name in SCORES}
+    return {name: {"auroc": auroc(s, wrong), "ap": average_precision(s, wrong)} for name, s in scores.items()}
+
+
+def of_pruned(kept: Flags, wrong: Flags) -> dict[str, float | None]:
+    """precision: share of the pruned that are mislabelled; recall: share of the mislabelled that are pruned."""
+    caught, pruned, bad = int((~kept & wrong).sum()), int((~kept).sum()), int(wrong.sum())
+    return {"precision": caught / pruned if pruned else None, "recall": caught / bad if bad else None}

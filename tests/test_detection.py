@@ -1,0 +1,52 @@
+"""Measures of how well wrong labels are found: against scikit-learn, by hand, and at their edges."""
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from noisygce.training import detection
+
+
+def drawn(seed, n=400, k=5, digits=None):
+    rng = np.random.default_rng(seed)
+    p = rng.dirichlet(np.full(k, 0.3), n)
+    given = rng.integers(0, k, n)
+    wrong = rng.random(n) < 1 - p[np.arange(n), given] ** 0.2
+    return (p.round(digits) if digits else p), given, wrong
+
+
+@pytest.mark.parametrize("digits", [None, 3, 1])  # 1: hardly a score without a tie
+@pytest.mark.parametrize("name", detection.SCORES)
+def test_auroc_and_ap_are_those_of_scikit_learn(name, digits):
+    for seed in range(5):
+        p, given, wrong = drawn(seed, digits=digits)
+        scores = detection.score(name, p, given)
+        found = detection.measure(p, given, wrong)[name]
+        assert found["auroc"] == pytest.approx(metrics.roc_auc_score(wrong, -scores), abs=1e-12)
+        assert found["ap"] == pytest.approx(metrics.average_precision_score(wrong, -scores), abs=1e-12)
+
+
+def test_auroc_counts_pairs():
+    scores, wrong = np.array([0.1, 0.4, 0.4, 0.9]), np.array([True, True, False, False])
+    assert detection.auroc(scores, wrong) == 3.5 / 4  # 0.1 below both, 0.4 ties one and is below the other
+    assert detection.average_precision(scores, wrong) == 0.5 * 1 + 0.5 * 2 / 3
+
+
+def test_scores_by_hand():
+    p, given = np.array([[0.7, 0.2, 0.1], [0.7, 0.2, 0.1], [0.5, 0.5, 0.0]]), np.array([0, 2, 1])
+    assert detection.score("self_confidence", p, given) == pytest.approx([0.7, 0.1, 0.5])
+    assert detection.score("margin", p, given) == pytest.approx([0.5, -0.6, 0.0])
+    assert detection.rival(p, given)[0].tolist() == [1, 0, 0]
+
+
+def test_where_nothing_is_wrong_there_is_nothing_to_find():
+    p, given, _ = drawn(0)
+    nothing = np.zeros(len(p), dtype=bool)
+    assert detection.measure(p, given, nothing)["margin"] == {"auroc": None, "ap": None}
+    assert detection.measure(p, given, ~nothing)["margin"] == {"auroc": None, "ap": 1.0}
+    assert detection.of_pruned(~nothing, nothing) == {"precision": None, "recall": None}
+
+
+def test_precision_and_recall_of_the_pruned_set():
+    kept, wrong = np.array([False, False, False, True, True]), np.array([True, False, True, True, False])
+    assert detection.of_pruned(kept, wrong) == {"precision": 2 / 3, "recall": 2 / 3}

@@ -1,0 +1,219 @@
+"""What a run keeps beside its numbers: model and predictions, whole or not at all, and no part of the result."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers_reliability import SMALL, Command, run_folder, train
+
+from noisygce import models, results, runs, settings
+from noisygce.errors import DataError
+from noisygce.runs import kept
+from noisygce.sweep.jobs import expand
+from noisygce.training import detection
+from noisygce.training.fit import fit
+from noisygce.training.predictions import detect, predict
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("kept")
+    code, text = train(folder, *SMALL)
+    assert code == 0, text
+    return run_folder(folder)
+
+
+def manifest(folder: Path) -> dict:
+    found = results.of_folder(folder)
+    assert found.state == "done", found.note
+    return dict(found.manifest)
+
+
+def test_predictions_are_of_every_sample_and_by_the_best_model(make) -> None:
+    t = make(
+        "loss=tgce", "loss.k=0.08", "schedule.epochs=8", "schedule.milestones=[]", "prune.start=4", "prune.every=2"
+    )
+    for _ in fit(t, lambda *_: None):
+        pass
+    before = {name: tensor.clone() for name, tensor in t.tensors().items()}
+    found = predict(t)
+    detect(t, found)
+    assert all(torch.equal(before[name], tensor) for name, tensor in t.tensors().items())
+    splits = {"train": t.task.train, "validation": t.task.validation, "test": t.task.test}
+    for split, index in splits.items():
+        assert np.array_equal(found.index[found.split == split], np.sort(index))
+    said = found.p[found.split == "validation"].argmax(1)
+    given = found.given[found.split == "validation"]
+    assert (said == given).mean() == pytest.approx(t.progress.best_accuracy)
+    pruned = np.sort(found.index[~found.kept])
+    assert np.array_equal(pruned, np.flatnonzero(~t.step.kept.numpy()))
+    assert len(pruned) > 0
+
+
+def test_the_measures_are_those_of_a_calculation_by_hand(make) -> None:
+    t = make(
+        "loss=tgce", "loss.k=0.08", "schedule.epochs=8", "schedule.milestones=[]", "prune.start=4", "prune.every=2"
+    )
+    for _ in fit(t, lambda *_: None):
+        pass
+    found = predict(t)
+    measured = detect(t, found)
+    mine = found.split == "train"
+    own = found.p[mine, found.given[mine]]
+    wrong = found.given[mine] != t.task.clean[found.index[mine]]
+    pairs = own[wrong][:, None] - own[~wrong][None, :]
+    assert measured["best"]["self_confidence"]["auroc"] == pytest.approx(((pairs < 0) + (pairs == 0) / 2).mean())
+    assert measured["pruned"] == {k: t.progress.prunings[-1][k] for k in ("precision", "recall")}
+    assert measured["last"] != measured["best"]
+
+
+def test_the_manifest_vouches_for_what_is_kept(finished: Path) -> None:
+    files = manifest(finished)["files"]
+    assert set(files) == set(kept.FILES)
+    assert all((finished / name).stat().st_size == files[name]["bytes"] for name in files)
+    assert list(kept.faults(finished, manifest(finished))) == []
+
+
+def test_the_model_says_again_what_the_predictions_hold(finished: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "elsewhere.safetensors"  # without manifest, config or data set beside it
+    alone.write_bytes((finished / models.saved.FILE).read_bytes())
+    network, preprocess, classes = models.load(alone)
+    found = kept.predictions(finished, manifest(finished))
+    assert classes == found.classes == tuple("0123456789")
+    assert not network.training
+    e = settings.read(settings.compose(["data=digits"]))
+    images = e.data.load(e.paths.data).train_images
+    with torch.no_grad():
+        p = network(preprocess(images)).softmax(1).numpy()
+    assert np.abs(p - found.p[found.split != "test"]).max() < 1e-3  # float16 has 11 bits
+    measured = manifest(finished)["detection"]["best"]["margin"]["auroc"]
+    mine = found.split == "train"
+    scores = detection.score("margin", found.p[mine], found.given[mine])
+    noise = e.noise.draw(e.data.load(e.paths.data).train_labels, images, classes, 0)
+    assert np.array_equal(noise[found.index[mine]], found.given[mine])
+    wrong = found.given[mine] != e.data.load(e.paths.data).train_labels[found.index[mine]]
+    assert detection.auroc(scores, wrong) == pytest.approx(measured, abs=1e-3)
+
+
+@pytest.mark.parametrize("normalise", ["channel", "pixel_mean"])
+@pytest.mark.parametrize("padding", [0, 2])
+def test_pictures_become_what_evaluation_had(make, normalise: str, padding: int, tmp_path: Path) -> None:
+    t = make(f"data.normalise={normalise}", f"data.padding={padding}")
+    run = runs.Run(tmp_path, runs.identity(settings.resolved(settings.compose(["data=digits", "model.width=4"]))))
+    run.folder.mkdir(parents=True)
+    runtime = settings.read(settings.compose(["data=digits"])).runtime
+    kept.write(run, t, runtime)
+    _, preprocess, _ = models.load(run.folder)
+    index = torch.arange(50)
+    assert torch.equal(preprocess(t.task.arrays.train_images[:50]), t.images.plain(index))
+
+
+def test_what_is_kept_changes_neither_the_id_nor_a_number(finished: Path, tmp_path: Path) -> None:
+    code, text = train(tmp_path, *SMALL, "runtime.keep_model=none", "runtime.keep_predictions=false")
+    assert code == 0, text
+    other = run_folder(tmp_path)
+    assert other.name == finished.name
+    assert (other / "metrics.csv").read_bytes() == (finished / "metrics.csv").read_bytes()
+    assert manifest(other)["state_sha256"] == manifest(finished)["state_sha256"]
+    assert manifest(other)["detection"] == manifest(finished)["detection"]
+    assert manifest(other)["files"] == {}
+    assert not {path.name for path in other.iterdir()} & set(kept.FILES)
+    for ask in (models.load, lambda folder: kept.predictions(folder, manifest(folder))):
+        with pytest.raises(DataError, match="reproduce"):
+            ask(other)
+
+
+@pytest.mark.parametrize("name", kept.FILES)
+def test_killed_while_keeping_nothing_half_written_counts(name: str, tmp_path: Path) -> None:
+    """Killed when a file has just been put in its place, and when it was only half written."""
+    tiny = ("data=digits", "data.subset=200", "schedule.epochs=2", "schedule.milestones=[]", "runtime.threads=1")
+    models_kept = []
+    for cut in ("after", "within"):
+        folder = tmp_path / cut
+        assert Command(folder, *tiny, before=_die_at(name, cut)).wait() == -9
+        run = run_folder(folder)
+        assert not (run / "manifest.json").exists()
+        with pytest.raises(DataError):
+            kept.predictions(run, {})
+        assert (run / name).exists() == (cut == "after")
+        code, text = train(folder, *tiny, "runtime.keep_predictions=false")
+        assert code == 0, text
+        assert list(kept.faults(run, manifest(run))) == []
+        assert set(manifest(run)["files"]) == {models.saved.FILE}
+        assert not (run / kept.PREDICTIONS).exists(), "what the manifest does not vouch for is not left lying"
+        assert not list(run.glob("*.tmp"))
+        models_kept.append((run / models.saved.FILE).read_bytes())
+    assert models_kept[0] == models_kept[1]
+
+
+class _die_at:
+    """Before a command: the process is to kill itself when the file ``name`` is written."""
+
+    def __init__(self, name: str, cut: str) -> None:
+        self.name, self.cut = name, cut
+
+    def __call__(self) -> None:
+        from noisygce.runs import atomic
+
+        whole = atomic.write
+
+        def write(path, parts, *rest, **more):
+            if path.name != self.name:
+                return whole(path, parts, *rest, **more)
+            if self.cut == "within":
+                content = b"".join(parts)
+                path.with_name(f"{path.name}.{os.getpid()}.tmp").write_bytes(content[: len(content) // 2])
+            else:
+                whole(path, parts, *rest, **more)
+            os.kill(os.getpid(), 9)
+
+        atomic.write = write
+
+
+@pytest.mark.parametrize("name", kept.FILES)
+def test_a_changed_file_is_told(name: str, finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "results" / "runs" / finished.name
+    run.mkdir(parents=True)
+    for path in finished.iterdir():
+        (run / path.name).write_bytes(path.read_bytes())
+    content = bytearray((run / name).read_bytes())
+    content[-20] ^= 1
+    (run / name).write_bytes(content)
+    command = Command(tmp_path, "results", module="verify")
+    assert command.wait() == 1
+    assert f"{name} is damaged or was changed" in command.text()
+    with pytest.raises(DataError, match="is damaged or was changed"):
+        models.load(run) if name == models.saved.FILE else kept.predictions(run, manifest(run))
+    (run / name).unlink()
+    command = Command(tmp_path, "results", module="verify")
+    assert command.wait() == 0, "files may be deleted to make room"
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4", b"\xff" * 100, b"\2\0\0\0\0\0\0\0{}"])
+def test_a_file_that_is_no_model_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="no model that a run"):
+        models.load(path)
+
+
+@pytest.mark.parametrize("target", ["os.system", "noisygce.losses.CE", "nowhere.Net", "", None])
+def test_a_model_of_unknown_origin_cannot_name_other_code(target: str | None, tmp_path: Path) -> None:
+    preprocess = models.Preprocess((8, 8, 1), torch.zeros(1), torch.ones(1))
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(models.saved.packed({}, preprocess, ["a", "b"], {"seed": 0, "model": {"_target_": target}}))
+    with pytest.raises(DataError, match="its network cannot be made here"):
+        models.load(path)
+
+
+def test_big_experiments_keep_no_models_unless_asked() -> None:
+    for path in sorted((settings.config_dir() / "experiment").glob("*.yaml")):
+        cfg = settings.compose([f"experiment={path.stem}"])
+        big = len(expand([], cfg.get("grid"))) > 20
+        assert settings.read(cfg).runtime.keep_model == ("none" if big else "best"), path.stem
+    both = settings.compose(["experiment=demo", "runtime.keep_model=best"])
+    assert settings.read(both).runtime.keep_model == "best"
