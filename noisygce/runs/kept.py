@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,11 +45,14 @@ class Kept:
     classes: tuple[str, ...]
 
 
-def write(run: Run, training: Training, runtime: Runtime) -> dict[str, Any]:
-    """Writes what ``runtime`` asks to keep of a training that has ended; its part of the manifest: files, detection."""
+def write(run: Run, training: Training, runtime: Runtime, stop: Callable[[], None] = lambda: None) -> dict[str, Any]:
+    """Writes what ``runtime`` asks to keep of a training that has ended; its part of the manifest: files, detection.
+
+    stop: called between the batches of an evaluation; may raise.
+    """
     from noisygce.training.predictions import detect, predict
 
-    found = predict(training)
+    found = predict(training, stop)
     contents: dict[str, bytes] = {}
     if runtime.keep_model == "best":
         contents[models.saved.FILE] = _model(run, training)
@@ -64,7 +67,7 @@ def write(run: Run, training: Training, runtime: Runtime) -> dict[str, Any]:
         else:
             (run.folder / name).unlink(missing_ok=True)  # of a run that was stopped, and now keeps less
     return {
-        "detection": detect(training, found),
+        "detection": detect(training, found, stop),
         "files": {
             name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             for name, content in contents.items()

@@ -6,7 +6,8 @@ import copy
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -190,10 +191,17 @@ def _prune(t: Training, epoch: int, stop: Callable[[], None]) -> Row:
 
 def _logits_of_best(t: Training, stop: Callable[[], None] = lambda: None) -> Tensor:
     """Logits of all training samples, kept or not, by the best-validation weights; the current ones come back."""
-    current = {k: v.clone() for k, v in t.network.state_dict().items()}
-    t.network.load_state_dict(t.best)
-    try:
+    with weights(t, t.best):
         return t.logits(t.train, stop)
+
+
+@contextmanager
+def weights(t: Training, of: Mapping[str, Tensor]) -> Iterator[None]:
+    """Within it the network has other weights; the current ones come back."""
+    current = {name: tensor.clone() for name, tensor in t.network.state_dict().items()}
+    t.network.load_state_dict(of)
+    try:
+        yield
     finally:
         t.network.load_state_dict(current)
 

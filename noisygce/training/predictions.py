@@ -5,10 +5,9 @@ n samples in all, of the training set first (training and validation, in its ord
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +16,9 @@ from torch import Tensor
 
 from noisygce.data import Ints
 from noisygce.training import detection
+from noisygce.training.fit import Training, weights
 
-if TYPE_CHECKING:
-    from noisygce.training.fit import Training
+Stop = Callable[[], None]  # called between the batches of an evaluation; may raise
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,12 @@ class Predictions:
     kept: NDArray[np.bool_]
 
 
-def predict(t: Training) -> Predictions:
+def predict(t: Training, stop: Stop = lambda: None) -> Predictions:
     """What the best-validation model says, in eval mode and without augmentation. The training is left as it is."""
     index = torch.cat([t.train, t.validation]).sort().values
     held_out = torch.isin(index, t.validation)
     with weights(t, t.best):
-        p = torch.cat([probabilities(t.logits(index, t.between)), probabilities(t.test_logits(t.test, t.between))])
+        p = torch.cat([probabilities(t.logits(index, stop)), probabilities(t.test_logits(t.test, stop))])
     split = np.where(_array(held_out), "validation", "train")
     kept = t.step.kept[index] | held_out
     tests = len(t.test)
@@ -52,29 +51,18 @@ def predict(t: Training) -> Predictions:
     )
 
 
-def detect(t: Training, best: Predictions) -> dict[str, Any]:
+def detect(t: Training, best: Predictions, stop: Stop = lambda: None) -> dict[str, Any]:
     """How well wrong labels among the training samples are found: ``detection.measure`` of the best-validation model
     (``best``) and of the one at the end (``last``), and the pruned set at the end."""
     mine = best.split == "train"
     index, given = torch.from_numpy(best.index[mine]), best.given[mine]
     wrong = given != t.task.clean[best.index[mine]]
-    last = _array(probabilities(t.logits(index.to(t.train.device), t.between)))
+    last = _array(probabilities(t.logits(index.to(t.train.device), stop)))
     return {
         "best": detection.measure(best.p[mine], given, wrong),
         "last": detection.measure(last, given, wrong),
         "pruned": detection.of_pruned(best.kept[mine], wrong),
     }
-
-
-@contextmanager
-def weights(t: Training, of: Mapping[str, Tensor]) -> Iterator[None]:
-    """Within it the network has other weights; the current ones come back."""
-    current = {name: tensor.clone() for name, tensor in t.network.state_dict().items()}
-    t.network.load_state_dict(of)
-    try:
-        yield
-    finally:
-        t.network.load_state_dict(current)
 
 
 def probabilities(logits: Tensor) -> Tensor:
