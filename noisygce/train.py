@@ -155,7 +155,8 @@ def _train_on(at: str, e: Experiment, run: Run) -> dict[str, Any]:
         if e.loss.estimates_transition:
             hat = {name: transition_hat(training, q, watcher.stop_if_asked) for name, q in ANCHORS.items()}
             estimated = {"transition_hat_sha256": run.write_transition_hat(hat)}
-        manifest = {**manifest_of(e, run, training, watcher), **estimated, **kept.write(run, training, e.runtime, watcher.stop_if_asked)}
+        files = kept.write(run, training, e.runtime, watcher.stop_if_asked)
+        manifest = {**manifest_of(e, run, training, watcher), **estimated, **files}
         run.finish(manifest)
     return manifest
 
