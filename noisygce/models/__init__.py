@@ -1,12 +1,12 @@
 """Models: networks, and the trained ones that runs keep. Torch is imported inside functions.
 
-base.py   the class Model; CIFAR ResNet-18 and -34 made from torchvision's, and a small convolutional network
+base.py   the class Model; CIFAR ResNet-18 and -34 made from torchvision's, compact networks for a CPU
 saved.py  model.safetensors: a trained network, what it expects of a picture and what its outputs mean
 
 May import check and errors.
 """
 
-from noisygce.models.base import ConvNet, Model, ResNet
+from noisygce.models.base import CompactResNet, ConvNet, Model, ResNet
 from noisygce.models.saved import Preprocess, Trained, load
 
-__all__ = ["ConvNet", "Model", "Preprocess", "ResNet", "Trained", "load"]
+__all__ = ["CompactResNet", "ConvNet", "Model", "Preprocess", "ResNet", "Trained", "load"]
