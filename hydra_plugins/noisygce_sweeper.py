@@ -17,6 +17,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from noisygce.settings import guard
 from noisygce.sweep.jobs import Job, at_once, check_all, expand, kinds, launch_all, side_by_side
 
 ConfigStore.instance().store(
@@ -46,10 +47,16 @@ class NoisygceSweeper(Sweeper):
         assert self.launcher is not None
         assert self.hydra_context is not None
         loader, launcher = self.hydra_context.config_loader, self.launcher
-        jobs = expand(arguments, self.config.get("grid"))
-        some_of_each = kinds(jobs)
-        check_all((loader.load_sweep_config(self.config, job) for job in some_of_each), some_of_each)
         config = self.config
+
+        def looked_at(job: Job) -> DictConfig:
+            cfg = loader.load_sweep_config(config, job)
+            guard.refuse(cfg.hydra)
+            return cfg
+
+        jobs = expand(arguments, config.get("grid"))
+        some_of_each = kinds(jobs)
+        check_all(map(looked_at, some_of_each), some_of_each)
 
         from noisygce import train
 

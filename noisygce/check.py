@@ -15,8 +15,14 @@ class Invalid(ValueError):
 
     def __init__(self, key: str, value: Any, allowed: str) -> None:
         self.key, self.value, self.allowed = key, value, allowed
-        shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else value
-        super().__init__(f"{key}={shown}: {key} must be {allowed}")
+        super().__init__(self.message(key))
+
+    def message(self, key: str) -> str:
+        """What is wrong, with the key as it was typed: ``loss.q`` for the ``q`` of a loss."""
+        shown = (
+            str(self.value).lower() if isinstance(self.value, bool) else "null" if self.value is None else self.value
+        )
+        return f"{key}={shown}: {key} must be {self.allowed}"
 
 
 def _inside(value: float, interval: str) -> bool:

@@ -103,7 +103,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("noise=typo", "noise=typo: there is no such noise; there are *"),
         ("experiment=demoo", "experiment=demoo: there is no such experiment; did you mean demo?; there are *"),
         ("prune=drop", "prune=drop: prune is a group of values: prune.mode, prune.start, prune.every"),
-        ("--config-dir=/nowhere", "Additional config directory '/nowhere' not found"),
+        ("--config-dir=/nowhere", "--config-dir /nowhere: there is no such folder"),
     ],
     "Grammar": [
         ("rate==0.4", "rate==0.4: a setting is KEY=VALUE, did you mean rate=0.4?"),
@@ -175,12 +175,12 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "hydra.launcher._target_=os.system",
-            "hydra.launcher._target_=os.system: must be an installed launcher of Hydra, one of *",
+            "hydra.launcher._target_=os.system: must be of an installed launcher of Hydra, one of *",
         ),
-        ("-m hydra.launcher=null", "hydra.launcher=null: must be an installed launcher of Hydra, one of *"),
+        ("-m hydra.launcher=null", "hydra.launcher=null: must be of an installed launcher of Hydra, one of *"),
         (
             "-m +hydra.launcher.x._target_=shutil.rmtree",
-            "hydra.launcher.x._target_=shutil.rmtree: nothing in hydra.launcher may name code",
+            "hydra.launcher.x._target_=shutil.rmtree: must be of an installed launcher of Hydra, one of *",
         ),
         (
             "-m hydra/launcher=slurm",
@@ -188,7 +188,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "hydra.sweeper._target_=os.system",
-            "hydra.sweeper._target_=os.system: must be an installed sweeper of Hydra, one of *NoisygceSweeper",
+            "hydra.sweeper._target_=os.system: must be of an installed sweeper of Hydra, one of *NoisygceSweeper*",
         ),
         (
             "+hydra.job_logging._target_=os.system",

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from noisygce import settings
+from noisygce.runs.begin import training_of
 from noisygce.sweep import plan
 from noisygce.training import device
 from noisygce.training.fit import Training
-from noisygce.training.task import Task, prepare
 
 # 200 images in four batches of 64, a network of four channels: an epoch takes some 20 ms.
 SMALL = ["data=digits", "data.subset=200", "model.width=4", "schedule.epochs=5", "schedule.batch_size=64"]
@@ -25,22 +25,12 @@ def as_in_a_run():
     device.prepare("cpu", 1)
 
 
-@functools.cache
-def _parts(overrides: tuple[str, ...]) -> tuple[settings.Experiment, Task]:
-    """What a training never changes."""
-    e = settings.read(settings.compose([*SMALL, *overrides]))
-    return e, prepare(e.data, e.noise, e.seed, e.paths.data)
-
-
 @pytest.fixture
 def make():
     """Makes a small training; the arguments are overrides, as on the command line."""
 
     def build(*overrides: str) -> Training:
-        e, task = _parts(overrides)
-        shape = task.arrays.train_images.shape[1:]
-        network = e.model.build(shape, len(task.arrays.classes), e.seed)
-        return Training(task, e.data, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, "cpu")
+        return training_of(settings.read(settings.compose([*SMALL, *overrides])), "cpu")
 
     return build
 

@@ -15,6 +15,7 @@ from helpers_reliability import ROOT, one_line
 from helpers_reliability import train as run
 
 from noisygce import train
+from noisygce.runs.stops import process
 
 
 def matches(text: str, pattern: str) -> bool:
@@ -28,7 +29,7 @@ def test_a_bad_command_line_is_refused_with_exit_code_2_and_says_what_it_may_be(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["noisygce", *split(arguments)])
     monkeypatch.setitem(sys.modules, "torch", None)  # importing it raises ImportError
-    monkeypatch.setattr(train.watch, "listen", lambda: None)
+    monkeypatch.setattr(process, "listen", lambda: None)
     with pytest.raises(SystemExit) as end:
         train.main()
     assert end.value.code == 2

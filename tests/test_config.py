@@ -11,11 +11,13 @@ from omegaconf import OmegaConf
 
 from noisygce import losses, settings
 from noisygce.data import Data
+from noisygce.errors import ConfigError
 from noisygce.losses import GCE, Loss, TruncatedGCE
 from noisygce.models import Model
 from noisygce.noise import Noise
 from noisygce.schedule import Pruning, Schedule
-from noisygce.settings.experiment import ConfigError, Runtime, build, compose, config_dir, explain, read
+from noisygce.settings import Runtime, build, compose, config_dir, read
+from noisygce.settings.hints import explain
 
 BASES = {"data": Data, "noise": Noise, "loss": Loss, "model": Model}
 LEAVES = [path for group in BASES for path in sorted((config_dir() / group).glob("*.yaml"))]

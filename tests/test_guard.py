@@ -7,13 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from helpers_reliability import ROOT
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-
-from noisygce import settings
-from noisygce.errors import ConfigError
-from noisygce.settings import guard
 
 PLUGIN = """
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -62,13 +56,3 @@ def test_an_installed_launcher_a_callback_and_hydra_s_own_logging_work(tmp_path:
     assert "called back" in done.stdout
     assert len(list(tmp_path.glob("results/runs/*/manifest.json"))) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results", "site"]
-
-
-def test_hydra_is_as_it_was_afterwards() -> None:
-    before = ConfigLoaderImpl.load_configuration
-    with guard.guarded():
-        with pytest.raises(ConfigError, match=r"hydra\.launcher\._target_=os\.system"):
-            settings.compose(["hydra.launcher._target_=os.system"])
-        settings.compose(["data=digits"])
-    assert ConfigLoaderImpl.load_configuration is before
-    settings.compose(["hydra.launcher._target_=os.system"])  # which builds nothing

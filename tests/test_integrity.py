@@ -217,7 +217,7 @@ HOSTILE = {  # file: what is in it, and what is said to it
     "experiment/nested_callback.yaml": (
         GLOBAL + "  callbacks:\n    x:\n      _target_: hydra.experimental.callbacks.LogJobReturnCallback\n"
         "      y: [{z: {_target_: pathlib.Path.touch, self: attacked}}]\n",
-        "hydra.callbacks.x.y.0.z._target_=pathlib.Path.touch: nothing in hydra.callbacks.x.y.0 may name code",
+        "hydra.callbacks.x.y.0.z._target_=pathlib.Path.touch: nothing in hydra.callbacks.x may name code",
     ),
     "experiment/logging.yaml": (
         GLOBAL + "  job_logging:\n    version: 1\n    root: {handlers: [x]}\n"
@@ -231,15 +231,15 @@ HOSTILE = {  # file: what is in it, and what is said to it
     ),
     "experiment/sweeper.yaml": (
         GLOBAL + "  mode: MULTIRUN\n  sweeper: {_target_: os.system}\n",
-        "hydra.sweeper._target_=os.system: must be an installed sweeper of Hydra",
+        "hydra.sweeper._target_=os.system: must be of an installed sweeper of Hydra",
     ),
     "experiment/launcher.yaml": (
         GLOBAL + "  mode: MULTIRUN\n  launcher: {_target_: os.system}\n",
-        "hydra.launcher._target_=os.system: must be an installed launcher of Hydra",
+        "hydra.launcher._target_=os.system: must be of an installed launcher of Hydra",
     ),
     "experiment/launcher_of_a_grid.yaml": (
         GLOBAL + "  mode: MULTIRUN\ngrid: [{hydra.launcher._target_: os.system}]\n",
-        "hydra.launcher._target_=os.system: must be an installed launcher of Hydra",
+        "hydra.launcher._target_=os.system: must be of an installed launcher of Hydra",
     ),
 }
 

@@ -15,7 +15,8 @@ import torch
 
 from noisygce import losses, results, runs, settings, train, verify
 from noisygce.errors import ManifestError, Stopped
-from noisygce.runs import checkpoint, watch
+from noisygce.runs import checkpoint
+from noisygce.runs.stops import process
 from noisygce.training import fit
 from noisygce.training.device import prepare as prepare_device
 from noisygce.training.fit import Progress, Training
@@ -154,7 +155,7 @@ def test_forward_hat_goes_on_with_a_ce_run_that_was_stopped(tmp_path: Path, monk
     whole, _ = _run(tmp_path / "whole", "loss=ce")
     with monkeypatch.context() as patch:
         answers = iter([*[""] * 5, "a test"])
-        patch.setattr(watch, "reason_to_stop", lambda _: next(answers))
+        patch.setattr(process, "reason_to_stop", lambda _: next(answers))
         with pytest.raises(Stopped):
             _run(tmp_path, "loss=ce")
     stopped = runs.Run(tmp_path, whole.identity)

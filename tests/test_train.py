@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 from noisygce import runs, settings
 
@@ -56,9 +55,9 @@ def test_a_run_made_twice_has_the_same_bytes_and_a_finished_one_is_told_at_once(
     assert f"val {100 * one['results']['val']:.2f}" in said.stdout
 
     before = {p: p.stat().st_mtime_ns for p in folder(first).iterdir()}
-    started = time.monotonic()
+    computing = os.times().children_user
     again = train(first)
-    assert time.monotonic() - started < 5
+    assert os.times().children_user - computing < 3  # of a busy machine; torch is not imported
     assert (again.returncode, again.stdout) == (0, said.stdout.rstrip("\n") + ", finished before\n")
     assert {p: p.stat().st_mtime_ns for p in folder(first).iterdir()} == before
 

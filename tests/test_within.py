@@ -10,7 +10,7 @@ import time
 import pytest
 
 from noisygce import settings
-from noisygce.runs import watch
+from noisygce.runs import stops
 
 ROOT = settings.config_dir().parent
 RUNS = [
@@ -31,11 +31,11 @@ RUNS = [
     ("stop_after", "whole", "longest", "refused"),
     [("100s", True, 70.0, True), ("100s", True, 30.0, False), ("100s", False, 70.0, False), (None, True, 1e9, False)],
 )
-def test_a_run_that_could_not_end_in_time_is_not_begun(monkeypatch, stop_after, whole, longest, refused):
-    monkeypatch.setattr(watch, "_process_started", time.monotonic() - 50)
-    monkeypatch.setattr(watch, "_longest", longest)
+def test_a_run_that_could_not_end_in_time_is_not_begun(stop_after, whole, longest, refused):
+    process = stops.Process()
+    process.started, process.longest_run = time.monotonic() - 50, longest
     runtime = settings.Runtime("cpu", None, "auto", 1, 300, stop_after, whole, False, "none", False)
-    assert bool(watch.reason_not_to_start(runtime)) == refused
+    assert bool(process.reason_not_to_start(runtime)) == refused
 
 
 def within(folder, allowance):

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from noisygce import train
+from noisygce.runs.begin import training_of
 from noisygce.settings.experiment import Experiment
 from noisygce.training import device
 from noisygce.training.fit import Training
@@ -39,7 +39,7 @@ class Setting:
         runtime, schedule = copy.copy(self.experiment.runtime), copy.copy(self.experiment.schedule)
         runtime.graph, schedule.batch_size = graph, batch_size or self.batch_size
         changed = dataclasses.replace(self.experiment, runtime=runtime, schedule=schedule, **changes)
-        return train.training_of(copy.deepcopy(changed), self.at)
+        return training_of(copy.deepcopy(changed), self.at)
 
     def steps(self, deterministic: bool = True, **changes: Any) -> Steps:
         """Steps of ``training(**changes)`` over full batches, on a stream of its own."""

@@ -57,7 +57,7 @@ class Superclass(Noise):
 
     def transition(self, classes: Sequence[str]) -> Matrix:
         if sorted(classes) != sorted(name for group in SUPERCLASSES.values() for name in group):
-            raise check.Invalid("name", "superclass", "another one, since superclasses are those of data=cifar100")
+            raise check.Invalid("noise", "superclass", "another one, since superclasses are those of data=cifar100")
         return self._cyclic([[classes.index(name) for name in group] for group in SUPERCLASSES.values()])
 
     def _cyclic(self, groups: Sequence[Sequence[int]]) -> Matrix:
@@ -107,7 +107,7 @@ class ClassMap(Noise):
         index = {name: y for y, name in enumerate(classes)}
         for name in (*self.map, *self.map.values()):
             if str(name) not in index:
-                raise check.Invalid("map", self.map, f"of class names of the data set ({', '.join(classes)})")
+                raise check.Invalid("noise.map", self.map, f"of class names of the data set ({', '.join(classes)})")
         return [(index[str(source)], index[str(target)]) for source, target in self.map.items()]
 
 

@@ -8,7 +8,9 @@ manifest.py    what a finished run leaves on record; selection rules
 archive.py     finished runs as one data set
 kept.py        the model and the predictions that a run keeps
 checkpoint.py  everything that a resume needs
-watch.py       progress, checkpoints by time, requests to stop
+begin.py       its training, at the beginning or from the checkpoint
+watch.py       what goes on around the steps: progress, checkpoints by time
+stops.py       when a process stops: signals, its allowance of time
 messages.py    what a run says to the person who started it
 atomic.py      files that are the old one or the new one, never a part
 """

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisygce.runs.manifest import ORACLES, RULES
+from noisygce.runs.run import Run
 from noisygce.training import device
 
 if TYPE_CHECKING:
@@ -35,17 +36,20 @@ class _Named(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
-        beside = threading.current_thread() is not threading.main_thread()
-        return f"{record.threadName}: {line}" if beside and not line.startswith(str(record.threadName)) else line
+        name = str(record.threadName)
+        alone = threading.current_thread() is threading.main_thread()
+        return line if alone or line.startswith(name) else f"{name}: {line}"
 
 
 @contextlib.contextmanager
 def to_file(path: Path) -> Iterator[None]:
-    """Within it the messages of this thread go to a file too, with their times."""
+    """Within it the messages of this thread, a run's, go to a file too, with their times."""
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    thread = threading.get_ident()
-    handler.addFilter(lambda record: record.thread == thread)  # not what runs side by side have to say
+    thread = threading.current_thread()
+    if thread is not threading.main_thread():
+        thread.name = path.parent.name
+    handler.addFilter(lambda record: record.thread == thread.ident)  # not what runs side by side have to say
     log.addHandler(handler)
     try:
         yield
@@ -75,8 +79,17 @@ def pruning(row: Mapping[str, Any]) -> None:
         log.warning(row["warning"])
 
 
-def how_long(training: Training) -> None:
-    """Says, before a run that takes long on this CPU, how long, and names smaller ones."""
+def begin(run: Run, training: Training, place: str) -> None:
+    """Says, before the first step of a run, where it trains, how long that takes on a CPU, and what will not happen."""
+    log.info(f"{run.id}: {len(training.train):,} images on {place}")
+    if place == "cpu":
+        _how_long(training)
+    pruning, epochs = training.pruning, training.schedule.epochs
+    if training.loss.prunes and not any(map(pruning.due, range(1, epochs))):
+        log.warning(f"this run ends before its first pruning (prune.start={pruning.start}): nothing is pruned")
+
+
+def _how_long(training: Training) -> None:
     seconds = training.estimate()
     if training.precision == "bf16" and not device.fast_bf16_cpu():
         log.info("this processor has no bf16 arithmetic and emulates it: precision=fp32 is faster here, another run")

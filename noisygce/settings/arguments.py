@@ -3,16 +3,16 @@ the runs. All are ``key=value``."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
 
 from noisygce import check
 from noisygce.errors import ConfigError
 from noisygce.settings import command, hints
-from noisygce.settings.compose import compose, config_dir
-
-_TOP = (*hints.VALUES, "prune", "runtime", "paths", "hydra", "grid", "table")  # beside the groups
 
 
 def main(answer: Callable[[list[str]], None], usage: str | None) -> None:
@@ -21,7 +21,7 @@ def main(answer: Callable[[list[str]], None], usage: str | None) -> None:
         return
     with command.exits():
         try:
-            answer(sys.argv[1:])
+            answer(words(sys.argv[1:]))
             sys.stdout.flush()
         except BrokenPipeError:  # the reader, such as head, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -33,6 +33,25 @@ def help_was_asked(usage: str | None) -> bool:
     if asked:
         print((usage or "").strip())
     return asked
+
+
+def words(given: Sequence[str]) -> list[str]:
+    """The words of a command line, ``--config-dir DIR`` as the setting that Hydra has for it. Raises ConfigError."""
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(f"{message}, such as --config-dir conf")
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.add_argument("--config-dir", "-cd")
+    own, rest = parser.parse_known_args([*given])
+    if own.config_dir is None:
+        return rest
+    folder = Path(own.config_dir).expanduser().resolve()
+    if not folder.is_dir():
+        raise ConfigError(f"--config-dir {own.config_dir}: there is no such folder")
+    quoted = str(folder).replace("'", "\\'")
+    return [f"hydra.searchpath=['file://{quoted}']", *rest]
 
 
 def split(arguments: Sequence[str], own: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[str]]:
@@ -55,15 +74,7 @@ def split(arguments: Sequence[str], own: Mapping[str, Sequence[str]]) -> tuple[d
             mine[key] = check.choice(key, value, own[key])
         except check.Invalid as error:
             raise ConfigError(str(error)) from None
-    _refuse_unknown(rest, own)
+    for override in rest:
+        if unknown := hints.no_such_key(override, [*own]):
+            raise ConfigError(unknown)
     return mine, rest
-
-
-def _refuse_unknown(overrides: Sequence[str], own: Mapping[str, Sequence[str]]) -> None:
-    """By the first word of a dotted key alone: what a group holds depends on the choice made, and Hydra knows it."""
-    groups = [path.name for path in config_dir().iterdir() if path.is_dir()]
-    for override in overrides:
-        word = override.lstrip("+~").partition("=")[0].partition("@")[0]
-        if word.partition(".")[0].partition("/")[0] not in (*_TOP, *groups):
-            known = [*own, *groups, *hints.known(compose([]))]
-            raise ConfigError(f"{word}: there is no such key{hints.meant(word, known)}")

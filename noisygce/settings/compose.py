@@ -1,4 +1,4 @@
-"""The tree of config files: where it is, and composing a config from it."""
+"""The tree of config files: where it is, what it may hold, and composing a config from it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
+
+CHOSEN = ("data", "noise", "loss", "model")  # groups: a choice names a class
+GROUPS = (*CHOSEN, "schedule", "experiment")
+VALUES = ("seed", "rate", "precision", "compile")  # keys of one value
+SECTIONS = ("schedule", "prune", "runtime", "paths")  # keys of several values, all of one class
+KEYS = tuple(dict.fromkeys((*GROUPS, *VALUES, *SECTIONS)))  # what a command line may begin a setting with
+ASIDE = ("hydra", "grid", "table")  # what a config may hold beside what a run needs
 
 
 def config_dir() -> Path:
@@ -15,12 +22,19 @@ def config_dir() -> Path:
     return inside if inside.is_dir() else package.parent / "configs"
 
 
-def compose(overrides: Sequence[str]) -> DictConfig:
-    """The config that a command line with these overrides would give."""
+def compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
+    """The config that a command line with these overrides would give; with_hydra: and what it says of Hydra itself."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return hydra_compose("train", list(overrides))
+        return hydra_compose("train", list(overrides), return_hydra_config=with_hydra)
+
+
+def sweeps(override: str) -> bool:
+    """Whether an override has several values: ``seed=0,1``. Raises what Hydra raises for one that it cannot read."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create().parse_overrides([override])[0].is_sweep_override()

@@ -1,7 +1,4 @@
-"""The config system: composing a config, building checked objects from it, and saying what is wrong with one.
-
-Only this module, ``runs`` and ``train`` know of it; everything else receives plain values.
-"""
+"""Experiments: checked objects, built from a composed config. They hold plain values and know nothing of configs."""
 
 from __future__ import annotations
 
@@ -25,9 +22,8 @@ from noisygce.losses import Loss
 from noisygce.models import Model
 from noisygce.noise import Noise
 from noisygce.schedule import Pruning, Schedule
-from noisygce.settings.compose import compose as compose
-from noisygce.settings.compose import config_dir as config_dir
-from noisygce.settings.hints import VALUES, explain, unknown
+from noisygce.settings.compose import ASIDE, KEYS
+from noisygce.settings.hints import explain, unknown
 
 T = TypeVar("T")
 
@@ -126,33 +122,35 @@ class Experiment:
     paths: Paths
 
 
-_PLAIN = {"schedule": Schedule, "prune": Pruning, "runtime": Runtime, "paths": Paths}  # one class, no _target_
 _CHOSEN: dict[str, type] = {"data": Data, "noise": Noise, "loss": Loss, "model": Model}
-_EXTRA = ("hydra", "grid", "table")
+_SECTIONS: dict[str, type] = {"schedule": Schedule, "runtime": Runtime, "paths": Paths}
 
 
 def read(cfg: DictConfig) -> Experiment:
     """The checked objects of a composed config. Raises ConfigError; torch is not imported."""
+    needed = [key for key in KEYS if key != "experiment"]
+    for key in cfg:
+        if key not in (*needed, *ASIDE):
+            raise ConfigError(unknown(str(key), cfg))
+    for key in needed:
+        if key not in cfg:
+            raise ConfigError(f"{key} is missing: every run needs it, so ~{key} cannot be")
     try:
-        for key in cfg:
-            if key not in (*VALUES, *_PLAIN, *_CHOSEN, *_EXTRA):
-                raise ConfigError(unknown(str(key), cfg))
-        for key in (*VALUES, *_PLAIN, *_CHOSEN):
-            if key not in cfg:
-                raise ConfigError(f"{key} is missing: every run needs it, so ~{key} cannot be")
-        seed = check.whole("seed", cfg.seed, "[0, 4294967296)")
-        precision = check.choice("precision", cfg.precision, ("bf16", "fp32"))
-        compile = check.flag("compile", cfg.compile)
-        chosen: dict[str, Any] = {key: build(cfg[key], base, key) for key, base in _CHOSEN.items()}
-        plain: dict[str, Any] = {key: _construct(cls, cfg[key], key) for key, cls in _PLAIN.items()}
-        plain["pruning"] = plain.pop("prune")
+        e = Experiment(
+            seed=check.whole("seed", cfg.seed, "[0, 4294967296)"),
+            precision=check.choice("precision", cfg.precision, ("bf16", "fp32")),
+            compile=check.flag("compile", cfg.compile),
+            pruning=_construct(Pruning, cfg.prune, "prune"),
+            **{key: build(cfg[key], base, key) for key, base in _CHOSEN.items()},
+            **{key: _construct(cls, cfg[key], key) for key, cls in _SECTIONS.items()},
+        )
         if (rate := cfg.noise.get("rate", cfg.rate)) != cfg.rate:
             raise ConfigError(f"noise.rate={rate}: the rate of the noise is set by rate={rate}")
-        return Experiment(seed=seed, precision=precision, compile=compile, **chosen, **plain)
     except check.Invalid as error:
         raise ConfigError(str(error)) from None
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from None
+    return e
 
 
 def build(node: DictConfig, base: type[T], key: str) -> T:
@@ -195,12 +193,10 @@ def _construct(
     if not isinstance(node, DictConfig):
         names = ", ".join(f"{key}.{name}" for name in inspect.signature(cls).parameters)
         raise ConfigError(f"{key}={node}: {key} is a group of values: {names}")
-    values: Any = {k: v for k, v in OmegaConf.to_container(node, resolve=True).items() if k not in ignore}  # type: ignore
-    values.update(parts or {})
-    signature = inspect.signature(cls.__init__).parameters.values()
-    wanted = [
-        p.name for p in signature if p.name != "self" and p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
-    ]
+    plain: Any = OmegaConf.to_container(node, resolve=True)
+    values = {name: value for name, value in plain.items() if name not in ignore} | dict(parts or {})
+    signature = inspect.signature(cls).parameters.values()
+    wanted = [p.name for p in signature if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     for name in values:
         if name not in wanted:
             known = ", ".join(f"{key}.{w}" for w in wanted) or "no values"
@@ -211,7 +207,7 @@ def _construct(
     try:
         return cls(**values)
     except check.Invalid as error:
-        raise check.Invalid(_typed(node, key, error.key), error.value, error.allowed) from None
+        raise ConfigError(error.message(_typed(node, key, error.key))) from None
 
 
 def _typed(node: DictConfig, key: str, name: str) -> str:

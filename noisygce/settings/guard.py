@@ -1,14 +1,14 @@
-"""What a config may say of Hydra itself: no code, no file, no program's environment.
+"""What a config may say of Hydra itself: no code but installed plugins, no log file, no environment variable.
 
 Hydra builds logging, callbacks, launcher and sweeper from the config before any run starts. Its own policy refuses what
-is known to do harm; here all is refused that is not known to do none, and in one line, before anything is built.
+is known to do harm; here all is refused that is not known to do none, in one line. The config is composed for a look
+before Hydra composes it for use; the runs of a sweep are looked at before they are launched, and each once more.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,61 +16,103 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from noisygce.errors import ConfigError
+from noisygce.settings.compose import GROUPS, compose, sweeps
 from noisygce.settings.experiment import named
 
 # Hydra's own choices that write no file: the log of a run is its train.log, and messages go to standard error.
 _LOGGING = {"job_logging": ("none", "disabled", "stdout"), "hydra_logging": ("none", "disabled", "default")}
 
 
-@contextmanager
-def guarded() -> Iterator[None]:
-    """While inside, Hydra composes no config, of a run or of a whole sweep, that ``refuse`` refuses.
-
-    Around the one function that all of its configs come from: Hydra has no place of its own for a look at the config
-    between composing it and building logging and callbacks from it. Raises ConfigError, where Hydra composes.
-    """
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-
-    compose = ConfigLoaderImpl.load_configuration
-
-    def checked(*arguments: Any, **options: Any) -> DictConfig:
-        cfg = compose(*arguments, **options)
-        refuse(cfg.hydra)
-        return cfg
-
-    ConfigLoaderImpl.load_configuration = checked  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        ConfigLoaderImpl.load_configuration = compose  # type: ignore[method-assign]
+def look(words: Sequence[str]) -> None:
+    """Raises ConfigError for a command line whose config ``refuse`` refuses, or that of any choice that it sweeps
+    over; one that asks for shell completion has no config."""
+    if {"-sc", "--shell-completion"} & {*words}:
+        return
+    overrides = [word for word in words if word[0] == "~" or ("=" in word and word[0] != "-")]
+    fixed = [override for override in overrides if not sweeps(override)]
+    hydra = compose(fixed, with_hydra=True).hydra
+    refuse(hydra)
+    for choice in _swept_choices([o for o in overrides if sweeps(o)], hydra.sweeper):
+        refuse(compose([*fixed, choice], with_hydra=True).hydra)
 
 
-def refuse(hydra: DictConfig) -> None:
+def _swept_choices(swept: Sequence[str], sweeper: Any) -> Iterator[str]:
+    """Each choice of a group that a sweeper may make: a choice may bring values of Hydra with it."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    params = (sweeper.get("params") if isinstance(sweeper, DictConfig) else None) or {}
+    for override in OverridesParser.create().parse_overrides([*swept, *(f"{k}={v}" for k, v in params.items())]):
+        key = override.get_key_element()
+        if key.lstrip("+").startswith("hydra"):
+            raise ConfigError(f"{key}: a sweep cannot vary what Hydra is told")
+        if key in GROUPS and override.is_choice_sweep():
+            yield from (f"{key}={value}" for value in override.sweep_string_iterator())
+
+
+def refuse(hydra: Any) -> None:
     """Raises ConfigError for a ``hydra`` node that would run what no one has installed as a plugin of Hydra, write a
     log elsewhere, or set environment variables."""
     if hydra.job.env_set:  # PATH or LD_PRELOAD would reach the programs that a run starts
         raise ConfigError("hydra.job.env_set: a config may set no environment variables")
     for part, names in _LOGGING.items():
-        _refuse_logging(part, hydra.get(part), names)
+        found = _plain(hydra.get(part), resolve=False)
+        if found is not None and not any(found == _own_logging(part, name) for name in names):
+            raise ConfigError(
+                f"hydra.{part}: a config may choose hydra/{part}={', '.join(names[:-1])} or {names[-1]} and change "
+                "nothing in it; a run writes its own train.log"
+            )
     for part in ("launcher", "sweeper"):
         _refuse_plugin(part, hydra.get(part))
-    callbacks = hydra.get("callbacks")
-    for name in callbacks or ():
-        _refuse_callback(f"hydra.callbacks.{name}", callbacks[name])
+    for name, node in (hydra.get("callbacks") or {}).items():
+        _refuse_callback(f"hydra.callbacks.{name}", node)
 
 
-def _refuse_logging(part: str, node: Any, names: tuple[str, ...]) -> None:
-    if node is None:  # Hydra then writes to standard output
-        return
+def _refuse_plugin(part: str, node: Any) -> None:
+    """What a launcher or a sweeper names must be among what installed ones have registered with Hydra."""
+    from hydra.core.config_store import ConfigStore
+
+    key, registered = f"hydra.{part}", ConfigStore.instance().repo["hydra"][part]
+    installed = {target for _, target in _targets("", {name: _stored(entry) for name, entry in registered.items()})}
+    if not isinstance(node, DictConfig):
+        given = [(key, "null" if node is None else node)]
+    else:
+        given = [(f"{key}._target_", node.get("_target_")), *_targets(key, _plain(node))]
+    for place, target in given:
+        if target not in installed:
+            raise ConfigError(
+                f"{place}={target}: must be of an installed {part} of Hydra, one of {', '.join(sorted(installed))}"
+            )
+    if part == "sweeper" and isinstance(node, DictConfig) and node.get("custom_search_space"):  # of Optuna's
+        raise ConfigError("hydra.sweeper.custom_search_space: a config may name no code")
+
+
+def _stored(entry: Any) -> Any:
+    """What is registered, by name: of a group again, or the values of a choice."""
+    return {k: _stored(v) for k, v in entry.items()} if isinstance(entry, dict) else _plain(entry.node, resolve=False)
+
+
+def _refuse_callback(key: str, node: Any) -> None:
+    from hydra.experimental.callback import Callback
+
+    named(node.get("_target_") if isinstance(node, DictConfig) else node, Callback, key)  # type: ignore[type-abstract]
+    for place, target in _targets(key, _plain(node)):
+        if place != f"{key}._target_":
+            raise ConfigError(f"{place}={target}: nothing in {key} may name code")
+
+
+def _targets(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Where plain values name code, and which."""
+    for name, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from [(f"{key}.{name}", part)] if name == "_target_" else _targets(f"{key}.{name}", part)
+
+
+def _plain(node: Any, resolve: bool = True) -> Any:
+    if not isinstance(node, DictConfig | ListConfig):
+        return node
     try:
-        found = OmegaConf.to_container(node, resolve=True) if isinstance(node, DictConfig) else node
-    except OmegaConfBaseException:  # of the folder of a run, which only a file's name needs
-        found = None
-    if not any(found == _own_logging(part, name) for name in names):
-        raise ConfigError(
-            f"hydra.{part}: a config may choose hydra/{part}={', '.join(names[:-1])} or {names[-1]} and change nothing "
-            "in it; a run writes its own train.log"
-        )
+        return OmegaConf.to_container(node, resolve=resolve)
+    except OmegaConfBaseException as error:  # what cannot be looked at now might be anything later
+        raise ConfigError(f"{node._get_full_key(None)} cannot be read: {error}".partition("\n")[0]) from None
 
 
 @functools.cache
@@ -79,42 +121,3 @@ def _own_logging(part: str, name: str) -> Any:
     import yaml
 
     return yaml.safe_load((Path(hydra.__file__).parent / "conf" / "hydra" / part / f"{name}.yaml").read_text())
-
-
-def _refuse_plugin(part: str, node: Any) -> None:
-    """Only what is installed as a launcher or a sweeper may be one."""
-    from hydra.core.plugins import Plugins
-    from hydra.plugins.launcher import Launcher
-    from hydra.plugins.sweeper import Sweeper
-
-    target = node.get("_target_") if isinstance(node, DictConfig) else node
-    kinds: list[Any] = Plugins.instance().discover(Launcher if part == "launcher" else Sweeper)
-    installed = sorted(f"{kind.__module__}.{kind.__name__}" for kind in kinds)
-    if target not in installed:
-        shown = f"hydra.{part}={'null' if node is None else node}"
-        if isinstance(node, DictConfig):
-            shown = f"hydra.{part}._target_={target}"
-        raise ConfigError(f"{shown}: must be an installed {part} of Hydra, one of {', '.join(installed)}")
-    _refuse_nested(f"hydra.{part}", node)
-
-
-def _refuse_callback(key: str, node: Any) -> None:
-    from hydra.experimental.callback import Callback
-
-    target = node.get("_target_") if isinstance(node, DictConfig) else node
-    named(target, Callback, key)  # type: ignore[type-abstract]
-    _refuse_nested(key, node)
-
-
-def _refuse_nested(key: str, node: Any) -> None:
-    """Hydra would build what the values of a plugin name, and the values of those."""
-    names: list[Any] = [*node] if isinstance(node, DictConfig) else [*range(len(node))]
-    for name in names:
-        try:
-            value = node[name]
-        except OmegaConfBaseException as error:  # what cannot be looked at now might be anything later
-            raise ConfigError(f"{key}.{name} cannot be read: {error}".partition("\n")[0]) from None
-        if isinstance(value, DictConfig | ListConfig):
-            if isinstance(value, DictConfig) and "_target_" in value:
-                raise ConfigError(f"{key}.{name}._target_={value.get('_target_')}: nothing in {key} may name code")
-            _refuse_nested(f"{key}.{name}", value)

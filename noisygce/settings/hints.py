@@ -10,47 +10,45 @@ from typing import Any, NoReturn
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from noisygce.settings.compose import compose, config_dir
-
-# What --KEY=VALUE and KEY=[...] are looked up in before Hydra reads the command line.
-_GROUPS = ("data", "noise", "loss", "model", "schedule", "experiment")
-VALUES = ("seed", "rate", "precision", "compile")  # keys of one value, no group
-_TOP = (*_GROUPS, *VALUES, "prune", "runtime", "paths")
+from noisygce.errors import ConfigError
+from noisygce.settings.compose import ASIDE, GROUPS, KEYS, compose, config_dir
 
 
-def mistake(arguments: Sequence[str]) -> str:
+def mistake(words: Sequence[str]) -> str:
     """What Hydra would misread, or answer with a page of its own options; empty where there is nothing."""
-    for argument in arguments:
-        bare = argument.lstrip("-")
-        if bare != argument and "=" in bare and re.split(r"[.=]", bare)[0] in _TOP:
-            return f"{argument}: settings have no dashes; did you mean {bare}?"
-        key, _, value = argument.partition("=")
-        if key in _GROUPS and value.startswith("["):  # Hydra would lay one choice over the other
-            choices = value.strip("[]")
-            return f"{argument}: a run has one {key}; to train with each of them: -m {key}={choices}"
+    for i, word in enumerate(words):
+        key, _, value = word.partition("=")
+        if word.startswith("-") and _first(word) in KEYS:  # Hydra reads -precision as -p recision
+            return _dashed(word, words[i + 1 :])
+        if key in GROUPS and value.startswith("["):  # Hydra would lay one choice over the other
+            return f"{word}: a run has one {key}; to train with each of them: -m {key}={value.strip('[]')}"
     return ""
 
 
-def options(arguments: Sequence[str]) -> str:
-    """What is wrong with the words that begin with a dash, which Hydra would answer with its usage or a stack trace;
-    empty where nothing is."""
+def ordered(words: Sequence[str]) -> list[str]:
+    """The words of noisygce.train as Hydra wants them, options before settings. Raises ConfigError for what it would
+    misread, or answer with its usage or a stack trace."""
+    options_first = sorted(words, key=lambda word: "=" in word and not word.startswith("-"))
+    if said := mistake(words) or _wrong_options(options_first):
+        raise ConfigError(said)
+    return options_first
+
+
+def _wrong_options(words: Sequence[str]) -> str:
     from hydra._internal.utils import get_args_parser
 
     def refuse(message: str) -> NoReturn:
         raise ValueError(message)
 
-    for i, word in enumerate(arguments):  # -precision would be read as -p recision
-        if re.split(r"[.=]", word.lstrip("-"))[0] in _TOP and word.startswith("-"):
-            return _dashed(word, arguments[i + 1 :])
     parser: Any = get_args_parser()
     parser.error = refuse
     try:
-        given, unknown = parser.parse_known_args([*arguments])
+        given, others = parser.parse_known_args([*words])
     except ValueError as error:
         return f"{error}; settings are KEY=VALUE without dashes, and --help lists them"
-    for word in unknown:
+    for word in others:
         if word.startswith("-"):
-            return _dashed(word, arguments[arguments.index(word) + 1 :])
+            return _dashed(word, words[words.index(word) + 1 :])
     if given.experimental_rerun is not None:
         return (
             "--experimental-rerun: a saved config is a pickle, which can run code; python -m noisygce.reproduce RUN "
@@ -58,22 +56,28 @@ def options(arguments: Sequence[str]) -> str:
         )
     if given.help or given.hydra_help:
         return ""
-    asked = {"--run": given.run, "--multirun": given.multirun, "--cfg": given.cfg, "--info": given.info}
-    asked["--shell-completion"] = given.shell_completion
-    several = [name for name, value in asked.items() if value]
+    modes = ("run", "multirun", "cfg", "info", "shell_completion")
+    several = [f"--{mode.replace('_', '-')}" for mode in modes if getattr(given, mode)]
     if len(several) > 1:
         one = "; --cfg shows the config of one run, without --multirun (-m)" if given.cfg and given.multirun else ""
         return f"{' and '.join(several)}: one of them at a time{one}"
     return "--resolve: it goes with --cfg job" if given.resolve and not given.cfg else ""
 
 
+def _first(word: str) -> str:
+    """The first part of a key: ``loss`` of ``--loss.q=0.5``, ``+loss.q=0.5`` and ``loss@x=gce``."""
+    return re.split(r"[.=@/]", word.lstrip("-+~"))[0]
+
+
 def _dashed(word: str, after: Sequence[str]) -> str:
     """That there is no option ``word``; and which setting was probably meant, with the value that comes after it."""
-    bare, _, value = word.lstrip("-").partition("=")
+    bare, equals, value = word.lstrip("-").partition("=")
+    if equals and _first(word) in KEYS:
+        return f"{word}: settings have no dashes; did you mean {bare}={value}?"
     if not value and after and not after[0].startswith("-") and "=" not in after[0]:
         value = after[0]
     bare = bare.replace("-", "_")
-    key = bare if bare in _TOP else closest(bare, known(compose([])))
+    key = bare if bare in KEYS else closest(bare, known(compose([])))
     such = f", such as {key}={value or '...'}" if key else ""
     return f"{word}: there is no such option; settings are KEY=VALUE without dashes{such}; --help lists them"
 
@@ -134,10 +138,11 @@ def _syntax(override: str, said: str) -> str:
     )
 
 
-def unknown(key: str, near: Any = None) -> str:
+def unknown(key: str, near: Any = None, own: Sequence[str] = ()) -> str:
     """That there is no such key, and which one was probably meant.
 
-    near: a node of the config that the key was looked for in; None for the config without any choice.
+    near: a node of the config that the key was looked for in; None for the config without any choice. own: keys of a
+    command beside those of a config.
     """
     root = near if isinstance(near, DictConfig) else compose([])
     while isinstance(parent := root._get_parent(), DictConfig):
@@ -146,7 +151,15 @@ def unknown(key: str, near: Any = None) -> str:
     owners = _leaves_with(group, name) if name else []
     better = f"; {' and '.join(f'{group}={leaf}' for leaf in owners)} would have it" if owners else ""
     everything = "; python -m noisygce.train --cfg job shows them all"
-    return f"{key}: there is no such key{better or meant(key, known(root)) or everything}"
+    return f"{key}: there is no such key{better or meant(key, [*own, *known(root)]) or everything}"
+
+
+def no_such_key(override: str, own: Sequence[str]) -> str:
+    """``unknown``, for an override that begins with no key that there is; empty for any other.
+
+    By the first word alone: what a group holds depends on the choice made, and Hydra knows it.
+    """
+    return "" if _first(override) in (*KEYS, *ASIDE) else unknown(re.split("[=@]", override.lstrip("+~"))[0], None, own)
 
 
 def _leaves_with(group: str, name: str) -> list[str]:
@@ -154,7 +167,7 @@ def _leaves_with(group: str, name: str) -> list[str]:
     import yaml
 
     owners = []
-    for path in sorted((config_dir() / group).glob("*.yaml")) if group in _GROUPS else []:
+    for path in sorted((config_dir() / group).glob("*.yaml")) if group in GROUPS else []:
         leaf = yaml.safe_load(path.read_text())
         if isinstance(leaf, dict) and name in (leaf.get(group) or leaf):
             owners.append(path.stem)

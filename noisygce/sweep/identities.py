@@ -1,110 +1,88 @@
-"""Identities: what many runs' ids are made from, as ``noisygce.train`` would record it, without composing each anew.
+"""Identities: what the ids of many runs are made from, as ``noisygce.train`` would record it.
 
-Composing a config takes Hydra a tenth of a second. Here it is done once for runs that differ only in plain values and
-in plain leaves, which can do nothing but take their own place; these are put in between. So a thousand runs take a
-second. Whatever could do more is composed by Hydra. A test asserts that the ids are those of Hydra's configs.
+Composing a config takes Hydra a tenth of a second. So each choice of a group is composed once, beside the first choices
+of the others; where it changes nothing but its own group, it is put in place beside any others. Plain values are set in
+what Hydra has composed, and runs that differ in the seed alone differ in nothing else. A test asserts that the ids are
+those of Hydra's configs.
 """
 
 from __future__ import annotations
 
-import copy
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from noisygce import runs, settings
-from noisygce.settings import hints
-from noisygce.sweep.jobs import Job
+from noisygce.settings.compose import VALUES
+from noisygce.sweep.jobs import Job, pair
 
-_IDLE = ("grid", "table")  # left out before resolving: they shape no run and take time
+Tree = dict[str, Any]  # a config that is not resolved yet
 
 
-def of(jobs: Sequence[Job]) -> Iterator[dict[str, Any]]:
-    """The identity of each run (``runs.identity``), one run of each kind being checked as a whole.
+def of(jobs: Sequence[Job], aside: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """The identity of each run (``runs.identity``), one of each setting being checked as a whole.
 
-    Raises ConfigError, or what Hydra raises.
+    aside: what Hydra is told beside. Raises ConfigError, or what Hydra raises.
     """
-    composed: dict[tuple[str, ...], DictConfig] = {}
-    kinds: dict[tuple[str, ...], tuple[DictConfig, bool]] = {}
-    resolved: dict[tuple[str, ...], dict[str, Any]] = {}
+    compose = _Composer(aside)
+    made: dict[tuple[str, ...], dict[str, Any]] = {}
     for job in jobs:
-        values = {key: value for key, value in map(pair, job) if _is_value(key)}
-        choices = tuple(override for override in job if not _is_value(pair(override)[0]))
-        alike = (key if "${" not in value else f"{key}={value}" for key, value in values.items())
-        kind = (*choices, *alike)  # the same keys are set each time, so that none is left over from the run before
-        if new := kind not in kinds:
-            cfg = _compose(choices, composed)
-            kinds[kind] = cfg, "seed" in values and _seed_apart(cfg, values)
-        cfg, apart = kinds[kind]
-        rest = (*choices, *(f"{k}={v}" for k, v in values.items() if not (apart and k == "seed")))
-        if rest not in resolved:
-            cfg = _set(cfg, values, job)
-            if new:
-                settings.read(cfg)
-            resolved[rest] = runs.identity(settings.resolved(cfg))
-        yield resolved[rest] | ({"seed": _value(f"seed={values['seed']}")} if apart else {})
+        values = [override for override in job if _is_value(override)]
+        tree = compose([override for override in job if override not in values])
+        seed = next((override for override in values if override.startswith("seed=")), "")
+        if "seed}" in str(tree):  # something else is made from it
+            seed = ""
+        setting = tuple(override for override in job if override != seed)
+        if setting not in made:
+            cfg = OmegaConf.create(tree)
+            OmegaConf.set_struct(cfg, True)
+            try:
+                for override in values:
+                    OmegaConf.update(cfg, pair(override)[0], _value(override), merge=True)
+            except OmegaConfBaseException:
+                settings.compose([*aside, *job])  # says what is wrong with it in Hydra's way
+                raise
+            settings.read(cfg)
+            made[setting] = runs.identity(settings.resolved(cfg))
+        yield made[setting] | ({"seed": _value(seed)} if seed else {})
 
 
-def pair(override: str) -> tuple[str, str]:
-    """Key and value."""
-    key, _, value = override.partition("=")
-    return key, value
+class _Composer:
+    """Composes the choices of many runs."""
+
+    def __init__(self, aside: Sequence[str]) -> None:
+        self.aside = aside
+        self.firsts: dict[tuple[str, ...], list[str]] = {}  # by the groups that are chosen from
+        self.trees: dict[tuple[str, ...], Tree] = {}
+
+    def __call__(self, choices: list[str]) -> Tree:
+        first = self.firsts.setdefault(tuple(pair(choice)[0] for choice in choices), choices)
+        tree = dict(base := self._tree(first))
+        for i, choice in enumerate(choices):
+            if choice == first[i]:
+                continue
+            other, group = self._tree([*first[:i], choice, *first[i + 1 :]]), pair(choice)[0]
+            if any(base.get(key) != other.get(key) for key in {*base, *other} - {group}):
+                return self._tree(choices)
+            tree[group] = other.get(group)
+        return tree
+
+    def _tree(self, choices: Sequence[str]) -> Tree:
+        key = tuple(choices)
+        if key not in self.trees:
+            whole: Any = OmegaConf.to_container(settings.compose([*self.aside, *choices]), resolve=False)
+            self.trees[key] = {name: part for name, part in whole.items() if name not in ("grid", "table")}
+        return self.trees[key]
 
 
-def _is_value(key: str) -> bool:
-    """Whether an override sets a value, and can have no other effect, as choosing from a group may."""
-    return key in hints.VALUES or ("." in key and not key.startswith(("+", "~", "hydra")) and "/" not in key)
-
-
-def _compose(choices: Sequence[str], composed: dict[tuple[str, ...], DictConfig]) -> DictConfig:
-    """The config of these choices; by Hydra only if none of ``composed`` differs from it in plain leaves alone."""
-    leaves = {key: leaf for key, value in map(pair, choices) if (leaf := _leaf(key, value)) is not None}
-    like = tuple(pair(c)[0] if pair(c)[0] in leaves else c for c in choices)
-    if like not in composed:
-        first = composed[like] = settings.compose(choices)
-        with open_dict(first):
-            for key in _IDLE:
-                first.pop(key, None)
-    made = copy.deepcopy(composed[like])
-    with open_dict(made):
-        for key, leaf in leaves.items():
-            made[key] = leaf
-    return made
-
-
-@functools.cache
-def _leaf(group: str, name: str) -> DictConfig | None:
-    """A leaf that does no more than to take its own place; None for any other."""
-    path = settings.config_dir() / group / f"{name}.yaml"
-    try:
-        text = path.read_text()
-    except OSError:
-        return None
-    leaf = OmegaConf.create(text)
-    return leaf if isinstance(leaf, DictConfig) and "@package" not in text and "defaults" not in leaf else None
-
-
-def _seed_apart(cfg: DictConfig, values: Mapping[str, str]) -> bool:
-    """Whether nothing else in the config is made from the seed, so that runs differ in it alone."""
-    whole = f"{OmegaConf.to_container(cfg, resolve=False)}"
-    return "seed}" not in whole and not any("${" in value for value in values.values())
-
-
-def _set(cfg: DictConfig, values: Mapping[str, str], job: Job) -> DictConfig:
-    """``cfg`` with these values set, in place; composed anew where that could differ from what Hydra does."""
-    parsed = {key: _value(f"{key}={value}") for key, value in values.items()}
-    if any(isinstance(value, dict | list) for value in parsed.values()):  # a merge would keep some of the last one
-        return settings.compose(job)
-    try:
-        for key, value in parsed.items():
-            OmegaConf.update(cfg, key, value, merge=True)
-    except OmegaConfBaseException:
-        settings.compose(job)  # says what is wrong with it in Hydra's way
-        raise
-    return cfg
+def _is_value(override: str) -> bool:
+    """Whether an override sets a plain value, and can have no other effect, as choosing from a group may."""
+    key, value = pair(override)
+    plain = key in VALUES or ("." in key and key[0] not in "+~" and "/" not in key)
+    return plain and not any(sign in value for sign in "${[")  # a merge would keep a part of what was there
 
 
 @functools.cache

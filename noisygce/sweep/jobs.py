@@ -24,6 +24,12 @@ log = logging.getLogger("noisygce")
 Job = list[str]  # the overrides that make one run
 
 
+def pair(override: str) -> tuple[str, str]:
+    """Key and value."""
+    key, _, value = override.partition("=")
+    return key, value
+
+
 def expand(arguments: Sequence[str], grid: Any = None) -> list[Job]:
     """The runs of a command line: the product of its choices, times those of each block of ``grid``, seed by seed.
 

@@ -15,8 +15,9 @@ from omegaconf import OmegaConf
 from noisygce import results, runs, settings
 from noisygce.errors import ConfigError
 from noisygce.results import Result
+from noisygce.settings.compose import sweeps
 from noisygce.sweep import identities
-from noisygce.sweep.jobs import expand
+from noisygce.sweep.jobs import expand, pair
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,18 @@ class Plan:
 
 def plan(arguments: Sequence[str]) -> Plan:
     """The runs of ``noisygce.train -m`` with these arguments, in its order. Raises ConfigError."""
-    chosen = dict(identities.pair(argument) for argument in arguments)
+    chosen = dict(map(pair, arguments))
     name = chosen.get("experiment")
     if not name or name == "null":
         raise ConfigError("experiment is missing: name one, such as experiment=demo" + _experiments())
     if "," in name:
         raise ConfigError(f"experiment={name}: one experiment at a time")
-    base = settings.compose([a for a in arguments if not _sweeps(a)])
-    jobs = expand(arguments, base.get("grid"))
+    base = settings.compose([argument for argument in arguments if not sweeps(argument)])
+    aside = [argument for argument in arguments if argument.startswith("hydra.")]
+    jobs = expand([argument for argument in arguments if argument not in aside], base.get("grid"))
     table = OmegaConf.to_container(base.table, resolve=True) if base.get("table") else {}
     planned = tuple(
-        Planned(tuple(job), runs.run_id(made), made) for job, made in zip(jobs, identities.of(jobs), strict=True)
+        Planned(tuple(job), runs.run_id(made), made) for job, made in zip(jobs, identities.of(jobs, aside), strict=True)
     )
     return Plan(name, tuple(arguments), planned, base.get("grid"), dict(table), settings.read(base).paths.results)  # type: ignore[arg-type]
 
@@ -70,9 +72,3 @@ def results_folder(arguments: Sequence[str]) -> Path:
 def _experiments() -> str:
     there = sorted(path.stem for path in (settings.config_dir() / "experiment").glob("*.yaml"))
     return f"; there are {', '.join(there)}" if there else ""
-
-
-def _sweeps(argument: str) -> bool:
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    return OverridesParser.create().parse_override(argument).is_sweep_override()

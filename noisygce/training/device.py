@@ -142,6 +142,14 @@ def stream(device: str) -> AbstractContextManager[Any]:
     return torch.cuda.stream(streams[device])
 
 
+def release(device: str) -> None:
+    """Frees what finished trainings held on a GPU."""
+    if device.startswith("cuda"):
+        from noisygce.training import cuda_graph
+
+        cuda_graph.release()
+
+
 def graphs(device: str, choice: str) -> str:
     """How to use CUDA graphs on a device, for ``runtime.graph``: auto, on or off. Raises ConfigError for "on" without
     a GPU."""

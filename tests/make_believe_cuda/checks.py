@@ -25,7 +25,7 @@ from noisygce import settings, train
 from noisygce.data.base import Arrays
 from noisygce.errors import NonFinite
 from noisygce.losses import CE
-from noisygce.train import training_of
+from noisygce.runs.begin import training_of
 from noisygce.training import cuda_graph, device, evaluate, fit, prune
 from noisygce.training.fit import Training
 from noisygce.training.loader import Draw, Loader

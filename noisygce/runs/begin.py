@@ -1,0 +1,54 @@
+"""The training of a run: at its beginning, or as its checkpoint left it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from noisygce.errors import CheckpointError
+from noisygce.runs import checkpoint
+from noisygce.training import device
+
+if TYPE_CHECKING:
+    from noisygce.runs.run import Run
+    from noisygce.settings import Experiment
+    from noisygce.training.fit import Training
+
+log = logging.getLogger("noisygce")
+
+
+def training_of(e: Experiment, place: str) -> Training:
+    """The training of an experiment at its beginning, on a prepared device. Raises ConfigError or DataError."""
+    from noisygce.training.fit import Training
+    from noisygce.training.task import prepare
+
+    graph = device.graphs(place, e.runtime.graph)
+    device.require(place, e.precision, e.compile)
+    task = prepare(e.data, e.noise, e.seed, e.paths.data)
+    shape = task.arrays.train_images.shape[1:]
+    network = e.model.build(shape, len(task.arrays.classes), e.seed)
+    return Training(
+        task, e.data, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, place, compile=e.compile, graph=graph
+    )
+
+
+def resume(training: Training, run: Run) -> dict[str, Any] | None:
+    """Goes on from the checkpoint of the run; what it holds, or None where there is none. Raises CheckpointError, also
+    for one that is whole but fits no training of this config."""
+    from noisygce.training.fit import Progress
+
+    saved, passed_over = checkpoint.read(run.folder, run.id)
+    if passed_over:
+        log.warning(f"{passed_over}; going on from the checkpoint before it")
+    if saved is None:
+        return None
+    try:
+        training.load(saved["tensors"], Progress(**saved["progress"]))
+    except (CheckpointError, TypeError) as error:  # TypeError: progress of other names
+        reason = f"{error}".partition("\n")[0]
+        raise CheckpointError(
+            f"the checkpoint in {run.folder} does not fit this run, as after a change of code ({reason}); "
+            "delete it to start afresh"
+        ) from None
+    log.info(f"{run.id}: going on at epoch {training.progress.epoch + 1}, step {training.progress.step}")
+    return saved
