@@ -76,11 +76,9 @@ def write(run: Run, training: Training, runtime: Runtime, stop: Callable[[], Non
 
 
 def _model(run: Run, t: Training) -> bytes:
-    images = t.images
-    height, width = images.size
-    p = images.padding
-    mean = images.mean[p : p + height, p : p + width].cpu()
-    preprocess = models.Preprocess((height, width, images.pixels.shape[3]), mean, images.std.cpu())
+    images, (height, width), p = t.images, t.images.size, t.images.padding
+    mean = images.mean if images.mean.dim() == 1 else images.mean[p : p + height, p : p + width]  # without padding
+    preprocess = models.Preprocess((height, width, images.pixels.shape[3]), mean.cpu(), images.std.cpu())
     return models.saved.packed(t.best, preprocess, t.task.arrays.classes, run.identity)
 
 
