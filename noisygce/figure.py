@@ -1,10 +1,12 @@
 """``python -m noisygce.figure``: the figures of an experiment, from whatever runs are done.
 
     python -m noisygce.figure experiment=demo
+    python -m noisygce.figure experiment=demo kind=overview
     python -m noisygce.figure experiment=demo paths.results=elsewhere
 
-Writes PDF, PNG and SVG to results/figures/<experiment>: accuracy, pruning, memorisation, noise, and a q x k heat map
-where the experiment sweeps loss.q and loss.k. The other arguments are those of noisygce.train.
+Writes PDF, PNG and SVG to results/figures/<experiment>, of all kinds or one: accuracy, pruning, memorisation, noise,
+q_and_k where the experiment sweeps loss.q and loss.k, and overview where its table.overview says of what. The other
+arguments are those of noisygce.train.
 """
 
 from __future__ import annotations
@@ -23,11 +25,12 @@ def main() -> None:
 
 def answer(words: list[str]) -> None:
     """Draws and writes the figures that the arguments ask for."""
-    _, rest = arguments.split(words, {})
+    own, rest = arguments.split(words, {"kind": tuple(TITLES)})
     asked = plan(rest)
     formats = ("png",) if places.archived(asked) else canvas.FORMATS
     drawn = False
-    for name, figure in draw(asked, lay_out(asked, look(asked))):
+    kinds = [own["kind"]] if own else TITLES
+    for name, figure in draw(asked, lay_out(asked, look(asked)), kinds):
         stem = places.stem(asked, name)
         stem.parent.mkdir(parents=True, exist_ok=True)
         for ending in formats:

@@ -78,8 +78,8 @@ def test_settings_that_differ_in_more_say_so(tmp_path):
     asked = plan.plan([*words, f"paths.results={tmp_path}"])
     told = dataclasses.replace(asked, table={**asked.table, "columns": ["noise.include_true"]})
     assert list(heat.settings(lay_out(told, look(told)))) == [
-        "uniform 0.4 noise.include_true True",
-        "uniform 0.4 noise.include_true False",
+        "uniform 0.4 include_true true",
+        "uniform 0.4 include_true false",
     ]
 
 
@@ -116,6 +116,25 @@ def test_an_inline_figure_takes_the_colour_of_the_page(demo, tmp_path):
     assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', text)) <= ids
 
 
+def test_the_overview_shows_the_rows_and_the_setting_that_the_experiment_names(demo, tmp_path):
+    cells = laid_out(demo, tmp_path, but=demo.runs[:1])
+    left, *right = curves.overview(cells, demo.table["overview"]).axes
+    assert [axis.get_title() for axis in right] == ["ce", "gce", "tgce"]
+    assert [line.get_ydata()[-1] for line in left.get_lines() if line.get_linewidth() > 1] == [
+        pytest.approx(value)
+        for value in (47, 66.5, 76.5)  # seed 1 alone of ce
+    ]
+    assert curves.overview(cells, {"rows": ["gce"], "column": "pair 0.9"}) is None
+    assert curves.overview(cells, {}) is None
+
+
+def test_one_kind_of_figure_is_drawn_where_one_is_named(tmp_path, capsys):
+    words = ["experiment=demo", "loss=tgce", "noise=uniform", "rate=0.4", "seed=0", f"paths.results={tmp_path}"]
+    made_up.finish(tmp_path, plan.plan(words).runs[0])
+    figure.answer([*words, "kind=pruning"])
+    assert re.findall(r"(\w+)\.pdf", capsys.readouterr().out) == ["pruning"]
+
+
 def test_nothing_to_draw_is_said(tmp_path):
     with pytest.raises(NoisygceError, match="no run of demo is done yet"):
         figure.answer(["experiment=demo", "grid=null", "seed=0", f"paths.results={tmp_path}"])
@@ -125,9 +144,9 @@ def test_the_command_writes_three_formats(tmp_path, capsys):
     words = ["experiment=demo", "grid=null", "loss=tgce", "noise=uniform", "rate=0.4", f"paths.results={tmp_path}"]
     made_up.finish(tmp_path, plan.plan(words).runs[0])
     figure.answer(words)
-    names = {"accuracy", "pruning", "memorisation", "noise"}
+    names = {"overview", "accuracy", "pruning", "memorisation", "noise"}
     (folder,) = (tmp_path / "figures").iterdir()
     assert folder.name == "demo+grid=null+loss=tgce+noise=uniform+rate=0.4"  # the experiment's own are in demo
     there = {path.name for path in folder.iterdir()}
     assert there == {f"{name}.{ending}" for name in names for ending in ("pdf", "png", "svg")}
-    assert capsys.readouterr().out.count("\n") == 4
+    assert capsys.readouterr().out.count("\n") == 5

@@ -9,11 +9,11 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 _CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
@@ -60,26 +60,44 @@ def panels(count: int, across: int = _ACROSS, size: tuple[float, float] = (2.5, 
     return figure, axes[:count]
 
 
-def legend(figure: Figure, entries: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """One legend above all panels; an entry is its label and how its line or patch looks."""
+def halves(count: int) -> tuple[Figure, Axes, list[Axes]]:
+    """A figure of the width of a page: one wide panel at its left, at its right ``count`` panels that share an axis."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_settings("")):
+        figure = Figure(figsize=(9.0, 3.2), layout="constrained")
+        left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[1, 0.62 * count], wspace=0.03).flat
+        axes: list[Axes] = [left.subplots(), *right.subplots(1, count, sharey=True, squeeze=False).flat]
+        for axis in axes:
+            axis.tick_params(length=2.5, colors=INK)
+            axis.set_xlabel("epoch", fontsize=9, color=INK)
+    return figure, axes[0], axes[1:]
+
+
+def legend(
+    figure: Figure | SubFigure,
+    entries: Sequence[tuple[str, dict[str, Any]]],
+    place: Literal["outside upper left", "outside lower left"] = "outside upper left",
+) -> None:
+    """One legend for all panels; an entry is its label and how its line or patch looks."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     handles = [Patch(**k) if "facecolor" in k else Line2D([], [], linewidth=2, **k) for _, k in entries]
-    widest = max(len(name) for name, _ in entries) * 0.075 + 0.6  # inches, about
-    figure.legend(
-        handles,
-        [label for label, _ in entries],
-        loc="outside upper left",
-        ncols=max(1, min(len(entries), int(figure.get_figwidth() / widest))),
-        labelcolor=INK,
-        frameon=False,
-        fontsize=9,
-    )
+    labels = [label for label, _ in entries]
+    widest = max(map(len, labels)) * 0.075 + 0.6  # inches, about
+    columns = max(1, min(len(entries), int(figure.bbox.width / figure.dpi / widest)))
+    figure.legend(handles=handles, labels=labels, loc=place, ncols=columns, labelcolor=INK, frameon=False, fontsize=9)
 
 
 def title(axis: Axes, text: str) -> None:
     axis.set_title(text, fontsize=10, color=INK)
+
+
+def heading(figure: SubFigure, text: str) -> None:
+    """Above all panels of a half."""
+    figure.suptitle(text, fontsize=10, color=INK)
 
 
 def label(figure: Figure, x: str, y: str) -> None:

@@ -120,14 +120,24 @@ def _value(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def varying(runs: Sequence[Result]) -> list[str]:
+    """The keys of the config, but the seed, in which runs differ that have the same choice of the key's group."""
+    found = []
+    for key in dict.fromkeys(key for run in runs for key in run.config if key != "seed"):
+        choice = key.partition(".")[0] + ".name"
+        values = {(key != choice and run.config.get(choice), str(run.config.get(key))) for run in runs}
+        if len(values) > len({name for name, _ in values}):
+            found.append(key)
+    return found
+
+
 def _refuse_mixed(runs: Sequence[Result]) -> None:
     """Raises ConfigError where runs of one cell differ in more than their seed."""
-    for key in sorted({key for run in runs for key in run.config} - {"seed"}):
-        if len({str(run.config.get(key)) for run in runs}) > 1:
-            raise ConfigError(f"runs that differ in {key} would share a cell: add {key} to table.rows or table.columns")
+    for key in varying(runs):
+        raise ConfigError(f"runs that differ in {key} would share a cell: add {key} to table.rows or table.columns")
 
 
-def labels(keys: Sequence[str], values: Key) -> list[str]:
+def labels(keys: Sequence[str], values: Sequence[Any]) -> list[str]:
     """How a row or column is called: names and rates by themselves, other values after their name; no absent ones."""
     return [
         str(value) if key.endswith(".name") or key == "rate" else f"{key.rpartition('.')[2]} {_plain(value)}"

@@ -52,32 +52,28 @@ def against_sheet(cells: Cells, rule: str, against: str, lookup: Lookup) -> Shee
 
 
 def paired_sheet(cells: Cells, rule: str) -> Sheet:
-    """Rows against each other: differences of the same seed, averaged over seeds, then tested over the settings."""
+    """Rows against each other: differences of the same seed, averaged over seeds, then over the settings."""
     pairs = list(itertools.combinations(cells.rows, 2))
     if len(cells.rows) > _ALL_PAIRS_UP_TO:
         pairs = [(cells.rows[0], row) for row in cells.rows[1:]]
     body = []
     for first, second in pairs:
-        by_setting = [
-            d for column in cells.columns if (d := difference(cells, rule, first, second, column)) is not None
-        ]
-        label = Entry(f"{cells.row_label(second)} − {cells.row_label(first)}")
-        if not by_setting:
-            body.append([label, Entry("-"), Entry("-"), Entry("0"), Entry("-")])
-            continue
-        mean = math.fsum(by_setting) / len(by_setting)
-        better = f"{sum(d > 0 for d in by_setting)} / {sum(d < 0 for d in by_setting)}"
-        test = stats.wilcoxon(by_setting)
-        p = "-" if test is None else f"{test.p:.4f}" if test.p >= 5e-5 else f"{test.p:.0e}"
-        body.append([label, Entry(percent(mean, True)), Entry(better), Entry(str(len(by_setting))), Entry(p)])
-    n = len(cells.columns)
+        found = [d for c in cells.columns if (d := difference(cells, rule, first, second, c)) is not None]
+        sample = stats.describe(found)
+        mean = percent(sample.mean, signed=True) if sample else "-"
+        interval = (
+            f"{percent(sample.mean - sample.half, signed=True)} to {percent(sample.mean + sample.half, signed=True)}"
+            if sample and sample.half is not None
+            else "-"
+        )
+        better = f"{sum(d > 0 for d in found)} / {sum(d < 0 for d in found)}"
+        label = f"{cells.row_label(second)} − {cells.row_label(first)}"
+        body.append([Entry(text) for text in (label, mean, interval, better, str(len(found)))])
     note = (
-        "Mean difference in percentage points over the settings (columns above), seed by seed; p of the two-sided "
-        "Wilcoxon signed-rank test over settings, exact up to 50, which takes settings for independent though they "
-        "share seeds and data; not corrected for the number of comparisons; "
-        f"with {n} setting{'s' if n > 1 else ''} it cannot be below {min(1.0, 2 / 2**n):.2g}."
+        "Mean difference in percentage points over the settings (columns above), seed by seed; its 95 % t interval "
+        "takes settings for independent though they share seeds and data. Better / worse: in how many settings."
     )
-    head = [(text,) for text in ("pair", "difference", "better / worse", "settings", "p")]
+    head = [(text,) for text in ("pair", "difference", "95 % interval", "better / worse", "settings")]
     return Sheet(f"Rule `{rule}`, paired over settings", note, head, body)
 
 

@@ -6,7 +6,7 @@ finished runs are drawn. Seeds are thin, their mean is bold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from noisygce.view import canvas
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_MOST_SIDE_BY_SIDE = 4  # rows of an overview
 _MOST = 8  # lines in a panel beyond which single seeds would hide them
 
 Values = Sequence[float | None]  # of one seed, an epoch or a round each; None where there is nothing to divide by
@@ -94,10 +95,42 @@ def memorisation(cells: Cells) -> Figure | None:
         if grid and column == cells.columns[0]:
             axis.set_ylabel(cells.row_label(row), color=canvas.INK)
         _stack(axis, runs.get((row, column), []))
-    used = [f for f in _FATES if f[0] != "pruned" or any(any(s["pruned"]) for seeds in runs.values() for s in seeds)]
-    canvas.legend(figure, [(name, {"facecolor": colour}) for _, name, colour in used])
+    canvas.legend(figure, _patches(runs.values()))
     canvas.label(figure, "epoch", "share of mislabelled training samples in %")
     return figure
+
+
+def overview(cells: Cells, shown: Mapping[str, Any]) -> Figure | None:
+    """Accuracy beside memorisation of a few rows in one setting; shown: labels of the ``rows`` and the ``column``."""
+    runs = {
+        cells.row_label(row): cell
+        for (row, column), cell in cells.cell.items()
+        if cells.column_label(column) == shown.get("column") and done(cell)
+    }
+    rows = [label for label in shown.get("rows", ()) if label in runs][:_MOST_SIDE_BY_SIDE]
+    if not rows:
+        return None
+    figure, left, right = canvas.halves(len(rows))
+    looks = [{"color": colour} for colour in (canvas.BLUE, canvas.PURPLE, canvas.INK, canvas.ORANGE)]
+    for label, look in zip(rows, looks, strict=False):
+        seeds = done(runs[label])
+        _lines(left, [run["test_accuracy"] for run in seeds], seeds[0]["epoch"], look)
+    left.grid(axis="y", color=canvas.GREY, alpha=0.3, linewidth=0.5)
+    canvas.heading(figure.subfigs[0], f"Test accuracy in %, {shown['column']}")
+    canvas.legend(figure.subfigs[0], list(zip(rows, looks, strict=False)), "outside lower left")
+    fates = {label: _fates(runs[label]) for label in rows}
+    for axis, label in zip(right, rows, strict=True):
+        canvas.title(axis, label)
+        _stack(axis, fates[label])
+    canvas.heading(figure.subfigs[1], "What the network says of the mislabelled training samples, in %")
+    canvas.legend(figure.subfigs[1], _patches(fates.values()), "outside lower left")
+    return figure
+
+
+def _patches(fates: Iterable[list[dict[str, list[float]]]]) -> list[tuple[str, dict[str, Any]]]:
+    """Entries of a legend: pruned only where any is."""
+    pruned = any(any(seed["pruned"]) for seeds in fates for seed in seeds)
+    return [(name, {"facecolor": colour}) for key, name, colour in _FATES if key != "pruned" or pruned]
 
 
 def _fates(cell: Cell) -> list[dict[str, list[float]]]:

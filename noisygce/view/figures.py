@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from noisygce.sweep.plan import Plan
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLES = {
+    "overview": "Test accuracy over epochs, and what the network says of the mislabelled training samples",
     "accuracy": "Test accuracy over epochs: mean of the seeds bold, each seed thin where there are few lines",
     "pruning": "Pruning: how right it is, and what it keeps",
     "memorisation": "Memorisation: what the network says of the mislabelled training samples (mean of the seeds)",
@@ -21,16 +22,17 @@ TITLES = {
 }
 
 
-def draw(asked: Plan, cells: Cells) -> Iterator[tuple[str, Figure]]:
-    """The figures of an experiment by name, those that its runs can show."""
-    found = {
-        "accuracy": curves.accuracy(cells),
-        "pruning": curves.pruning(cells),
-        "memorisation": curves.memorisation(cells),
-        "noise": heat.noise(cells),
-        "q_and_k": heat.q_and_k(cells, asked.table.get("rules", ["val"])),
+def draw(asked: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[tuple[str, Figure]]:
+    """The figures of these kinds that the runs of an experiment can show, each with its kind."""
+    drawings: dict[str, Callable[[], Figure | None]] = {
+        "overview": lambda: curves.overview(cells, asked.table.get("overview", {})),
+        "accuracy": lambda: curves.accuracy(cells),
+        "pruning": lambda: curves.pruning(cells),
+        "memorisation": lambda: curves.memorisation(cells),
+        "noise": lambda: heat.noise(cells),
+        "q_and_k": lambda: heat.q_and_k(cells, asked.table.get("rules", ["val"])),
     }
-    for name, figure in found.items():
-        if figure is not None:
+    for kind in kinds:
+        if (figure := drawings[kind]()) is not None:
             canvas.settle(figure)
-            yield name, figure
+            yield kind, figure

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from noisygce.results import Result
 from noisygce.view import canvas, stats
-from noisygce.view.cells import Cells
+from noisygce.view.cells import Cells, labels, varying
 from noisygce.view.numbers import spread
 
 if TYPE_CHECKING:
@@ -107,15 +107,9 @@ def _write(axis: Any, x: float, y: float, text: str, depth: float, size: float) 
 def settings(cells: Cells) -> dict[str, list[Result]]:
     """The runs by data set and noise, under a name that tells these apart."""
     runs = [run for cell in cells.cell.values() for run in cell.runs]
-    keys = sorted({key for run in runs for key in run.config if key.startswith(("data.", "noise."))} | {"rate"})
-    found: dict[tuple[str, ...], list[Result]] = {}
+    more = [key for key in varying(runs) if key.startswith(("data.", "noise.")) and key != "noise.rate"]
+    keys = list(dict.fromkeys(["noise.name", "rate", *more]))
+    found: dict[str, list[Result]] = {}
     for run in runs:
-        found.setdefault(tuple(str(run.config.get(key)) for key in keys), []).append(run)
-    first = [group[0].config for group in found.values()]
-    spoken = ["noise.name", "rate"]
-    named: list[tuple[str, ...]] = [tuple(str(config.get(key)) for key in spoken) for config in first]
-    if len(set(named)) < len(named):  # whatever else differs is said too
-        more = [key for key in keys if len({str(config.get(key)) for config in first}) > 1 and key not in spoken]
-        extra = [key for key in more if not key.endswith("_target_") and key != "noise.rate"]
-        named = [(*name, *(f"{k} {c.get(k)}" for k in extra)) for name, c in zip(named, first, strict=True)]
-    return {" ".join(name): group for name, group in zip(named, found.values(), strict=True)}
+        found.setdefault(" ".join(labels(keys, [run.config.get(key) for key in keys])), []).append(run)
+    return found
