@@ -206,12 +206,13 @@ ROWS = [row for rows in TABLE.values() for row in rows]
 def markdown() -> str:
     """docs/errors.md."""
     lines = [
-        "# What is said to a command line that cannot be run",
+        "# Error messages",
         "",
-        "Each of these ends with exit code 2 before anything is computed or written. This page is made from the table",
-        "that tests/test_bad_input.py runs: `python tests/bad_input.py > docs/errors.md`. A `*` stands for anything.",
-        "The other exit codes: 0 done, 1 error, 3 loss not finite, 4 disk, 5 another process works on the run,",
-        "75 stopped and resumable.",
+        "None of these command lines can be run. Each ends with the message below it and exit code 2, before anything is",
+        "computed or written. A `*` stands for anything. The other exit codes: 0 done, 1 error, 3 loss not finite, 4 disk,",
+        "5 another process works on the run, 75 stopped and resumable.",
+        "",
+        "This page is made from the table that tests/test_bad_input.py runs: `python tests/bad_input.py > docs/errors.md`.",
     ]
     for section, rows in TABLE.items():
         lines += ["", f"## {section}", "", "```"]
