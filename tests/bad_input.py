@@ -208,11 +208,11 @@ def markdown() -> str:
     lines = [
         "# Error messages",
         "",
-        "None of these command lines can be run. Each ends with the message below it and exit code 2, before anything is",
-        "computed or written. A `*` stands for anything. The other exit codes: 0 done, 1 error, 3 loss not finite, 4 disk,",
-        "5 another process works on the run, 75 stopped and resumable.",
+        "None of these command lines can be run. Each ends with the message below it and exit code 2, before",
+        "anything is computed or written. A `*` stands for anything. The other exit codes: 0 done, 1 error, 3 loss",
+        "not finite, 4 disk, 5 another process works on the run, 75 stopped and resumable.",
         "",
-        "This page is made from the table that tests/test_bad_input.py runs: `python tests/bad_input.py > docs/errors.md`.",
+        "`python tests/bad_input.py > docs/errors.md` makes this page from the table that tests/test_bad_input.py runs.",
     ]
     for section, rows in TABLE.items():
         lines += ["", f"## {section}", "", "```"]
