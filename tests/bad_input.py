@@ -212,7 +212,7 @@ def markdown() -> str:
         "anything is computed or written. A `*` stands for anything. The other exit codes: 0 done, 1 error, 3 loss",
         "not finite, 4 disk, 5 another process works on the run, 75 stopped and resumable.",
         "",
-        "`python tests/bad_input.py > docs/errors.md` makes this page from the table that tests/test_bad_input.py runs.",
+        "`python tests/bad_input.py > docs/errors.md` makes this page from the table of tests/test_bad_input.py.",
     ]
     for section, rows in TABLE.items():
         lines += ["", f"## {section}", "", "```"]
