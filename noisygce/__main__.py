@@ -10,6 +10,7 @@
     python -m noisygce.reproduce RUN                            trains a finished run again and compares the two
     python -m noisygce.bench                                    how fast it is here, beside a plain loop
     python -m noisygce.labels out=labels.npy noise=pair         noisy labels as a file, for another code base
+    python -m noisygce.doctor                                   whether this machine can train, and what to do if not
 
 Each says more with --help; noisygce.train --help lists every data set, noise, loss and value.
 """
@@ -21,7 +22,7 @@ def main() -> None:
     """Prints what there is; exit code 2 where something else than that was asked for."""
     words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
     if words:
-        commands = "train, status, table, figure, report, verify, reproduce, bench or labels"
+        commands = "train, status, table, figure, report, verify, reproduce, bench, labels or doctor"
         print(f"noisygce: {words[0]}: say python -m noisygce.COMMAND, which is {commands}", file=sys.stderr)
         sys.exit(2)
     print((__doc__ or "").strip())

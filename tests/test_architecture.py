@@ -22,10 +22,9 @@ FLOORS = [
     {"results"},
     {"sweep"},
     {"train", "view"},
-    {"table", "figure", "report", "status", "verify", "reproduce", "labels", "bench", "__main__"},
+    {"table", "figure", "report", "status", "verify", "reproduce", "labels", "doctor", "bench", "__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms} | {"__init__": -1}
-ALIASES = {"folder": "data"}  # another name of a room, for configs that hold it
 
 HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "sklearn"}
 COMPUTES = {  # import torch when they are imported, so that nothing that starts a command may import them
@@ -37,8 +36,7 @@ CONFIG_SYSTEM = {"settings", "sweep", "train"}  # know Hydra and OmegaConf
 
 def room(path):
     """The top-level module or package that a file belongs to: losses for noisygce/losses/gce.py."""
-    name = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    return ALIASES.get(name, name)
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def module(path):
@@ -68,8 +66,7 @@ def upward(path):
         first, *rest = dotted.split(".")
         if first != "noisygce" or not rest:
             continue
-        name = ALIASES.get(rest[0], rest[0])
-        name = name if name in FLOOR else "__init__"  # a name that noisygce/__init__.py gives
+        name = rest[0] if rest[0] in FLOOR else "__init__"  # a name that noisygce/__init__.py gives
         if name != own and FLOOR[name] >= FLOOR[own]:
             yield f"noisygce/{path.relative_to(PACKAGE)}:{line}: {own} imports {name}, which is not below it"
 

@@ -1,4 +1,3 @@
-import importlib
 import inspect
 import os
 import sys
@@ -30,8 +29,8 @@ def leaf_values(path):
 
 
 def class_of(path):
-    module, _, name = leaf_values(path)["_target_"].rpartition(".")
-    return getattr(importlib.import_module(module), name)
+    group = path.parent.name
+    return settings.named(leaf_values(path)["_target_"], BASES[group], group)
 
 
 def parts(path):

@@ -162,6 +162,23 @@ def test_an_old_card_or_driver_is_refused_in_one_line(train, machine, words, say
     assert any(what in said[0] for what in ("precision=fp32", "TORCH=cu126"))
 
 
+@pytest.mark.parametrize(
+    ("machine", "code", "says"),
+    [
+        ({"FAKE_CC": 90}, 0, "ok    bf16      yes"),
+        ({"FAKE_CC": 75}, 1, "TO DO bf16      no"),
+        ({"NODRIVER": 1}, 1, "TO DO GPU       none; runs train on the CPU"),
+        ({"FAKE_MB": 1400}, 1, "TO DO memory    1.4 of 1.4 GiB free on the GPU"),
+    ],
+    ids=["Hopper", "Turing", "an old driver", "little memory"],
+)
+def test_the_doctor_says_what_to_do(on, tmp_path, machine, code, says):
+    done = on("-m", "noisygce.doctor", f"paths.results={tmp_path}", **machine)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert says in done.stdout
+    assert done.stdout.count("TO DO") == done.stdout.count("-> ") == code
+
+
 @pytest.mark.slow
 def test_a_signal_between_replays_saves_the_run(train, tmp_path):
     code, said = train("runtime.device=cuda", signal_after=2)

@@ -172,9 +172,12 @@ def build(node: DictConfig, base: type[T], key: str) -> T:
     return _construct(cls, node, key, ("_target_", "name"), parts)
 
 
+_MOVED = {"noisygce.folder.Folder": "noisygce.data.folder.Folder"}  # the names that configs and run ids hold stay
+
+
 def named(target: Any, base: type[T], key: str) -> type[T]:
     """The class that a config names as ``KEY._target_``: a subclass of ``base``. Raises ConfigError."""
-    module, _, name = str(target).rpartition(".")
+    module, _, name = _MOVED.get(str(target), str(target)).rpartition(".")
     refusal = f"{key}._target_={target}: must be a subclass of {base.__module__.removesuffix('.base')}.{base.__name__}"
     if module.partition(".")[0] in sys.stdlib_module_names:  # not even imported: importing some of them acts
         raise ConfigError(refusal)

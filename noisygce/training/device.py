@@ -109,7 +109,7 @@ def no_kernels(device: str) -> str:
         for_one = (int(match[2]), int(match[3]))
         if here == for_one or (match[4] != "a" and for_one < here and (match[1] == "compute" or for_one[0] == here[0])):
             return ""
-    return f"torch {torch.__version__} has kernels for {', '.join(built)} and not for {_name(device)}; install {OLDER}"
+    return f"torch {torch.__version__} has kernels for {', '.join(built)} and not for {name(device)}; install {OLDER}"
 
 
 def no_bf16(device: str) -> str:
@@ -118,10 +118,10 @@ def no_bf16(device: str) -> str:
 
     if not device.startswith("cuda") or torch.version.hip or torch.cuda.get_device_capability(device) >= (8, 0):
         return ""
-    return f"{_name(device)} has no bf16 arithmetic, which came with sm_80; precision=fp32 trains there"
+    return f"{name(device)} has no bf16 arithmetic, which came with sm_80; precision=fp32 trains there"
 
 
-def _name(device: str) -> str:
+def name(device: str) -> str:
     """A GPU and its compute capability, such as Tesla T4 (sm_75)."""
     import torch
 

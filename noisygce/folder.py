@@ -1,3 +1,0 @@
-"""The name under which configs and run ids know ``noisygce.data.Folder``."""
-
-from noisygce.data.folder import Folder as Folder

@@ -1,0 +1,83 @@
+"""What noisygce.doctor finds here; on GPUs that are not here: test_make_believe_cuda.py."""
+
+import itertools
+import sys
+
+import pytest
+
+from noisygce import doctor
+
+
+@pytest.fixture
+def asked(monkeypatch, capsys, tmp_path):
+    """Asks the doctor: exit code and lines."""
+
+    def ask(*words: str) -> tuple[int, list[str]]:
+        monkeypatch.setattr(sys, "argv", ["doctor", "data=digits", f"paths.results={tmp_path / 'results'}", *words])
+        try:
+            doctor.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code
+        return code, capsys.readouterr().out.splitlines()
+
+    return ask
+
+
+def to_do(lines):
+    """What is to be done, by what was looked at."""
+    return {
+        line.split()[2]: advice.partition("-> ")[2]
+        for line, advice in itertools.pairwise(lines)
+        if line.startswith("TO DO")
+    }
+
+
+def test_a_machine_that_can_train(asked, tmp_path):
+    code, lines = asked("runtime.device=cpu")
+    assert (code, to_do(lines)) == (0, {}), lines
+    found = [line.split()[1] for line in lines[1:-1]]
+    assert found == ["system", "packages", "GPU", "CPU", "data", "results"]
+    assert "can be written and locked" in lines[-2]
+    assert list((tmp_path / "results").iterdir()) == []  # what it tried is gone
+
+
+def test_a_results_folder_that_is_none(asked, tmp_path):
+    (tmp_path / "results").write_text("a file")
+    code, lines = asked("runtime.device=cpu")
+    assert (code, list(to_do(lines))) == (1, ["results"])
+    assert "paths.results=FOLDER" in to_do(lines)["results"]
+
+
+def test_locks_that_do_not_hold(asked, monkeypatch):
+    monkeypatch.setattr(doctor, "_TRY", "")  # the other process gets it
+    code, lines = asked("runtime.device=cpu")
+    assert (code, list(to_do(lines))) == (1, ["results"])
+    assert "docs/cluster.md" in to_do(lines)["results"]
+
+
+def test_more_threads_than_cores(asked):
+    code, lines = asked("runtime.device=cpu", "runtime.threads=1024")
+    assert code == 1
+    assert to_do(lines)["CPU"].startswith("more threads than cores: runtime.threads=")
+
+
+def test_a_package_that_is_missing(asked, monkeypatch):
+    monkeypatch.setattr(doctor, "_PACKAGES", ("torch", "no-such-package"))
+    code, lines = asked("runtime.device=cpu")
+    assert (code, to_do(lines)) == (1, {"packages": "missing: no-such-package; make setup"})
+
+
+def test_what_cannot_be_looked_at_is_said_and_the_rest_is_looked_at(asked, monkeypatch):
+    def fails():
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setattr(doctor.device, "cpu_kernels", fails)
+    code, lines = asked("runtime.device=cpu")
+    assert (code, list(to_do(lines))) == (1, ["cpu"])
+    assert any("results" in line for line in lines)
+
+
+def test_a_setting_that_cannot_be_is_refused_as_by_train(asked):
+    code, lines = asked("loss.q=2")
+    assert (code, lines) == (2, [])
