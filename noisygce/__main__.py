@@ -12,20 +12,59 @@
     python -m noisygce.labels out=labels.npy noise=pair         noisy labels as a file, for another code base
     python -m noisygce.doctor                                   whether this machine can train, and what to do if not
 
-Each says more with --help; noisygce.train --help lists every data set, noise, loss and value.
+Each says more with --help; noisygce.train --help lists every data set, noise, loss and value. Installed, the command
+noisygce does the same in fewer letters: noisygce train loss=tgce, noisygce --version, and completion by TAB after
+eval "$(noisygce -sc install=bash)" (zsh: the same after bashcompinit; fish: noisygce -sc install=fish | source).
 """
 
+from __future__ import annotations
+
+import os
+import re
+import runpy
 import sys
+
+COMMANDS = tuple(dict.fromkeys(re.findall(r"^    python -m noisygce\.(\w+) ", __doc__, re.MULTILINE)))
 
 
 def main() -> None:
-    """Prints what there is; exit code 2 where something else than that was asked for."""
-    words = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
-    if words:
-        commands = "train, status, table, figure, report, verify, reproduce, bench, labels or doctor"
-        print(f"noisygce: {words[0]}: say python -m noisygce.COMMAND, which is {commands}", file=sys.stderr)
+    """Runs the command that the command line names, or prints what there is; exit code 2 where it names no command."""
+    first, *rest = sys.argv[1:] or ["--help"]
+    if first in ("-h", "--help"):
+        print(__doc__.strip())
+    elif first == "--version":
+        from noisygce import __version__
+
+        print(f"noisygce {__version__}")
+    elif first in ("-sc", "--shell-completion"):
+        _complete(rest)
+    elif first in COMMANDS:
+        _run(first, rest)
+    else:
+        print(f"noisygce: {first}: there is no such command; there are {', '.join(COMMANDS)}", file=sys.stderr)
         sys.exit(2)
-    print((__doc__ or "").strip())
+
+
+def _run(name: str, words: list[str]) -> None:
+    """As ``python -m noisygce.NAME`` would, which finds a person's own classes in the folder that it is started in."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    sys.argv[1:] = words
+    runpy.run_module(f"noisygce.{name}", run_name="__main__", alter_sys=True)
+
+
+def _complete(words: list[str]) -> None:
+    """Shell completion: Hydra's, which knows every group, choice and key, behind the name of a command."""
+    typed = os.environ.get("COMP_LINE", "").split(" ")
+    if words[:1] and words[0].startswith("query="):
+        if len(typed) <= 2:
+            print("\n".join(name for name in COMMANDS if name.startswith("".join(typed[1:]))))
+            return
+        os.environ["COMP_LINE"] = " ".join([typed[0], *typed[2:]])
+    from noisygce import train
+
+    sys.argv = ["noisygce", "--shell-completion", *words]
+    train.main()
 
 
 if __name__ == "__main__":

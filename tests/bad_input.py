@@ -1,6 +1,4 @@
-"""Command lines that cannot be run, and what each of them is told: the table behind the test and docs/errors.md.
-
-    python tests/bad_input.py > docs/errors.md
+"""Command lines that cannot be run, and what each of them is told, with exit code 2 before anything is written.
 
 A ``*`` in a message stands for anything.
 """
@@ -203,28 +201,6 @@ TABLE: dict[str, list[tuple[str, str]]] = {
 ROWS = [row for rows in TABLE.values() for row in rows]
 
 
-def markdown() -> str:
-    """docs/errors.md."""
-    lines = [
-        "# Error messages",
-        "",
-        "None of these command lines can be run. Each ends with the message below it and exit code 2, before",
-        "anything is computed or written. A `*` stands for anything. The other exit codes: 0 done, 1 error, 3 loss",
-        "not finite, 4 disk, 5 another process works on the run, 75 stopped and resumable.",
-        "",
-        "`python tests/bad_input.py > docs/errors.md` makes this page from the table of tests/test_bad_input.py.",
-    ]
-    for section, rows in TABLE.items():
-        lines += ["", f"## {section}", "", "```"]
-        lines += [f"noisygce.train {arguments}\n    {said}" for arguments, said in rows]
-        lines += ["```"]
-    return "\n".join(lines) + "\n"
-
-
 def split(arguments: str) -> list[str]:
     """The arguments as a shell would pass them."""
     return shlex.split(arguments)
-
-
-if __name__ == "__main__":
-    print(markdown(), end="")

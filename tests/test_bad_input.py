@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bad_input import ROWS, markdown, split
+from bad_input import ROWS, split
 from helpers_reliability import ROOT, one_line
 from helpers_reliability import train as run
 
@@ -93,7 +93,3 @@ def test_classes_that_the_data_set_does_not_have_are_named_with_those_it_has(tmp
     assert code == 2
     assert "noise.map=" in one_line(text)
     assert "noise.map must be of class names of the data set (0, 1, 2" in one_line(text)
-
-
-def test_the_page_of_errors_is_made_from_this_table() -> None:
-    assert (ROOT / "docs" / "errors.md").read_text() == markdown(), "python tests/bad_input.py > docs/errors.md"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -33,17 +36,50 @@ def test_python_m_noisygce_lists_every_command_on_one_screen(
         assert max(map(len, out.splitlines())) <= 120
 
 
-def test_python_m_noisygce_with_a_command_says_how_it_is_called(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["noisygce", "train", "loss=gce"])
-    with pytest.raises(SystemExit) as end:
-        overview.main()
-    assert end.value.code == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("noisygce: train: say python -m noisygce.COMMAND, which is train, status,")
-    assert all(name in err for name in COMMANDS)
+def noisygce_(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    own = {**os.environ, **environment}
+    return subprocess.run([sys.executable, "-m", "noisygce", *words], env=own, capture_output=True, text=True)
+
+
+def test_noisygce_runs_the_command_that_it_is_given_and_names_them_all_for_any_other(tmp_path: Path) -> None:
+    done = noisygce_("status", f"paths.results={tmp_path}")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{tmp_path}: 0 runs\nno runs\n", "")
+    done = noisygce_("train", "loss.q=0")
+    assert (done.returncode, done.stderr) == (2, "noisygce: loss.q=0: loss.q must be a number in (0, 1]\n")
+    assert noisygce_("--version").stdout == f"noisygce {noisygce.__version__}\n"
+    done = noisygce_("tabel")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("noisygce: tabel: there is no such command; there are train, status,")
+    assert all(name in done.stderr for name in COMMANDS)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("noisygce ta", {"table"}),
+        ("noisygce ", set(COMMANDS)),
+        ("noisygce train loss=t", {"loss=taylor", "loss=tgce"}),
+        ("noisygce train loss=tgce loss.", {"loss.k=", "loss.q=", "loss._target_=", "loss.name="}),
+        ("noisygce table experi", {"experiment="}),
+    ],
+)
+def test_bash_completes_commands_choices_and_keys(line: str, offered: set[str], tmp_path: Path) -> None:
+    """By what ``eval "$(noisygce -sc install=bash)"`` defines, called as bash calls it on TAB."""
+    command = tmp_path / "noisygce"  # as an installation makes it
+    command.write_text(f"#!{sys.executable}\nfrom noisygce.__main__ import main\nmain()\n")
+    command.chmod(0o755)
+    script = """eval "$(noisygce -sc install=bash)"
+    complete -p noisygce > /dev/null || exit 1
+    typed=($COMP_LINE); COMP_CWORD=$(( ${#typed[@]} - 1 )); [[ $COMP_LINE == *" " ]] && COMP_CWORD=${#typed[@]}
+    hydra_bash_completion
+    printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    own = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "COMP_LINE": line, "COMP_POINT": str(len(line))}
+    own["PYTHONPATH"] = str(PACKAGE.parent)
+    done = subprocess.run(["bash", "-c", script], env=own, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == offered
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "train"])  # whose help is Hydra's

@@ -129,6 +129,8 @@ def test_the_wheel_holds_all_that_the_package_is_made_of_and_nothing_else(wheel:
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     files = {path for name in ("noisygce", "hydra_plugins", "configs") for path in (ROOT / name).rglob("*")}
     ours = {path.relative_to(ROOT).as_posix() for path in files if path.is_file() and path.suffix != ".pyc"}
+    (entry_points,) = (name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("entry_points.txt"))
+    assert "noisygce = noisygce.__main__:main" in zipfile.ZipFile(wheel).read(entry_points).decode()
     assert held == {f"noisygce/{name}" if name.startswith("configs/") else name for name in ours}
 
 
