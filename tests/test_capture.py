@@ -41,6 +41,8 @@ def experiment(at: str, graph: bool, *overrides: str) -> settings.Experiment:
     words = [*SMALL, *OVER_EVERYTHING, *overrides, f"runtime.device={at}", f"runtime.graph={'on' if graph else 'off'}"]
     if any(word.startswith("loss=") for word in overrides):
         words = [word for word in words if word not in ("loss.k=0.12", "loss=tgce")]
+    if any(word.startswith("model=") for word in overrides):
+        words.remove("model.width=4")
     e = settings.read(settings.compose(words))
     if e.loss.source:  # what its run would have estimated
         e.loss.adopt("a run", {"q97": 0.6 * np.eye(10) + 0.04})
@@ -70,7 +72,7 @@ def trained(e: settings.Experiment, at: str, stop: int = 0) -> tuple[str, list[d
             other.load(saved, t.progress)
             list(fit(other, after_step))
             t, rows = other, other.progress.rows
-    return digest(t.tensors()), rows
+        return digest(t.tensors()), rows  # on that stream: another one would not wait for its last copies
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -168,6 +170,28 @@ def test_what_surrounds_a_graph_changes_nothing(monkeypatch, as_on_a_gpu, kind):
 def test_what_surrounds_a_graph_goes_on_from_the_middle_of_an_epoch():
     e = experiment("cpu", False)
     assert trained(e, "cpu", stop=13) == trained(e, "cpu")
+
+
+@pytest.mark.parametrize("graph", ["auto", "on"])
+def test_a_step_that_cannot_be_recorded_goes_on_without_a_graph_or_is_refused(monkeypatch, caplog, graph):
+    def record(_call, _pool):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    plain = training("cpu", False)
+    monkeypatch.setattr(cuda_graph, "record", record)
+    monkeypatch.setattr(device, "graphs", lambda *_: graph)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
+    t = training("cpu", False)
+    draws = t.batches()[:2]
+    if graph == "on":
+        with pytest.raises(NoisygceError, match=r"not permitted.*runtime\.graph=off"):
+            t.step(draws[0])
+        return
+    for draw in draws:
+        t.step(draw)
+        plain.step(draw)
+    assert digest(t.tensors()) == digest(plain.tensors())
+    assert sum("without a CUDA graph" in r.message and "not permitted" in r.message for r in caplog.records) == 1
 
 
 class ReadsBack(CE):

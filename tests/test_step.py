@@ -107,7 +107,7 @@ def test_the_first_step_with_a_loss_that_is_not_finite_is_found(make):
         if number == 3:
             t.step.parameters[-1].data.fill_(float("nan"))
         t.step(draw)
-        assert t.step.bad_step.item() == (-1 if number < 3 else 3)
+        assert (t.step.good_steps.item(), t.step.steps.item()) == (min(number, 2), number)
 
 
 def test_weights_that_are_not_finite_are_found(make):
@@ -139,4 +139,4 @@ def test_names_of_the_state_tell_weights_momenta_and_sums_apart(make):
     network = {f"network.{name}" for name in t.network.state_dict()}
     momenta = {f"momentum.{name}" for name, _ in t.network.named_parameters()}
     assert set(t.step.weights()) == network | momenta
-    assert names - set(t.step.weights()) == {"kept", "loss_sum", "steps", "bad_step", "predictions"}
+    assert names - set(t.step.weights()) == {"kept", "loss_sum", "steps", "good_steps", "predictions"}

@@ -67,8 +67,7 @@ class Captured:
             self._record()
         if len(arguments[0]) != self.size or self._replay is None:
             return self.function(*arguments)
-        for own, given in zip(self.arguments, arguments, strict=True):
-            own.copy_(given)
+        torch._foreach_copy_(self.arguments, arguments)
         self._replay()
         return None if self.result is None else self.result.clone()  # the next replay overwrites it
 

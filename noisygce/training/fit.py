@@ -160,7 +160,7 @@ def _measure(t: Training, stop: Callable[[], None]) -> Row:
     on_test = t.test_logits(t.test, stop).argmax(1)
     said, noisy, clean = s.predictions[t.train], t.noisy[t.train], t.clean[t.train]
     numbers = {
-        "bad_step": s.bad_step,
+        "good_steps": s.good_steps,
         "finite": s.finite(),
         "kept": s.kept[t.train].sum(),
         "train_loss": s.loss_sum / s.steps,
@@ -172,9 +172,11 @@ def _measure(t: Training, stop: Callable[[], None]) -> Row:
     }
     # The one copy to the host in an epoch, but for the number of images in the next one.
     read = dict(zip(numbers, torch.stack([n.double() for n in numbers.values()]).tolist(), strict=True))
-    bad, finite, kept = int(read.pop("bad_step")), read.pop("finite"), int(read.pop("kept"))
-    if bad >= 0:
-        raise NonFinite(f"the loss was not finite at epoch {at.epoch + 1}, step {bad}; a lower schedule.lr may help")
+    good, finite, kept = int(read.pop("good_steps")), read.pop("finite"), int(read.pop("kept"))
+    if good < at.step:
+        raise NonFinite(
+            f"the loss was not finite at epoch {at.epoch + 1}, step {good + 1}; a lower schedule.lr may help"
+        )
     if not finite:
         raise NonFinite(f"the weights were not finite after epoch {at.epoch + 1}; a lower schedule.lr may help")
     row: Row = {"epoch": at.epoch + 1, "lr": t.schedule.lr_of(at.epoch), "kept": kept}

@@ -58,6 +58,8 @@ class Images:
     def crop(self, draw: Draw) -> Tensor:
         """Normalised float32 images (V B, C, H, W), channels_last in memory, from windows of the padded ones."""
         index = draw.index.repeat(len(draw.top) // len(draw.index))
+        if not (self.padding or self.flip):
+            return self.plain(index)
         image = self._windows(self.pixels, index * self.pixels.shape[1] + draw.top, draw)
         return self._normalised(image, self.mean if self.mean.dim() == 1 else self._windows(self.mean, draw.top, draw))
 

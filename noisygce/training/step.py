@@ -54,7 +54,7 @@ class Step:
         self.lr = torch.zeros((), device=device)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.steps = torch.zeros((), dtype=torch.int64, device=device)
-        self.bad_step = torch.full((), -1, dtype=torch.int64, device=device)  # the first with a non-finite loss
+        self.good_steps = torch.zeros((), dtype=torch.int64, device=device)  # before the first non-finite loss
         self.predictions = torch.full_like(labels, -1)  # (N,) each sample's class when last trained on in this epoch
         self._train: Callable[..., None] = self._on
         if pool:
@@ -62,7 +62,7 @@ class Step:
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that a step changes, by name; the tensors themselves, not copies."""
-        sums = ("kept", "loss_sum", "steps", "bad_step", "predictions")
+        sums = ("kept", "loss_sum", "steps", "good_steps", "predictions")
         own = {name: getattr(self, name) for name in sums}
         return self.weights() | own | {f"loss.{name}": tensor for name, tensor in self.loss.state().items()}
 
@@ -78,7 +78,7 @@ class Step:
 
     def start_epoch(self, epoch: int) -> None:
         self.lr.fill_(self.schedule.lr_of(epoch))
-        for total in (self.loss_sum, self.steps):
+        for total in (self.loss_sum, self.steps, self.good_steps):
             total.zero_()
         self.predictions.fill_(-1)
 
@@ -113,9 +113,10 @@ class Step:
                 torch._foreach_add_(list(self.counters.values()), 1)
             self.steps += 1
             self.loss_sum += loss.detach()
-            bad = ~loss.detach().isfinite() & (self.bad_step < 0)
-            self.bad_step.copy_(torch.where(bad, self.steps, self.bad_step))
-            self.predictions[index] = logits.detach()[: len(index)].argmax(1)  # of the first view
+            self.good_steps += self.loss_sum - self.loss_sum == 0  # once infinite or NaN, a sum remains so
+            # Of the first view. Each sample comes once an epoch, so that adding to -1 sets it: without the sorting by
+            # which CUDA makes an indexed assignment repeatable.
+            self.predictions.scatter_add_(0, index, logits.detach()[: len(index)].argmax(1) + 1)
 
     def _forget(self) -> None:
         """Drops the gradients."""
