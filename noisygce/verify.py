@@ -65,7 +65,7 @@ class Verifier:
         if given != manifest["noise"]["labels_sha256"]:
             yield f"noise.labels_sha256 is {_short(manifest['noise']['labels_sha256'])}, its config has {_short(given)}"
             return
-        data, noise = settings.build(cfg.data, Data, "data"), settings.build(cfg.noise, Noise, "noise")
+        data, noise = settings.build_data(cfg.data)[0], settings.build(cfg.noise, Noise, "noise")
         if missing := [name for name in noise.files if not (self.data_root / name).is_file()]:
             raise Unchecked(f"{missing[0]} is not in {self.data_root} (paths.data=FOLDER)")
         arrays = self.arrays(data)

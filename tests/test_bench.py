@@ -44,7 +44,7 @@ def test_the_plain_loop_trains_on_every_image_once_an_epoch():
     s = of("data.subset=100", "schedule.batch_size=32")
     t = s.training(graph="off")
     before = [p.clone() for p in t.network.parameters()]
-    loop = plain.steps(t.task, s.experiment.data, t.network, s.experiment.schedule, "cpu")
+    loop = plain.steps(t.task, s.experiment.preprocessing, t.network, s.experiment.schedule, "cpu")
     torch.set_deterministic_debug_mode("default")
     sizes = [next(loop) for _ in range(4)]
     loop.close()

@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from noisygce import losses, settings
-from noisygce.data import Data
+from noisygce.data import Data, Preprocessing, Split
 from noisygce.errors import ConfigError
 from noisygce.losses import GCE, Loss, TruncatedGCE
 from noisygce.models import Model
@@ -40,7 +40,8 @@ def parts(path):
 
 
 def parameters(cls):
-    return [p for p in inspect.signature(cls.__init__).parameters.values() if p.name != "self"]
+    found = [p for p in inspect.signature(cls.__init__).parameters.values() if p.name != "self"]
+    return [p for p in found if p.kind is not p.VAR_POSITIONAL and p.kind is not p.VAR_KEYWORD]
 
 
 def leaf(path):
@@ -50,11 +51,13 @@ def leaf(path):
 @pytest.mark.parametrize("path", LEAVES, ids=leaf)
 def test_keys_of_a_leaf_are_the_parameters_of_its_class_and_none_has_a_default(path):
     """A value is written once, in the leaf. What has a default is keyword-only and no config's business: reduction."""
-    needed = [p.name for p in parameters(class_of(path)) if p.kind is not p.KEYWORD_ONLY]
+    classes = [class_of(path), *((Split, Preprocessing) if path.parent.name == "data" else ())]
+    found = [p for cls in classes for p in parameters(cls)]
     keys = {*(key for key in leaf_values(path) if key not in ("name", "_target_", "defaults")), *parts(path)}
-    assert keys == set(needed)
-    assert all(p.default is p.empty for p in parameters(class_of(path)) if p.name in keys)
-    assert {p.name for p in parameters(class_of(path))} - keys <= {"reduction"}
+    keys -= {"class_map"} if path.parent.name == "data" else set()  # noise=class_map refers to it
+    assert keys == {p.name for p in found if p.kind is not p.KEYWORD_ONLY}
+    assert all(p.default is p.empty for p in found if p.kind is not p.KEYWORD_ONLY)
+    assert {p.name for p in found} - keys <= {"reduction", "samples", "channels"}
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=leaf)
@@ -97,7 +100,7 @@ def test_the_default_is_the_published_protocol_on_cifar10():
     e = read(compose([]))
     assert (type(e.data).__name__, type(e.noise).__name__, e.noise.rate) == ("Cifar10", "Uniform", 0.4)
     assert (e.model.depth, e.loss.q, e.schedule.epochs, e.pruning.mode) == (34, 0.7, 120, "drop")
-    assert e.data.validation == 5000
+    assert e.split.validation == 5000
     assert not e.noise.include_true
 
 
@@ -243,7 +246,7 @@ def test_reading_a_config_does_not_change_it():
 
 def test_objects_hold_plain_values():
     e = read(compose(["noise=class_map"]))
-    for part in (e.data, e.noise, e.loss, e.model, e.schedule, e.pruning, e.runtime, e.paths):
+    for part in (e.data, e.split, e.preprocessing, e.noise, e.loss, e.model, e.schedule, e.pruning, e.runtime, e.paths):
         assert not any(OmegaConf.is_config(value) for value in vars(part).values())
 
 

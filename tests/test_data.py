@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST
 
-import noisygce.data
+import noisygce.data.published
 from noisygce import settings
-from noisygce.data import Arrays, Cifar10, Cifar100, Digits, FashionMnist
+from noisygce.data import Arrays, Cifar10, Cifar100, Data, Digits, FashionMnist, Published, Split
+from noisygce.data.split import halves, stratified
 from noisygce.errors import DataError
 from noisygce.noise import Uniform
-from noisygce.training.task import prepare, split, stratified
+from noisygce.training.task import prepare
 
 OFFICIAL = {
     "cifar10": (Cifar10, 32, 3, 10),
@@ -25,6 +26,11 @@ OFFICIAL = {
 
 def leaf(*overrides):
     return settings.read(settings.compose(list(overrides))).data
+
+
+def task_of(*overrides):
+    e = settings.read(settings.compose(["data=digits", *overrides]))
+    return prepare(e.data, e.split, e.noise, e.seed, e.paths.data)
 
 
 @pytest.fixture
@@ -39,14 +45,14 @@ def offline(monkeypatch):
 
 @pytest.mark.parametrize(("samples", "validation"), [(50_000, 5_000), (60_000, 6_000), (10, 3)])
 def test_split_is_a_partition_of_the_right_sizes(samples, validation):
-    train, held = split(samples, validation, 0)
+    train, held = halves(samples, validation, 0)
     assert (len(train), len(held)) == (samples - validation, validation)
     assert np.array_equal(np.sort(np.concatenate([train, held])), np.arange(samples))
 
 
 def test_split_depends_on_the_seed_and_is_random():
-    held = {seed: set(split(50_000, 5_000, seed)[1].tolist()) for seed in (0, 1)}
-    assert held[0] == set(split(50_000, 5_000, 0)[1].tolist())
+    held = {seed: set(halves(50_000, 5_000, seed)[1].tolist()) for seed in (0, 1)}
+    assert held[0] == set(halves(50_000, 5_000, 0)[1].tolist())
     # Two random tenths share a hundredth of all: 500, sigma about 20.
     assert 400 < len(held[0] & held[1]) < 600
     # Each tenth of the file gives about a tenth: 500, sigma about 20.
@@ -54,26 +60,22 @@ def test_split_depends_on_the_seed_and_is_random():
 
 
 def test_split_of_a_seed_is_the_same_for_ever():
-    digest = hashlib.sha256(split(50_000, 5_000, 0)[1].astype("<i8").tobytes()).hexdigest()
+    digest = hashlib.sha256(halves(50_000, 5_000, 0)[1].astype("<i8").tobytes()).hexdigest()
     assert digest == "c409e10ea87d9c78e87e27e868ab13912ec7b1bfa4f6f1e0b9c24dea6e1c2f15"
 
 
 def test_noisy_labels_do_not_depend_on_split_subset_loss_or_model():
-    labels = [
-        prepare(e.data, e.noise, e.seed, e.paths.data).noisy
-        for overrides in ([], ["data.subset=100"], ["data.validation=300"], ["loss=tgce"], ["model.width=3"])
-        for e in [settings.read(settings.compose(["data=digits", *overrides]))]
-    ]
+    changes = [], ["data.subset=100"], ["data.validation=300"], ["loss=tgce"], ["model.width=3"]
+    labels = [task_of(*overrides).noisy for overrides in changes]
     assert all(np.array_equal(labels[0], other) for other in labels)
 
 
 def test_validation_labels_are_noisy_and_test_labels_clean():
-    e = settings.read(settings.compose(["data=digits", "rate=0.6"]))
-    task = prepare(e.data, e.noise, 0, Path())
+    task = task_of("rate=0.6")
     changed = task.noisy != task.clean
     assert changed[task.train].mean() == pytest.approx(0.6, abs=0.06)
     assert changed[task.validation].mean() == pytest.approx(0.6, abs=0.16)  # 4 sigma of 150
-    assert np.array_equal(task.arrays.test_labels, e.data.load(Path()).test_labels)
+    assert np.array_equal(task.arrays.test_labels, leaf("data=digits").load(Path()).test_labels)
     assert len(task.test) == 297
 
 
@@ -92,9 +94,7 @@ def test_stratified_is_nested_and_in_proportion_to_within_one():
 
 
 def test_a_subset_cuts_training_validation_and_test_in_proportion():
-    e = settings.read(settings.compose(["data=digits", "data.subset=270"]))
-    task = prepare(e.data, e.noise, 0, Path())
-    whole = prepare(leaf("data=digits"), e.noise, 0, Path())
+    task, whole = task_of("data.subset=270"), task_of()
     # A fifth of 1,350, of 150, and of 297.
     assert (len(task.train), len(task.validation), len(task.test)) == (270, 30, 59)
     assert set(task.train) <= set(whole.train)
@@ -120,6 +120,7 @@ def test_digits_are_those_of_the_package_and_their_writers_are_kept_apart():
 
 def test_damaged_digits_are_refused_with_both_hashes(monkeypatch):
     monkeypatch.setattr(Digits, "sha256", "0" * 64)
+    monkeypatch.setattr(Data, "_kept", (None, None))
     with pytest.raises(
         DataError, match=f"09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22, not {'0' * 64}"
     ):
@@ -127,10 +128,10 @@ def test_damaged_digits_are_refused_with_both_hashes(monkeypatch):
 
 
 def test_mean_and_std_of_the_digits_leaf_are_those_of_its_training_images():
-    data = leaf("data=digits")
-    values = data.load(Path()).train_images / 255
-    assert data.mean == pytest.approx([values.mean()], abs=5.1e-5)
-    assert data.std == pytest.approx([values.std()], abs=5.1e-5)
+    e = settings.read(settings.compose(["data=digits"]))
+    values = e.data.load(Path()).train_images / 255
+    assert e.preprocessing.mean == pytest.approx([values.mean()], abs=5.1e-5)
+    assert e.preprocessing.std == pytest.approx([values.std()], abs=5.1e-5)
 
 
 def test_tables_of_md5_are_torchvision_s():
@@ -214,7 +215,7 @@ def stand_in(tmp_path, monkeypatch):
             (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / file).write_bytes(text)
         monkeypatch.setattr(cls, "files", {file: hashlib.md5(text).hexdigest() for file, text in content.items()})
-        monkeypatch.setattr(cls, "_read", lambda *_: NOTHING)
+        monkeypatch.setattr(cls, "_arrays", lambda *_: NOTHING)
         return leaf(f"data={name}")
 
     return make
@@ -244,7 +245,7 @@ def test_any_one_missing_file_is_named_alone(stand_in, tmp_path, name):
             data.load(tmp_path)
         assert str(caught.value).endswith(f" or NOISYGCE_DATA: {file}")
         (tmp_path / file).write_bytes(whole)
-        noisygce.data.base._failed.clear()
+        noisygce.data.published._failed.clear()
 
 
 def test_a_fetch_that_failed_is_not_tried_again_at_once_and_is_later(tmp_path, monkeypatch):
@@ -262,7 +263,7 @@ def test_a_fetch_that_failed_is_not_tried_again_at_once_and_is_later(tmp_path, m
         said.append(str(caught.value))
     assert said[0] == said[1]
     assert tried == [tmp_path, tmp_path / "elsewhere"]
-    monkeypatch.setattr(noisygce.data.base, "_RETRY", 0.0)
+    monkeypatch.setattr(noisygce.data.published, "_RETRY", 0.0)
     with pytest.raises(DataError):
         data.require(tmp_path)
     assert len(tried) == 3
@@ -305,44 +306,47 @@ def test_official_files_have_the_published_shape(official, name):
 @pytest.mark.real_data
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_mean_and_std_of_a_leaf_are_those_of_the_official_training_images(official, name):
-    data, arrays = official(name)
-    counts = [np.bincount(arrays.train_images[..., c].ravel(), minlength=256) for c in range(len(data.mean))]
+    _, arrays = official(name)
+    fed = settings.read(settings.compose([f"data={name}"])).preprocessing
+    counts = [np.bincount(arrays.train_images[..., c].ravel(), minlength=256) for c in range(len(fed.mean))]
     values = np.arange(256) / 255
     mean = [np.average(values, weights=n) for n in counts]
     std = [np.average((values - m) ** 2, weights=n) ** 0.5 for m, n in zip(mean, counts, strict=True)]
-    assert data.mean == pytest.approx(mean, abs=5.1e-5)  # four digits, rounded
-    assert data.std == pytest.approx(std, abs=5.1e-5)
+    assert fed.mean == pytest.approx(mean, abs=5.1e-5)  # four digits, rounded
+    assert fed.std == pytest.approx(std, abs=5.1e-5)
 
 
 @pytest.mark.real_data
 def test_published_split_of_cifar10(official):
     data, arrays = official("cifar10")
-    task = prepare(data, Uniform(0.4, None, False), 0, Path(os.environ["NOISYGCE_DATA"]))
+    task = prepare(data, Split(None, 5_000), Uniform(0.4, None, False), 0, Path(os.environ["NOISYGCE_DATA"]))
     assert (len(task.train), len(task.validation), len(task.test)) == (45_000, 5_000, 10_000)
     assert np.array_equal(task.clean, arrays.train_labels)
 
 
-class TwoFiles(Cifar10):
+class TwoFiles(Published):
     """As small as a data set with files can be."""
 
     files = {name: hashlib.md5(name.encode()).hexdigest() for name in ("one", "two")}
 
-    def _read(self, root):
-        letters = np.array([[ord(letter) for letter in (root / name).read_text()] for name in self.files])
+    def __init__(self, value=0):
+        self.value = value
+
+    def _arrays(self, content):
+        letters = np.array([list(part) for part in content.values()])
         return Arrays(letters, letters[:, 0], letters, letters[:, 1], ("a", "b"))
 
 
 def test_a_data_set_is_read_once_for_the_runs_of_a_sweep_and_again_when_a_file_changes(tmp_path):
     for name in TwoFiles.files:
         (tmp_path / name).write_text(name)
-    data = TwoFiles(**vars(leaf("data=cifar10")))
+    data = TwoFiles()
     first = data.load(tmp_path)
     assert first.train_images[0].tolist() == [ord(letter) for letter in "one"]
     assert data.load(tmp_path).train_images is first.train_images
     first.train_labels[:] = 0
     assert data.load(tmp_path).train_labels.all()  # labels are the caller's own
-    finer = TwoFiles(**{**vars(leaf("data=cifar10")), "padding": 2})
-    assert finer.load(tmp_path).train_images is not first.train_images  # whose values may shape what is read
+    assert TwoFiles(1).load(tmp_path).train_images is not first.train_images  # whose values may shape what is read
     other = tmp_path / "elsewhere"
     other.mkdir()
     for name in TwoFiles.files:

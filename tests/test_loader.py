@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from noisygce.data import Data
+from noisygce.data import Preprocessing
 from noisygce.training.loader import Draw, Images, Loader
 
 
 def settings(padding=2, flip=True, normalise="channel", channels=3):
     mean, std = [0.3, 0.4, 0.5][:channels], [0.2, 0.25, 0.3][:channels]
-    return Data(None, 150, normalise, mean, std, padding, flip, "next")
+    return Preprocessing(normalise, mean, std, padding, flip)
 
 
 def pictures(n=20, height=6, width=8, channels=3):
@@ -20,7 +20,7 @@ def pictures(n=20, height=6, width=8, channels=3):
 def loader(n=100, batch_size=16, seed=0, train=None, **options):
     data, images = settings(**options), pictures(n)
     index = torch.arange(n) if train is None else train
-    return Loader(Images(images, data, images, "cpu"), index, data, batch_size, seed)
+    return Loader(Images(images, data, images, "cpu"), index, batch_size, seed)
 
 
 def everyone(n=100):
@@ -159,7 +159,7 @@ def test_images_are_float32_and_channels_last():
 def test_a_last_image_alone_joins_the_batch_before(images, sizes):
     pixels = np.zeros((images, 8, 8, 1), dtype=np.uint8)
     data = settings(channels=1)
-    loader = Loader(Images(pixels, data, pixels, "cpu"), torch.arange(images), data, 4, seed=0)
+    loader = Loader(Images(pixels, data, pixels, "cpu"), torch.arange(images), 4, seed=0)
     batches = loader.epoch(0, torch.ones(images, dtype=torch.bool))
     assert [len(batch.index) for batch in batches] == sizes
     assert sorted(torch.cat([batch.index for batch in batches]).tolist()) == list(range(images))

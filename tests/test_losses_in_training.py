@@ -39,9 +39,9 @@ def _switches() -> Iterator[None]:
 
 def training(*overrides: str) -> Training:
     e = settings.read(settings.compose([*SMALL, *overrides]))
-    task = prepare(e.data, e.noise, e.seed, e.paths.data)
+    task = prepare(e.data, e.split, e.noise, e.seed, e.paths.data)
     network = e.model.build(task.arrays.train_images.shape[1:], len(task.arrays.classes), e.seed)  # type: ignore[arg-type]
-    return Training(task, e.data, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, "cpu")
+    return Training(task, e.preprocessing, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, "cpu")
 
 
 class _Stop(Exception):
@@ -86,9 +86,9 @@ def test_elr_targets_are_in_the_state_and_estimating_the_time_leaves_them_alone(
 def test_the_first_view_is_the_one_there_would_be_alone_and_the_second_is_another() -> None:
     e = settings.read(settings.compose([*SMALL, *AUGMENTED]))
     arrays = e.data.load(Path())
-    images = Images(arrays.train_images, e.data, arrays.train_images, "cpu")
+    images = Images(arrays.train_images, e.preprocessing, arrays.train_images, "cpu")
     inside = torch.ones(1500, dtype=torch.bool)
-    one, two = (Loader(images, torch.arange(1000), e.data, 128, 0, views).epoch(2, inside) for views in (1, 2))
+    one, two = (Loader(images, torch.arange(1000), 128, 0, views).epoch(2, inside) for views in (1, 2))
     assert len(one) == len(two) == 8
     for a, b in zip(one, two, strict=True):
         assert (a.index == b.index).all()

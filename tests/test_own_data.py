@@ -29,7 +29,7 @@ def run(module: str, *arguments: str, folder: Path) -> subprocess.CompletedProce
 
 def task(*overrides: str, root: Path):
     e = settings.read(settings.compose(overrides))
-    return prepare(e.data, e.noise, e.seed, root)
+    return prepare(e.data, e.split, e.noise, e.seed, root)
 
 
 def test_exported_labels_come_back_as_the_same_noise(tmp_path):

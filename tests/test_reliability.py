@@ -187,7 +187,7 @@ def _slow_data() -> None:
     """A data set that takes long to load: nothing can be saved during that time."""
     from noisygce.data import Digits
 
-    Digits._read = lambda *_: time.sleep(100)  # type: ignore[assignment,method-assign]
+    Digits.load = lambda *_: time.sleep(100)  # type: ignore[assignment,method-assign]
 
 
 def test_a_second_ctrl_c_stops_at_once_and_loses_only_what_was_not_saved(

@@ -14,20 +14,24 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from noisygce.data import Data
+from noisygce.data import Preprocessing
 from noisygce.schedule import Schedule
 from noisygce.training.task import Task
 
 
 class _Pictures(Dataset[tuple[Tensor, int]]):
-    def __init__(self, task: Task, data: Data) -> None:
+    def __init__(self, task: Task, preprocessing: Preprocessing) -> None:
         from torchvision import transforms
 
         self.images, self.labels = task.arrays.train_images[task.train], task.noisy[task.train]
         height = self.images.shape[1]
-        steps: list[Any] = [transforms.RandomCrop(height, padding=data.padding)] if data.padding else []
-        steps += [transforms.RandomHorizontalFlip()] if data.flip else []
-        self.transform = transforms.Compose([*steps, transforms.ToTensor(), transforms.Normalize(data.mean, data.std)])
+        steps: list[Any] = (
+            [transforms.RandomCrop(height, padding=preprocessing.padding)] if preprocessing.padding else []
+        )
+        steps += [transforms.RandomHorizontalFlip()] if preprocessing.flip else []
+        self.transform = transforms.Compose(
+            [*steps, transforms.ToTensor(), transforms.Normalize(preprocessing.mean, preprocessing.std)]
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -39,14 +43,20 @@ class _Pictures(Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)), int(self.labels[i])
 
 
-def steps(task: Task, data: Data, network: nn.Module, schedule: Schedule, device: str) -> Generator[int, None, None]:
+def steps(
+    task: Task, preprocessing: Preprocessing, network: nn.Module, schedule: Schedule, device: str
+) -> Generator[int, None, None]:
     """Trains for ever; yields the images of each step."""
     network = network.to(device).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         network.parameters(), lr=schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay
     )
     loader = DataLoader(
-        _Pictures(task, data), batch_size=schedule.batch_size, shuffle=True, num_workers=2, pin_memory=device != "cpu"
+        _Pictures(task, preprocessing),
+        batch_size=schedule.batch_size,
+        shuffle=True,
+        num_workers=2,
+        pin_memory=device != "cpu",
     )
     network.train()
     total = correct = seen = 0.0

@@ -45,7 +45,7 @@ def _modes(setting: Setting) -> dict[str, Row]:
 
 def _plain(setting: Setting) -> Steps:
     e, training = setting.experiment, setting.training(graph="off")
-    loop = plain.steps(training.task, e.data, training.network, e.schedule, setting.at)
+    loop = plain.steps(training.task, e.preprocessing, training.network, e.schedule, setting.at)
 
     def some(count: int) -> None:
         with arithmetic(deterministic=False, benchmark=True, tf32=True):

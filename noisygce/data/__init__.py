@@ -1,10 +1,14 @@
-"""Data sets: files, verified by digest -> ``Arrays``. NumPy only; may import check and errors.
+"""Data sets: where samples come from, which of them a run trains on, how they are fed. NumPy only; may import check
+and errors.
 
-base.py           the class Data, and how files are fetched and verified
+base.py           Arrays; the class Data: files -> Arrays
+published.py      files that are fetched and verified by MD5
 cifar.py          CIFAR-10, CIFAR-100
 fashion_mnist.py  Fashion-MNIST
 digits.py         the UCI digits, shipped here
 folder.py         a person's own pictures
+split.py          training, validation and test samples
+preprocessing.py  normalisation, crop and flip
 """
 
 from noisygce.data.base import Arrays, Data, Ints
@@ -12,5 +16,20 @@ from noisygce.data.cifar import Cifar10, Cifar100
 from noisygce.data.digits import Digits
 from noisygce.data.fashion_mnist import FashionMnist
 from noisygce.data.folder import Folder
+from noisygce.data.preprocessing import Preprocessing
+from noisygce.data.published import Published
+from noisygce.data.split import Split
 
-__all__ = ["Arrays", "Cifar10", "Cifar100", "Data", "Digits", "FashionMnist", "Folder", "Ints"]
+__all__ = [
+    "Arrays",
+    "Cifar10",
+    "Cifar100",
+    "Data",
+    "Digits",
+    "FashionMnist",
+    "Folder",
+    "Ints",
+    "Preprocessing",
+    "Published",
+    "Split",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,11 @@ class Digits(Data):
     full, channels = 1_500, 1
     sha256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
 
+    def inputs(self, root: Path) -> Sequence[Path]:
+        return [Path(__file__).with_name("digits.csv.gz")]
+
     def _read(self, root: Path) -> Arrays:
-        path = Path(__file__).with_name("digits.csv.gz")
+        (path,) = self.inputs(root)
         packed = path.read_bytes()
         found = hashlib.sha256(packed).hexdigest()
         if found != self.sha256:

@@ -13,20 +13,21 @@ from numpy.typing import NDArray
 from noisygce import check
 
 Labels = NDArray[np.int64]
+Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 Images = NDArray[np.uint8]
 
 _STREAM = 1  # keeps the draws of noise apart from those of other purposes (docs/protocol.md, Randomness)
 
 
-def uniforms(count: int, seed: int, *purpose: int) -> Matrix:
+def uniforms(count: int, seed: int, *purpose: int) -> Vector:
     """Independent uniform numbers in [0, 1), (count,), a pure function of seed and ``purpose`` (integers >= 1).
 
     From PCG64's raw 64-bit stream, which NumPy guarantees never to change, not from a distribution method, which it
     does not.
     """
     raw = np.random.PCG64(np.random.SeedSequence([seed, _STREAM, *purpose])).random_raw(count)
-    u: Matrix = (raw >> np.uint64(11)) * np.float64(2.0**-53)
+    u: Vector = (raw >> np.uint64(11)) * np.float64(2.0**-53)
     return u
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from noisygce import check
+from noisygce.errors import ConfigError
 from noisygce.noise.base import Matrix, Noise
 
 
@@ -45,8 +46,7 @@ class Pair(Noise):
     """Pair flipping: y -> y + 1 mod K with probability r (Han et al. 2018, Co-teaching, arXiv 1804.06872)."""
 
     def transition(self, classes: Sequence[str]) -> Matrix:
-        eye = np.eye(len(classes))
-        return (1 - self.rate) * eye + self.rate * np.roll(eye, 1, axis=1)
+        return flipping(self.rate, len(classes), _cycle(range(len(classes))))
 
 
 class Superclass(Noise):
@@ -57,18 +57,12 @@ class Superclass(Noise):
 
     def transition(self, classes: Sequence[str]) -> Matrix:
         if sorted(classes) != sorted(name for group in SUPERCLASSES.values() for name in group):
-            raise check.Invalid("noise", "superclass", "another one, since superclasses are those of data=cifar100")
-        return self._cyclic([[classes.index(name) for name in group] for group in SUPERCLASSES.values()])
-
-    def _cyclic(self, groups: Sequence[Sequence[int]]) -> Matrix:
-        matrix = (1 - self.rate) * np.eye(sum(map(len, groups)))
-        for group in groups:
-            for y, z in zip(group, [*group[1:], group[0]], strict=True):
-                matrix[y, z] += self.rate
-        return matrix
+            raise ConfigError("noise=superclass: superclasses are those of data=cifar100; take another noise")
+        groups = ([classes.index(name) for name in group] for group in SUPERCLASSES.values())
+        return flipping(self.rate, len(classes), (pair for group in groups for pair in _cycle(group)))
 
 
-class IndexBlock(Superclass):
+class IndexBlock(Noise):
     """Legacy: each class turns into the next of its block of 5 consecutive indices, cyclically, with probability r.
 
     What much public code calls superclass noise on CIFAR-100. Its indices are alphabetical, so that the blocks are not
@@ -76,9 +70,11 @@ class IndexBlock(Superclass):
     """
 
     def transition(self, classes: Sequence[str]) -> Matrix:
-        if len(classes) % 5:
-            raise check.Invalid("noise", "index_block", "another one where the number of classes is no multiple of 5")
-        return self._cyclic([list(range(first, first + 5)) for first in range(0, len(classes), 5)])
+        k = len(classes)
+        if k % 5:
+            raise ConfigError(f"noise=index_block: the number of classes must be a multiple of 5, it is {k}")
+        blocks = (range(first, first + 5) for first in range(0, k, 5))
+        return flipping(self.rate, k, (pair for block in blocks for pair in _cycle(block)))
 
 
 class ClassMap(Noise):
@@ -95,20 +91,29 @@ class ClassMap(Noise):
         self.map: Any = map
 
     def transition(self, classes: Sequence[str]) -> Matrix:
-        matrix = np.eye(len(classes))
-        for source, target in self._pairs(classes):
-            matrix[source, source] -= self.rate
-            matrix[source, target] += self.rate
-        return matrix
+        return flipping(self.rate, len(classes), self._pairs(classes))
 
-    def _pairs(self, classes: Sequence[str]) -> list[tuple[int, int]]:
+    def _pairs(self, classes: Sequence[str]) -> Iterable[tuple[int, int]]:
         if self.map == "next":
-            return [(y, (y + 1) % len(classes)) for y in range(len(classes))]
-        index = {name: y for y, name in enumerate(classes)}
-        for name in (*self.map, *self.map.values()):
-            if str(name) not in index:
-                raise check.Invalid("noise.map", self.map, f"of class names of the data set ({', '.join(classes)})")
-        return [(index[str(source)], index[str(target)]) for source, target in self.map.items()]
+            return _cycle(range(len(classes)))
+        named = [(str(source), str(target)) for source, target in self.map.items()]
+        if not {name for pair in named for name in pair} <= {*classes}:
+            raise check.Invalid("noise.map", self.map, f"of class names of the data set ({', '.join(classes)})")
+        return [(classes.index(source), classes.index(target)) for source, target in named]
+
+
+def flipping(rate: float, classes: int, pairs: Iterable[tuple[int, int]]) -> Matrix:
+    """T (K, K) where y turns into z with probability ``rate`` for each of the ``pairs`` (y, z)."""
+    matrix = np.eye(classes)
+    for y, z in pairs:
+        matrix[y, y] -= rate
+        matrix[y, z] += rate
+    return matrix
+
+
+def _cycle(members: Sequence[int]) -> Iterable[tuple[int, int]]:
+    """Each member with the next one, the last with the first."""
+    return zip(members, (*members[1:], members[0]), strict=True)
 
 
 SUPERCLASSES = {  # Krizhevsky 2009; members in alphabetical order

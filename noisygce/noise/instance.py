@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from noisygce.noise.base import Images, Labels, Matrix, Noise, uniforms
+from noisygce.noise.base import Images, Labels, Matrix, Noise, Vector, uniforms
 
 _FLIP, _DRAW, _DIRECTION = 1, 2, 3  # purposes of draws
 _SPREAD = 0.1  # standard deviation of the flip rates, the paper's
@@ -50,7 +50,7 @@ def others_softmax(scores: Matrix, y: int) -> Matrix:
     return p / p.sum(axis=1, keepdims=True)
 
 
-def truncated_normals(mean: float, u: Matrix) -> Matrix:
+def truncated_normals(mean: float, u: Vector) -> Vector:
     """N(mean, 0.1^2) truncated to [0, 1], at the quantiles ``u`` (n,)."""
     normal = NormalDist(mean, _SPREAD)
     low, high = normal.cdf(0), normal.cdf(1)
@@ -58,7 +58,7 @@ def truncated_normals(mean: float, u: Matrix) -> Matrix:
     return np.clip([normal.inv_cdf(float(p)) for p in within], 0, 1)
 
 
-def normals(count: int, seed: int, *purpose: int) -> Matrix:
+def normals(count: int, seed: int, *purpose: int) -> Vector:
     """Independent standard normal numbers (count,), by the Box-Muller transform."""
     half = -(-count // 2)
     u = uniforms(2 * half, seed, *purpose)

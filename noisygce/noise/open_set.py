@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from noisygce import check
+from noisygce.errors import ConfigError
 from noisygce.noise.base import Images, Labels, Matrix, Noise, uniforms
 
 _WHETHER, _WHICH = 4, 5  # purposes of draws
@@ -28,7 +28,9 @@ class OpenSet(Noise):
         seed = self._seed(seed)
         source = others()
         if images.shape[1:] != source.shape[1:]:
-            raise check.Invalid("noise", "open_set", f"another one: images must be {source.shape[1:]} as CIFAR-100's")
+            raise ConfigError(
+                f"noise=open_set: images must be {source.shape[1:]} as CIFAR-100's, not {images.shape[1:]}"
+            )
         foreign = uniforms(len(labels), seed, _WHETHER) < self.rate
         which = (uniforms(len(labels), seed, _WHICH) * len(source)).astype(np.int64)
         images, labels = images.copy(), labels.copy()

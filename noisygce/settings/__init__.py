@@ -11,6 +11,18 @@ arguments.py   command lines of the commands that answer from files
 """
 
 from noisygce.settings.compose import compose, config_dir
-from noisygce.settings.experiment import Experiment, Paths, Runtime, build, named, node, read, resolved
+from noisygce.settings.experiment import Experiment, Paths, Runtime, build, build_data, named, node, read, resolved
 
-__all__ = ["Experiment", "Paths", "Runtime", "build", "compose", "config_dir", "named", "node", "read", "resolved"]
+__all__ = [
+    "Experiment",
+    "Paths",
+    "Runtime",
+    "build",
+    "build_data",
+    "compose",
+    "config_dir",
+    "named",
+    "node",
+    "read",
+    "resolved",
+]

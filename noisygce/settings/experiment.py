@@ -7,7 +7,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from noisygce import check
-from noisygce.data import Data
+from noisygce.data import Data, Preprocessing, Split
 from noisygce.errors import ConfigError
 from noisygce.losses import Loss
 from noisygce.models import Model
@@ -113,6 +113,8 @@ class Experiment:
     precision: str
     compile: bool
     data: Data
+    split: Split
+    preprocessing: Preprocessing
     noise: Noise
     loss: Loss
     model: Model
@@ -122,7 +124,7 @@ class Experiment:
     paths: Paths
 
 
-_CHOSEN: dict[str, type] = {"data": Data, "noise": Noise, "loss": Loss, "model": Model}
+_CHOSEN: dict[str, type] = {"noise": Noise, "loss": Loss, "model": Model}
 _SECTIONS: dict[str, type] = {"schedule": Schedule, "runtime": Runtime, "paths": Paths}
 
 
@@ -136,10 +138,14 @@ def read(cfg: DictConfig) -> Experiment:
         if key not in cfg:
             raise ConfigError(f"{key} is missing: every run needs it, so ~{key} cannot be")
     try:
+        data, split, preprocessing = build_data(cfg.data)
         e = Experiment(
             seed=check.whole("seed", cfg.seed, "[0, 4294967296)"),
             precision=check.choice("precision", cfg.precision, ("bf16", "fp32")),
             compile=check.flag("compile", cfg.compile),
+            data=data,
+            split=split,
+            preprocessing=preprocessing,
             pruning=_construct(Pruning, cfg.prune, "prune"),
             **{key: build(cfg[key], base, key) for key, base in _CHOSEN.items()},
             **{key: _construct(cls, cfg[key], key) for key, cls in _SECTIONS.items()},
@@ -153,9 +159,20 @@ def read(cfg: DictConfig) -> Experiment:
     return e
 
 
-def build(node: DictConfig, base: type[T], key: str) -> T:
+def build_data(node: DictConfig) -> tuple[Data, Split, Preprocessing]:
+    """What one group of values makes: where samples come from, which a run trains on, how they are fed. Raises
+    ConfigError or Invalid. (``data.class_map`` is there for noise=class_map to refer to.)"""
+    fed = *_parameters(Split), *_parameters(Preprocessing), "class_map"
+    data = build(node, Data, "data", fed)
+    keys = {*map(str, node)}
+    split = _construct(Split, node, "data", keys - {*_parameters(Split)}, samples=data.full)
+    others = keys - {*_parameters(Preprocessing)}
+    return data, split, _construct(Preprocessing, node, "data", others, channels=data.channels)
+
+
+def build(node: DictConfig, base: type[T], key: str, beside: Sequence[str] = ()) -> T:
     """An object of the class that the config node names, which must be a subclass of ``base``; a value that
-    names a class is built first, in the same way.
+    names a class is built first, in the same way. beside: values in the node that are not its.
 
     Not ``hydra.utils.instantiate``, which calls whatever a config file names. Raises ConfigError, with the full key.
     """
@@ -169,7 +186,7 @@ def build(node: DictConfig, base: type[T], key: str) -> T:
         for part, value in ((str(k), v) for k, v in node.items())
         if isinstance(value, DictConfig) and "_target_" in value
     }
-    return _construct(cls, node, key, ("_target_", "name"), parts)
+    return _construct(cls, node, key, ("_target_", "name", *beside), parts)
 
 
 _MOVED = {"noisygce.folder.Folder": "noisygce.data.folder.Folder"}  # the names that configs and run ids hold stay
@@ -190,25 +207,31 @@ def named(target: Any, base: type[T], key: str) -> type[T]:
     return cls
 
 
+def _parameters(cls: type) -> list[str]:
+    """The values that a class is configured with."""
+    parameters = inspect.signature(cls).parameters.values()
+    return [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+
+
 def _construct(
-    cls: type[T], node: Any, key: str, ignore: Sequence[str] = (), parts: Mapping[str, Any] | None = None
+    cls: type[T], node: Any, key: str, ignore: Iterable[str] = (), parts: Mapping[str, Any] | None = None, **facts: Any
 ) -> T:
     if not isinstance(node, DictConfig):
         names = ", ".join(f"{key}.{name}" for name in inspect.signature(cls).parameters)
         raise ConfigError(f"{key}={node}: {key} is a group of values: {names}")
     plain: Any = OmegaConf.to_container(node, resolve=True)
     values = {name: value for name, value in plain.items() if name not in ignore} | dict(parts or {})
-    signature = inspect.signature(cls).parameters.values()
-    wanted = [p.name for p in signature if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    wanted = _parameters(cls)
     for name in values:
         if name not in wanted:
-            known = ", ".join(f"{key}.{w}" for w in wanted) or "no values"
-            raise ConfigError(f"{key}.{name}={values[name]}: {cls.__name__} has no such value; it has {known}")
+            known = [f"{key}.{w}" for w in (*wanted, *ignore) if w not in ("_target_", "name")]
+            listed = ", ".join(known) or "no values"
+            raise ConfigError(f"{key}.{name}={values[name]}: {cls.__name__} has no such value; it has {listed}")
     for name in wanted:
         if name not in values:
             raise ConfigError(f"{key}.{name} is missing: {cls.__name__} needs it")
     try:
-        return cls(**values)
+        return cls(**values, **facts)
     except check.Invalid as error:
         raise ConfigError(error.message(_typed(node, key, error.key))) from None
 

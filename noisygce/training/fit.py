@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from noisygce.data import Data
+from noisygce.data import Preprocessing
 from noisygce.errors import CheckpointError, NonFinite
 from noisygce.losses import Loss
 from noisygce.noise import Matrix
@@ -48,7 +48,7 @@ class Training:
     def __init__(
         self,
         task: Task,
-        data: Data,
+        preprocessing: Preprocessing,
         network: nn.Module,
         loss: Loss,
         schedule: Schedule,
@@ -64,15 +64,15 @@ class Training:
         self.task, self.loss, self.schedule, self.pruning, self.precision = task, loss, schedule, pruning, precision
         self.progress = Progress()
         arrays = task.arrays
-        self.images = Images(arrays.train_images, data, arrays.train_images, device)
-        self.test_images = Images(arrays.test_images, data, arrays.train_images, device)
+        self.images = Images(arrays.train_images, preprocessing, arrays.train_images, device)
+        self.test_images = Images(arrays.test_images, preprocessing, arrays.train_images, device)
         self.noisy, self.clean, self.test_labels, self.train, self.validation, self.test = (
             torch.from_numpy(a).to(device)
             for a in (task.noisy, task.clean, arrays.test_labels, task.train, task.validation, task.test)
         )
         self.network = network.to(device)
         loss.bind(samples=len(task.noisy), classes=len(arrays.classes), device=device, transition=task.transition)
-        self.loader = Loader(self.images, self.train, data, schedule.batch_size, seed, loss.views)
+        self.loader = Loader(self.images, self.train, schedule.batch_size, seed, loss.views)
         pool = Pool(required=graph == "on") if graph != "off" else None
         self.step = Step(self.network, loss, self.images, self.noisy, schedule, precision, compile, pool)
         self.logits = Evaluation(self.network, self.images, precision, pool)  # of training and validation images

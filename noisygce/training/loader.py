@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noisygce.data import Data
+from noisygce.data import Preprocessing
 from noisygce.training.philox import below, philox
 
 _ORDER, _AUGMENT = 4, 5  # keep their draws apart from those of other purposes (docs/protocol.md, Randomness)
@@ -39,19 +39,21 @@ class Images:
     ``pixel_mean`` is 0 in the padding, so that padding stays 0 after subtraction, as when padding comes last.
     """
 
-    def __init__(self, images: NDArray[np.uint8], data: Data, train_images: NDArray[np.uint8], device: str) -> None:
-        p = self.padding = data.padding
-        self.flip = data.flip
+    def __init__(
+        self, images: NDArray[np.uint8], preprocessing: Preprocessing, train_images: NDArray[np.uint8], device: str
+    ) -> None:
+        p = self.padding = preprocessing.padding
+        self.flip = preprocessing.flip
         self.size = images.shape[1:3]
         n, h, w, c = images.shape
         self.pixels = torch.zeros((n, h + 2 * p, w + 2 * p, c), dtype=torch.uint8, device=device)
         self.pixels[:, p : p + h, p : p + w] = torch.from_numpy(images).to(device)
-        if data.normalise == "pixel_mean":
+        if preprocessing.normalise == "pixel_mean":
             mean = np.zeros(self.pixels.shape[1:], dtype=np.float32)
             mean[p : p + h, p : p + w] = train_images.mean(0, dtype=np.float64) / 255
             self.mean, self.std = torch.from_numpy(mean).to(device), torch.ones(c, device=device)
         else:
-            self.mean, self.std = torch.tensor(data.mean, device=device), torch.tensor(data.std, device=device)
+            self.mean, self.std = (torch.tensor(v, device=device) for v in (preprocessing.mean, preprocessing.std))
         # On the device: CUDA divides by a number of Python's as a product with its reciprocal, which rounds otherwise.
         self.full = torch.tensor(255.0, device=device)
 
@@ -87,7 +89,7 @@ class Images:
 class Loader:
     """The augmented training batches of each epoch; views: V, how often each image is seen in its batch."""
 
-    def __init__(self, images: Images, train: Tensor, data: Data, batch_size: int, seed: int, views: int = 1) -> None:
+    def __init__(self, images: Images, train: Tensor, batch_size: int, seed: int, views: int = 1) -> None:
         self.images, self.views = images, views
         self.train = train.sort().values  # ties of the random order go by index
         self.batch_size, self.seed = batch_size, seed

@@ -77,9 +77,9 @@ def by_kind(counts: collections.Counter) -> dict[str, int]:
 
 def batches(training: Training) -> list[Draw]:
     """The batches of the epoch under way, drawn on the host; ``kept`` (N,) is the kept set there."""
-    own, images = training.loader, SimpleNamespace(padding=training.images.padding)
+    own, images = training.loader, SimpleNamespace(padding=training.images.padding, flip=training.images.flip)
     kept = getattr(training, "kept", torch.ones(len(training.task.noisy), dtype=torch.bool))
-    loader = Loader(images, torch.from_numpy(training.task.train), own, own.batch_size, own.seed, own.views)
+    loader = Loader(images, torch.from_numpy(training.task.train), own.batch_size, own.seed, own.views)
     at = training.step.kept.device
     drawn = [(d.index, d.top, d.left, d.mirror) for d in loader.epoch(training.progress.epoch, kept)]
     return [Draw(*(part.contiguous().to(at) for part in draw)) for draw in drawn]
@@ -133,7 +133,17 @@ def resnet(*words: str, images: int = 1000) -> Training:
     task = Task(arrays, labels, labels, train, other, np.arange(1000), np.eye(10))
     network = e.model.build((32, 32, 3), 10, 0)
     return Training(
-        task, e.data, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, "cuda:0", graph=True, compile=False
+        task,
+        e.preprocessing,
+        network,
+        e.loss,
+        e.schedule,
+        e.pruning,
+        e.seed,
+        e.precision,
+        "cuda:0",
+        graph=True,
+        compile=False,
     )
 
 
