@@ -38,7 +38,7 @@ def answer(words: list[str]) -> None:
         drawn = True
         print(f"{stem}{', '.join(f'.{ending}' for ending in formats)}: {TITLES[name]}", flush=True)
     if not drawn:
-        raise NoisygceError(f"no run of {asked.name} is done yet: there is nothing to draw")
+        raise NoisygceError(f"no run of {asked.name or 'these'} is done yet: there is nothing to draw")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from noisygce.sweep.plan import Plan, plan
 from noisygce.view import canvas, page, places, sheet
 from noisygce.view.cells import Cell
 from noisygce.view.figures import TITLES, draw
-from noisygce.view.tables import AGAINST, Table, tabulate
+from noisygce.view.tables import OPTIONS, Table, tabulate
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
 
 def answer(words: list[str]) -> None:
     """Writes the report that the arguments ask for."""
-    own, rest = arguments.split(words, {"against": AGAINST})
+    own, rest = arguments.split(words, {"against": OPTIONS["against"]})
     asked = plan(rest)
     stem = places.stem(asked, "report", *own.values())
     path = stem.with_name(f"{stem.name}.html")
@@ -43,9 +43,10 @@ def report(asked: Plan, table: Table) -> str:
     """The page as HTML."""
     counts = Counter(run.state for run in table.runs)
     said = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    lead = f"<p>Experiment <code>{sheet.escape(asked.name)}</code>: {len(table.runs)} runs, {said}.</p>"
-    accuracies = [s for rule, s in table.sheets if rule != "gap"]
-    gaps = [s for rule, s in table.sheets if rule == "gap"]
+    name = f"Experiment <code>{sheet.escape(asked.name)}</code>: " if asked.name else ""
+    lead = f"<p>{name}{len(table.runs)} runs, {said}.</p>"
+    accuracies = [*(s for name, s in table.sheets.items() if name != "gap"), *table.pairs]
+    gaps = [s for name, s in table.sheets.items() if name == "gap"]
     sections = [
         ("tables", "Tables", "\n".join(map(sheet.html, accuracies))),
         ("gaps", "Gaps between rules", "\n".join(map(sheet.html, gaps))),
@@ -103,7 +104,7 @@ def reproduce(asked: Plan, cell: Cell) -> str:
 
     seeds = ",".join(str(run.config["seed"]) for run in cell.runs)
     job = [override for override in told(cell.runs[0].job) if not override.startswith("seed=")]
-    arguments = [f"experiment={asked.name}", *job, f"seed={seeds}"]
+    arguments = [*([f"experiment={asked.name}"] if asked.name else []), *job, f"seed={seeds}"]
     wanted = {tuple(sorted(told(run.job))) for run in cell.runs}
     if {tuple(sorted(told(other))) for other in expand(arguments, asked.grid)} != wanted:
         arguments.insert(1, "grid=null")  # blocks of the grid that set other keys would bring other runs

@@ -46,13 +46,21 @@ class Result:
     archive: Archive | None = field(default=None, repr=False)
     job: tuple[str, ...] = ()
 
-    def accuracy(self, rule: str) -> float | None:
-        """Test accuracy, a fraction, under a selection rule, or ``gap``: last - val; None where there is none."""
-        found: Mapping[str, float | None] = self.manifest.get("results", {})
-        if rule != "gap":
-            return found.get(rule)
-        val, last = found.get("val"), found.get("last")
-        return None if val is None or last is None else last - val
+    def number(self, rule: str, measure: str = "accuracy") -> float | None:
+        """A measure, a fraction, under a selection rule, or ``gap``: last - val; None where there is none.
+
+        accuracy: on the test set. auroc, ap: of wrong labels among the training samples, found by their margin; ``val``
+        by the best-validation model, ``last`` by the model at the end.
+        """
+        if rule == "gap":
+            val, last = self.number("val", measure), self.number("last", measure)
+            return None if val is None or last is None else last - val
+        if measure == "accuracy":
+            found: float | None = self.manifest.get("results", {}).get(rule)
+            return found
+        model = {"val": "best", "last": "last"}.get(rule, "")
+        detected: float | None = self.manifest.get("detection", {}).get(model, {}).get("margin", {}).get(measure)
+        return detected
 
     def rows(self) -> Rows:
         """The rows of metrics.csv so far, as text; none where there is no file."""
@@ -198,7 +206,7 @@ def _row(r: Result) -> dict[str, Any]:
         "run_id": r.id,
         "state": r.state,
         **{k: json.dumps(v) if isinstance(v, list) else v for k, v in r.config.items()},
-        **{rule: r.accuracy(rule) for rule in (*runs.RULES, "gap")},
+        **{rule: r.number(rule) for rule in (*runs.RULES, "gap")},
         "realised_rate": noise.get("realised_rate"),
         **{key: m.get(key) for key in ("seconds", "images_per_s", "device", "threads", "commit", "dirty")},
         "labels_sha256": noise.get("labels_sha256"),

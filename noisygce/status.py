@@ -4,8 +4,8 @@
     python -m noisygce.status                                   all runs found below results
     python -m noisygce.status experiment=demo paths.results=elsewhere
 
-Done, running (where, epoch, since when), stopped (can go on), failed, unreadable, missing; estimated time left. With an
-experiment the other arguments are those of noisygce.train, which pick its runs: experiment=demo loss=ce seed=0,1
+Done, running (where, epoch, since when), stopped (can go on), failed, unreadable, missing; estimated time left. Other
+arguments are those of noisygce.train, which pick runs: experiment=demo loss=ce, or data=digits loss=ce seed=0,1
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from noisygce import results
-from noisygce.errors import ConfigError
 from noisygce.results import STATES, Result
 from noisygce.runs.messages import duration
 from noisygce.settings import arguments
@@ -33,15 +32,10 @@ def main() -> None:
 def answer(words: list[str]) -> None:
     """Prints the status of the runs that the arguments ask for."""
     _, rest = arguments.split(words, {})
-    if any(argument.startswith("experiment=") for argument in rest):
+    if any(not argument.startswith("paths.") for argument in rest):
         asked = plan(rest)
-        print("\n".join(report(asked.name, look(asked), time.time())))
+        print("\n".join(report(asked.name or "asked for", look(asked), time.time())))
     else:
-        for argument in rest:
-            if not argument.startswith("paths."):
-                raise ConfigError(
-                    f"{argument}: picks runs of an experiment; name one beside it, such as experiment=demo"
-                )
         folder = results_folder(rest)
         print("\n".join(report(str(folder), results.found(folder), time.time())))
 

@@ -1,8 +1,10 @@
-"""``python -m noisygce.table``: the table of an experiment at any moment, complete or not.
+"""``python -m noisygce.table``: the table of an experiment, or of any runs, at any moment, complete or not.
 
     python -m noisygce.table experiment=demo
+    python -m noisygce.table data=digits loss=gce,tgce rate=0.2,0.4 seed=0,1  rows and columns: what varies
     python -m noisygce.table experiment=demo rule=val                 one selection rule: val, last, last10,
                                                                       val_clean, test, or gap (last - val)
+    python -m noisygce.table experiment=demo measure=auroc            how well wrong labels are found: auroc or ap
     python -m noisygce.table experiment=table1_cifar10 against=published     or against=reference
     python -m noisygce.table experiment=demo paths.results=elsewhere  results below another folder
 
@@ -16,7 +18,7 @@ from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.sweep.plan import plan
 from noisygce.view import places
-from noisygce.view.tables import AGAINST, RULES, TEXTS, tabulate
+from noisygce.view.tables import OPTIONS, TEXTS, Table, tabulate
 
 
 def main() -> None:
@@ -25,15 +27,22 @@ def main() -> None:
 
 def answer(words: list[str]) -> None:
     """Prints the table that the arguments ask for and writes its files."""
-    own, rest = arguments.split(words, {"rule": RULES, "against": AGAINST})
+    own, rest = arguments.split(words, OPTIONS)
     asked = plan(rest)
-    table = tabulate(asked, own.get("rule", ""), own.get("against", ""))
+    table = tabulate(asked, **own)
     stem = places.stem(asked, "table", *own.values())
     stem.parent.mkdir(parents=True, exist_ok=True)
     for ending, text in TEXTS.items():
         atomic.write_text(stem.with_name(f"{stem.name}{ending}"), text(table), durable=False)
-    print(TEXTS[".md"](table))
+    print(table)
     print(f"Written: {stem}.md, .tex, .csv")
+
+
+def of(*words: str) -> Table:
+    """The table that the arguments of the command ask for, which draws itself in a notebook:
+    ``table.of("experiment=demo", "rule=val")``. Raises NoisygceError, or what Hydra raises."""
+    own, rest = arguments.split(words, OPTIONS)
+    return tabulate(plan(rest), **own)
 
 
 if __name__ == "__main__":

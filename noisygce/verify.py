@@ -142,12 +142,12 @@ def tables(folder: Path) -> Iterator[tuple[Path, str]]:
     """The written tables below ``folder``, each with what is wrong with it or nothing."""
     from noisygce.sweep.plan import plan
     from noisygce.view import places
-    from noisygce.view.tables import AGAINST, RULES, TEXTS, tabulate
+    from noisygce.view.tables import OPTIONS, TEXTS, tabulate
 
     for path in places.tables(folder):
         try:
-            own, rest = arguments.split(places.arguments(path), {"rule": RULES, "against": AGAINST})
-            made = tabulate(plan(rest), own.get("rule", ""), own.get("against", ""))
+            own, rest = arguments.split(places.arguments(path), OPTIONS)
+            made = tabulate(plan(rest), **own)
         except Exception as error:
             if not (isinstance(error, NoisygceError) or hints.of_config(error)):
                 raise

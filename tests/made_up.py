@@ -69,7 +69,7 @@ def manifest(run: Planned, rows: Sequence[Mapping[str, Any]], **changed: Any) ->
     } | changed
 
 
-def finish(results: Path, run: Planned, last: float | None = None, **changed: Any) -> Path:
+def finish(results: Path, run: Planned, last: float | None = None, /, **changed: Any) -> Path:
     """Makes the folder of a finished run, whose last epoch has the test accuracy ``last``; returns the folder."""
     rows = metrics(accuracy(run) if last is None else last)
     folder = begin(results, run, rows)

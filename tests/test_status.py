@@ -9,7 +9,6 @@ import made_up
 import pytest
 
 from noisygce import runs, status
-from noisygce.errors import ConfigError
 from noisygce.sweep import plan
 from noisygce.sweep.plan import look
 
@@ -71,10 +70,11 @@ def test_all_runs_without_an_experiment(demo, tmp_path, capsys):
     assert "3 runs: 3 done" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("argument", ["loss=ce", "seed=0,1", "runtime.threads=1"])
-def test_what_would_pick_runs_is_not_passed_over_without_an_experiment(tmp_path, argument):
-    with pytest.raises(ConfigError, match=f"{argument}: picks runs of an experiment; name one beside it"):
-        status.answer([f"paths.results={tmp_path}", argument])
+def test_runs_are_picked_without_an_experiment_too(tmp_path, capsys):
+    words = ["data=digits", "loss=ce,gce", "seed=0,1", f"paths.results={tmp_path}"]
+    made_up.finish(tmp_path, plan.plan(words).runs[0])
+    status.answer(words)
+    assert "asked for: 4 runs: 1 done, 3 missing" in capsys.readouterr().out
 
 
 def test_an_empty_folder_is_no_error(tmp_path, capsys):

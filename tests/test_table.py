@@ -4,15 +4,17 @@ import csv
 import dataclasses
 import json
 import re
+import shutil
+import subprocess
 
 import made_up
 import pytest
 
-from noisygce import results, table
+from noisygce import results, runs, table
 from noisygce.errors import ConfigError
 from noisygce.settings import arguments
-from noisygce.sweep import identities
-from noisygce.view import cells, published, sheet, tables
+from noisygce.sweep import identities, plan
+from noisygce.view import cells, places, published, sheet, tables
 from noisygce.view.stats import Sample
 
 
@@ -111,7 +113,7 @@ def test_csv_has_all_digits(demo, tmp_path):
 
 
 def test_latex_groups_columns_and_escapes(demo, tmp_path):
-    made(demo, tmp_path)
+    made(demo, tmp_path, but=demo.runs[:1])
     text = tables.latex(tables.tabulate(demo))
     assert r" & \multicolumn{2}{c}{uniform} & \multicolumn{1}{c}{pair} \\" in text
     assert r"\cmidrule(lr){2-3} \cmidrule(lr){4-4}" in text
@@ -119,6 +121,29 @@ def test_latex_groups_columns_and_escapes(demo, tmp_path):
     assert r"\textbf{74.50 $\pm$ 0.71} {\scriptsize (2)}" in text
     assert text.count("{") == text.count("}")
     assert not re.search(r"(?<!\\)[_%#]", re.sub(r"(?m)^%.*", "", text))
+
+
+def test_latex_has_one_float_a_rule_with_a_caption_that_names_data_noise_and_n(demo, tmp_path):
+    made(demo, tmp_path)
+    text = tables.latex(tables.tabulate(demo))
+    labels = [f"tab:demo+seed=0-1-{rule}" for rule in ("val", "last", "gap")]
+    assert re.findall(r"\\label\{(.+)\}", text) == labels
+    assert "Data: digits. Noise: uniform, pair. n = 2 runs a cell. Rule last: Test accuracy at the last epoch." in text
+    assert "(2)" not in text  # said in the caption, once
+    assert tables.latex(tables.tabulate(demo, rule="last")).count("\\begin{table}") == 1
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX")
+def test_latex_compiles_without_a_warning(demo, tmp_path):
+    made(demo, tmp_path, but=demo.runs[:3])
+    (tmp_path / "table.tex").write_text(tables.latex(tables.tabulate(demo)))
+    begin = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{table}\end{document}"
+    (tmp_path / "main.tex").write_text(begin)
+    for _ in range(2):  # labels are known the second time
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    assert not re.search(r"(?i)warning|overfull|underfull", done.stdout), done.stdout
 
 
 def test_latex_makes_every_sign_plain():
@@ -202,6 +227,59 @@ def test_against_reference(demo, tmp_path, monkeypatch):
     assert "none known" in text
 
 
+def test_what_varies_makes_rows_and_columns_without_an_experiment(tmp_path):
+    words = ["data=digits", "loss=gce,tgce", "loss.q=0.3,0.7", "rate=0.2,0.4", "seed=0,1", f"paths.results={tmp_path}"]
+    asked = plan.plan(words)
+    for run in asked.runs:
+        made_up.finish(tmp_path, run)
+    text = tables.markdown(tables.tabulate(asked))
+    assert row(text, "gce, q 0.3", "Rule `last`") == ["68.50 ± 0.71 (2)", "66.50 ± 0.71 (2)"]
+    assert re.search(r"\| loss, q +\| uniform 0.2 +\| uniform 0.4 +\|", text)
+    assert "Made by `python -m noisygce.table data=digits loss=gce,tgce loss.q=0.3,0.7 rate=0.2,0.4 seed=0,1`." in text
+    assert places.stem(asked, "table").name == "data=digits+loss=gce,tgce+loss.q=0.3,0.7+rate=0.2,0.4+seed=0,1"
+    one = plan.plan(["data=digits", "seed=0"])
+    assert len(tables.tabulate(one).cells.cell) == 1
+
+
+def test_what_the_command_line_varies_beside_an_experiment_makes_rows_and_columns_too():
+    words = ["experiment=demo", "grid=null", "loss=gce", "noise=uniform", "model.width=8,16", "data.subset=100,200"]
+    asked = plan.plan(words)
+    assert (asked.table["rows"], asked.table["columns"]) == (
+        ["loss.name", "model.width"],
+        ["noise.name", "rate", "data.subset"],
+    )
+
+
+def test_a_measure_of_found_labels_takes_the_place_of_accuracy(demo, tmp_path):
+    models = {"best": {"margin": {"auroc": 0.75, "ap": 0.5}}, "last": {"margin": {"auroc": 0.5, "ap": None}}}
+    for run in demo.runs:
+        made_up.finish(tmp_path, run, detection=models)
+    text = tables.markdown(tables.tabulate(demo, measure="auroc"))
+    assert "# Area under the ROC curve of finding wrong labels in % on digits" in text
+    assert row(text, "ce", "Rule `val`")[0] == "**75.00 ± 0.00** (2)"
+    assert row(text, "ce", "Rule `gap`")[0] == "−25.00 ± 0.00 (2)"
+    assert "## Rule `val`\n\nBy the margin of the best-validation model" in text
+    assert row(tables.markdown(tables.tabulate(demo, measure="ap")), "ce", "Rule `last`")[0] == "- (2)"  # null
+    for wrong in ({"rule": "test"}, {"against": "published"}):
+        with pytest.raises(ConfigError, match="measure=auroc: not known beside"):
+            tables.tabulate(demo, measure="auroc", **wrong)
+
+
+def test_a_rule_that_has_no_value_is_a_dash(demo, tmp_path):
+    for run in demo.runs:
+        made_up.finish(tmp_path, run, results=dict.fromkeys(runs.RULES))
+    text = tables.markdown(tables.tabulate(demo))
+    assert row(text, "ce", "Rule `val`") == ["- (2)"] * 3
+    assert row(text, "ce", "Rule `gap`") == ["- (2)"] * 3
+    assert "Complete: all 24 runs are done." in text
+
+
+def test_a_table_draws_itself_in_a_notebook():
+    drawn = table.of("experiment=demo", "rule=val", "seed=0", "paths.results=/nonexistent")
+    assert drawn._repr_html_().count("<table>") == 2  # the rule, and its pairs
+    assert str(drawn) == tables.markdown(drawn)
+
+
 def test_labels_leave_out_what_is_absent():
     assert cells.labels(["loss.name", "loss.q", "loss.k"], ("gce", 0.7, None)) == ["gce", "q 0.7"]
     assert cells.labels(["noise.name", "rate", "noise.include_true"], ("uniform", 0.4, True)) == [
@@ -232,6 +310,5 @@ def test_the_command_prints_and_writes(tmp_path, monkeypatch, capsys):
     ids=str,
 )
 def test_a_wrong_argument_is_refused_with_what_it_may_be(words, said):
-    own = {"rule": tables.RULES, "against": ("published", "reference")}
     with pytest.raises(ConfigError, match=re.escape(said)):
-        arguments.split(words, own)
+        arguments.split(words, tables.OPTIONS)

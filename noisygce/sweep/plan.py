@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from noisygce import results, runs, settings
 from noisygce.errors import ConfigError
 from noisygce.results import Result
-from noisygce.settings.compose import sweeps
+from noisygce.settings.compose import CHOSEN, sweeps
 from noisygce.sweep import identities
 from noisygce.sweep.jobs import expand, pair
 
@@ -31,7 +31,8 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """name: of the experiment. arguments: the command line. grid, table: as the experiment has them."""
+    """name: of the experiment, if there is one. arguments: the command line. grid, table: as the experiment has them;
+    a table has rows and columns for all that the command line varies."""
 
     name: str
     arguments: tuple[str, ...]
@@ -44,19 +45,38 @@ class Plan:
 def plan(arguments: Sequence[str]) -> Plan:
     """The runs of ``noisygce.train -m`` with these arguments, in its order. Raises ConfigError."""
     chosen = dict(map(pair, arguments))
-    name = chosen.get("experiment")
-    if not name or name == "null":
-        raise ConfigError("experiment is missing: name one, such as experiment=demo" + _experiments())
+    name = chosen.get("experiment", "null")
+    name = "" if name == "null" else name
+    if not name and all(key.startswith(("experiment", "paths.", "hydra.")) for key in chosen):
+        raise ConfigError(
+            "nothing is asked for: name an experiment, such as experiment=demo, or runs, such as data=digits "
+            "loss=gce,tgce seed=0,1" + _experiments()
+        )
     if "," in name:
         raise ConfigError(f"experiment={name}: one experiment at a time")
     base = settings.compose([argument for argument in arguments if not sweeps(argument)])
     aside = [argument for argument in arguments if argument.startswith("hydra.")]
     jobs = expand([argument for argument in arguments if argument not in aside], base.get("grid"))
-    table = OmegaConf.to_container(base.table, resolve=True) if base.get("table") else {}
+    table = OmegaConf.to_container(base.table, resolve=True) if base.get("table") else _TABLE
     planned = tuple(
         Planned(tuple(job), runs.run_id(made), made) for job, made in zip(jobs, identities.of(jobs, aside), strict=True)
     )
-    return Plan(name, tuple(arguments), planned, base.get("grid"), dict(table), settings.read(base).paths.results)  # type: ignore[arg-type]
+    table = _with_all_that_varies(dict(table), arguments)  # type: ignore[arg-type]
+    return Plan(name, tuple(arguments), planned, base.get("grid"), table, settings.read(base).paths.results)
+
+
+_TABLE: dict[str, Any] = {"title": "Test accuracy in %", "rows": ["loss.name"], "columns": ["noise.name", "rate"]}
+
+
+def _with_all_that_varies(table: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
+    """The table, with a key in ``columns`` for each data set or noise, in ``rows`` for any other value, of which the
+    arguments have several."""
+    for key in (pair(argument)[0].lstrip("+") for argument in arguments if sweeps(argument)):
+        axis = "columns" if key.partition(".")[0] in ("data", "noise", "rate") else "rows"
+        name = f"{key}.name" if key in CHOSEN else key
+        if key != "seed" and name not in (*table.get("rows", ()), *table.get("columns", ())):
+            table = {**table, axis: [name, *table[axis]] if key == "data" else [*table.get(axis, ()), name]}
+    return table
 
 
 def look(plan: Plan) -> list[Result]:

@@ -20,13 +20,14 @@ Key = tuple[Any, ...]  # the values of the row's keys, or of the column's
 
 @dataclass(frozen=True)
 class Cell:
-    """The runs of one row and column, seed by seed."""
+    """The runs of one row and column, seed by seed, and what is measured of them (``Result.number``)."""
 
     runs: tuple[Result, ...]
+    measure: str = "accuracy"
 
     def values(self, rule: str) -> dict[int, float]:
-        """Test accuracy, a fraction, of each seed that is done."""
-        found = {int(run.config["seed"]): run.accuracy(rule) for run in self.runs}
+        """The measure, a fraction, of each seed that has it."""
+        found = {int(run.config["seed"]): run.number(rule, self.measure) for run in self.runs}
         return {seed: value for seed, value in found.items() if value is not None}
 
     def sample(self, rule: str) -> stats.Sample | None:
@@ -54,6 +55,7 @@ class Cells:
     rows: tuple[Key, ...]
     columns: tuple[Key, ...]
     cell: Mapping[tuple[Key, Key], Cell]
+    measure: str = "accuracy"
 
     def at(self, row: Key, column: Key) -> Cell | None:
         return self.cell.get((row, column))
@@ -69,6 +71,14 @@ class Cells:
         found = [tuple(labels(self.column_keys, column)) for column in self.columns]
         return found if all(len(label) == 2 for label in found) else [(" ".join(label),) for label in found]
 
+    def described(self) -> str:
+        """Data sets, noises and number of runs of all cells, as a caption has them."""
+        runs = [run for cell in self.cell.values() for run in cell.runs]
+        data, noises = (dict.fromkeys(str(run.config.get(k)) for run in runs) for k in ("data.name", "noise.name"))
+        n = sorted({len(cell.values("last")) for cell in self.cell.values()})
+        said = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
+        return f"Data: {', '.join(data)}. Noise: {', '.join(noises)}. n = {said} runs a cell."
+
     def bold(self, rule: str, column: Key) -> set[Key]:
         """The rows to print bold in a column: the best mean, and all that lie within its 95 % t interval."""
         found = {r: s for r in self.rows if (c := self.at(r, column)) is not None and (s := c.sample(rule)) is not None}
@@ -78,8 +88,8 @@ class Cells:
         return {row for row, sample in found.items() if sample.mean >= best.mean - (best.half or 0.0)}
 
 
-def lay_out(plan: Plan, results: Sequence[Result]) -> Cells:
-    """The results of a plan in the rows and columns that its experiment names. Raises ConfigError."""
+def lay_out(plan: Plan, results: Sequence[Result], measure: str = "accuracy") -> Cells:
+    """The results of a plan in the rows and columns that its table names. Raises ConfigError."""
     row_keys, column_keys = (_keys(plan, name, results) for name in ("rows", "columns"))
     groups: dict[tuple[Key, Key], list[Result]] = {}
     for run in results:
@@ -88,7 +98,8 @@ def lay_out(plan: Plan, results: Sequence[Result]) -> Cells:
     for runs in groups.values():
         _refuse_mixed(runs)
     rows, columns = (_in_order(list(dict.fromkeys(place[i] for place in groups))) for i in (0, 1))
-    return Cells(row_keys, column_keys, rows, columns, {place: Cell(tuple(runs)) for place, runs in groups.items()})
+    cell = {place: Cell(tuple(runs), measure) for place, runs in groups.items()}
+    return Cells(row_keys, column_keys, rows, columns, cell, measure)
 
 
 def _in_order(found: Sequence[Key]) -> tuple[Key, ...]:

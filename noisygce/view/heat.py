@@ -89,7 +89,7 @@ def values(runs: Sequence[Result], key: str) -> list[float]:
 
 
 def _of(runs: Sequence[Result], q: float, k: float, rule: str) -> stats.Sample | None:
-    here = [run.accuracy(rule) for run in runs if (run.config["loss.q"], run.config["loss.k"]) == (q, k)]
+    here = [run.number(rule) for run in runs if (run.config["loss.q"], run.config["loss.k"]) == (q, k)]
     return stats.describe([value for value in here if value is not None])
 
 

@@ -24,17 +24,26 @@ def archived(asked: Plan) -> bool:
     return (asked.results / archive.RUNS).is_file()
 
 
+def name(asked: Plan, *options: str) -> str:
+    """What tells a plan, under further options of its command, from any other: demo+seed=0-val."""
+    return f"{asked.name}{_variant(asked, *options)}".lstrip("+")
+
+
 def stem(asked: Plan, kind: str, *options: str) -> Path:
-    """The file without its ending: of a table, report or figure (the kind) under further options of its command."""
+    """The file without its ending: of a table, report or figure (the kind)."""
+    if archived(asked):
+        return asked.results / f"{kind}{_variant(asked, *options)}"
+    own = name(asked, *options)
+    folders = {"table": f"tables/{own}", "report": f"report/{own}"}
+    return asked.results / folders.get(kind, f"figures/{own}/{kind}")
+
+
+def _variant(asked: Plan, *options: str) -> str:
     words = [word for word in _words(asked) if not word.startswith(("experiment=", "hydra."))]
     variant = re.sub(r"[^A-Za-z0-9_.,=+-]", "", "-".join(["".join(f"+{word}" for word in words), *options]))
     if len(variant) > _LONGEST:
         variant = f"{variant[:_LONGEST]}-{hashlib.sha256(variant.encode()).hexdigest()[:8]}"
-    if archived(asked):
-        return asked.results / f"{kind}{variant}"
-    name = f"{asked.name}{variant}"
-    folders = {"table": f"tables/{name}", "report": f"report/{name}"}
-    return asked.results / folders.get(kind, f"figures/{name}/{kind}")
+    return variant
 
 
 def command(asked: Plan, *options: str) -> str:

@@ -44,18 +44,38 @@ def markdown(sheet: Sheet) -> str:
     return f"## {sheet.title}\n\n{sheet.note}\n\n" + "\n".join(lines) + "\n"
 
 
-def latex(sheet: Sheet) -> str:
-    """A ``table`` for the package booktabs; columns of one group stand below its name."""
+def latex(sheet: Sheet, about: str, label: str) -> str:
+    """A ``table`` for the package booktabs; columns of one group stand below its name.
+
+    about: what the caption begins with. What stands small in every cell alike is left to the caption.
+    """
+    smalls = {entry.small for row in sheet.body for entry in row[1:] if entry.text}
+    same = smalls.pop() if len(smalls) == 1 else ""
 
     def cell(entry: Entry) -> str:
         text = f"\\textbf{{{tex(entry.text)}}}" if entry.bold else tex(entry.text)
-        return text + (f" {{\\scriptsize {tex(entry.small)}}}" if entry.small else "")
+        return text + (f" {{\\scriptsize {tex(entry.small)}}}" if entry.small not in ("", same) else "")
 
-    lines = ["\\begin{table}", "\\centering", f"\\caption{{{tex(sheet.title)}. {tex(sheet.note)}}}"]
+    note = sheet.note.replace(" (runs)", "") if same else sheet.note
+    lines = ["\\begin{table}", "\\centering", f"\\caption{{{tex(f'{about} {sheet.title}: {note}')}}}"]
+    lines += [f"\\label{{{re.sub('[^A-Za-z0-9:.=+-]', '-', label)}}}", _tex_size(sheet, same)]
     lines += [f"\\begin{{tabular}}{{l{'r' * (len(sheet.head) - 1)}}}", "\\toprule"]
     lines += _tex_head(sheet.head)
     lines += ["\\midrule", *(" & ".join(map(cell, row)) + r" \\" for row in sheet.body)]
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+
+
+_TEX_SIZES = {"normalsize": 10, "small": 9, "footnotesize": 8, "scriptsize": 7, "tiny": 5}  # points, of class article
+_TEX_WIDTH = 345  # points, of a line of class article
+
+
+def _tex_size(sheet: Sheet, same: str) -> str:
+    """The largest size at which the table is no wider than a line; a character is half as wide as the size is high."""
+    rows = [[" ".join(head) if len(head) == 1 else head[-1] for head in sheet.head]]
+    rows += [[f"{e.text} {e.small if e.small != same else ''}".strip() for e in row] for row in sheet.body]
+    characters = sum(max(map(len, column)) for column in zip(*rows, strict=True))
+    fits = [name for name, points in _TEX_SIZES.items() if characters * points * 0.52 + 6 * len(rows[0]) <= _TEX_WIDTH]
+    return f"\\{(fits or ['tiny'])[0]}\\setlength{{\\tabcolsep}}{{3pt}}"
 
 
 def _tex_head(head: Sequence[tuple[str, ...]]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,6 @@ from noisygce.view.sheet import Entry, Sheet
 from noisygce.view.stats import Sample
 
 RULES = (*runs.RULES, "gap")
-AGAINST = ("published", "reference")
 _MEANING = {
     "val": "test accuracy at the epoch of best noisy validation accuracy",
     "last": "test accuracy at the last epoch",
@@ -29,56 +28,96 @@ _MEANING = {
     "test": "ORACLE, looks at the test set: best test accuracy of any epoch",
     "gap": "last − val of each run, in percentage points: what training to the end costs (−) or brings (+)",
 }
+MEASURES = {
+    "accuracy": "Test accuracy",
+    "auroc": "Area under the ROC curve of finding wrong labels",
+    "ap": "Average precision of finding wrong labels",
+}
+_FINDS = {"val": "the best-validation model", "last": "the model at the end"}  # of auroc and ap
+OPTIONS = {"rule": RULES, "against": ("published", "reference"), "measure": tuple(MEASURES)}
 
 
 @dataclass(frozen=True)
 class Table:
-    """All that a table of an experiment says: sheets to read, and the lines below them."""
+    """All that a table of an experiment says: sheets to read, and the lines below them.
+
+    sheets: each under one rule or beside other numbers, by names for a label. pairs: rows against each other. It draws
+    itself in a notebook.
+    """
 
     title: str
+    name: str  # as files and labels of LaTeX have it
+    command: str  # that makes it
     cells: Cells
     runs: Sequence[Result]
     rules: tuple[str, ...]
     against: str  # published, reference or nothing
     lookup: Lookup
-    sheets: Sequence[tuple[str, Sheet]]  # each with the rule that it is about
+    sheets: Mapping[str, Sheet]
+    pairs: Sequence[Sheet]
     footer: Sequence[str]
-    command: str  # that makes it
+
+    def _repr_html_(self) -> str:
+        return "\n".join(map(sheet.html, (*self.sheets.values(), *self.pairs)))
+
+    def __str__(self) -> str:
+        return markdown(self)
 
 
-def tabulate(asked: Plan, rule: str = "", against: str = "") -> Table:
-    """The table of a plan: under ``rule``, or under all that its experiment names and the gap between two of them."""
+def tabulate(asked: Plan, rule: str = "", against: str = "", measure: str = "accuracy") -> Table:
+    """The table of a plan: under ``rule``, or under all that its experiment names and the gap between two of them.
+
+    measure: of ``MEASURES``. Raises ConfigError.
+    """
     found = look(asked)
-    cells = lay_out(asked, found)
-    rules = (rule,) if rule else (*_rules(asked), "gap")
-    lookup = _numbers(against)
-    sheets = []
+    cells = lay_out(asked, found, measure)
+    named = (rule,) if rule else (*_rules(asked), "gap")
+    rules = named if measure == "accuracy" else tuple(each for each in named if each in (*_FINDS, "gap"))
+    if not rules or (against == "published" and measure != "accuracy"):
+        other = f"rule={rule}" if not rules else "against=published"
+        raise ConfigError(f"measure={measure}: not known beside {other}; rule=val, last or gap, against=reference are")
+    lookup = _numbers(against, measure)
+    sheets = {}
     for each in rules:
-        sheets.append((each, rule_sheet(cells, each)))
+        sheets[each] = rule_sheet(cells, each)
         if against and each != "gap":
-            sheets.append((each, against_sheet(cells, each, against, lookup)))
-    sheets += [(each, paired_sheet(cells, each)) for each in rules if each != "gap" and len(cells.rows) > 1]
-    title = str(asked.table.get("title", asked.name))
-    made_by = places.command(asked, *([f"rule={rule}"] if rule else []), *([f"against={against}"] if against else []))
-    return Table(title, cells, found, rules, against, lookup, sheets, provenance.footer(found), made_by)
+            sheets[f"{each}-{against}"] = against_sheet(cells, each, against, lookup)
+    pairs = [paired_sheet(cells, each) for each in rules if each != "gap" and len(cells.rows) > 1]
+    title = str(asked.table.get("title", asked.name)).replace(MEASURES["accuracy"], MEASURES[measure])
+    given = {"rule": rule, "against": against, "measure": measure.replace("accuracy", "")}
+    options = {key: value for key, value in given.items() if value}
+    return Table(
+        title,
+        places.name(asked, *options.values()),
+        places.command(asked, *(f"{key}={value}" for key, value in options.items())),
+        cells,
+        found,
+        rules,
+        against,
+        lookup,
+        sheets,
+        pairs,
+        provenance.footer(found),
+    )
 
 
 def _rules(asked: Plan) -> tuple[str, ...]:
-    rules = asked.table.get("rules", ["val"])
+    rules = asked.table.get("rules", ["val", "last"])
     for each in rules:
         if each not in runs.RULES:
             raise ConfigError(f"table.rules={rules}: each must be one of {', '.join(runs.RULES)}")
     return tuple(rules)
 
 
-def _numbers(against: str) -> Lookup:
+def _numbers(against: str, measure: str) -> Lookup:
     """Where the numbers to compare with come from."""
     if against == "published":
         return lambda cell, rule: published.number(cell.config, rule)
     theirs = {run.id: run for run in results.found(results.reference()) if run.state == "done"} if against else {}
 
     def reference(cell: Cell, rule: str) -> Number | str:
-        return published.reference(Cell(tuple(theirs[run.id] for run in cell.runs if run.id in theirs)), rule)
+        found = tuple(theirs[run.id] for run in cell.runs if run.id in theirs)
+        return published.reference(Cell(found, measure), rule)
 
     return reference
 
@@ -97,19 +136,27 @@ def rule_sheet(cells: Cells, rule: str) -> Sheet:
     body = [[Entry(cells.row_label(r)), *(entry(r, c) for c in cells.columns)] for r in cells.rows]
     corner = ", ".join(key.removesuffix(".name").rpartition(".")[2] for key in cells.row_keys)
     bold = "" if rule == "gap" else " Bold: the best and all within its 95 % t interval."
-    note = f"{_MEANING[rule][0].upper() + _MEANING[rule][1:]}. Mean ± sample standard deviation (runs).{bold}"
+    meaning = _MEANING[rule]
+    if cells.measure != "accuracy" and rule in _FINDS:
+        meaning = f"by the margin of {_FINDS[rule]}, among the training samples"
+    note = f"{meaning[0].upper() + meaning[1:]}. Mean ± sample standard deviation (runs).{bold}"
     return Sheet(f"Rule `{rule}`{oracle}", note, [(corner,), *cells.heads()], body)
 
 
 def markdown(table: Table) -> str:
-    sections = [f"# {table.title}\n", *(sheet.markdown(each) for _, each in table.sheets)]
+    sections = [f"# {table.title}\n", *map(sheet.markdown, (*table.sheets.values(), *table.pairs))]
     footer = [*table.footer, f"Made by `{table.command}`."]
     return "\n".join([*sections, "\n".join(f"- {line}" for line in footer), ""])
 
 
 def latex(table: Table) -> str:
+    """One float a rule, and one beside other numbers; how rows differ is left to the other forms."""
     said = [f"{table.title}; needs \\usepackage{{booktabs}}", *table.footer, f"Made by {table.command}."]
-    return "\n".join([*(f"% {line}" for line in said), *(sheet.latex(each) for _, each in table.sheets)])
+    floats = [
+        sheet.latex(each, f"{table.title}. {table.cells.described()}", f"tab:{table.name}-{name}")
+        for name, each in table.sheets.items()
+    ]
+    return "\n".join([*(f"% {line}" for line in said), *floats])
 
 
 def full(table: Table) -> str:
@@ -118,7 +165,7 @@ def full(table: Table) -> str:
     theirs = ["theirs_mean", "theirs_std", "difference", "tolerance", "within", "note"] if table.against else []
     names = ["n", "runs", "failed", "mean", "std", "t_low", "t_high", "bold", *theirs, "seeds", "values"]
     out = csv.writer(text, lineterminator="\n")
-    out.writerow([*cells.row_keys, *cells.column_keys, "rule", *names])
+    out.writerow([*cells.row_keys, *cells.column_keys, "measure", "rule", *names])
     for rule in table.rules:
         for (row, column), cell in cells.cell.items():
             values, s = cell.values(rule), cell.sample(rule)
@@ -129,7 +176,7 @@ def full(table: Table) -> str:
             if table.against:
                 line += _beside(s, "" if rule == "gap" else table.lookup(cell, rule))
             seeds = [" ".join(map(str, values)), " ".join(map(repr, values.values()))]
-            out.writerow([*row, *column, rule, *line, *seeds])
+            out.writerow([*row, *column, cells.measure, rule, *line, *seeds])
     return text.getvalue()
 
 
