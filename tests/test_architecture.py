@@ -27,10 +27,14 @@ FLOORS = [
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms} | {"__init__": -1}
 
 HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "sklearn"}
-COMPUTES = {  # import torch when they are imported, so that nothing that starts a command may import them
-    f"noisygce.training.{name}"
-    for name in ("cuda_graph", "evaluate", "fit", "loader", "philox", "predictions", "prune", "step")
-} | {f"noisygce.bench.{path.stem}" for path in (PACKAGE / "bench").glob("[a-z]*.py")}
+COMPUTES = (
+    {  # import torch when they are imported, so that nothing that starts a command may import them
+        f"noisygce.training.{name}"
+        for name in ("cuda_graph", "evaluate", "fit", "loader", "philox", "predictions", "prune", "step")
+    }
+    | {"noisygce.models.resnet"}
+    | {f"noisygce.bench.{path.stem}" for path in (PACKAGE / "bench").glob("[a-z]*.py")}
+)
 CONFIG_SYSTEM = {"settings", "sweep", "train"}  # know Hydra and OmegaConf
 
 

@@ -1,7 +1,8 @@
 """Models: networks, and the trained ones that runs keep. Torch is imported inside functions.
 
-base.py   the class Model; CIFAR ResNet-18 and -34 made from torchvision's, compact networks for a CPU
-saved.py  model.safetensors: a trained network, what it expects of a picture and what its outputs mean
+base.py    the class Model; CIFAR ResNet-18 and -34, compact networks for a CPU
+resnet.py  the basic block of a ResNet
+saved.py   model.safetensors: a trained network, what it expects of a picture and what its outputs mean
 
 May import check and errors.
 """

@@ -1,4 +1,4 @@
-"""Networks: CIFAR ResNet-18 and -34 made from torchvision's, and a small convolutional network.
+"""Networks: CIFAR ResNet-18 and -34, and small ones.
 
 A class here holds what is configured; ``build`` makes the network. Initial weights are a pure function of the
 network and the seed, drawn on the CPU whatever the device; torch's global generator is neither read nor moved.
@@ -7,7 +7,8 @@ network and the seed, drawn on the CPU whatever the device; torch's global gener
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 from noisygce import check
 
@@ -55,8 +56,9 @@ def _initialise(network: nn.Module, generator: Generator) -> None:
 
 
 class ResNet(Model):
-    """torchvision's ResNet with the CIFAR stem: a first convolution of 3x3 stride 1 and no first pool (He et al. 2016).
+    """ResNet with the CIFAR stem: a first convolution of 3x3 stride 1 and no first pool (He et al. 2016).
 
+    Its layers have torchvision's names.
     depth: 18 (11,173,962 parameters with 3 channels and 10 classes) or 34 (21,282,122).
     """
 
@@ -67,20 +69,27 @@ class ResNet(Model):
 
     def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         from torch import nn
-        from torchvision.models.resnet import resnet18, resnet34
+
+        from noisygce.models.resnet import stage
 
         height, width, channels = shape
-        network: Any = {18: resnet18, 34: resnet34}[self.depth](num_classes=classes)
-        network.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
-        network.maxpool = nn.Identity()
+        layers: dict[str, nn.Module] = {
+            "conv1": nn.Conv2d(channels, 64, 3, padding=1, bias=False),
+            "bn1": nn.BatchNorm2d(64),
+            "relu": nn.ReLU(inplace=True),
+        }
+        before = 64
+        for i, blocks in enumerate({18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}[self.depth]):
+            layers[f"layer{i + 1}"] = nn.Sequential(*stage(before, 64 << i, 1 if i == 0 else 2, blocks))
+            before = 64 << i
         # Three strides of 2 leave (H/8, W/8), rounded up. A plain average pool over all of it: the backward pass of
         # AdaptiveAvgPool2d has no deterministic form on CUDA.
-        network.avgpool = nn.AvgPool2d((-(-height // 8), -(-width // 8)))
-        return network
+        layers["avgpool"] = nn.AvgPool2d((-(-height // 8), -(-width // 8)))
+        return nn.Sequential(OrderedDict(layers, flatten=nn.Flatten(), fc=nn.Linear(before, classes)))
 
 
 class CompactResNet(Model):
-    """A small ResNet of torchvision's basic blocks, for training on a CPU: 1 + 2 blocks len(channels) + 1 layers.
+    """A small ResNet of basic blocks, for training on a CPU: 1 + 2 blocks len(channels) + 1 layers.
 
     stem: kernel size and stride of the first convolution, whose channels are ``width``. channels, strides: of each
     stage of ``blocks`` basic blocks; the first block of a stage has its stride. A mean over all places, and a linear
@@ -100,7 +109,8 @@ class CompactResNet(Model):
 
     def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         from torch import nn
-        from torchvision.models.resnet import BasicBlock
+
+        from noisygce.models.resnet import stage
 
         (kernel, stride), before, (height, width, colours) = self.stem, self.width, shape
         padding = (kernel - 1) // 2
@@ -112,12 +122,8 @@ class CompactResNet(Model):
         ]
         for after, first in zip(self.channels, self.strides, strict=True):
             height, width = -(-height // first), -(-width // first)
-            for step in [first, *[1] * (self.blocks - 1)]:
-                shortcut = None
-                if step != 1 or before != after:
-                    shortcut = nn.Sequential(nn.Conv2d(before, after, 1, step, bias=False), nn.BatchNorm2d(after))
-                layers.append(BasicBlock(before, after, step, shortcut))
-                before = after
+            layers += stage(before, after, first, self.blocks)
+            before = after
         layers += [nn.AvgPool2d((height, width)), nn.Flatten(), nn.Linear(before, classes)]  # a plain pool as in ResNet
         return nn.Sequential(*layers)
 
