@@ -46,7 +46,7 @@ SlurmdPidFile={tmp_path}/slurmd.pid
 SlurmctldLogFile={tmp_path}/slurmctld.log
 SlurmdLogFile={tmp_path}/slurmd.log
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+TaskPlugin=task/affinity
 JobAcctGatherType=jobacct_gather/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
@@ -91,12 +91,15 @@ def state(job: str) -> str:
     return re.search(r"JobState=(\w+)", slurm_says("scontrol", "show", "job", job))[1]
 
 
-def submit(folder: Path, *options: str) -> str:
-    said = slurm_says(
+def submit(folder: Path, *options: str, python: str | Path = sys.executable) -> str:
+    return slurm_says(
         *["sbatch", "--parsable", f"--chdir={folder}", "--cpus-per-task=1", "--mem=100", *options],
-        *[f"--export=ALL,PYTHON={sys.executable},PYTHONPATH={ROOT}", str(ROOT / "scripts" / "slurm_array"), *GRID],
+        *[
+            f"--export=ALL,PYTHON={python},PYTHONPATH={ROOT},SLURM_CPU_BIND=cores",
+            str(ROOT / "scripts" / "slurm_array"),
+            *GRID,
+        ],
     )
-    return said
 
 
 @pytest.mark.usefixtures("cluster")
@@ -137,3 +140,15 @@ def test_a_grid_survives_time_limit_requeue_and_cancel_and_no_run_is_trained_twi
         assert json.loads(path.read_text())["run_id"] == path.parent.name
         epochs = re.findall(r"epoch (\d+)/60:", (path.parent / "train.log").read_text())
         assert epochs == [str(e) for e in range(1, 61)], f"{path.parent.name}: each epoch exactly once, in order"
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_worker_has_all_the_cores_of_its_task(tmp_path):
+    """Where tasks are bound to cores, Slurm 22.05 binds a step to one core unless srun is told how many."""
+    (tmp_path / "results" / "logs").mkdir(parents=True)
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho cores: $(nproc)\n")
+    python.chmod(0o755)
+    submit(tmp_path, "--array=0", "--cpus-per-task=2", "--time=1", python=python)
+    until(lambda: slurm_says("squeue", "-h") == "", 60, "the queue is empty")
+    assert "cores: 2" in next((tmp_path / "results" / "logs").glob("slurm-*_0.log")).read_text()
