@@ -65,10 +65,10 @@ def check(on):
 
 @pytest.fixture
 def train(on, tmp_path):
-    """The training command, with a loss of checks.py, and SIGTERM after so many steps: exit code and what it says."""
+    """The training command on small digits, with SIGTERM after so many steps: exit code and what it says."""
 
-    def run(*words: str, loss: str = "CE", signal_after: int = 0, **machine: int) -> tuple[int, list[str]]:
-        command = [str(HERE / "checks.py"), "command", loss, str(signal_after), f"paths.results={tmp_path}", *words]
+    def run(*words: str, signal_after: int = 0, **machine: int) -> tuple[int, list[str]]:
+        command = [str(HERE / "checks.py"), "command", str(signal_after), f"paths.results={tmp_path}", *words]
         done = on(*command, **machine)
         return done.returncode, done.stderr.splitlines()
 
@@ -85,7 +85,7 @@ def test_every_loss_is_recorded_without_a_refused_call(check):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("precision", "convolutions", "at_most"), [("bf16", 107, 650), ("fp32", 107, 450)])
+@pytest.mark.parametrize(("precision", "convolutions", "at_most"), [("bf16", 107, 520), ("fp32", 107, 335)])
 def test_a_step_of_resnet34_has_so_many_nodes(check, precision, convolutions, at_most):
     found = check("step", f"precision={precision}")
     assert found["refused"] == []
@@ -139,10 +139,11 @@ def test_a_run_on_the_second_device_touches_the_first_one_nowhere(check):
 @pytest.mark.slow
 def test_what_must_be_refused_is_and_the_next_run_goes_well(check):
     found = check("controls")
-    assert "capture" in found["ReadsBack"][0]
+    assert "value.max().item()" in found["ReadsBack"][0]
     assert "pinned" in found["FromTheHost"][0]
-    assert "capture" in found["Synchronises"][0]
+    assert "torch.cuda.synchronize()" in found["Synchronises"][0]
     assert "deterministic" in found["NotDeterministic"][0]
+    assert all("runtime.graph=off" in said for said, _ in found.values())
     assert [refused for _, refused in found.values()] == [[]] * 4
 
 
@@ -177,6 +178,20 @@ def test_the_doctor_says_what_to_do(on, tmp_path, machine, code, says):
     assert done.returncode == code, done.stdout + done.stderr
     assert says in done.stdout
     assert done.stdout.count("TO DO") == done.stdout.count("-> ") == code
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("graph", "code", "lines"), [("on", 1, 1), ("auto", 75, 2)])
+def test_a_loss_that_reads_back_is_named_with_its_line(train, graph, code, lines):
+    """An error where a graph is asked for; else one warning, and the run goes on without."""
+    ended, said = train(
+        "runtime.device=cuda", f"runtime.graph={graph}", "loss._target_=checks.ReadsBack", signal_after=2
+    )
+    said = [line for line in said if "images on cuda" not in line]
+    assert (ended, len(said)) == (code, lines), said
+    assert "checks.py:" in said[0]
+    assert "return value / max(value.max().item(), 1.0)" in said[0]
+    assert "SIGTERM" in said[-1] if graph == "auto" else "runtime.graph=off" in said[0]
 
 
 @pytest.mark.slow

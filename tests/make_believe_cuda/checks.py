@@ -8,6 +8,7 @@ step, the batches of an epoch, whose sizes and indices must be real, and the met
 
 import collections
 import contextlib
+import copy
 import ctypes
 import dataclasses
 import json
@@ -16,7 +17,6 @@ import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from noisygce.losses import CE
 from noisygce.runs.begin import training_of
 from noisygce.training import cuda_graph, device, evaluate, fit, prune
 from noisygce.training.fit import Training
-from noisygce.training.loader import Draw, Loader
+from noisygce.training.loader import Draw
 from noisygce.training.step import Step
 from noisygce.training.task import Task
 
@@ -77,11 +77,11 @@ def by_kind(counts: collections.Counter) -> dict[str, int]:
 
 def batches(training: Training) -> list[Draw]:
     """The batches of the epoch under way, drawn on the host; ``kept`` (N,) is the kept set there."""
-    own, images = training.loader, SimpleNamespace(padding=training.images.padding, flip=training.images.flip)
+    on_host = copy.copy(training.loader)
+    on_host.train = torch.from_numpy(training.task.train).sort().values
     kept = getattr(training, "kept", torch.ones(len(training.task.noisy), dtype=torch.bool))
-    loader = Loader(images, torch.from_numpy(training.task.train), own.batch_size, own.seed, own.views)
     at = training.step.kept.device
-    drawn = [(d.index, d.top, d.left, d.mirror) for d in loader.epoch(training.progress.epoch, kept)]
+    drawn = [(d.index, d.top, d.left, d.mirror) for d in on_host.epoch(training.progress.epoch, kept)]
     return [Draw(*(part.contiguous().to(at) for part in draw)) for draw in drawn]
 
 
@@ -92,9 +92,7 @@ def measure(training: Training, *more: object) -> dict:
     return {"epoch": training.progress.epoch + 1, "kept": 1, "val_accuracy": 0.5, "test_accuracy": 0.5}
 
 
-_measure, fit._measure = fit._measure, measure
-Training.batches = batches
-cuda_graph.same = lambda *_: True
+_measure = fit._measure
 
 
 # ---- Trainings
@@ -133,17 +131,7 @@ def resnet(*words: str, images: int = 1000) -> Training:
     task = Task(arrays, labels, labels, train, other, np.arange(1000), np.eye(10))
     network = e.model.build((32, 32, 3), 10, 0)
     return Training(
-        task,
-        e.preprocessing,
-        network,
-        e.loss,
-        e.schedule,
-        e.pruning,
-        e.seed,
-        e.precision,
-        "cuda:0",
-        graph=True,
-        compile=False,
+        task, e.preprocessing, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, "cuda:0", graph="on"
     )
 
 
@@ -322,9 +310,8 @@ def controls() -> dict:
     return found
 
 
-def command(loss: str, signal_after: str, *words: str) -> None:
-    """``noisygce.train WORDS``, with a loss of this file in place of cross entropy, and SIGTERM after so many steps."""
-    CE.per_sample = globals()[loss].per_sample
+def command(signal_after: str, *words: str) -> None:
+    """``noisygce.train WORDS`` with cross entropy, or a loss of this file; SIGTERM after so many steps."""
     call, left = Step.__call__, int(signal_after)
 
     def count_down(step: Step, draw: Draw) -> None:
@@ -340,4 +327,5 @@ def command(loss: str, signal_after: str, *words: str) -> None:
 
 
 if __name__ == "__main__":
+    fit._measure, Training.batches, cuda_graph.same = measure, batches, lambda *_: True
     print(json.dumps(globals()[sys.argv[1]](*sys.argv[2:])))
