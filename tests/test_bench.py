@@ -9,7 +9,6 @@ from conftest import SMALL
 from noisygce import check, settings
 from noisygce.bench import __main__ as bench
 from noisygce.bench import plain, setting
-from noisygce.bench.kernels import flop
 from noisygce.bench.setting import Setting
 from noisygce.errors import ConfigError
 
@@ -37,7 +36,7 @@ def test_operations_of_resnet34_on_cifar_are_those_counted_by_hand():
     linear = 512 * 10
     layers = 64 * (2 * 3 * 9 * 64**2) + 16 * (9 * 64 * 128 + 7 * 9 * 128**2 + 64 * 128)
     layers += 4 * (9 * 128 * 256 + 11 * 9 * 256**2 + 128 * 256) + (9 * 256 * 512 + 5 * 9 * 512**2 + 256 * 512)
-    assert flop(images_of_8x8) == 128 * 2 * (3 * (layers + linear) + 2 * stem)
+    assert images_of_8x8.flop == 128 * 2 * (3 * (layers + linear) + 2 * stem)
 
 
 def test_the_plain_loop_trains_on_every_image_once_an_epoch():

@@ -21,23 +21,15 @@ import importlib
 import json
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from noisygce import check, runs, settings
-from noisygce.errors import ConfigError
 from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.training import device
 
-_PARTS = {  # which module measures it
-    "steps": "steps",
-    "batch": "growth",
-    "sweep": "growth",
-    "concurrent": "growth",
-    "layers": "kernels",
-    "profile": "kernels",
-}
+_MODULES = {"steps": ["steps"], "growth": ["batch", "sweep", "concurrent"], "kernels": ["layers", "profile"]}
+_PARTS = {part: module for module, parts in _MODULES.items() for part in parts}
 
 
 def main() -> None:
@@ -45,53 +37,55 @@ def main() -> None:
 
 
 def answer(words: list[str]) -> None:
-    """Measures what the arguments ask for."""
+    """Measures what the arguments ask for; what is found is written after each part."""
     own = dict(word.split("=", 1) for word in words if word.startswith(("parts=", "rounds=")))
     rest = [word for word in words if word.partition("=")[0] not in own]
     _, overrides = arguments.split(rest, {"parts": (), "rounds": ()})
-    rounds = own.get("rounds", "5")
-    if not rounds.isdigit() or not 1 <= int(rounds) <= 1000:
-        raise ConfigError(f"rounds={rounds}: rounds must be an integer in [1, 1000]")
-    names = own["parts"].split(",") if "parts" in own else list(_PARTS)
-    for name in names:
-        check.choice("parts", name, _PARTS)
+    given = own.get("rounds", "5")
+    rounds = check.whole("rounds", int(given) if given.isdigit() else given, "[1, 1000]")
+    parts = own["parts"].split(",") if "parts" in own else list(_PARTS)
+    for part in parts:
+        check.choice("parts", part, _PARTS)
     cfg = settings.compose(overrides)
-    experiment = settings.read(cfg)
-    experiment.data.require(experiment.paths.data)
-    run = runs.run_id(runs.identity(settings.resolved(cfg)))
-    for found in measure(experiment, overrides, run, int(rounds), names):  # written as it grows
-        label = [found["run"], found["device"], *(names if "parts" in own else [])]
-        name = re.sub(r"[^A-Za-z0-9.]+", "-", " ".join(label)).strip("-")
-        path = experiment.paths.results / "bench" / f"{name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
+    e = settings.read(cfg)
+    e.data.require(e.paths.data)
+    from noisygce.bench.setting import Setting
+
+    setting = Setting(e, overrides, device.prepare(e.runtime.device, e.runtime.threads), rounds)
+    found: dict[str, Any] = {
+        "run": runs.run_id(runs.identity(settings.resolved(cfg))),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        **device.describe(setting.at),
+        "batch_size": setting.batch_size,
+        "rounds": setting.rounds,
+        "flop_a_step": setting.flop,
+        "matmul_flop_per_s": setting.matmul_rate,
+    }
+    show(found)
+    label = " ".join([found["run"], found["device"], *(parts if "parts" in own else [])])
+    path = e.paths.results / "bench" / f"{re.sub(r'[^A-Za-z0-9.]+', '-', label).strip('-')}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for part in parts:
+        module = importlib.import_module(f"noisygce.bench.{_PARTS[part]}")
+        found[part] = getattr(module, part)(setting)
+        print(f"\n{part}: {getattr(module, part).__doc__}", flush=True)
+        show(found[part])
         atomic.write_text(path, json.dumps(found, indent=1) + "\n")
     print(f"\n{path}")
 
 
-def measure(
-    experiment: settings.Experiment, overrides: list[str], run: str, rounds: int, parts: list[str]
-) -> Iterator[dict[str, Any]]:
-    """What the parts find, as plain values; once more after each of them."""
-    from noisygce.bench.kernels import flop, matmul_rate
-    from noisygce.bench.setting import Setting
+def show(found: Any, name: str = "") -> None:
+    """Prints plain values: a list of rows as a table, anything else by name."""
+    import pandas as pd
 
-    at = device.prepare(experiment.runtime.device, experiment.runtime.threads)
-    setting = Setting(experiment, overrides, at, rounds)
-    setting.flop = flop(setting)
-    setting.matmul_rate = matmul_rate(at, experiment.precision)
-    found: dict[str, Any] = {"run": run, "date": time.strftime("%Y-%m-%d", time.gmtime()), **device.describe(at)}
-    found |= {"batch_size": experiment.schedule.batch_size, "rounds": rounds}
-    found |= {"flop_a_step": setting.flop, "matmul_flop_per_s": setting.matmul_rate}
-    print(
-        f"{run}\non {found['device']}, {found['threads']} CPU threads, torch {found['versions']['torch']}: "
-        f"{setting.flop / 1e12:.3g} TFLOP a step of {found['batch_size']} images, "
-        f"matrix products at {setting.matmul_rate / 1e12:.3g} TFLOP/s in {experiment.precision}"
-    )
-    for part in parts:
-        print()
-        module = importlib.import_module(f"noisygce.bench.{_PARTS[part]}")
-        found[part] = getattr(module, part)(setting)
-        yield found
+    if isinstance(found, list) and found and isinstance(found[0], dict):
+        table = pd.DataFrame(found).map(lambda value: f"{value:,.4g}" if isinstance(value, float) else str(value)[:70])
+        print(table.to_string(index=False), flush=True)
+    elif isinstance(found, dict):
+        for key, value in found.items():
+            show(value, f"{name}{key} ")
+    else:
+        print(f"{name}{found:,.4g}" if isinstance(found, float) else f"{name}{found}", flush=True)
 
 
 if __name__ == "__main__":

@@ -19,23 +19,15 @@ _COUNT = 100  # steps of each run in a round
 
 def batch(setting: Setting) -> dict[str, float]:
     """Images/s by batch size."""
-    print("batch size: images/s")
-    found = {}
     images = len(setting.training(graph="off").train)
-    for size in (size for size in _SIZES if size <= images):
-        seconds = setting.take_turns({"": setting.steps(batch_size=size)})[""]
-        found[str(size)] = size / median(seconds)
-        print(f"{size:10}: {found[str(size)]:,.0f}")
-    return found
+    seconds = setting.take_turns({size: setting.steps(batch_size=size) for size in _SIZES if size <= images})
+    return {str(size): size / median(each) for size, each in seconds.items()}
 
 
 def sweep(setting: Setting) -> dict[str, Any]:
     """Seconds until a new process trains, and until the first step is done of runs one after another in a process."""
     new = {"these settings": _new_process(setting.words), "data=digits": _new_process(["data=digits"])}
-    print("seconds from the command until it trains: " + ", ".join(f"{k} {s:.1f}" for k, s in new.items()))
-    following = [seconds_of(lambda seed=seed: _first_step(setting, seed)) for seed in range(3)]  # type: ignore[misc]
-    print("seconds until the first step is done, of runs in one process: " + ", ".join(f"{s:.2f}" for s in following))
-    return {"new_process_s": new, "in_one_process_s": following}
+    return {"new_process_s": new, "in_one_process_s": [seconds_of(_first_step, setting, seed) for seed in range(3)]}
 
 
 def _first_step(setting: Setting, seed: int) -> None:
@@ -49,10 +41,8 @@ def _first_step(setting: Setting, seed: int) -> None:
 def _new_process(words: Sequence[str]) -> float:
     def until_training() -> None:
         assert process.stderr is not None
-        for line in process.stderr:
-            if "images on" in line:
-                return
-        raise RuntimeError(f"{' '.join(command)} ended before its first step")
+        if not any("images on" in line for line in process.stderr):
+            raise RuntimeError(f"{' '.join(command)} ended before its first step")
 
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "noisygce.train", *words, f"paths.results={folder}"]
@@ -64,16 +54,9 @@ def _new_process(words: Sequence[str]) -> float:
 
 
 def concurrent(setting: Setting) -> dict[str, float]:
-    """Images/s of all runs together, by their number."""
-    if not setting.on_gpu:
-        print("runs side by side: on a GPU only; one run fills a CPU")
-        return {}
-    print("runs side by side: images/s of all together")
-    found = {}
-    for runs in _AT_ONCE:
-        found[str(runs)] = runs * setting.batch_size / median(_side_by_side(setting, runs))
-        print(f"{runs:10}: {found[str(runs)]:,.0f}")
-    return found
+    """Images/s of all runs together, by their number; on a GPU only, as one run fills a CPU."""
+    numbers = _AT_ONCE if setting.on_gpu else ()
+    return {str(runs): runs * setting.batch_size / median(_side_by_side(setting, runs)) for runs in numbers}
 
 
 def _side_by_side(setting: Setting, runs: int) -> list[float]:

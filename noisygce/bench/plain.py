@@ -24,14 +24,13 @@ class _Pictures(Dataset[tuple[Tensor, int]]):
         from torchvision import transforms
 
         self.images, self.labels = task.arrays.train_images[task.train], task.noisy[task.train]
-        height = self.images.shape[1]
-        steps: list[Any] = (
-            [transforms.RandomCrop(height, padding=preprocessing.padding)] if preprocessing.padding else []
-        )
-        steps += [transforms.RandomHorizontalFlip()] if preprocessing.flip else []
-        self.transform = transforms.Compose(
-            [*steps, transforms.ToTensor(), transforms.Normalize(preprocessing.mean, preprocessing.std)]
-        )
+        augment: list[Any] = []
+        if preprocessing.padding:
+            augment.append(transforms.RandomCrop(self.images.shape[1], padding=preprocessing.padding))
+        if preprocessing.flip:
+            augment.append(transforms.RandomHorizontalFlip())
+        normalise = transforms.Normalize(preprocessing.mean, preprocessing.std)
+        self.transform = transforms.Compose([*augment, transforms.ToTensor(), normalise])
 
     def __len__(self) -> int:
         return len(self.labels)

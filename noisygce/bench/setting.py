@@ -5,20 +5,25 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import functools
 import itertools
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from noisygce.runs.begin import training_of
 from noisygce.settings.experiment import Experiment
 from noisygce.training import device
 from noisygce.training.fit import Training
 
+Name = TypeVar("Name", bound=Hashable)
+Row = dict[str, Any]
 Steps = Callable[[int], object]  # does so many steps, and comes back when they are done
+median = statistics.median
 
 _LEAST = 2.0  # seconds that one measurement lasts, as far as 200 steps allow
 
@@ -26,13 +31,33 @@ _LEAST = 2.0  # seconds that one measurement lasts, as far as 200 steps allow
 class Setting:
     """An experiment on a device. words: its settings, as on a command line."""
 
-    flop: int  # of a step, counted
-    matmul_rate: float  # FLOP/s
-
     def __init__(self, experiment: Experiment, words: Sequence[str], at: str, rounds: int) -> None:
         self.experiment, self.words, self.at, self.rounds = experiment, words, at, rounds
         self.on_gpu = at.startswith("cuda")
         self.batch_size = experiment.schedule.batch_size
+        self.type = torch.bfloat16 if experiment.precision == "bf16" else torch.float32
+
+    @functools.cached_property
+    def flop(self) -> int:
+        """Floating-point operations of a step's convolutions and matrix products, forward and backward."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        few = 8  # images; the operations are proportional to them
+        training = self.training(graph="off", compile=False, batch_size=few)
+        with FlopCounterMode(display=False) as counter:
+            training.step(training.batches()[0])
+        return counter.get_total_flops() * self.batch_size // few
+
+    @functools.cached_property
+    def matmul_rate(self) -> float:
+        """FLOP/s of a large square matrix product: the most that a step could reach."""
+        n = 8192 if self.on_gpu else 2048
+        a = self.values((n, n))
+        return 2 * n**3 / median([seconds_of(lambda: (a @ a)[0, 0].item()) for _ in range(20)][5:])  # item() waits
+
+    def values(self, shape: tuple[int, ...]) -> Tensor:
+        """Normal ones: zeros or ones would make a processor draw less power, and run faster."""
+        return torch.empty(shape).normal_(generator=torch.Generator().manual_seed(0)).to(self.at, self.type)
 
     def training(self, graph: str = "auto", batch_size: int | None = None, **changes: Any) -> Training:
         """A training like the experiment's, but for these of its values."""
@@ -57,18 +82,16 @@ class Setting:
 
         return some
 
-    def take_turns(self, timed: Mapping[str, Steps]) -> dict[str, list[float]]:
+    def take_turns(self, timed: Mapping[Name, Steps]) -> dict[Name, list[float]]:
         """Seconds a step of each, in each round. All take part in every round, so that a slow minute hits all."""
         counts = {}
         for name, steps in timed.items():
             steps(2)  # the first ones allocate, compile and record
-            counts[name] = max(1, min(200, round(_LEAST / seconds_of(lambda steps=steps: steps(1)))))  # type: ignore[misc]
-        found: dict[str, list[float]] = {name: [] for name in timed}
-        for _ in range(self.rounds):
-            for name, steps in timed.items():
-                count = counts[name]
-                found[name].append(seconds_of(lambda steps=steps, count=count: steps(count)) / count)  # type: ignore[misc]
-        return found
+            counts[name] = max(1, min(200, round(_LEAST / seconds_of(steps, 1))))
+        rounds = [
+            {n: seconds_of(steps, counts[n]) / counts[n] for n, steps in timed.items()} for _ in range(self.rounds)
+        ]
+        return {name: [seconds[name] for seconds in rounds] for name in timed}
 
     def wait(self) -> None:
         """Comes back when the current stream has done all it was given."""
@@ -92,11 +115,7 @@ def _set(deterministic: bool, benchmark: bool, tf32: bool) -> None:
     torch.backends.cudnn.allow_tf32 = tf32  # of matrix products torch itself has it off
 
 
-def seconds_of(call: Callable[[], object]) -> float:
+def seconds_of(call: Callable[..., object], *arguments: Any) -> float:
     started = time.perf_counter()
-    call()
+    call(*arguments)
     return time.perf_counter() - started
-
-
-def median(values: Sequence[float]) -> float:
-    return statistics.median(values)

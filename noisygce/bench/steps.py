@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from noisygce.bench import plain
-from noisygce.bench.setting import Setting, Steps, arithmetic, median, seconds_of
+from noisygce.bench.setting import Row, Setting, Steps, arithmetic, median, seconds_of
 from noisygce.training import device
 
-Row = dict[str, Any]
 _SAMPLE = 1000  # images of each set that are evaluated on a CPU; all of them on a GPU
 
 
@@ -26,9 +24,21 @@ def steps(setting: Setting) -> dict[str, Any]:
         timed[name](1)
         memory[name] = _memory(setting) - before
     seconds = setting.take_turns(timed)
-    print(f"{'':36}{'ms/step':>9}{'images/s':>10}{'x plain':>9}{'of matmul rate':>16}{'GPU GB':>8}")
-    rows = [_row(setting, name, each, median(seconds["plain loop"]), memory[name]) for name, each in seconds.items()]
-    return {"modes": rows, **_epoch(setting, rows)}
+    middle = {name: median(each) for name, each in seconds.items()}
+    rows = [
+        {
+            "mode": name,
+            "ms": 1000 * middle[name],
+            "images_per_s": setting.batch_size / middle[name],
+            "ratio_to_plain": middle["plain loop"] / middle[name],
+            "share_of_matmul_rate": setting.flop / middle[name] / setting.matmul_rate,
+            "gpu_gb": memory[name],
+            "ms_each_round": [1000 * s for s in each],
+        }
+        for name, each in seconds.items()
+    ]
+    picked = setting.experiment.precision + (", graph" if setting.on_gpu else "")
+    return {"modes": rows, **_epoch(setting, middle[picked] / setting.batch_size)}
 
 
 def _modes(setting: Setting) -> dict[str, Row]:
@@ -65,25 +75,8 @@ def _memory(setting: Setting) -> float:
     return (total - free) / 1e9
 
 
-def _row(setting: Setting, name: str, seconds: Sequence[float], plain_seconds: float, memory: float) -> Row:
-    middle = median(seconds)
-    row: Row = {
-        "mode": name,
-        "ms": 1000 * middle,
-        "ms_each_round": [1000 * s for s in seconds],
-        "images_per_s": setting.batch_size / middle,
-        "ratio_to_plain": plain_seconds / middle,
-        "share_of_matmul_rate": setting.flop / middle / setting.matmul_rate,
-        "gpu_gb": memory,
-    }
-    print(
-        f"{name:36}{row['ms']:9.2f}{row['images_per_s']:10,.0f}{row['ratio_to_plain']:9.2f}"
-        f"{100 * row['share_of_matmul_rate']:15.1f}%" + (f"{memory:8.1f}" if memory else f"{'-':>8}")
-    )
-    return row
-
-
-def _epoch(setting: Setting, rows: Sequence[Row]) -> dict[str, float]:
+def _epoch(setting: Setting, an_image: float) -> dict[str, float]:
+    """Seconds of evaluation, epoch and run, from those of an image in a step; pruning left out."""
     with device.stream(setting.at):
         training = setting.training()
         sets = ((training.logits, training.validation), (training.test_logits, training.test))
@@ -96,14 +89,6 @@ def _epoch(setting: Setting, rows: Sequence[Row]) -> dict[str, float]:
 
         evaluate()
         seconds = median([seconds_of(evaluate) for _ in range(3 if setting.on_gpu else 1)])
-        an_image = seconds / sum(len(index) for _, index in some)
-    mode = setting.experiment.precision + (", graph" if setting.on_gpu else "")
-    speed = next(row["images_per_s"] for row in rows if row["mode"] == mode)
-    evaluation = an_image * (len(training.validation) + len(training.test))
-    epoch = len(training.train) / speed + evaluation
-    epochs = setting.experiment.schedule.epochs
-    print(
-        f"{mode}: evaluation {evaluation:.2f} s, epoch {epoch:.2f} s, {epochs} epochs {epochs * epoch:,.0f} s "
-        "(from the step's median, pruning left out)"
-    )
-    return {"evaluation_s": evaluation, "epoch_s": epoch, "run_s": epochs * epoch}
+    evaluation = seconds / sum(len(index) for _, index in some) * sum(len(index) for _, index in sets)
+    epoch = len(training.train) * an_image + evaluation
+    return {"evaluation_s": evaluation, "epoch_s": epoch, "run_s": setting.experiment.schedule.epochs * epoch}
