@@ -319,7 +319,7 @@ def test_mean_and_std_of_a_leaf_are_those_of_the_official_training_images(offici
 @pytest.mark.real_data
 def test_published_split_of_cifar10(official):
     data, arrays = official("cifar10")
-    task = prepare(data, Split(None, 5_000), Uniform(0.4, None, False), 0, Path(os.environ["NOISYGCE_DATA"]))
+    task = prepare(data, Split(None, 5_000), Uniform(0.4, None, False, False), 0, Path(os.environ["NOISYGCE_DATA"]))
     assert (len(task.train), len(task.validation), len(task.test)) == (45_000, 5_000, 10_000)
     assert np.array_equal(task.clean, arrays.train_labels)
 

@@ -26,12 +26,12 @@ def test_clean_transition_is_the_identity_and_refuses_a_rate():
 def test_uniform_transition_by_head():
     # Four classes, r = 0.6: 0.4 stays, 0.2 goes to each of the three others.
     expected = [[0.4, 0.2, 0.2, 0.2], [0.2, 0.4, 0.2, 0.2], [0.2, 0.2, 0.4, 0.2], [0.2, 0.2, 0.2, 0.4]]
-    np.testing.assert_allclose(Uniform(0.6, None, False).transition("abcd"), expected, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(Uniform(0.6, None, False, False).transition("abcd"), expected, rtol=0, atol=1e-15)
 
 
 def test_uniform_with_the_true_class_included_by_head():
     # Four classes, r = 0.6: 0.15 to every class, the true one keeps 0.4 besides; the real rate is 0.6 * 3/4 = 0.45.
-    matrix = Uniform(0.6, None, True).transition("abcd")
+    matrix = Uniform(0.6, None, True, False).transition("abcd")
     np.testing.assert_allclose(matrix, 0.15 + 0.4 * np.eye(4), rtol=0, atol=1e-15)
     np.testing.assert_allclose(1 - np.diag(matrix), 0.45, rtol=0, atol=1e-15)
 
@@ -74,16 +74,21 @@ def test_class_names_are_those_of_the_official_files(official, data, classes):
 
 def test_class_map_refuses_names_that_the_data_set_has_not():
     with pytest.raises(Invalid, match="lorry"):
-        ClassMap(0.4, None, {"lorry": "automobile"}).transition(CIFAR10)
+        ClassMap(0.4, None, {"lorry": "automobile"}, False, False).transition(CIFAR10)
     with pytest.raises(Invalid, match="map=previous"):
-        ClassMap(0.4, None, "previous")
+        ClassMap(0.4, None, "previous", False, False)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10, 100])
 @pytest.mark.parametrize("rate", [0.0, 0.2, 0.4, 0.6, 0.8, 0.999])
 def test_rows_of_every_transition_are_probabilities(classes, rate):
     names = tuple(map(str, range(classes)))
-    kinds = Uniform(rate, None, False), Uniform(rate, None, True), Pair(rate, None), ClassMap(rate, None, "next")
+    kinds = (
+        Uniform(rate, None, False, False),
+        Uniform(rate, None, True, False),
+        Pair(rate, None),
+        ClassMap(rate, None, "next", False, False),
+    )
     for kind in kinds:
         matrix = kind.transition(names)
         assert (matrix >= 0).all()
@@ -93,11 +98,11 @@ def test_rows_of_every_transition_are_probabilities(classes, rate):
 @pytest.mark.parametrize(
     ("kind", "rate"),
     [
-        (Uniform(0.4, None, False), 0.4),
-        (Uniform(0.8, None, False), 0.8),
-        (Uniform(0.4, None, True), 0.4 * 9 / 10),
+        (Uniform(0.4, None, False, False), 0.4),
+        (Uniform(0.8, None, False, False), 0.8),
+        (Uniform(0.4, None, True, False), 0.4 * 9 / 10),
         (Pair(0.2, None), 0.2),
-        (ClassMap(0.4, None, "next"), 0.4),
+        (ClassMap(0.4, None, "next", False, False), 0.4),
         (Clean(0, None), 0.0),
     ],
 )
@@ -123,14 +128,14 @@ def test_empirical_transition_by_head():
 
 
 def test_a_label_depends_on_its_position_and_not_on_how_many_follow():
-    matrix = Uniform(0.4, None, False).transition(TEN)
+    matrix = Uniform(0.4, None, False, False).transition(TEN)
     whole = corrupt(LABELS, matrix, 7)
     for n in (0, 1, 2, 999):
         assert np.array_equal(corrupt(LABELS[:n], matrix, 7), whole[:n])
 
 
 def test_another_seed_draws_other_noise_and_the_same_seed_the_same():
-    matrix = Uniform(0.4, None, False).transition(TEN)
+    matrix = Uniform(0.4, None, False, False).transition(TEN)
     first = corrupt(LABELS, matrix, 0)
     assert np.array_equal(first, corrupt(LABELS, matrix, 0))
     for seed in (1, 2**32 - 1, 2**32, 2**40):
@@ -141,7 +146,7 @@ def test_another_seed_draws_other_noise_and_the_same_seed_the_same():
 
 def test_the_seed_of_the_noise_is_the_run_s_unless_it_has_its_own():
     def draw(own, run):
-        return Uniform(0.4, own, False).draw(LABELS, np.zeros((0, 1, 1, 1), np.uint8), TEN, run)
+        return Uniform(0.4, own, False, False).draw(LABELS, np.zeros((0, 1, 1, 1), np.uint8), TEN, run)
 
     assert np.array_equal(draw(None, 3), draw(3, 8))
     assert np.array_equal(draw(3, 8), draw(3, 9))
@@ -151,13 +156,13 @@ def test_the_seed_of_the_noise_is_the_run_s_unless_it_has_its_own():
 def test_higher_rates_only_add_wrong_labels():
     # One uniform a label: for uniform noise of the true class 0 a label that r = 0.2 turns is turned by r = 0.6 too.
     zeros = np.zeros(10_000, dtype=np.int64)
-    low, high = (corrupt(zeros, Uniform(r, None, False).transition(TEN), 0) for r in (0.2, 0.6))
+    low, high = (corrupt(zeros, Uniform(r, None, False, False).transition(TEN), 0) for r in (0.2, 0.6))
     assert (high[low != 0] != 0).all()
 
 
 def test_noisy_labels_are_numpy_s_inverse_cdf_of_the_raw_stream():
     """The same draw another way: searchsorted in the cumulated row, all K sums but the last."""
-    matrix = Uniform(0.4, None, True).transition(TEN)
+    matrix = Uniform(0.4, None, True, False).transition(TEN)
     raw = np.random.PCG64(np.random.SeedSequence([5, 1])).random_raw(1000)
     u = (raw >> np.uint64(11)).astype(float) / 2**53
     expected = [np.searchsorted(np.cumsum(matrix[y])[:-1], x, side="right") for y, x in zip(LABELS, u, strict=False)]
@@ -166,7 +171,7 @@ def test_noisy_labels_are_numpy_s_inverse_cdf_of_the_raw_stream():
 
 def test_noise_of_a_seed_is_the_same_for_ever():
     """Who has published with seed 0 has published with these labels: 40 % uniform noise on 0, 1, ..., 9, 0, 1, ..."""
-    noisy = corrupt(LABELS, Uniform(0.4, None, False).transition(TEN), 0)
+    noisy = corrupt(LABELS, Uniform(0.4, None, False, False).transition(TEN), 0)
     digest = hashlib.sha256(noisy.astype("<i8").tobytes()).hexdigest()
     assert digest == "64b36dfd2fdf45a9cbe11bd17d64a95caafbe9d3b75d1cfc776882c4f60f91a6"
 
@@ -183,7 +188,7 @@ class Extreme:
 
 def test_the_largest_uniform_never_draws_a_label_k(monkeypatch):
     # The cumulated row of uniform 0.4 ends at 0.9999999999999996 for K = 10, below the largest u, 1 - 2^-53.
-    matrix = Uniform(0.4, None, False).transition(TEN)
+    matrix = Uniform(0.4, None, False, False).transition(TEN)
     assert np.cumsum(matrix[0])[-1] < 1 - 2**-53
     monkeypatch.setattr(np.random, "PCG64", lambda _: Extreme(2**64 - 1))
     assert corrupt(np.arange(10), matrix, 0).tolist() == [9] * 10

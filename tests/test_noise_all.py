@@ -27,8 +27,8 @@ from noisygce.training.task import prepare
 N = 50_000
 TEN = tuple("0123456789")
 HUNDRED = tuple(sorted(name for group in SUPERCLASSES.values() for name in group))
-LABELS = {10: np.arange(N) % 10, 100: np.arange(N) % 100}
-CLASSES = {10: TEN, 100: HUNDRED}
+LABELS = {5: np.arange(N) % 5, 10: np.arange(N) % 10, 100: np.arange(N) % 100}
+CLASSES = {5: TEN[:5], 10: TEN, 100: HUNDRED}
 NO_IMAGES = np.zeros((0, 1, 1, 1), dtype=np.uint8)
 
 
@@ -40,12 +40,14 @@ def matrix(of: noise.Noise, classes: tuple[str, ...]) -> Matrix:
 
 BY_CLASS: list[tuple[noise.Noise, int, float]] = [  # noise, K, rate of wrong labels
     (noise.Clean(0, None), 10, 0.0),
-    (noise.Uniform(0.4, None, False), 10, 0.4),
-    (noise.Uniform(0.4, None, True), 10, 0.4 * 9 / 10),
-    (noise.Uniform(0.4, None, False), 100, 0.4),
+    (noise.Uniform(0.4, None, False, False), 10, 0.4),
+    (noise.Uniform(0.4, None, True, False), 10, 0.4 * 9 / 10),
+    (noise.Uniform(0.4, None, False, False), 100, 0.4),
     (noise.Pair(0.4, None), 10, 0.4),
-    (noise.ClassMap(0.4, None, {"9": "1", "2": "0", "4": "7", "3": "5", "5": "3"}), 10, 0.2),
-    (noise.ClassMap(0.4, None, "next"), 100, 0.4),
+    (noise.ClassMap(0.4, None, {"9": "1", "2": "0", "4": "7", "3": "5", "5": "3"}, False, False), 10, 0.2),
+    (noise.ClassMap(0.4, None, "next", False, False), 100, 0.4),
+    (noise.ClassMap(0.4, None, {"9": "1", "2": "0", "4": "7", "3": "5", "5": "3"}, True, False), 10, 0.184),
+    (noise.Uniform(0.4, None, True, True), 10, 0.4 * 9 / 10),
     (noise.Superclass(0.4, None), 100, 0.4),
     (noise.IndexBlock(0.4, None), 100, 0.4),
 ]
@@ -87,6 +89,54 @@ def test_noise_that_does_not_go_with_the_classes_is_refused(of: noise.Noise, cla
         of.transition(classes)
 
 
+PAIRS = [(9, 1), (2, 0), (4, 7), (3, 5), (5, 3)]
+CIFAR10_MAP = {str(y): str(z) for y, z in PAIRS}
+
+
+def overwritten(labels: Labels, rate: float, rng: np.random.Generator) -> Labels:
+    """Asymmetric noise as Active-Passive-Losses has it: a pair at a time, on the labels that the pairs before left."""
+    labels = labels.copy()
+    for y, z in PAIRS:
+        members = np.flatnonzero(labels == y)
+        labels[rng.choice(members, int(rate * len(members)), replace=False)] = z
+    return labels
+
+
+def test_sequential_class_map_is_what_overwriting_labels_in_sequence_comes_to() -> None:
+    theirs = np.mean(
+        [
+            empirical_transition(LABELS[10], overwritten(LABELS[10], 0.4, np.random.default_rng(i)), 10)
+            for i in range(20)
+        ],
+        axis=0,
+    )
+    plain, sequential, exact = (
+        noise.ClassMap(0.4, None, CIFAR10_MAP, *how) for how in ((False, False), (True, False), (True, True))
+    )
+    assert abs(matrix(sequential, TEN) - theirs).max() < 0.006  # 5 sigma of a share of 5,000 over 20 draws
+    assert matrix(sequential, TEN)[3, 5] == pytest.approx(0.24)
+    assert 1 - np.trace(matrix(sequential, TEN)) / 10 == pytest.approx(0.184)
+    assert 1 - np.trace(matrix(plain, TEN)) / 10 == pytest.approx(0.2)
+    drawn = sequential.draw(LABELS[10], NO_IMAGES, TEN, 0)
+    assert realised_rate(LABELS[10], drawn) == pytest.approx(0.184, abs=0.009)
+    counts = [np.bincount(overwritten(LABELS[10], 0.4, np.random.default_rng(i))) for i in range(2)]
+    assert (counts[0] == counts[1]).all()
+    for seed in (0, 1):
+        assert (np.bincount(exact.draw(LABELS[10], NO_IMAGES, TEN, seed)) == counts[0]).all()
+
+
+@pytest.mark.parametrize(("rate", "k"), [(0.2, 10), (0.3, 10), (0.7, 5)])
+def test_exact_noise_has_exactly_its_share_of_each_class_and_the_same_law_otherwise(rate: float, k: int) -> None:
+    labels, of = LABELS[k], noise.Uniform(rate, None, False, True)
+    noisy = of.draw(labels, NO_IMAGES, CLASSES[k], 3)
+    assert (np.bincount(labels[noisy != labels]) == round(rate * N / k)).all()
+    assert len(set(np.bincount(labels[noise.corrupt(labels, matrix(of, CLASSES[k]), 3) != labels]))) > 1  # by chance
+    spread = np.sqrt(rate / (k - 1) / (N / k))
+    assert abs(empirical_transition(labels, noisy, k) - matrix(of, CLASSES[k])).max() <= 5.5 * spread
+    assert (noisy == of.draw(labels, NO_IMAGES, CLASSES[k], 3)).all()
+    assert (noisy != of.draw(labels, NO_IMAGES, CLASSES[k], 4)).any()
+
+
 # --- instance ---------------------------------------------------------------------------------------------------------
 
 
@@ -96,7 +146,7 @@ def images(count: int, side: int = 4, seed: int = 0) -> Images:
 
 def test_instance_noise_is_its_formula_image_by_image() -> None:
     labels, pixels, rate, seed = LABELS[10][:60], images(60), 0.4, 5
-    drawn = noise.Instance(rate, None).draw(labels, pixels, TEN, seed)
+    drawn = noise.Instance(rate, None, "raw").draw(labels, pixels, TEN, seed)
     q = truncated_normals(rate, noise.uniforms(60, seed, 1))
     u = noise.uniforms(60, seed, 2)
     for i, y in enumerate(labels):
@@ -112,7 +162,7 @@ def test_instance_noise_is_its_formula_image_by_image() -> None:
 @pytest.mark.parametrize("rate", [0.05, 0.2, 0.4, 0.6])
 def test_instance_noise_has_the_mean_rate_of_the_truncated_normal(rate: float) -> None:
     labels = LABELS[10]
-    noisy = noise.Instance(rate, None).draw(labels, images(N, 2), TEN, 0)
+    noisy = noise.Instance(rate, None, "raw").draw(labels, images(N, 2), TEN, 0)
     grid = (np.arange(100_000) + 0.5) / 100_000
     assert realised_rate(labels, noisy) == pytest.approx(truncated_normals(rate, grid).mean(), abs=0.011)
     if rate >= 0.4:  # the truncation cuts next to nothing
@@ -120,16 +170,38 @@ def test_instance_noise_has_the_mean_rate_of_the_truncated_normal(rate: float) -
 
 
 def test_instance_noise_depends_on_image_seed_and_nothing_else() -> None:
-    labels, of = LABELS[10][:2000], noise.Instance(0.4, None)
+    labels, of = LABELS[10][:2000], noise.Instance(0.4, None, "raw")
     one = of.draw(labels, images(2000), TEN, 0)
     assert (one == of.draw(labels, images(2000), TEN, 0)).all()
-    assert (one == noise.Instance(0.4, 0).draw(labels, images(2000), TEN, 7)).all()
+    assert (one == noise.Instance(0.4, 0, "raw").draw(labels, images(2000), TEN, 7)).all()
     assert (one != of.draw(labels, images(2000), TEN, 1)).any()
     other = of.draw(labels, images(2000, seed=1), TEN, 0)
     changed = (one != labels) & (other != labels)
     assert changed.sum() > 100
     assert (one[changed] != other[changed]).mean() > 0.3  # into which class is seen in the image
     assert of.transition(TEN) is None
+
+
+def test_instance_noise_on_normalised_pixels_is_another_noise() -> None:
+    """Raw images of a class have a mean in common, so that most of them get the same wrong class."""
+    labels = LABELS[10][:5000]
+    pixels = np.clip(np.random.default_rng(0).normal(128, 40, (5000, 16, 16, 1)), 0, 255).astype(np.uint8)
+    top = {}
+    for kind in ("raw", "normalised"):
+        noisy = noise.Instance(0.4, None, kind).draw(labels, pixels, TEN, 0)
+        assert realised_rate(labels, noisy) == pytest.approx(0.4, abs=0.04)
+        wrong = empirical_transition(labels, noisy, 10) * (1 - np.eye(10))
+        top[kind] = (wrong.max(1) / wrong.sum(1)).mean()
+    assert top["raw"] > 0.6
+    assert top["normalised"] < 0.3
+    x = (pixels - pixels.mean()) / pixels.std()  # and it is the same formula on these
+    q, u = truncated_normals(0.4, noise.uniforms(5000, 0, 1)), noise.uniforms(5000, 0, 2)
+    for i in range(20):
+        scores = x[i].ravel() @ normals(256 * 10, 0, 3, int(labels[i]) + 1).reshape(256, 10)
+        scores[labels[i]] = -np.inf
+        p = q[i] * np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+        p[labels[i]] = 1 - q[i]
+        assert noisy[i] == np.searchsorted(np.cumsum(p)[:-1], u[i], side="right")
 
 
 def test_normal_numbers_are_normal() -> None:
@@ -372,7 +444,7 @@ def test_damage_to_an_official_human_file_is_told_or_does_no_harm(tmp_path: Path
 def test_instance_noise_on_real_images_has_its_rate_and_takes_seconds(name: str) -> None:
     a = published(name)
     started = time.perf_counter()
-    noisy = noise.Instance(0.4, None).draw(a.train_labels, a.train_images, a.classes, 0)
+    noisy = noise.Instance(0.4, None, "raw").draw(a.train_labels, a.train_images, a.classes, 0)
     assert time.perf_counter() - started < 20
     assert realised_rate(a.train_labels, noisy) == pytest.approx(0.4, abs=0.01)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from noisygce import runs, settings
+from noisygce import check, runs, settings
 from noisygce.errors import Locked, ManifestError, NonFinite
 from noisygce.runs import Run, atomic, identity, run_id, select
 
@@ -68,6 +68,25 @@ def test_id_is_the_same_alone_and_in_an_experiment():
 )
 def test_id_depends_on_whatever_shapes_a_number(override):
     assert id_of(override) != id_of()
+
+
+@pytest.mark.parametrize(
+    ("noise", "override"),
+    [
+        ("class_map", "noise.sequential=true"),
+        ("class_map", "noise.exact=true"),
+        ("uniform", "noise.exact=true"),
+        ("instance", "noise.pixels=normalised"),
+    ],
+)
+def test_a_value_that_is_younger_than_published_runs_leaves_their_ids_as_they_were(noise, override):
+    key = override.partition("=")[0].partition(".")[2]
+    cfg = settings.resolved(settings.compose(["data=digits", f"noise={noise}"]))
+    assert cfg["noise"][key] == check.NEUTRAL["noise"][key]
+    assert key not in identity(cfg)["noise"]
+    older = {**cfg, "noise": {k: v for k, v in cfg["noise"].items() if k != key}}
+    assert run_id(identity(older)) == id_of(f"noise={noise}") != id_of(f"noise={noise}", override)
+    assert vars(settings.read(settings.node(older)).noise)[key] == check.NEUTRAL["noise"][key]
 
 
 def test_id_depends_on_the_version_of_the_numbers(monkeypatch):

@@ -17,6 +17,7 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 Images = NDArray[np.uint8]
 
+_WHO, _INTO = 6, 7  # purposes of draws
 _STREAM = 1  # keeps the draws of noise apart from those of other purposes (docs/protocol.md, Randomness)
 
 
@@ -46,6 +47,26 @@ def corrupt(labels: Labels, transition: Matrix, seed: int) -> Labels:
     noisy = np.zeros(len(labels), dtype=np.int64)
     for column in range(classes - 1):  # a column at a time: K = 100 would need (N, K) float64 at once
         noisy += u >= thresholds[labels, column]
+    return noisy
+
+
+def corrupt_exactly(labels: Labels, transition: Matrix, seed: int, step: int = 1) -> Labels:
+    """As ``corrupt``, but of the n labels of each class y exactly floor((1 - T[y, y]) n), drawn by seed, turn wrong.
+
+    Into which class is drawn from the rest of row y. step: >= 1, tells the draws of a sequence apart.
+    """
+    classes = len(transition)
+    _verify(labels, transition, classes)
+    order = np.argsort(uniforms(len(labels), seed, _WHO, step), kind="stable")  # who turns wrong first
+    u = uniforms(len(labels), seed, _INTO, step)
+    noisy = labels.copy()
+    for y in range(classes):
+        members = order[labels[order] == y]
+        others = transition[y].copy()
+        others[y] = 0
+        chosen = members[: int(others.sum() * len(members) + 1e-9)]  # 0.3 * 10 is 2.9999...
+        if len(chosen):
+            noisy[chosen] = (u[chosen, None] >= np.cumsum(others / others.sum())[:-1]).sum(1)
     return noisy
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from noisygce import check
+
 # Raised by hand whenever a change of code alters a number, so that an old result is never taken for a new one.
 # tests/test_numerics.py fails when it should have been raised.
 NUMERICS = 1
@@ -20,8 +22,16 @@ _NOT_SHAPING = ("runtime", "paths", "hydra", "grid", "table")
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """What shapes the numbers of a run, from its resolved config: the rest left out, 1.0 and 1 made one."""
-    shaping = {key: value for key, value in config.items() if key not in _NOT_SHAPING}
+    shaping = {key: _older(key, value) for key, value in config.items() if key not in _NOT_SHAPING}
     return {"numerics": NUMERICS, **foreign_code(shaping), **_canonical(shaping)}
+
+
+def _older(group: str, value: Any) -> Any:
+    """A group of values as it was before those of ``check.NEUTRAL`` were added to it."""
+    neutral = check.NEUTRAL.get(group)
+    if not neutral or not isinstance(value, Mapping):
+        return value
+    return {k: v for k, v in value.items() if k not in neutral or v != neutral[k]}
 
 
 def foreign_code(config: Mapping[str, Any]) -> dict[str, Any]:

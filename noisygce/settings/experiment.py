@@ -222,6 +222,7 @@ def _construct(
     plain: Any = OmegaConf.to_container(node, resolve=True)
     values = {name: value for name, value in plain.items() if name not in ignore} | dict(parts or {})
     wanted = _parameters(cls)
+    values = {name: value for name, value in check.NEUTRAL.get(key, {}).items() if name in wanted} | values
     for name in values:
         if name not in wanted:
             known = [f"{key}.{w}" for w in (*wanted, *ignore) if w not in ("_target_", "name")]
