@@ -115,7 +115,7 @@ def exits() -> AbstractContextManager[None]:
     """``command.exits``, saying how to go on."""
     return command.exits(
         on_interrupt=f"stopped at once; {messages.GO_ON} from the last checkpoint",
-        on_os_error=f"; what was saved is whole: {messages.GO_ON} once this is mended",
+        on_os_error=f"; what was saved is whole: {messages.GO_ON} once this is repaired",
     )
 
 

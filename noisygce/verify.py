@@ -60,7 +60,7 @@ class Verifier:
         manifest = run.manifest
         cfg = settings.node({key: manifest["config"][key] for key in ("data", "noise")})
         if manifest["config"]["numerics"] != runs.NUMERICS:
-            raise Unchecked(f"made by numerics {manifest['config']['numerics']}, this code has {runs.NUMERICS}")
+            raise Unchecked(f"made with NUMERICS {manifest['config']['numerics']}, this code has {runs.NUMERICS}")
         given = manifest["config"]["noise"].get("sha256", manifest["noise"]["labels_sha256"])
         if given != manifest["noise"]["labels_sha256"]:
             yield f"noise.labels_sha256 is {_short(manifest['noise']['labels_sha256'])}, its config has {_short(given)}"

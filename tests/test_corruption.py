@@ -253,7 +253,7 @@ def test_a_run_with_both_checkpoints_damaged_refuses_to_start_and_changes_nothin
     before = (folder / "metrics.csv").read_bytes()
     code, text = train(copy, *SMALL)
     assert code == 1
-    assert "delete what is damaged to start this run afresh" in one_line(text)
+    assert "delete the damaged files to start this run over" in one_line(text)
     assert (folder / "metrics.csv").read_bytes() == before
 
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from noisygce.losses import TruncatedGCE
+from noisygce.runs import messages
 from noisygce.training.prune import kept_set, memorisation, report
 
 LOSS = TruncatedGCE(q=0.7, k=0.5)
@@ -90,3 +91,18 @@ def test_memorisation_by_head():
 def test_memorisation_is_nan_without_a_mislabelled_sample():
     labels = torch.tensor([0, 1])
     assert all(share.isnan() for share in memorisation(labels, labels, labels).values())
+
+
+def test_a_round_is_told_and_one_by_the_same_model_says_that_it_changes_nothing(caplog):
+    caplog.set_level("INFO", "noisygce")
+    row = {"by_epoch": 4, "kept_share": 0.5, "precision": 0.975, "recall": None, "warning": ""}
+    messages.pruning([row])
+    messages.pruning([row, row])
+    messages.pruning([row, row, {**row, "by_epoch": 9, "warning": "no sample is kept of class 3"}])
+    percent = "50.0 % are kept, 97.5 % of the pruned are mislabelled, - of the mislabelled are pruned"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"pruned by the model of epoch 4: {percent}",
+        "pruned by the model of epoch 4 again: the kept set stays the same",
+        f"pruned by the model of epoch 9: {percent}",
+        "no sample is kept of class 3",
+    ]

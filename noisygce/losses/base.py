@@ -51,7 +51,9 @@ class Loss:
 
     prunes: ClassVar[bool] = False  # whether training drops samples by ``keep`` (see TruncatedGCE)
     views: ClassVar[int] = 1  # augmented views V of each image; logits are then (V B, K), one view after another
-    estimates_transition: ClassVar[bool] = False  # whether p estimates P(given label | image), so that T can be had
+    estimates_transition: ClassVar[bool] = (
+        False  # whether p estimates P(given label | image), so that T can be estimated from it
+    )
     source: Loss | None = None  # the loss of another run, all else equal, that must be finished before this one starts
 
     def __init__(self, *, reduction: str = "mean") -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from noisygce import check
 from noisygce.losses.base import Loss, Matrix, Tensor, log_softmax
 
-# Where the sample stands, among all of them by p_i, that shows what class i looks like: q97 leaves outliers above it.
+# The quantile of p_i at which the sample stands that represents class i: q97 leaves outliers above it.
 ANCHORS = {"q97": 0.97, "max": 1.0}
 
 

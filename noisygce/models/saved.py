@@ -66,7 +66,7 @@ class Preprocess:
         except FileNotFoundError:
             raise DataError(f"{picture} is not there") from None
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{picture} is no picture that can be read: {error}".splitlines()[0]) from None
+            raise DataError(f"{picture} cannot be read as a picture: {error}".splitlines()[0]) from None
         return np.array(ready, dtype=np.uint8).reshape(self.shape)
 
 

@@ -47,8 +47,8 @@ def resume(training: Training, run: Run) -> dict[str, Any] | None:
     except (CheckpointError, TypeError) as error:  # TypeError: progress of other names
         reason = f"{error}".partition("\n")[0]
         raise CheckpointError(
-            f"the checkpoint in {run.folder} does not fit this run, as after a change of code ({reason}); "
-            "delete it to start afresh"
+            f"the checkpoint in {run.folder} does not fit this run, perhaps after a change of code ({reason}); "
+            "delete it to start over"
         ) from None
     log.info(f"{run.id}: going on at epoch {training.progress.epoch + 1}, step {training.progress.step}")
     return saved

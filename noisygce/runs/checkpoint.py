@@ -48,13 +48,13 @@ def read(folder: Path, run_id: str) -> tuple[dict[str, Any] | None, str]:
             continue
         if content["run_id"] != run_id:
             raise CheckpointError(
-                f"{path} belongs to another run, {content['run_id']}, not to {run_id}; move it away to start afresh"
+                f"{path} belongs to another run, {content['run_id']}, not to {run_id}; move it away to start over"
             )
         if reasons:
             os.replace(folder / LAST, folder / DAMAGED)
         return content, "; ".join(reasons)
     if reasons:
-        raise CheckpointError("; ".join(reasons) + "; delete what is damaged to start this run afresh")
+        raise CheckpointError("; ".join(reasons) + "; delete the damaged files to start this run over")
     return None, ""
 
 
@@ -64,15 +64,15 @@ def _load(path: Path) -> dict[str, Any]:
     whole = path.read_bytes()
     head, _, body = whole.partition(b"\n")
     if not head.startswith(_HEADER) or head[len(_HEADER) :] != hashlib.sha256(body).hexdigest().encode():
-        raise CheckpointError(f"{path} is damaged: its SHA-256 does not fit")
+        raise CheckpointError(f"{path} is damaged: its SHA-256 is not the one in its header")
     try:
         content = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except Exception as error:  # without torch's text, which tells how to load it all the same
         raise CheckpointError(
-            f"{path} holds what no checkpoint holds: not tensors and plain values alone ({type(error).__name__})"
+            f"{path} is not a checkpoint: it holds more than tensors and plain values ({type(error).__name__})"
         ) from None
     if not isinstance(content, dict) or not all(isinstance(content.get(key), kind) for key, kind in _KEYS.items()):
-        raise CheckpointError(f"{path} holds what no checkpoint holds: not {', '.join(_KEYS)}")
+        raise CheckpointError(f"{path} is not a checkpoint: it must hold {', '.join(_KEYS)}")
     return content
 
 

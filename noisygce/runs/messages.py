@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,15 +65,19 @@ def result(folder: Path, manifest: Mapping[str, Any]) -> str:
     return f"{folder}: test accuracy in %: {', '.join(rules)}; oracles: {', '.join(oracles)}"
 
 
-def pruning(row: Mapping[str, Any]) -> None:
-    """Says what a pruning came to."""
+def pruning(rounds: Sequence[Mapping[str, Any]]) -> None:
+    """Says what the last round of pruning came to."""
+    row, before = rounds[-1], rounds[-2] if len(rounds) > 1 else None
 
     def percent(share: float | None) -> str:
         return "-" if share is None else f"{100 * share:.1f} %"
 
+    if before is not None and row["by_epoch"] == before["by_epoch"]:
+        log.info(f"pruned by the model of epoch {row['by_epoch']} again: the kept set stays the same")
+        return
     log.info(
-        f"pruned by the model of epoch {row['by_epoch']}: {percent(row['kept_share'])} kept, of the pruned "
-        f"{percent(row['precision'])} mislabelled, of the mislabelled {percent(row['recall'])} pruned"
+        f"pruned by the model of epoch {row['by_epoch']}: {percent(row['kept_share'])} are kept, "
+        f"{percent(row['precision'])} of the pruned are mislabelled, {percent(row['recall'])} of the mislabelled are pruned"
     )
     if row["warning"]:
         log.warning(row["warning"])
@@ -92,11 +96,11 @@ def begin(run: Run, training: Training, place: str) -> None:
 def _how_long(training: Training) -> None:
     seconds = training.estimate()
     if training.precision == "bf16" and not device.fast_bf16_cpu():
-        log.info("this processor has no bf16 arithmetic and emulates it: precision=fp32 is faster here, another run")
+        log.info("this processor emulates bf16: precision=fp32 is faster here, and is another run")
     if seconds > 600:
         log.info(
-            f"no GPU: this run will take about {duration(seconds)} here; smaller: data.subset=2000 "
-            "schedule.epochs=4 prune.start=2 for a smoke run, data=digits for a whole one in seconds"
+            f"no GPU: this run will take about {duration(seconds)} here; for a smoke run: data.subset=2000 "
+            "schedule.epochs=4 prune.start=2; for a whole run in seconds: data=digits"
         )
 
 

@@ -56,7 +56,9 @@ class Run:
 
         self.folder.mkdir(parents=True, exist_ok=True)
         owner = self.folder / "owner.json"
-        lock = FileLock(self.folder / "lock", timeout=0.2)  # who only looks whether it is held lets go by then
+        lock = FileLock(
+            self.folder / "lock", timeout=0.2
+        )  # long enough for a process that only tests the lock to let go
         try:
             lock.acquire()
         except Timeout:

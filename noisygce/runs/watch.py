@@ -99,7 +99,7 @@ class Watch:
         )
         prunings = self.training.progress.prunings
         if prunings and prunings[-1]["after_epoch"] == row["epoch"]:
-            messages.pruning(prunings[-1])
+            messages.pruning(prunings)
 
     def save(self) -> None:
         """Writes a checkpoint."""

@@ -136,7 +136,7 @@ def read(cfg: DictConfig) -> Experiment:
             raise ConfigError(unknown(str(key), cfg))
     for key in needed:
         if key not in cfg:
-            raise ConfigError(f"{key} is missing: every run needs it, so ~{key} cannot be")
+            raise ConfigError(f"{key} is missing: every run needs it, so leave out ~{key}")
     try:
         data, split, preprocessing = build_data(cfg.data)
         e = Experiment(

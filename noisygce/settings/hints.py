@@ -149,7 +149,11 @@ def unknown(key: str, near: Any = None, own: Sequence[str] = ()) -> str:
         root = parent
     group, _, name = key.partition(".")
     owners = _leaves_with(group, name) if name else []
-    better = f"; {' and '.join(f'{group}={leaf}' for leaf in owners)} would have it" if owners else ""
+    better = (
+        f"; {' and '.join(f'{group}={leaf}' for leaf in owners)} {'has' if len(owners) == 1 else 'have'} it"
+        if owners
+        else ""
+    )
     everything = "; python -m noisygce.train --cfg job shows them all"
     return f"{key}: there is no such key{better or meant(key, [*own, *known(root)]) or everything}"
 

@@ -150,10 +150,10 @@ def at_once(cfg: DictConfig) -> int:
         return 1
     if not str(cfg.hydra.launcher._target_).endswith(".BasicLauncher"):
         raise ConfigError(
-            f"runtime.concurrent={wanted}: side by side runs are threads of one process, and hydra/launcher starts "
-            "others; leave one of the two out"
+            f"runtime.concurrent={wanted}: runs side by side are threads of one process, and hydra/launcher starts "
+            "processes; use one of the two"
         )
     if device.prepare(cfg.runtime.device, cfg.runtime.threads).startswith("cuda"):
         return wanted
-    log.info(f"runtime.concurrent={wanted}: one run fills a CPU, so they go one after another here")
+    log.info(f"runtime.concurrent={wanted}: one run fills a CPU, so runs go one after another here")
     return 1

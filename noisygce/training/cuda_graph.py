@@ -100,8 +100,8 @@ class Captured:
         replayed = rehearse(again, changed)
         if torch.are_deterministic_algorithms_enabled() and not all(map(same, expected, replayed)):
             raise NoisygceError(
-                "a CUDA graph of the step gives other numbers than the step itself, as where a loss counts calls or "
-                "holds values in Python; keep them in tensors of Loss.state (docs/adding.md), or say runtime.graph=off"
+                "the CUDA graph of the step gives other numbers than the step: a loss may count calls or keep values in "
+                "Python; keep them in tensors of Loss.state (docs/adding.md), or use runtime.graph=off"
             )
         return replay
 

@@ -164,7 +164,7 @@ def require(device: str, precision: str, compile: bool) -> None:
     if precision == "bf16" and (reason := no_bf16(device)):
         raise ConfigError(f"precision=bf16: {reason}")
     if compile and not any(map(shutil.which, (os.environ.get("CXX") or "g++", "g++", "clang++"))):
-        raise ConfigError("compile=true: needs a C++ compiler, such as g++, which is not there; compile=false does not")
+        raise ConfigError("compile=true: there is no C++ compiler, such as g++; install one, or use compile=false")
 
 
 def describe(device: str) -> dict[str, Any]:

@@ -152,9 +152,9 @@ def compiled(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
     from torch._dynamo import config as dynamo
     from torch._inductor import config
 
-    # Up to torch 2.13 the backward pass of a convolution is else compiled for the wrong layout.
+    # Without this, torch up to 2.13 compiles the backward pass of a convolution for the wrong layout.
     config.force_layout_optimization = True
-    config.deterministic = True  # else it may choose reductions by timing, and bits change from process to process
-    # Else what a process has compiled before could silently make a run an eager one.
+    config.deterministic = True  # otherwise it may choose reductions by timing, and bits change from process to process
+    # Otherwise a run could silently go uncompiled, because of what the process has compiled before.
     dynamo.fail_on_recompile_limit_hit = True
     return torch.compile(forward, dynamic=False)
