@@ -54,7 +54,7 @@ def test_a_damaged_last_one_is_passed_over_for_the_one_before(tmp_path):
     (tmp_path / LAST).write_bytes(damaged)
     found, passed_over = checkpoint.read(tmp_path, "mine")
     same(found, content(1))
-    assert passed_over == f"{tmp_path / LAST} is damaged: its SHA-256 does not fit"
+    assert passed_over == f"{tmp_path / LAST} is damaged: its SHA-256 is not the one in its header"
 
 
 def test_a_checkpoint_of_another_run_is_refused_by_both_names(tmp_path):

@@ -133,7 +133,7 @@ def test_a_damaged_checkpoint_is_refused_by_name_and_the_one_before_is_used(
     saved, reason = checkpoint.read(two, "x")
     assert saved is not None
     assert saved["seconds"] == 1
-    assert reason == f"{two / checkpoint.LAST} is damaged: its SHA-256 does not fit"
+    assert reason == f"{two / checkpoint.LAST} is damaged: its SHA-256 is not the one in its header"
 
 
 @pytest.mark.parametrize(("damage", "how"), DAMAGE, ids=lambda x: getattr(x, "__name__", str(x)))
@@ -174,7 +174,7 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path: Path, mon
     for body in (buffer.getvalue(), pickle.dumps(Attack()), b"", b"PK"):
         head = checkpoint._HEADER + hashlib.sha256(body).hexdigest().encode() + b"\n"  # anyone can write a fitting one
         (tmp_path / checkpoint.LAST).write_bytes(head + body)
-        with pytest.raises(CheckpointError, match=r"last\.ckpt holds what no checkpoint holds"):
+        with pytest.raises(CheckpointError, match=r"last\.ckpt is not a checkpoint"):
             checkpoint.read(tmp_path, "x")
     assert not Path("attacked").exists()
 
@@ -243,7 +243,9 @@ def test_a_run_with_a_damaged_checkpoint_says_so_and_goes_on_from_the_one_before
     truncate(run_folder(copy) / checkpoint.LAST, share)
     code, text = train(copy, *SMALL)
     assert code == 0
-    assert "last.ckpt is damaged: its SHA-256 does not fit; going on from the checkpoint before it" in text
+    assert (
+        "last.ckpt is damaged: its SHA-256 is not the one in its header; going on from the checkpoint before it" in text
+    )
 
 
 def test_a_run_with_both_checkpoints_damaged_refuses_to_start_and_changes_nothing(copy: Path) -> None:

@@ -77,7 +77,8 @@ def pruning(rounds: Sequence[Mapping[str, Any]]) -> None:
         return
     log.info(
         f"pruned by the model of epoch {row['by_epoch']}: {percent(row['kept_share'])} are kept, "
-        f"{percent(row['precision'])} of the pruned are mislabelled, {percent(row['recall'])} of the mislabelled are pruned"
+        f"{percent(row['precision'])} of the pruned are mislabelled, "
+        f"{percent(row['recall'])} of the mislabelled are pruned"
     )
     if row["warning"]:
         log.warning(row["warning"])

@@ -100,8 +100,8 @@ class Captured:
         replayed = rehearse(again, changed)
         if torch.are_deterministic_algorithms_enabled() and not all(map(same, expected, replayed)):
             raise NoisygceError(
-                "the CUDA graph of the step gives other numbers than the step: a loss may count calls or keep values in "
-                "Python; keep them in tensors of Loss.state (docs/adding.md), or use runtime.graph=off"
+                "the CUDA graph of the step gives other numbers than the step: a loss may count calls or keep values "
+                "in Python; keep them in tensors of Loss.state (docs/adding.md), or use runtime.graph=off"
             )
         return replay
 
