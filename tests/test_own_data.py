@@ -62,7 +62,7 @@ def test_a_label_file_must_be_the_one_that_was_meant(tmp_path):
         (np.zeros(1500), "it holds float64"),
         (np.full(1500, 10), r"labels in 0\.\.9"),
         (np.full(1500, -1), r"labels in 0\.\.9"),
-        (np.array([{}] * 1500, dtype=object), "no npy file of numbers"),  # needs pickle, which is not run
+        (np.array([{}] * 1500, dtype=object), "not an npy file of numbers"),  # needs pickle, which is not run
     ],
 )
 def test_labels_of_another_length_type_or_range_are_refused(tmp_path, content, says):
@@ -146,7 +146,7 @@ def test_a_folder_that_cannot_be_used_is_refused_with_what_to_change(tmp_path):
         task(*FOLDER, root=tmp_path)
     pictures(tmp_path / "mine", np.random.default_rng(0))
     (tmp_path / "mine" / "train" / "dark" / "000.png").write_bytes(b"not a picture")
-    with pytest.raises(DataError, match=r"000\.png is no picture"):
+    with pytest.raises(DataError, match=r"000\.png cannot be read as a picture"):
         task(*FOLDER, root=tmp_path)
     (tmp_path / "mine" / "train.csv").write_text("train/dark/001.png,dark\n/etc/nowhere.png,bright\n")
     with pytest.raises(DataError, match="this one is not"):

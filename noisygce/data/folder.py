@@ -28,7 +28,9 @@ class Folder(Data):
 
     def __init__(self, folder: str | None, size: int, channels: int) -> None:
         if not isinstance(folder, str) or not folder:
-            raise check.Invalid("folder", folder, "a folder that holds train/ and test/, below paths.data or whole")
+            raise check.Invalid(
+                "folder", folder, "a folder that holds train/ and test/: its whole path, or its path below paths.data"
+            )
         self.folder = folder
         self.size = check.whole("size", size, "[8, 512]")
         if channels not in (1, 3):
@@ -51,7 +53,7 @@ class Folder(Data):
         if extra := {label for _, label in test} - set(classes):
             raise DataError(f"{base}: no training picture is labelled {', '.join(sorted(extra))}, but test ones are")
         if len(classes) < 2:
-            raise DataError(f"{base}: the training pictures must have two labels at least, they have {classes}")
+            raise DataError(f"{base}: the training pictures must have at least two labels; they have {classes}")
         images, test_images = (self._images([path for path, _ in part]) for part in parts)
         labels, test_labels = (np.array([classes.index(y) for _, y in part], dtype=np.int64) for part in parts)
         names, test_names = (tuple(path.relative_to(base).as_posix() for path, _ in part) for part in parts)
@@ -84,6 +86,6 @@ class Folder(Data):
                     if ready.size != (self.size, self.size):
                         ready = ready.resize((self.size, self.size), Image.Resampling.BILINEAR)
             except (OSError, ValueError, Image.DecompressionBombError) as error:
-                raise DataError(f"{path} is no picture that can be read: {error}") from None
+                raise DataError(f"{path} cannot be read as a picture: {error}") from None
             images[i] = np.asarray(ready, dtype=np.uint8).reshape(images.shape[1:])
         return images

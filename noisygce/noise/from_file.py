@@ -23,7 +23,7 @@ class FromFile(Noise):
     def __init__(self, rate: float, file: str | None, sha256: str | None) -> None:
         super().__init__(rate, None)
         if not isinstance(file, str) or not file:
-            raise check.Invalid("file", file, "an npy file of labels, below paths.data or with its whole path")
+            raise check.Invalid("file", file, "an npy file of labels: its whole path, or its path below paths.data")
         if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", str(sha256)):
             raise check.Invalid("sha256", sha256, "64 hexadecimal digits, as python -m noisygce.labels prints them")
         self.file, self.sha256 = file, sha256
@@ -48,11 +48,13 @@ class FromFile(Noise):
     @staticmethod
     def _read(path: Path, samples: int, classes: int) -> Labels:
         if not path.is_file():
-            raise DataError(f"{path} is missing; noise.file names an npy file below paths.data, or its whole path")
+            raise DataError(
+                f"{path} is missing; noise.file must be an npy file: its whole path, or its path below paths.data"
+            )
         try:
             given = np.load(path, allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
-            raise DataError(f"{path} is no npy file of numbers: {error}".splitlines()[0]) from None
+            raise DataError(f"{path} is not an npy file of numbers: {error}".splitlines()[0]) from None
         if not isinstance(given, np.ndarray) or given.shape != (samples,) or given.dtype.kind not in "iu":
             what = f"{given.dtype} of shape {given.shape}" if isinstance(given, np.ndarray) else "several arrays"
             raise DataError(f"{path} must hold {samples} integers, one for each training image; it holds {what}")

@@ -82,7 +82,7 @@ def read(root: Path, name: str, labels: Labels) -> Labels:
     except Exception as error:  # a pickle can go wrong in any way
         raise DataError(f"{path} is not the file of CIFAR-N: {error}") from None
     if not np.array_equal(clean, labels):
-        raise DataError(f"{path} does not fit the data set: its clean_label are not the training labels, in order")
+        raise DataError(f"{path} does not fit the data set: its clean_label must be the training labels, in order")
     if given.shape != labels.shape or given.min() < 0 or given.max() > labels.max():
         raise DataError(f"{path}: {key} are not {len(labels)} labels in 0..{labels.max()}")
     return given
