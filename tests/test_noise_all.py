@@ -71,6 +71,31 @@ def test_the_draw_is_a_function_of_the_seed_alone(of: noise.Noise, k: int, rate:
     assert (one != other).any() == (rate > 0)
 
 
+NEEDS_FILES = {"file", "human", "human_twin"}
+LEAVES = {path.stem for path in (settings.config_dir() / "noise").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("name", sorted(LEAVES - NEEDS_FILES))
+def test_every_leaf_draws_labels_by_its_matrix_and_its_seed(name: str) -> None:
+    data, k = ("cifar100", 100) if name in ("superclass", "index_block") else ("digits", 10)
+    of = settings.read(settings.compose([f"data={data}", f"noise={name}"])).noise
+    labels = LABELS[k]
+    images = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (N, 2, 2, 1), dtype=np.uint8)
+    one, again, other = (of.draw(labels, images, CLASSES[k], seed) for seed in (1, 1, 2))
+    assert one.dtype == np.int64
+    assert one.shape == (N,)
+    assert 0 <= one.min() <= one.max() < k
+    assert (one == again).all()
+    exact = of.transition(CLASSES[k])
+    if exact is None:
+        assert (one != other).any()
+        return
+    assert (one != other).any() == (np.diag(exact) < 1).any()
+    np.testing.assert_allclose(exact.sum(1), 1, rtol=0, atol=1e-12)
+    spread = np.sqrt(exact * (1 - exact) / (N / k))
+    assert (abs(empirical_transition(labels, one, k) - exact) <= 5.5 * spread + 1e-12).all()
+
+
 def test_superclass_noise_stays_in_its_superclass_and_index_block_does_not() -> None:
     group = {HUNDRED.index(name): g for g, names in SUPERCLASSES.items() for name in names}
     y, z = np.nonzero(matrix(noise.Superclass(0.4, None), HUNDRED) * (1 - np.eye(100)))
