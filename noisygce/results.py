@@ -193,7 +193,8 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def frame(results: Iterable[Result]) -> DataFrame:
     """One row a run: id, state, the config under dotted keys, each rule's test accuracy (a fraction) and their gap,
-    realised noise rate, seconds, images/s, device, commit and digests; NaN where a run is not done."""
+    accuracy on noisy validation, realised noise rate, seconds, images/s, device, commit and digests; NaN where a run is
+    not done."""
     import pandas as pd
 
     return pd.DataFrame([_row(result) for result in results])
@@ -207,6 +208,7 @@ def _row(r: Result) -> dict[str, Any]:
         "state": r.state,
         **{k: json.dumps(v) if isinstance(v, list) else v for k, v in r.config.items()},
         **{rule: r.number(rule) for rule in (*runs.RULES, "gap")},
+        **{f"noisy_validation_{when}": m.get("noisy_validation", {}).get(when) for when in ("best", "last")},
         "realised_rate": noise.get("realised_rate"),
         **{key: m.get(key) for key in ("seconds", "images_per_s", "device", "threads", "commit", "dirty")},
         "labels_sha256": noise.get("labels_sha256"),

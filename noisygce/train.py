@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import os
 import sys
 from contextlib import AbstractContextManager
@@ -11,21 +12,24 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from noisygce import settings
+from noisygce import results, settings
 from noisygce.errors import NonFinite, Stopped
-from noisygce.runs import Run, identity, kept, messages
+from noisygce.runs import Run, identity, kept, messages, noisy_validation
 from noisygce.runs.begin import resume, training_of
 from noisygce.runs.manifest import manifest_of
 from noisygce.runs.stops import process
 from noisygce.runs.watch import Watch
 from noisygce.settings import Experiment, arguments, command, guard, hints
+from noisygce.sweep import tuning
 from noisygce.training import device
 
 log = logging.getLogger("noisygce")
 
 
 def train(experiment: Experiment, shaping: dict[str, Any], say_finished: bool = True) -> float:
-    """Trains a run, goes on with it, or returns at once if it is finished: test accuracy under the ``val`` rule.
+    """Trains a run, goes on with it, or returns at once if it is finished: its best accuracy on noisy validation.
+
+    A search for hyper-parameters may look at no other number. NaN where nothing was held out.
 
     shaping: what its id is made from. say_finished: print the result of a run that was finished before, too. Raises
     NoisygceError, Stopped or OSError.
@@ -45,7 +49,8 @@ def train(experiment: Experiment, shaping: dict[str, Any], say_finished: bool = 
             manifest = run.manifest() or _train(experiment, run)
     if say_finished or not finished_before:
         print(f"{messages.result(run.folder, manifest)}{', finished before' if finished_before else ''}", flush=True)
-    return float(manifest["results"]["val"])
+    best = (manifest.get("noisy_validation") or noisy_validation(results.of_folder(run.folder).rows()))["best"]
+    return math.nan if best is None else float(best)
 
 
 def _learn_from_source(experiment: Experiment, shaping: dict[str, Any]) -> None:
@@ -101,7 +106,8 @@ def main() -> None:
     prepare_process()
     with exits():
         sys.argv[1:] = hints.ordered(arguments.words(sys.argv[1:]))
-        guard.look(sys.argv[1:])
+        if not {"-sc", "--shell-completion"} & {*sys.argv}:  # what is completed is no config yet
+            sys.argv += tuning.told(guard.look(sys.argv[1:]), sys.argv)
         hydra.main(config_path=str(settings.config_dir()), config_name="train", version_base="1.3")(_task)()
 
 

@@ -111,6 +111,10 @@ def metrics(run: Result) -> Iterator[str]:
     for rule, value in runs.select(rows).items():
         if (said := run.manifest["results"][rule]) != value:
             yield f"results.{rule} is {said}, metrics.csv gives {value}"
+    recorded = run.manifest.get("noisy_validation", {})  # which runs of before it was recorded lack
+    for when, share in runs.noisy_validation(rows).items():
+        if recorded and recorded[when] != share:
+            yield f"noisy_validation.{when} is {recorded[when]}, metrics.csv gives {share}"
 
 
 def estimates(run: Result) -> Iterator[str]:

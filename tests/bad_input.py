@@ -154,6 +154,10 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "seed=-1,0 -m rate=0.2",
             "seed=-1: seed must be an integer in [0, 4294967296) (in the run *; none was started)",
         ),
+        (
+            "-m 'loss.q=interval(0.1,1.0)'",
+            "loss.q=interval(0.1,1.0): an interval is for a search, such as hydra/sweeper=optuna",
+        ),
         ("-m loss=gce,gcee", "loss=gcee: there is no such loss; did you mean gce?; there are *"),
         (
             "experiment=demo seed=x",

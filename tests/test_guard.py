@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from helpers_reliability import ROOT
+import pytest
+from helpers_reliability import ROOT, train
 
 PLUGIN = """
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
@@ -56,3 +57,15 @@ def test_an_installed_launcher_a_callback_and_hydra_s_own_logging_work(tmp_path:
     assert "called back" in done.stdout
     assert len(list(tmp_path.glob("results/runs/*/manifest.json"))) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results", "site"]
+
+
+@pytest.mark.parametrize("words", [["hydra/sweeper=basic", "loss=gce,loud"], ["loss=gce,loud"]])
+def test_a_choice_that_a_sweep_makes_is_looked_at_before_any_run(tmp_path: Path, words: list[str]) -> None:
+    leaf = tmp_path / "theirs" / "loss" / "loud.yaml"
+    leaf.parent.mkdir(parents=True)
+    leaf.write_text(
+        "# @package _global_\nhydra: {job_logging: {root: {handlers: [x]}, handlers: {x: {(): os.system}}}}\n"
+    )
+    code, text = train(tmp_path, "-m", "data=digits", "--config-dir", "theirs", *words)
+    assert (code, text.count("hydra.job_logging: a config may choose")) == (2, 1)
+    assert not (tmp_path / "results").exists()

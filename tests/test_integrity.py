@@ -233,6 +233,11 @@ HOSTILE = {  # file: what is in it, and what is said to it
         GLOBAL + "  mode: MULTIRUN\n  sweeper: {_target_: os.system}\n",
         "hydra.sweeper._target_=os.system: must be of an installed sweeper of Hydra",
     ),
+    "experiment/params.yaml": (
+        "# @package _global_\ndefaults: [override /hydra/sweeper: basic]\nhydra:\n  mode: MULTIRUN\n"
+        "  sweeper: {params: {+hydra.job.env_set.PATH: 'a,b'}}\n",
+        "+hydra.job.env_set.PATH: a sweep cannot vary what Hydra is told",
+    ),
     "experiment/launcher.yaml": (
         GLOBAL + "  mode: MULTIRUN\n  launcher: {_target_: os.system}\n",
         "hydra.launcher._target_=os.system: must be of an installed launcher of Hydra",

@@ -27,7 +27,7 @@ def configs(folder, jobs):
 
 def manifests(folder):
     found = {path.parent.name: json.loads(path.read_text()) for path in folder.glob("runs/*/manifest.json")}
-    return {name: (m["state_sha256"], m["results"], m["pruning"]) for name, m in found.items()}
+    return {name: (m["state_sha256"], m["noisy_validation"], m["results"], m["pruning"]) for name, m in found.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def test_runs_side_by_side_are_those_alone_and_one_s_failure_is_its_own(tmp_path
     assert isinstance(ended[-1]._return_value, NonFinite)
     for end, cfg in zip(ended[:-1], beside, strict=False):
         name = runs.run_id(runs.identity(settings.resolved(cfg)))
-        assert end.return_value == manifests(tmp_path / "beside")[name][1]["val"]
+        assert end.return_value == manifests(tmp_path / "beside")[name][1]["best"]
     assert manifests(tmp_path / "beside") == manifests(tmp_path / "alone")
     assert len(manifests(tmp_path / "alone")) == len(JOBS) - 1
 

@@ -16,7 +16,7 @@ atomic.py      files that are the old one or the new one, never a part
 """
 
 from noisygce.runs.ids import NUMERICS, foreign_code, identity, run_id
-from noisygce.runs.manifest import ORACLES, RULES, select
+from noisygce.runs.manifest import ORACLES, RULES, noisy_validation, select
 from noisygce.runs.run import Run
 
-__all__ = ["NUMERICS", "ORACLES", "RULES", "Run", "foreign_code", "identity", "run_id", "select"]
+__all__ = ["NUMERICS", "ORACLES", "RULES", "Run", "foreign_code", "identity", "noisy_validation", "run_id", "select"]

@@ -41,6 +41,15 @@ def select(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     }
 
 
+def noisy_validation(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Accuracy on the noisy validation labels, of the best epoch and of the last; None where nothing was held out.
+
+    It needs no clean label, so a search for hyper-parameters may look at it.
+    """
+    shares = [float(row["val_accuracy"]) for row in rows if row["val_accuracy"] not in (None, "")]
+    return {"best": max(shares), "last": shares[-1]} if shares else {"best": None, "last": None}
+
+
 def read(text: str | bytes, expected: str = "") -> dict[str, Any]:
     """The manifest in a text, of the run ``expected`` where one is named. Raises ValueError, saying why not."""
     try:
@@ -69,6 +78,7 @@ def manifest_of(e: Experiment, run: Run, training: Training, watcher: Watch) -> 
         "run_id": run.id,
         "config": run.identity,
         "results": select(training.progress.rows),
+        "noisy_validation": noisy_validation(training.progress.rows),
         "noise": describe(e.noise.rate, task.clean, task.noisy, len(task.arrays.classes)),
         "pruning": training.progress.prunings,
         **e.loss.report(),

@@ -18,22 +18,22 @@ from omegaconf.errors import OmegaConfBaseException
 from noisygce.errors import ConfigError
 from noisygce.settings.compose import GROUPS, compose, sweeps
 from noisygce.settings.experiment import named
+from noisygce.settings.hints import PACKAGES
 
 # Hydra's own choices that write no file: the log of a run is its train.log, and messages go to standard error.
 _LOGGING = {"job_logging": ("none", "disabled", "stdout"), "hydra_logging": ("none", "disabled", "default")}
 
 
-def look(words: Sequence[str]) -> None:
-    """Raises ConfigError for a command line whose config ``refuse`` refuses, or that of any choice that it sweeps
-    over; one that asks for shell completion has no config."""
-    if {"-sc", "--shell-completion"} & {*words}:
-        return
+def look(words: Sequence[str]) -> DictConfig:
+    """What the config of a command line says of Hydra. Raises ConfigError where ``refuse`` refuses that, or that of any
+    choice that it sweeps over."""
     overrides = [word for word in words if word[0] == "~" or ("=" in word and word[0] != "-")]
     fixed = [override for override in overrides if not sweeps(override)]
-    hydra = compose(fixed, with_hydra=True).hydra
+    hydra: DictConfig = compose(fixed, with_hydra=True).hydra
     refuse(hydra)
     for choice in _swept_choices([o for o in overrides if sweeps(o)], hydra.sweeper):
         refuse(compose([*fixed, choice], with_hydra=True).hydra)
+    return hydra
 
 
 def _swept_choices(swept: Sequence[str], sweeper: Any) -> Iterator[str]:
@@ -80,7 +80,8 @@ def _refuse_plugin(part: str, node: Any) -> None:
     for place, target in given:
         if target not in installed:
             raise ConfigError(
-                f"{place}={target}: must be of an installed {part} of Hydra, one of {', '.join(sorted(installed))}"
+                f"{place}={target}: must be of an installed {part} of Hydra, one of {', '.join(sorted(installed))}; "
+                f"others come with packages, such as {PACKAGES[part]}"
             )
     if part == "sweeper" and isinstance(node, DictConfig) and node.get("custom_search_space"):  # of Optuna's
         raise ConfigError("hydra.sweeper.custom_search_space: a config may name no code")

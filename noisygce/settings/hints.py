@@ -13,6 +13,8 @@ from omegaconf.errors import OmegaConfBaseException
 from noisygce.errors import ConfigError
 from noisygce.settings.compose import ASIDE, GROUPS, KEYS, compose, config_dir
 
+PACKAGES = {"launcher": "hydra-submitit-launcher", "sweeper": "hydra-optuna-sweeper"}  # that bring others
+
 
 def mistake(words: Sequence[str]) -> str:
     """What Hydra would misread, or answer with a page of its own options; empty where there is nothing."""
@@ -103,8 +105,8 @@ def explain(error: BaseException) -> str:
         options = sorted(error.options)
         if group:
             there = f"; there are {', '.join(options)}" if options else ""
-            if group == "hydra/launcher":
-                there += "; others come with packages, such as hydra-submitit-launcher"
+            if package := PACKAGES.get(group.removeprefix("hydra/")):
+                there += f"; others come with packages, such as {package}"
             return f"{group}={leaf}: there is no such {group}{meant(leaf, options)}{there}"
     if match := re.search(r"Could not override '([^']+)'", text):
         return unknown(match[1], getattr(cause, "parent_node", None))

@@ -5,4 +5,5 @@ May import results and what is below it.
 jobs.py        the runs of a command line or a grid; launching them
 plan.py        the same runs by the ids that training gives them, and what is there of each
 identities.py  many ids at once
+tuning.py      what a search for hyper-parameters has found
 """

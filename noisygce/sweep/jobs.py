@@ -38,6 +38,8 @@ def expand(arguments: Sequence[str], grid: Any = None) -> list[Job]:
     given: dict[str, list[str]] = {}
     for override in OverridesParser.create().parse_overrides(list(arguments)):
         key = override.get_key_element()
+        if override.is_interval_sweep():
+            raise ConfigError(f"{override.input_line}: an interval is for a search, such as hydra/sweeper=optuna")
         if override.is_sweep_override():
             given[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
         else:
