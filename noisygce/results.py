@@ -68,6 +68,12 @@ class Result:
             return self.archive.metrics.get(self.id, [])
         return archive.read_rows(self.folder / archive.METRICS)
 
+    def epochs(self) -> list[dict[str, float | None]]:
+        """The rows of metrics.csv as numbers, an absent one as None."""
+        return [
+            {k: float(v) if v else None for k, v in row.items()} | {"epoch": int(row["epoch"])} for row in self.rows()
+        ]
+
     def metrics(self) -> Metrics:
         """The columns of metrics.csv so far as numbers, an absent value as None; empty where there is none."""
         rows = self.rows()

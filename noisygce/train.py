@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from noisygce import results, settings
 from noisygce.errors import NonFinite, Stopped
-from noisygce.runs import Run, identity, kept, messages, noisy_validation
+from noisygce.runs import Run, identity, kept, loggers, messages, noisy_validation
 from noisygce.runs.begin import resume, training_of
 from noisygce.runs.manifest import manifest_of
 from noisygce.runs.stops import process
@@ -26,7 +26,9 @@ from noisygce.training import device
 log = logging.getLogger("noisygce")
 
 
-def train(experiment: Experiment, shaping: dict[str, Any], say_finished: bool = True) -> float:
+def train(
+    experiment: Experiment, shaping: dict[str, Any], say_finished: bool = True, followers: loggers.Loggers | None = None
+) -> float:
     """Trains a run, goes on with it, or returns at once if it is finished: its best accuracy on noisy validation.
 
     A search for hyper-parameters may look at no other number. NaN where nothing was held out.
@@ -34,7 +36,7 @@ def train(experiment: Experiment, shaping: dict[str, Any], say_finished: bool = 
     shaping: what its id is made from. say_finished: print the result of a run that was finished before, too. Raises
     NoisygceError, Stopped or OSError.
     """
-    run = Run(experiment.paths.results, shaping)
+    run, followers = Run(experiment.paths.results, shaping), followers or loggers.Loggers({})
     if reason := process.reason_to_stop(experiment.runtime):
         raise Stopped(f"stopped ({reason}); {messages.GO_ON}")
     manifest = run.manifest()
@@ -46,7 +48,11 @@ def train(experiment: Experiment, shaping: dict[str, Any], say_finished: bool = 
         if reason := process.reason_not_to_start(experiment.runtime):
             raise Stopped(f"not started ({reason}); {messages.GO_ON}")
         with run.claim(), process.run():
-            manifest = run.manifest() or _train(experiment, run)
+            manifest = run.manifest() or _train(experiment, run, followers)
+    if finished_before and followers.active:
+        rows = results.of_folder(run.folder).epochs()
+        with followers.following(run.id, run.identity, run.folder, rows, manifest["pruning"]):
+            followers.done(manifest)
     if say_finished or not finished_before:
         print(f"{messages.result(run.folder, manifest)}{', finished before' if finished_before else ''}", flush=True)
     best = (manifest.get("noisy_validation") or noisy_validation(results.of_folder(run.folder).rows()))["best"]
@@ -63,12 +69,12 @@ def _learn_from_source(experiment: Experiment, shaping: dict[str, Any]) -> None:
         loss.adopt(source.id, source.transition_hat())
 
 
-def _train(e: Experiment, run: Run) -> dict[str, Any]:
+def _train(e: Experiment, run: Run, followers: loggers.Loggers) -> dict[str, Any]:
     """Trains a claimed run to its end and returns its manifest."""
     place = device.prepare(e.runtime.device, e.runtime.threads)
     try:
         with device.stream(place), messages.to_file(run.folder / "train.log"):
-            return _train_on(place, e, run)
+            return _train_on(place, e, run, followers)
     except NonFinite as error:
         run.fail(str(error))
         raise
@@ -76,7 +82,7 @@ def _train(e: Experiment, run: Run) -> dict[str, Any]:
         device.release(place)
 
 
-def _train_on(place: str, e: Experiment, run: Run) -> dict[str, Any]:
+def _train_on(place: str, e: Experiment, run: Run, followers: loggers.Loggers) -> dict[str, Any]:
     from noisygce.losses.forward import ANCHORS
     from noisygce.training.fit import fit, transition_hat
 
@@ -85,9 +91,14 @@ def _train_on(place: str, e: Experiment, run: Run) -> dict[str, Any]:
     if saved is None:
         messages.begin(run, training, place)
     run.write_metrics(training.progress.rows)
-    with Watch(run, training, e.runtime, saved, device.describe(place)) as watch:
+    rows, prunings = training.progress.rows, training.progress.prunings
+    with (
+        followers.following(run.id, run.identity, run.folder, rows, prunings),
+        Watch(run, training, e.runtime, saved, device.describe(place)) as watch,
+    ):
         for row in fit(training, watch.after_step, watch.stop_if_asked):
             watch.after_epoch(row)
+            followers.epoch(row)
         estimated: dict[str, Any] = {}
         if e.loss.estimates_transition:
             hat = {name: transition_hat(training, q, watch.stop_if_asked) for name, q in ANCHORS.items()}
@@ -95,6 +106,7 @@ def _train_on(place: str, e: Experiment, run: Run) -> dict[str, Any]:
         files = kept.write(run, training, e.runtime, watch.stop_if_asked)
         manifest = {**manifest_of(e, run, training, watch), **estimated, **files}
         run.finish(manifest)
+        followers.done(manifest)
     return manifest
 
 
@@ -134,13 +146,17 @@ def _task(cfg: DictConfig) -> float:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run_one_of_many(cfg)
     with exits():  # here, because Hydra would print a line of its own above ours
-        return train(settings.read(cfg), identity(settings.resolved(cfg)))
+        return _of_config(cfg)
+
+
+def _of_config(cfg: DictConfig, say_finished: bool = True) -> float:
+    return train(settings.read(cfg), identity(settings.resolved(cfg)), say_finished, loggers.read(cfg))
 
 
 def run_one_of_many(cfg: DictConfig) -> float:
     """Trains the run of a composed config, one of a sweep's, or returns at once if it is finished."""
     try:
-        return train(settings.read(cfg), identity(settings.resolved(cfg)), say_finished=False)
+        return _of_config(cfg, say_finished=False)
     except Exception as error:
         if not command.expected(error):  # the sweep will only name it
             log.error("", exc_info=True)

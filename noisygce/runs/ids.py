@@ -17,7 +17,7 @@ from noisygce import check
 NUMERICS = 1
 
 # What cannot change a number: how and where a run is made, and what is printed about it.
-_NOT_SHAPING = ("runtime", "paths", "hydra", "grid", "table")
+_NOT_SHAPING = ("runtime", "paths", "logger", "hydra", "grid", "table")
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:

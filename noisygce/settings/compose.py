@@ -12,7 +12,7 @@ GROUPS = (*CHOSEN, "schedule", "experiment")
 VALUES = ("seed", "rate", "precision", "compile")  # keys of one value
 SECTIONS = ("schedule", "prune", "runtime", "paths")  # keys of several values, all of one class
 KEYS = tuple(dict.fromkeys((*GROUPS, *VALUES, *SECTIONS)))  # what a command line may begin a setting with
-ASIDE = ("hydra", "grid", "table")  # what a config may hold beside what a run needs
+ASIDE = ("logger", "hydra", "grid", "table")  # what a config may hold beside what a run needs
 
 
 def config_dir() -> Path:

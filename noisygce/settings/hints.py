@@ -20,7 +20,7 @@ def mistake(words: Sequence[str]) -> str:
     """What Hydra would misread, or answer with a page of its own options; empty where there is nothing."""
     for i, word in enumerate(words):
         key, _, value = word.partition("=")
-        if word.startswith("-") and _first(word) in KEYS:  # Hydra reads -precision as -p recision
+        if word.startswith("-") and _first(word) in (*KEYS, "logger"):  # Hydra reads -precision as -p recision
             return _dashed(word, words[i + 1 :])
         if key in GROUPS and value.startswith("["):  # Hydra would lay one choice over the other
             return f"{word}: a run has one {key}; to train with each of them: -m {key}={value.strip('[]')}"

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from noisygce import check, settings
 from noisygce.errors import ConfigError, DataError, Locked, SweepFailed
+from noisygce.runs import loggers
 from noisygce.settings import command
 from noisygce.training import device
 
@@ -79,6 +80,7 @@ def check_all(configs: Iterable[DictConfig], all_jobs: Sequence[Job]) -> None:
     for cfg, job in zip(configs, all_jobs, strict=True):
         try:
             settings.read(cfg)
+            loggers.read(cfg)
         except ConfigError as error:
             raise ConfigError(f"{error} (in the run {' '.join(job)}; none was started)") from None
 
