@@ -11,12 +11,34 @@ arguments are those of noisygce.train.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
 from noisygce.errors import NoisygceError
 from noisygce.settings import arguments
-from noisygce.sweep.plan import look, plan
+from noisygce.sweep.plan import Plan, look, plan
 from noisygce.view import canvas, places
 from noisygce.view.cells import lay_out
 from noisygce.view.figures import TITLES, draw
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure, of matplotlib. It draws itself in a notebook."""
+
+    kind: str
+    figure: Figure = field(repr=False)
+
+    def file(self, ending: str) -> bytes:
+        """As a file: pdf, png or svg."""
+        return canvas.file(self.figure, ending, self.kind)
+
+    def _repr_png_(self) -> bytes:
+        return self.file("png")
 
 
 def main() -> None:
@@ -25,20 +47,38 @@ def main() -> None:
 
 def answer(words: list[str]) -> None:
     """Draws and writes the figures that the arguments ask for."""
-    own, rest = arguments.split(words, {"kind": tuple(TITLES)})
-    asked = plan(rest)
+    asked, drawings = _asked(words)
     formats = ("png",) if places.archived(asked) else canvas.FORMATS
-    drawn = False
-    kinds = [own["kind"]] if own else TITLES
-    for name, figure in draw(asked, lay_out(asked, look(asked)), kinds):
-        stem = places.stem(asked, name)
+    for drawing in drawings:
+        stem = places.stem(asked, drawing.kind)
         stem.parent.mkdir(parents=True, exist_ok=True)
         for ending in formats:
-            stem.with_name(f"{stem.name}.{ending}").write_bytes(canvas.file(figure, ending, name))
-        drawn = True
-        print(f"{stem}{', '.join(f'.{ending}' for ending in formats)}: {TITLES[name]}", flush=True)
-    if not drawn:
-        raise NoisygceError(f"no run of {asked.name or 'these'} is done yet: there is nothing to draw")
+            stem.with_name(f"{stem.name}.{ending}").write_bytes(drawing.file(ending))
+        print(f"{stem}{', '.join(f'.{ending}' for ending in formats)}: {TITLES[drawing.kind]}", flush=True)
+
+
+def of(*words: str) -> Drawing:
+    """The first figure that the arguments of the command ask for: ``figure.of("experiment=demo", "kind=accuracy")``.
+
+    Raises NoisygceError, or what Hydra raises.
+    """
+    return next(_asked(words)[1])
+
+
+def _asked(words: Sequence[str]) -> tuple[Plan, Iterator[Drawing]]:
+    own, rest = arguments.split(words, {"kind": tuple(TITLES)})
+    asked = plan(rest)
+
+    def drawings() -> Iterator[Drawing]:
+        nothing = True
+        for kind, figure in draw(asked, lay_out(asked, look(asked)), [own["kind"]] if own else TITLES):
+            nothing = False
+            yield Drawing(kind, figure)
+        if nothing:
+            kinds = f"no figure of the kind {own['kind']}" if own else "nothing to draw"
+            raise NoisygceError(f"the runs that are done below {asked.results} give {kinds}")
+
+    return asked, drawings()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,17 +51,36 @@ class Result:
         """A measure, a fraction, under a selection rule, or ``gap``: last - val; None where there is none.
 
         accuracy: on the test set. auroc, ap: of wrong labels among the training samples, found by their margin; ``val``
-        by the best-validation model, ``last`` by the model at the end.
+        by the best-validation model, ``last`` by the model at the end. "class cat": of the test samples of that class
+        those that the best-validation model is right about, ``val`` alone.
         """
         if rule == "gap":
             val, last = self.number("val", measure), self.number("last", measure)
             return None if val is None or last is None else last - val
+        if measure.startswith("class "):
+            own = self.confusion.get(measure.removeprefix("class "), {}) if rule == "val" else {}
+            return own.get(measure.removeprefix("class "), 0) / sum(own.values()) if own else None
         if measure == "accuracy":
             found: float | None = self.manifest.get("results", {}).get(rule)
             return found
         model = {"val": "best", "last": "last"}.get(rule, "")
         detected: float | None = self.manifest.get("detection", {}).get(model, {}).get("margin", {}).get(measure)
         return detected
+
+    @cached_property
+    def confusion(self) -> dict[str, dict[str, int]]:
+        """How many test samples of each class (true) the best-validation model takes for each (said), by names; empty
+        where a run has kept no predictions. Raises DataError, for a file that was changed."""
+        from noisygce.runs import kept
+
+        if self.archive or not (self.folder / kept.PREDICTIONS).is_file():
+            return {}
+        found = kept.predictions(self.folder, self.manifest)
+        test = found.split == "test"
+        counts = {true: dict.fromkeys(found.classes, 0) for true in found.classes}
+        for true, said in zip(found.given[test], found.p[test].argmax(1), strict=True):
+            counts[found.classes[true]][found.classes[said]] += 1
+        return counts if test.any() else {}
 
     def rows(self) -> Rows:
         """The rows of metrics.csv so far, as text; none where there is no file."""

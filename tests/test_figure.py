@@ -10,7 +10,8 @@ from noisygce import figure
 from noisygce.errors import NoisygceError
 from noisygce.sweep import plan
 from noisygce.sweep.plan import look
-from noisygce.view import canvas, curves, heat
+from noisygce.view import canvas, curves, heat, tables
+from noisygce.view import cells as module_of_cells
 from noisygce.view.cells import lay_out
 
 
@@ -73,6 +74,54 @@ def test_noise_is_drawn_once_a_setting(demo, tmp_path):
     assert [text.get_text() for text in axes[0].texts] == ["60", "40", "40", "60"]
 
 
+def test_q_and_k_of_all_settings_share_one_labelled_scale(sweep, tmp_path):
+    asked = dataclasses.replace(sweep, results=tmp_path)
+    cells = laid_out(asked, tmp_path)
+    *panels, bar = heat.q_and_k(cells, ["val", "last"]).axes
+    assert len(panels) == 2
+    assert len({panel.get_images()[0].get_clim() for panel in panels}) == 1
+    assert bar.get_ylabel() == "test accuracy"
+
+
+def test_where_losses_are_many_each_has_a_panel_with_the_others_grey(demo, tmp_path, monkeypatch):
+    monkeypatch.setattr(curves, "_MOST", 3)
+    cells = laid_out(demo, tmp_path, but=demo.runs[:1])
+    axes = curves.accuracy(cells, "pair 0.2").axes
+    assert [axis.get_title() for axis in axes][3:6] == ["tgce, uniform 0.4", "ce, uniform 0.6", "mae, uniform 0.6"]
+    monkeypatch.setattr(module_of_cells, "_PAGE", 4)
+    figure = curves.accuracy(cells, "pair 0.2")
+    assert [axis.get_title() for axis in figure.axes] == ["ce", "mae", "gce", "tgce"]
+    assert figure.get_supylabel() == "test accuracy in %, pair 0.2"
+    for axis in figure.axes:
+        assert [line.get_color() for line in axis.get_lines()].count(canvas.GREY) == 4
+        assert [line.get_color() for line in axis.get_lines()].count(canvas.BLUE) == 2 + 1
+
+
+def test_memorisation_shows_the_settings_that_fit_a_page(demo, tmp_path, monkeypatch):
+    cells = laid_out(demo, tmp_path)
+    assert len(curves.memorisation(cells).axes) == 12
+    monkeypatch.setattr(module_of_cells, "_PAGE", 8)
+    assert [cells.column_label(column) for column in cells.page("pair 0.2")] == ["uniform 0.4", "pair 0.2"]
+    assert len(curves.memorisation(cells, "pair 0.2").axes) == 8
+
+
+def test_confusion_is_that_of_the_predictions_that_runs_have_kept(demo, tmp_path):
+    run = demo.runs[0]
+    made_up.keep(made_up.finish(tmp_path, run), p=[[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], given=[0, 0, 1])
+    made_up.finish(tmp_path, demo.runs[1])
+    (found, _) = (result for result in look(demo)[:2])
+    assert found.confusion == {"cat": {"cat": 1, "dog": 1}, "dog": {"cat": 0, "dog": 1}}
+    cells = lay_out(demo, look(demo))
+    panel, bar = heat.confusion(cells).axes
+    assert panel.get_title() == "ce, uniform 0.4"
+    assert [text.get_text() for text in panel.texts] == ["50", "50", "100"]
+    assert bar.get_ylabel() == "share of the test samples of a class"
+    assert heat.confusion(lay_out(demo, look(demo)[1:])) is None
+    by_class = tables.tabulate(demo, measure="per_class")
+    assert [cells_of[-1] for cells_of in by_class.cells.columns] == ["cat", "dog"]
+    assert "| ce   | 50.00 (1/2) | 100.00 (1/2) |".replace(" ", "") in str(by_class).replace(" ", "").replace("*", "")
+
+
 def test_settings_that_differ_in_more_say_so(tmp_path):
     words = ["experiment=demo", "grid=null", "loss=ce", "noise=uniform", "noise.include_true=true,false"]
     asked = plan.plan([*words, f"paths.results={tmp_path}"])
@@ -87,7 +136,7 @@ def test_q_and_k_are_drawn_where_both_are_swept(demo, sweep, tmp_path):
     assert heat.q_and_k(lay_out(demo, look(demo)), ["val"]) is None
     swept = dataclasses.replace(sweep, results=tmp_path)
     cells = laid_out(swept, tmp_path, but=swept.runs[:1])
-    (axis,) = heat.q_and_k(cells, ["last"]).axes
+    axis, _ = heat.q_and_k(cells, ["last"]).axes
     assert [text.get_text() for text in axis.get_yticklabels()] == ["0.7", "0.3"]
     assert [text.get_text() for text in axis.get_xticklabels()] == ["0.3", "0.5", "0.7"]
     said = [text.get_text() for text in axis.texts]
@@ -136,7 +185,7 @@ def test_one_kind_of_figure_is_drawn_where_one_is_named(tmp_path, capsys):
 
 
 def test_nothing_to_draw_is_said(tmp_path):
-    with pytest.raises(NoisygceError, match="no run of demo is done yet"):
+    with pytest.raises(NoisygceError, match=r"the runs that are done below .* give nothing to draw"):
         figure.answer(["experiment=demo", "grid=null", "seed=0", f"paths.results={tmp_path}"])
 
 

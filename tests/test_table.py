@@ -260,9 +260,10 @@ def test_a_measure_of_found_labels_takes_the_place_of_accuracy(demo, tmp_path):
     assert row(text, "ce", "Rule `gap`")[0] == "−25.00 ± 0.00 (2)"
     assert "## Rule `val`\n\nBy the margin of the best-validation model" in text
     assert row(tables.markdown(tables.tabulate(demo, measure="ap")), "ce", "Rule `last`")[0] == "- (2)"  # null
-    for wrong in ({"rule": "test"}, {"against": "published"}):
-        with pytest.raises(ConfigError, match="measure=auroc: not known beside"):
-            tables.tabulate(demo, measure="auroc", **wrong)
+    with pytest.raises(ConfigError, match="measure=auroc: it has only the rules val, last, gap"):
+        tables.tabulate(demo, rule="test", measure="auroc")
+    with pytest.raises(ConfigError, match="measure=auroc: no published numbers of it are known"):
+        tables.tabulate(demo, against="published", measure="auroc")
 
 
 def test_a_rule_that_has_no_value_is_a_dash(demo, tmp_path):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
+    from matplotlib.image import AxesImage
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 _CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
@@ -104,6 +105,14 @@ def label(figure: Figure, x: str, y: str) -> None:
     """What the axes of all panels show."""
     figure.supxlabel(x, fontsize=9, color=INK)
     figure.supylabel(y, fontsize=9, color=INK)
+
+
+def scale(figure: Figure, image: AxesImage, axes: Sequence[Axes], text: str) -> None:
+    """The scale of colours that all panels share, in per cent."""
+    bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, format=lambda share, _: f"{100 * share:.3g} %")
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.ax.tick_params(colors=INK, labelsize=8)
+    bar.set_label(text, fontsize=8, color=INK)
 
 
 def settle(figure: Figure) -> None:

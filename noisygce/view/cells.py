@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from noisygce.errors import ConfigError
+from noisygce.errors import ConfigError, NoisygceError
 from noisygce.results import Result
 from noisygce.sweep.plan import Plan
 from noisygce.view import stats
 
+_PAGE = 24  # panels on a page
 Key = tuple[Any, ...]  # the values of the row's keys, or of the column's
 
 
@@ -71,6 +72,12 @@ class Cells:
         found = [tuple(labels(self.column_keys, column)) for column in self.columns]
         return found if all(len(label) == 2 for label in found) else [(" ".join(label),) for label in found]
 
+    def page(self, first: str) -> tuple[Key, ...]:
+        """As many columns as have room on a page with a panel a cell, in their order; the one of this label if any."""
+        room = max(1, _PAGE // len(self.rows))
+        chosen = sorted(self.columns, key=lambda column: self.column_label(column) != first)[:room]
+        return tuple(column for column in self.columns if column in chosen)
+
     def described(self) -> str:
         """Data sets, noises and number of runs of all cells, as a caption has them."""
         runs = [run for cell in self.cell.values() for run in cell.runs]
@@ -86,6 +93,19 @@ class Cells:
             return set()
         best = max(found.values(), key=lambda sample: sample.mean)
         return {row for row, sample in found.items() if sample.mean >= best.mean - (best.half or 0.0)}
+
+
+def by_class(cells: Cells) -> Cells:
+    """Each cell once a class, whose test accuracy it measures. Raises NoisygceError where no run kept predictions."""
+    parts = {
+        (row, (*column, name)): Cell(cell.runs, f"class {name}")
+        for (row, column), cell in cells.cell.items()
+        for name in next((run.confusion for run in cell.runs if run.confusion), ())
+    }
+    if not parts:
+        raise NoisygceError("no run has kept predictions of a test set (runtime.keep_predictions=true)")
+    columns = tuple(dict.fromkeys(column for _, column in parts))
+    return Cells(cells.row_keys, (*cells.column_keys, "class"), cells.rows, columns, parts, "per_class")
 
 
 def lay_out(plan: Plan, results: Sequence[Result], measure: str = "accuracy") -> Cells:
@@ -151,7 +171,7 @@ def _refuse_mixed(runs: Sequence[Result]) -> None:
 def labels(keys: Sequence[str], values: Sequence[Any]) -> list[str]:
     """How a row or column is called: names and rates by themselves, other values after their name; no absent ones."""
     return [
-        str(value) if key.endswith(".name") or key == "rate" else f"{key.rpartition('.')[2]} {_plain(value)}"
+        str(value) if key.endswith(".name") or key in ("rate", "class") else f"{key.rpartition('.')[2]} {_plain(value)}"
         for key, value in zip(keys, values, strict=True)
         if value is not None
     ]

@@ -22,8 +22,11 @@ _MOST = 8  # lines in a panel beyond which single seeds would hide them
 Values = Sequence[float | None]  # of one seed, an epoch or a round each; None where there is nothing to divide by
 
 
-def accuracy(cells: Cells) -> Figure | None:
-    """Test accuracy over epochs, a line a row of the table, a panel a setting."""
+def accuracy(cells: Cells, first: str = "") -> Figure | None:
+    """Test accuracy over epochs: a panel a setting, a line a row of the table; where these are many, a panel a row of
+    the settings that fit a page (``Cells.page``), the other rows grey."""
+    if len(cells.rows) > _MOST:
+        return _small_multiples(cells, first)
     columns = [c for c in cells.columns if any((cell := cells.at(r, c)) and done(cell) for r in cells.rows)]
     if not columns:
         return None
@@ -33,10 +36,34 @@ def accuracy(cells: Cells) -> Figure | None:
         axis.grid(axis="y", color=canvas.GREY, alpha=0.3, linewidth=0.5)
         for i, row in enumerate(cells.rows):
             runs = done(cells.at(row, column))
-            seeds, epochs = [run["test_accuracy"] for run in runs], runs[0]["epoch"] if runs else []
-            _lines(axis, seeds if len(cells.rows) <= _MOST or not seeds else [mean(seeds)], epochs, canvas.look(i))
+            _lines(axis, [run["test_accuracy"] for run in runs], runs[0]["epoch"] if runs else [], canvas.look(i))
     canvas.legend(figure, [(cells.row_label(r), canvas.look(i)) for i, r in enumerate(cells.rows)])
     canvas.label(figure, "epoch", "test accuracy in %")
+    return figure
+
+
+def _small_multiples(cells: Cells, first: str) -> Figure | None:
+    seeds = {
+        (row, column): runs
+        for column in cells.page(first)
+        for row in cells.rows
+        if (runs := done(cells.at(row, column)))
+    }
+    if not seeds:
+        return None
+    means = {place: mean([run["test_accuracy"] for run in runs]) for place, runs in seeds.items()}
+    settings = list(dict.fromkeys(cells.column_label(column) for _, column in seeds))
+    figure, axes = canvas.panels(len(seeds), 6, (1.5, 1.3))
+    for axis, (row, column) in zip(axes, seeds, strict=True):
+        canvas.title(
+            axis, ", ".join([cells.row_label(row), *([cells.column_label(column)] if len(settings) > 1 else [])])
+        )
+        for (_, other), values in means.items():
+            if other == column:
+                axis.plot(seeds[row, column][0]["epoch"], _percent(values), color=canvas.GREY, alpha=0.4, linewidth=0.5)
+        own = [run["test_accuracy"] for run in seeds[row, column]]
+        _lines(axis, own, seeds[row, column][0]["epoch"], canvas.look(0))
+    canvas.label(figure, "epoch", ", ".join(["test accuracy in %", *(settings if len(settings) == 1 else [])]))
     return figure
 
 
@@ -77,26 +104,29 @@ _FATES = (
 )
 
 
-def memorisation(cells: Cells) -> Figure | None:
-    """What the network says of the mislabelled training samples, mean of the seeds, a panel a cell."""
-    places = [(r, c) for r in cells.rows for c in cells.columns]
+def memorisation(cells: Cells, first: str = "") -> Figure | None:
+    """What the network says of the mislabelled training samples, mean of the seeds: a panel a cell, of the settings
+    that fit a page (``Cells.page``)."""
+    columns = cells.page(first)
+    places = [(r, c) for r in cells.rows for c in columns]
     runs = {place: found for place in places if (cell := cells.cell.get(place)) and (found := _fates(cell))}
     if not runs:
         return None
-    across = len(cells.columns) if 1 < len(cells.columns) <= 8 else 4
-    grid = across == len(cells.columns)  # settings named on top, rows at the left
+    grid = 1 < len(columns) <= 8  # settings named on top, rows at the left
     shown = places if grid else list(runs)
-    figure, axes = canvas.panels(len(shown), across, (2.0, 1.7) if across <= 4 else (1.6, 1.5))
+    across = len(columns) if grid else 6
+    figure, axes = canvas.panels(len(shown), across, (2.0, 1.7) if across <= 4 else (1.5, 1.4))
     for axis, (row, column) in zip(axes, shown, strict=True):
         if not grid:
-            canvas.title(axis, f"{cells.row_label(row)}, {cells.column_label(column)}")
+            canvas.title(axis, cells.row_label(row))
         elif row == cells.rows[0]:
             canvas.title(axis, cells.column_label(column))
-        if grid and column == cells.columns[0]:
+        if grid and column == columns[0]:
             axis.set_ylabel(cells.row_label(row), color=canvas.INK)
         _stack(axis, runs.get((row, column), []))
     canvas.legend(figure, _patches(runs.values()))
-    canvas.label(figure, "epoch", "share of mislabelled training samples in %")
+    setting = "" if grid else f", {cells.column_label(columns[0])}"
+    canvas.label(figure, "epoch", f"share of mislabelled training samples in %{setting}")
     return figure
 
 

@@ -14,22 +14,26 @@ if TYPE_CHECKING:
 
 TITLES = {
     "overview": "Test accuracy over epochs, and what the network says of the mislabelled training samples",
-    "accuracy": "Test accuracy over epochs: mean of the seeds bold, each seed thin where there are few lines",
+    "accuracy": "Test accuracy over epochs: each seed thin, their mean bold; where losses are many the others are grey",
     "pruning": "Pruning: how right it is, and what it keeps",
     "memorisation": "Memorisation: what the network says of the mislabelled training samples (mean of the seeds)",
     "noise": "Noise as drawn: share of each given label among the samples of a true label, in % (mean of the seeds)",
+    "confusion": "What the best-validation model says of the test samples of each class, in % (mean of the seeds)",
     "q_and_k": "Test accuracy in % over q and k: mean ± sample standard deviation (runs)",
 }
 
 
 def draw(asked: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[tuple[str, Figure]]:
     """The figures of these kinds that the runs of an experiment can show, each with its kind."""
+    shown = asked.table.get("overview", {})
+    first = str(shown.get("column", ""))
     drawings: dict[str, Callable[[], Figure | None]] = {
-        "overview": lambda: curves.overview(cells, asked.table.get("overview", {})),
-        "accuracy": lambda: curves.accuracy(cells),
+        "overview": lambda: curves.overview(cells, shown),
+        "accuracy": lambda: curves.accuracy(cells, first),
         "pruning": lambda: curves.pruning(cells),
-        "memorisation": lambda: curves.memorisation(cells),
+        "memorisation": lambda: curves.memorisation(cells, first),
         "noise": lambda: heat.noise(cells),
+        "confusion": lambda: heat.confusion(cells, first),
         "q_and_k": lambda: heat.q_and_k(cells, asked.table.get("rules", ["val"])),
     }
     for kind in kinds:

@@ -1,8 +1,8 @@
-"""Heat maps: the noise matrix of each setting, and test accuracy over q and k."""
+"""Heat maps: noise as drawn, confusion of the classes, and test accuracy over q and k. One scale a figure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from noisygce.results import Result
@@ -11,7 +11,9 @@ from noisygce.view.cells import Cells, labels, varying
 from noisygce.view.numbers import spread
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 _MAP = "Blues"  # one hue, by lightness alone
 _WRITTEN_UP_TO = 10  # classes: each share is written into its field
@@ -25,18 +27,8 @@ def noise(cells: Cells) -> Figure | None:
     figure, axes = canvas.panels(len(drawn), size=(2.5, 2.4))
     for axis, (name, matrix) in zip(axes, drawn.items(), strict=True):
         canvas.title(axis, name)
-        image = axis.imshow(matrix, cmap=_MAP, vmin=0, vmax=1)
-        axis.spines[:].set_visible(False)
-        if len(matrix) <= _WRITTEN_UP_TO:
-            axis.set_xticks(range(len(matrix)))
-            axis.set_yticks(range(len(matrix)))
-            for y, row in enumerate(matrix):
-                for z, share in enumerate(row):
-                    if share >= 0.005:
-                        _write(axis, z, y, f"{100 * share:.0f}", share, 6)
-    bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, format=lambda share, _: f"{100 * share:.0f} %")
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    bar.ax.tick_params(colors=canvas.INK, labelsize=8)
+        image = _field(axis, matrix, [str(i) for i in range(len(matrix))])
+    canvas.scale(figure, image, axes, "share of the samples of a true label")
     canvas.label(figure, "label as given", "true label")
     return figure
 
@@ -62,14 +54,18 @@ def q_and_k(cells: Cells, rules: Iterable[str]) -> Figure | None:
                 shown[f"{name}, rule {rule}"] = rule, swept
     if not shown:
         return None
+    fields = {
+        name: {(q, k): _of(runs, q, k, rule) for q in values(runs, "loss.q") for k in values(runs, "loss.k")}
+        for name, (rule, runs) in shown.items()
+    }
+    means = [sample.mean for field in fields.values() for sample in field.values() if sample]
+    low, high = (min(means), max(means)) if means else (0.0, 1.0)
+    floor = low - 0.3 * (high - low)  # the lowest is still seen to be a number
     figure, axes = canvas.panels(len(shown), across=2, size=(3.6, 3.0))
-    for axis, (name, (rule, runs)) in zip(axes, shown.items(), strict=True):
-        qs, ks = values(runs, "loss.q"), values(runs, "loss.k")
-        field = {(q, k): _of(runs, q, k, rule) for q in qs for k in ks}
-        means = [sample.mean for sample in field.values() if sample]
-        low, high = (min(means), max(means)) if means else (0.0, 1.0)
+    for axis, (name, field) in zip(axes, fields.items(), strict=True):
+        qs, ks = (sorted({place[i] for place in field}) for i in (0, 1))
         grid = [[s.mean if (s := field[q, k]) else float("nan") for k in ks] for q in reversed(qs)]
-        axis.imshow(grid, cmap=_MAP, aspect="auto", vmin=low - 0.3 * (high - low), vmax=high + 1e-9)
+        image = axis.imshow(grid, cmap=_MAP, aspect="auto", vmin=floor, vmax=high + 1e-9)
         axis.spines[:].set_visible(False)
         canvas.title(axis, name)
         axis.set_xticks(range(len(ks)), [str(k) for k in ks])
@@ -78,10 +74,50 @@ def q_and_k(cells: Cells, rules: Iterable[str]) -> Figure | None:
         for y, q in enumerate(reversed(qs)):
             for x, k in enumerate(ks):
                 sample = field[q, k]
-                depth = 0.0 if sample is None else (sample.mean - low) / max(high - low, 1e-9)
+                depth = 0.0 if sample is None else (sample.mean - floor) / max(high - floor, 1e-9)
                 _write(axis, x, y, _said(sample), depth, 8)
+    canvas.scale(figure, image, axes, "test accuracy")
     canvas.label(figure, "k", "q")
     return figure
+
+
+def confusion(cells: Cells, first: str = "") -> Figure | None:
+    """What the best-validation model says of the test samples of each class, mean of the seeds that kept predictions: a
+    panel a cell, of the settings that fit a page (``Cells.page``)."""
+    drawn = {
+        f"{cells.row_label(row)}, {cells.column_label(column)}": runs
+        for row in cells.rows
+        for column in cells.page(first)
+        if (cell := cells.at(row, column)) and (runs := [run.confusion for run in cell.runs if run.confusion])
+    }
+    if not drawn:
+        return None
+    figure, axes = canvas.panels(len(drawn), size=(2.5, 2.4))
+    for axis, (name, runs) in zip(axes, drawn.items(), strict=True):
+        canvas.title(axis, name)
+        image = _field(axis, [[_share(runs, true, said) for said in runs[0]] for true in runs[0]], list(runs[0]))
+    canvas.scale(figure, image, axes, "share of the test samples of a class")
+    canvas.label(figure, "predicted label", "true label")
+    return figure
+
+
+def _share(runs: Sequence[Mapping[str, Mapping[str, int]]], true: str, said: str) -> float:
+    return sum(run[true][said] / max(1, sum(run[true].values())) for run in runs) / len(runs)
+
+
+def _field(axis: Axes, matrix: Sequence[Sequence[float]], names: Sequence[str]) -> AxesImage:
+    """Shares of rows that sum to 1, each written where there are few."""
+    image = axis.imshow(matrix, cmap=_MAP, vmin=0, vmax=1)
+    axis.spines[:].set_visible(False)
+    if len(matrix) <= _WRITTEN_UP_TO:
+        turned = 90 if max(map(len, names)) > 2 else 0
+        axis.set_xticks(range(len(matrix)), names, rotation=turned, fontsize=7)
+        axis.set_yticks(range(len(matrix)), names, fontsize=7)
+        for y, row in enumerate(matrix):
+            for z, share in enumerate(row):
+                if share >= 0.005:
+                    _write(axis, z, y, f"{100 * share:.0f}", share, 6)
+    return image
 
 
 def values(runs: Sequence[Result], key: str) -> list[float]:

@@ -13,7 +13,7 @@ from noisygce.errors import ConfigError
 from noisygce.results import Result
 from noisygce.sweep.plan import Plan, look
 from noisygce.view import places, provenance, published, sheet
-from noisygce.view.cells import Cell, Cells, Key, lay_out
+from noisygce.view.cells import Cell, Cells, Key, by_class, lay_out
 from noisygce.view.compare import Lookup, against_sheet, paired_sheet, said
 from noisygce.view.published import Number
 from noisygce.view.sheet import Entry, Sheet
@@ -32,12 +32,14 @@ MEASURES = {
     "accuracy": "Test accuracy",
     "auroc": "Area under the ROC curve of finding wrong labels",
     "ap": "Average precision of finding wrong labels",
+    "per_class": "Test accuracy of each class",
 }
-_FINDS = {"val": "the best-validation model", "last": "the model at the end"}  # of auroc and ap
+_FINDS = {"val": "the best-validation model", "last": "the model at the end"}  # of the other measures
+_RULES_OF = {"accuracy": RULES, "auroc": ("val", "last", "gap"), "ap": ("val", "last", "gap"), "per_class": ("val",)}
 OPTIONS = {"rule": RULES, "against": ("published", "reference"), "measure": tuple(MEASURES)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """All that a table of an experiment says: sheets to read, and the lines below them.
 
@@ -60,7 +62,7 @@ class Table:
     def _repr_html_(self) -> str:
         return "\n".join(map(sheet.html, (*self.sheets.values(), *self.pairs)))
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return markdown(self)
 
 
@@ -69,20 +71,23 @@ def tabulate(asked: Plan, rule: str = "", against: str = "", measure: str = "acc
 
     measure: of ``MEASURES``. Raises ConfigError.
     """
+    named = (rule,) if rule else (*_rules(asked), "gap")
+    rules = tuple(each for each in named if each in _RULES_OF[measure])
+    if not rules:
+        raise ConfigError(f"measure={measure}: it has only the rules {', '.join(_RULES_OF[measure])}")
+    if against == "published" and measure != "accuracy":
+        raise ConfigError(f"measure={measure}: no published numbers of it are known")
     found = look(asked)
     cells = lay_out(asked, found, measure)
-    named = (rule,) if rule else (*_rules(asked), "gap")
-    rules = named if measure == "accuracy" else tuple(each for each in named if each in (*_FINDS, "gap"))
-    if not rules or (against == "published" and measure != "accuracy"):
-        other = f"rule={rule}" if not rules else "against=published"
-        raise ConfigError(f"measure={measure}: not known beside {other}; rule=val, last or gap, against=reference are")
+    cells = by_class(cells) if measure == "per_class" else cells
     lookup = _numbers(against, measure)
     sheets = {}
     for each in rules:
         sheets[each] = rule_sheet(cells, each)
         if against and each != "gap":
             sheets[f"{each}-{against}"] = against_sheet(cells, each, against, lookup)
-    pairs = [paired_sheet(cells, each) for each in rules if each != "gap" and len(cells.rows) > 1]
+    compared = [each for each in rules if each != "gap" and len(cells.rows) > 1 and measure != "per_class"]
+    pairs = [paired_sheet(cells, each) for each in compared]
     title = str(asked.table.get("title", asked.name)).replace(MEASURES["accuracy"], MEASURES[measure])
     given = {"rule": rule, "against": against, "measure": measure.replace("accuracy", "")}
     options = {key: value for key, value in given.items() if value}
@@ -137,8 +142,10 @@ def rule_sheet(cells: Cells, rule: str) -> Sheet:
     corner = ", ".join(key.removesuffix(".name").rpartition(".")[2] for key in cells.row_keys)
     bold = "" if rule == "gap" else " Bold: the best and all within its 95 % t interval."
     meaning = _MEANING[rule]
-    if cells.measure != "accuracy" and rule in _FINDS:
+    if cells.measure in ("auroc", "ap") and rule in _FINDS:
         meaning = f"by the margin of {_FINDS[rule]}, among the training samples"
+    if cells.measure == "per_class":
+        meaning = f"of the test samples of each class, those that {_FINDS[rule]} is right about"
     note = f"{meaning[0].upper() + meaning[1:]}. Mean ± sample standard deviation (runs).{bold}"
     return Sheet(f"Rule `{rule}`{oracle}", note, [(corner,), *cells.heads()], body)
 
