@@ -29,7 +29,7 @@ def test_every_cell_runs_and_shows_what_is_stored_with_it(monkeypatch):
         for kind in output["data"].keys() & SHOWS.keys():
             assert getattr(value, SHOWS[kind])()
         if type(value).__module__.startswith("noisygce"):
-            assert repr(value) == "".join(output["data"]["text/plain"])
+            assert repr(value).strip() == "".join(output["data"]["text/plain"]).strip()
     assert len(cells) == 5
 
 
