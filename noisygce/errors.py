@@ -24,6 +24,10 @@ class DataError(NoisygceError):
     exit_code = 2
 
 
+class MissingData(DataError):
+    """A file that is not there."""
+
+
 class NonFinite(NoisygceError):
     """The loss or the weights are no longer finite numbers."""
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from noisygce import results, runs, settings
 from noisygce.data import Arrays, Data
-from noisygce.errors import ConfigError, DataError, NoisygceError
+from noisygce.errors import ConfigError, DataError, MissingData, NoisygceError
 from noisygce.noise import Noise, describe
 from noisygce.results import Result
 from noisygce.runs import archive, kept
@@ -71,9 +71,9 @@ class Verifier:
         arrays = self.arrays(data)
         try:
             _, noisy, clean, _ = corrupted(arrays, noise, manifest["config"]["seed"], self.data_root)
+        except MissingData as error:
+            raise Unchecked(str(error)) from None
         except DataError as error:
-            if "is missing" in str(error):  # the file that the labels come from
-                raise Unchecked(str(error)) from None
             yield str(error)
             return
         again = describe(noise.rate, clean, noisy, len(arrays.classes))

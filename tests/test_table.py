@@ -266,6 +266,13 @@ def test_a_measure_of_found_labels_takes_the_place_of_accuracy(demo, tmp_path):
         tables.tabulate(demo, against="published", measure="auroc")
 
 
+def test_a_number_says_how_many_of_the_runs_that_are_done_it_stands_for(demo, tmp_path):
+    made(demo, tmp_path, but=demo.runs[:1])
+    made_up.finish(tmp_path, demo.runs[0], detection={"best": {"margin": {"auroc": 0.75, "ap": 0.5}}})
+    text = tables.markdown(tables.tabulate(demo, measure="auroc"))
+    assert row(text, "ce", "Rule `val`") == ["**75.00** (1/2)", "- (2)", "- (2)"]
+
+
 def test_a_rule_that_has_no_value_is_a_dash(demo, tmp_path):
     for run in demo.runs:
         made_up.finish(tmp_path, run, results=dict.fromkeys(runs.RULES))

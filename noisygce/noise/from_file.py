@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from noisygce import check
-from noisygce.errors import DataError
+from noisygce.errors import DataError, MissingData
 from noisygce.noise.base import Images, Labels, Noise, digest, realised_rate
 
 
@@ -48,7 +48,7 @@ class FromFile(Noise):
     @staticmethod
     def _read(path: Path, samples: int, classes: int) -> Labels:
         if not path.is_file():
-            raise DataError(
+            raise MissingData(
                 f"{path} is missing; noise.file must be an npy file: its whole path, or its path below paths.data"
             )
         try:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from noisygce import check
-from noisygce.errors import DataError
+from noisygce.errors import DataError, MissingData
 from noisygce.noise.base import Images, Labels, Matrix, Noise, empirical_transition, realised_rate
 
 SETS = {  # file below the data root, name of the labels in it
@@ -75,7 +75,7 @@ def read(root: Path, name: str, labels: Labels) -> Labels:
     file, key = SETS[name]
     path = root / file
     if not path.is_file():
-        raise DataError(f"{path} is missing; it is in the data folder of github.com/UCSC-REAL/cifar-10-100n")
+        raise MissingData(f"{path} is missing; it is in the data folder of github.com/UCSC-REAL/cifar-10-100n")
     try:
         content = load(path)
         clean, given = (np.asarray(content[k]).astype(np.int64) for k in ("clean_label", key))

@@ -1,13 +1,12 @@
 """What people look at: texts, tables, figures and pages made from results. Reads files, and never imports torch.
 
     cells.py       the runs of a plan in rows and columns
-    stats.py       mean, spread, t interval of a few seeds
+    stats.py       mean, spread, t interval of a few seeds, as a person reads them
     tables.py      the table of an experiment, and the texts that are written
     compare.py     beside published or reference numbers; rows against each other
     published.py   published numbers, and whether they may be compared
     provenance.py  what made the numbers, and which are not there
     sheet.py       one table in Markdown, LaTeX and HTML
-    numbers.py     numbers as a person reads them
     figures.py     the figures of an experiment
     curves.py      figures over epochs
     heat.py        figures as fields of colour

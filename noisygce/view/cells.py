@@ -34,10 +34,10 @@ class Cell:
     def sample(self, rule: str) -> stats.Sample | None:
         return stats.describe(list(self.values(rule).values()))
 
-    def count(self) -> str:
+    def count(self, rule: str) -> str:
         """How many runs a number stands for, and what became of the others: (5), (3/5), (3/5, 1 failed)."""
         states = Counter(run.state for run in self.runs)
-        done, wanted = states["done"], len(self.runs)
+        done, wanted = len(self.values(rule)) or states["done"], len(self.runs)
         others = [f"{states[s]} {s}" for s in ("failed", "unreadable") if states[s]]
         return f"({', '.join([str(done) if done == wanted else f'{done}/{wanted}', *others])})"
 
@@ -78,11 +78,11 @@ class Cells:
         chosen = sorted(self.columns, key=lambda column: self.column_label(column) != first)[:room]
         return tuple(column for column in self.columns if column in chosen)
 
-    def described(self) -> str:
+    def described(self, rule: str) -> str:
         """Data sets, noises and number of runs of all cells, as a caption has them."""
         runs = [run for cell in self.cell.values() for run in cell.runs]
         data, noises = (dict.fromkeys(str(run.config.get(k)) for run in runs) for k in ("data.name", "noise.name"))
-        n = sorted({len(cell.values("last")) for cell in self.cell.values()})
+        n = sorted({len(cell.values(rule)) for cell in self.cell.values()})
         said = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
         return f"Data: {', '.join(data)}. Noise: {', '.join(noises)}. n = {said} runs a cell."
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from noisygce.view import published, stats
 from noisygce.view.cells import Cell, Cells, Key
-from noisygce.view.numbers import percent, spread
 from noisygce.view.published import Number
 from noisygce.view.sheet import Entry, Sheet
+from noisygce.view.stats import percent, spread
 
 Lookup = Callable[[Cell, str], Number | str]  # the number to compare a cell with under a rule, or why there is none
 _ALL_PAIRS_UP_TO = 6  # rows; with more, each is compared with the first
@@ -32,7 +32,7 @@ def against_sheet(cells: Cells, rule: str, against: str, lookup: Lookup) -> Shee
         entries = [
             Entry(cells.row_label(row)),
             Entry(cells.column_label(column)),
-            Entry(said(ours), small=cell.count()),
+            Entry(said(ours), small=cell.count(rule)),
         ]
         if isinstance(theirs, str):
             entries += [Entry("-"), Entry("-"), Entry(theirs)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from noisygce.results import Result
 from noisygce.view import canvas, stats
 from noisygce.view.cells import Cells, labels, varying
-from noisygce.view.numbers import spread
+from noisygce.view.stats import spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

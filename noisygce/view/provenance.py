@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from noisygce.results import STATES, Result
 
@@ -24,10 +23,11 @@ def footer(results: Sequence[Result]) -> list[str]:
     """Lines for below a table: protocol, commits, versions, devices, NUMERICS, and a warning where runs are mixed."""
     done = [run for run in results if run.state == "done"]
     lines = ["Protocol: " + "; ".join(f"{name} {_said(results, key)}" for key, name in _PROTOCOL) + "."]
-    if done:
-        made = {name: _counted(values) for name, values in _made(done).items()}
-        lines += [f"{name}: {values}." for name, values in made.items()]
-    if mixed := mixtures(done):
+    made = {name: Counter(map(of, done)) for name, of in _MADE.items()} if done else {}
+    lines += [f"{name[0].upper()}{name[1:]}: {_counted(counts)}." for name, counts in made.items()]
+    if mixed := [name for name, counts in made.items() if len(counts) > 1] + (
+        ["changes beside the commit"] if any(run.manifest.get("dirty") for run in done) else []  # nobody can have them
+    ):
         lines.append(f"Warning: the runs were not all made alike; they differ in {', '.join(mixed)}.")
     return lines + absent(results)
 
@@ -36,39 +36,28 @@ def _said(results: Sequence[Result], key: str) -> str:
     return ", ".join(sorted({str(run.config.get(key)) for run in results}))
 
 
-def _made(done: Sequence[Result]) -> dict[str, list[str]]:
-    """What made each run."""
-    return {
-        "Commits": [commit(run.manifest) for run in done],
-        "Versions": [versions(run.manifest) for run in done],
-        "Devices": [str(run.manifest.get("device")) for run in done],
-        "CPU threads": [str(run.manifest.get("threads")) for run in done],
-        "NUMERICS": [str(run.config.get("numerics")) for run in done],
-    }
-
-
-def commit(manifest: Mapping[str, Any]) -> str:
+def _commit(run: Result) -> str:
     """Commit of a run, shortened, and whether the code had changes beside it."""
-    known = manifest.get("commit")
-    return (str(known)[:12] if known else "not known") + (" with changes" if manifest.get("dirty") else "")
+    known = run.manifest.get("commit")
+    return (str(known)[:12] if known else "not known") + (" with changes" if run.manifest.get("dirty") else "")
 
 
-def versions(manifest: Mapping[str, Any]) -> str:
-    return ", ".join(f"{k} {v}" for k, v in manifest.get("versions", {}).items() if v is not None)
+def _versions(run: Result) -> str:
+    return ", ".join(f"{k} {v}" for k, v in run.manifest.get("versions", {}).items() if v is not None)
 
 
-def _counted(values: Sequence[str]) -> str:
+_MADE: dict[str, Callable[[Result], str]] = {
+    "commits": _commit,
+    "versions": _versions,
+    "devices": lambda run: str(run.manifest.get("device")),
+    "CPU threads": lambda run: str(run.manifest.get("threads")),
+    "NUMERICS": lambda run: str(run.config.get("numerics")),
+}
+
+
+def _counted(counts: Mapping[str, int]) -> str:
     """The distinct values, with how many runs each has where there are several."""
-    counts = Counter(values)
     return "; ".join(value if len(counts) == 1 else f"{value} ({n} runs)" for value, n in sorted(counts.items()))
-
-
-def mixtures(done: Sequence[Result]) -> list[str]:
-    """In what the runs were not made alike; a change beside the commit counts, for nobody can have it."""
-    mixed = [name.lower() if name != "NUMERICS" else name for name, v in _made(done).items() if len(set(v)) > 1]
-    return [name.replace("cpu", "CPU") for name in mixed] + (
-        ["changes beside the commit"] if any(run.manifest.get("dirty") for run in done) else []
-    )
 
 
 def absent(results: Sequence[Result]) -> list[str]:

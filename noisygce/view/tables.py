@@ -135,7 +135,7 @@ def rule_sheet(cells: Cells, rule: str) -> Sheet:
         if cell is None:
             return Entry("")
         best = rule != "gap" and row in cells.bold(rule, column)
-        return Entry(said(cell.sample(rule), signed=rule == "gap"), best, cell.count())
+        return Entry(said(cell.sample(rule), signed=rule == "gap"), best, cell.count(rule))
 
     oracle = " (oracle)" if rule in runs.ORACLES else ""
     body = [[Entry(cells.row_label(r)), *(entry(r, c) for c in cells.columns)] for r in cells.rows]
@@ -160,7 +160,7 @@ def latex(table: Table) -> str:
     """One float a rule, and one beside other numbers; how rows differ is left to the other forms."""
     said = [f"{table.title}; needs \\usepackage{{booktabs}}", *table.footer, f"Made by {table.command}."]
     floats = [
-        sheet.latex(each, f"{table.title}. {table.cells.described()}", f"tab:{table.name}-{name}")
+        sheet.latex(each, f"{table.title}. {table.cells.described(name.split('-')[0])}", f"tab:{table.name}-{name}")
         for name, each in table.sheets.items()
     ]
     return "\n".join([*(f"% {line}" for line in said), *floats])
