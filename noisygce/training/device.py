@@ -11,11 +11,11 @@ import re
 import shutil
 import threading
 import warnings
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from noisygce.errors import ConfigError
+from noisygce.errors import ConfigError, NoisygceError
 
 log = logging.getLogger("noisygce")
 _of_thread = threading.local()
@@ -129,17 +129,27 @@ def name(device: str) -> str:
     return f"{torch.cuda.get_device_name(device)} (sm_{major}{minor})"
 
 
-def stream(device: str) -> AbstractContextManager[Any]:
+@contextlib.contextmanager
+def stream(device: str) -> Iterator[None]:
     """Within it all work of this thread goes to its own CUDA stream: graphs are not recorded on the default one, and
-    runs side by side do not wait for each other. Nothing on a CPU."""
+    runs side by side do not wait for each other. Nothing on a CPU. Raises NoisygceError where the GPU's memory is full.
+    """
     if not device.startswith("cuda"):
-        return contextlib.nullcontext()
+        yield
+        return
     import torch
 
     streams = vars(_of_thread)  # kept, because torch has 32 of them and then gives out the first ones again
     if device not in streams:
         streams[device] = torch.cuda.Stream(device)
-    return torch.cuda.stream(streams[device])
+    try:
+        with torch.cuda.stream(streams[device]):
+            yield
+    except torch.OutOfMemoryError as error:
+        said = ". ".join(str(error).split(". ")[:3])  # what was asked for, and what there is
+        raise NoisygceError(
+            f"{said}: lower runtime.concurrent or schedule.batch_size, or end what else runs on that GPU"
+        ) from None
 
 
 def release(device: str) -> None:
