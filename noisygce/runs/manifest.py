@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -35,7 +36,7 @@ def select(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {
         "val": at_best("val_accuracy"),
         "last": last[-1],
-        "last10": sum(last) / len(last),
+        "last10": math.fsum(last) / len(last),
         "val_clean": at_best("val_clean_accuracy"),
         "test": at_best("test_accuracy"),
     }
