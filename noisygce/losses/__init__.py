@@ -10,22 +10,25 @@ Everything is computed in float32 from log_softmax (float64 if the logits are), 
 p = softmax(logits), p_y the probability of the given label. Value and gradient are finite for logit gaps up to 1e4.
 
     what every loss is         base.py
-    functions of p_y           gce.py (ce, mae, gce, tgce) agce.py focal.py js.py phuber.py rce.py taylor.py
-    functions of all of p      bi_tempered.py bootstrap.py label_smoothing.py nce.py forward.py (with a T)
+    functions of p_y           gce.py (ce, mae, gce, tgce) agce.py (agce, aul, ael) focal.py js.py phuber.py rce.py
+                               taylor.py
+    functions of all of p      bi_tempered.py bootstrap.py eps_softmax.py forward.py (forward, backward: with T)
+                               label_smoothing.py ldr_kl.py nce.py
     of more than one output    js.py (gjs: two views) elr.py (what the network said before)
-    sums of two                weighted_sum.py
+    of other losses            weighted_sum.py logit_clip.py
 
 Importing this imports no torch: the tensors bring their methods with them, and a wrong parameter is refused at once.
 May import check and errors.
 """
 
-from noisygce.losses.agce import AGCE
+from noisygce.losses.agce import AEL, AGCE, AUL
 from noisygce.losses.base import Loss, log_p, log_softmax
 from noisygce.losses.bi_tempered import BiTempered
 from noisygce.losses.bootstrap import BootstrapHard, BootstrapSoft
 from noisygce.losses.elr import ELR
+from noisygce.losses.eps_softmax import EpsSoftmaxCE
 from noisygce.losses.focal import Focal
-from noisygce.losses.forward import Forward, ForwardHat
+from noisygce.losses.forward import Backward, Forward, ForwardHat
 from noisygce.losses.gce import (
     CE,
     GCE,
@@ -37,31 +40,42 @@ from noisygce.losses.gce import (
 )
 from noisygce.losses.js import GJS, JS
 from noisygce.losses.label_smoothing import LabelSmoothing
-from noisygce.losses.nce import NCE
-from noisygce.losses.phuber import PHuber
+from noisygce.losses.ldr_kl import LDRKL
+from noisygce.losses.logit_clip import LogitClip
+from noisygce.losses.nce import NCE, NFL, NGCE
+from noisygce.losses.phuber import PHuber, PHuberGCE
 from noisygce.losses.rce import RCE
 from noisygce.losses.taylor import Taylor
 from noisygce.losses.weighted_sum import WeightedSum
 
 __all__ = [
+    "AEL",
     "AGCE",
+    "AUL",
     "CE",
     "ELR",
     "GCE",
     "GJS",
     "JS",
+    "LDRKL",
     "MAE",
     "NCE",
+    "NFL",
+    "NGCE",
     "RCE",
+    "Backward",
     "BiTempered",
     "BootstrapHard",
     "BootstrapSoft",
+    "EpsSoftmaxCE",
     "Focal",
     "Forward",
     "ForwardHat",
     "LabelSmoothing",
+    "LogitClip",
     "Loss",
     "PHuber",
+    "PHuberGCE",
     "Taylor",
     "TruncatedGCE",
     "WeightedSum",

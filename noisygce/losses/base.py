@@ -21,10 +21,14 @@ else:  # names for annotations: torch itself is not imported before there is som
     Tensor = Matrix = Any
 
 
+def lifted(logits: Tensor) -> Tensor:
+    """The logits in the type that a loss computes in: float64 if they are, else float32."""
+    return logits if logits.element_size() == 8 else logits.float()
+
+
 def log_softmax(logits: Tensor) -> Tensor:
     """log p (B, K), in float32 or, for float64 logits, float64."""
-    logits = logits if logits.element_size() == 8 else logits.float()
-    return logits.log_softmax(1)
+    return lifted(logits).log_softmax(1)
 
 
 def log_p(logits: Tensor, labels: Tensor) -> Tensor:
@@ -77,12 +81,18 @@ class Loss:
         """The samples to go on training with (B,), bool; asked for only if ``prunes``."""
         raise NotImplementedError
 
+    def parts(self) -> dict[str, Loss]:
+        """The losses that this one is made of, by name."""
+        return {}
+
     def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
         """Called once before training: N, K, where the tensors are, and T[y, z] = P(noisy z | true y), (K, K)."""
+        for part in self.parts().values():
+            part.bind(samples=samples, classes=classes, device=device, transition=transition)
 
     def state(self) -> dict[str, Tensor]:
         """Tensors that ``of_batch`` changes, by name, made by ``bind``: they are saved and restored with a training."""
-        return {}
+        return {f"{name}.{k}": tensor for name, part in self.parts().items() for k, tensor in part.state().items()}
 
     def adopt(self, run_id: str, estimates: Mapping[str, Any]) -> None:
         """Called before ``bind`` with what the finished run of ``source`` has estimated (transition_hat.json)."""
@@ -94,3 +104,20 @@ class Loss:
     def __repr__(self) -> str:
         values = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
         return f"{type(self).__name__}({values})"
+
+    def _part(self, key: str, loss: Loss) -> Loss:
+        """A loss that this one can be made of. Raises check.Invalid."""
+        if not isinstance(loss, Loss) or loss.prunes or loss.views > 1 or loss.source:
+            raise check.Invalid(key, loss, "a loss that neither prunes, nor sees two views, nor needs another run")
+        return loss
+
+
+class Pointwise(Loss):
+    """A loss that looks at p_y alone. Subclasses give it as a function of log p_y."""
+
+    def of(self, log_py: Tensor) -> Tensor:
+        """The loss of samples whose given label has the probability p_y; any shape."""
+        raise NotImplementedError
+
+    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.of(log_p(logits, labels))

@@ -1,5 +1,5 @@
 from noisygce import check
-from noisygce.losses.base import Loss, Tensor, log_softmax, pick
+from noisygce.losses.base import Loss, Tensor, lifted, log_softmax, pick
 
 # Newton steps for the normalisation. From below, on a convex function, each step comes closer without passing the root,
 # and the last ones double the digits: 16 leave |sum_k p_k - 1| < 1e-8 for t2 in [0.3, 4], K <= 100 and any logits.
@@ -35,7 +35,7 @@ def tempered_log_softmax(logits: Tensor, t: float) -> Tensor:
     """
     if t == 1:
         return log_softmax(logits)
-    a = logits if logits.element_size() == 8 else logits.float()
+    a = lifted(logits)
     a = a - a.detach().amax(1, keepdim=True)
     fixed = a.detach()
     c = fixed.new_zeros(len(a), 1)  # here the largest exp_t alone is 1, so the sum is not below it

@@ -1,6 +1,5 @@
 from noisygce import check
-from noisygce.losses.base import Loss, Matrix, Tensor, log_softmax
-from noisygce.losses.gce import cross_entropy
+from noisygce.losses.base import Loss, Matrix, Tensor, log_p, log_softmax
 
 _CLAMP = 1e-4  # of the authors' code: keeps <p, t> below 1, where the logarithm ends
 
@@ -40,4 +39,4 @@ class ELR(Loss):
         said = said / said.sum(1, keepdim=True)
         self._targets[index] = self.b * self._targets[index] + (1 - self.b) * said.to(self._targets.dtype)
         p = log_softmax(logits).exp().clamp(_CLAMP, 1 - _CLAMP)
-        return cross_entropy(logits, labels) + self.lam * (1 - (p * self._targets[index]).sum(1)).log()
+        return -log_p(logits, labels) + self.lam * (1 - (p * self._targets[index]).sum(1)).log()

@@ -1,8 +1,8 @@
 from noisygce import check
-from noisygce.losses.base import Loss, Tensor, log_p
+from noisygce.losses.base import Pointwise, Tensor
 
 
-class Focal(Loss):
+class Focal(Pointwise):
     """Focal loss: -(1 - p_y)^g log p_y (Lin et al. 2017, arXiv 1708.02002).
 
     g >= 0: 0 is cross entropy. Studies of noisy labels use 0.5.
@@ -12,7 +12,6 @@ class Focal(Loss):
         super().__init__(reduction=reduction)
         self.g = check.number("g", g, "[0, 100]")
 
-    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
-        log_py = log_p(logits, labels)
+    def of(self, log_py: Tensor) -> Tensor:
         # p_y = 1 has the finite gradient 0, but 0^(g - 1) in it is infinite for g < 1: stay above 0.
         return -((-log_py.expm1()).clamp(min=1e-30) ** self.g) * log_py

@@ -1,9 +1,10 @@
-"""Forward correction: the network predicts true labels, a transition matrix turns them into given ones."""
+"""Losses corrected by a transition matrix T: the network predicts true labels, T turns them into given ones."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from noisygce import check
+from noisygce.errors import ConfigError
 from noisygce.losses.base import Loss, Matrix, Tensor, log_softmax
 
 # The quantile of p_i at which the sample stands that represents class i: q97 leaves outliers above it.
@@ -28,6 +29,28 @@ class Forward(Loss):
         # In logarithms: the sum underflows where the network is sure of a class that never turns into y.
         log_ps = log_softmax(logits)
         return -(log_ps + self._log_transition.to(log_ps.dtype).t()[labels]).logsumexp(1)
+
+
+class Backward(Loss):
+    """Backward correction with the true T: -sum_k (T^-1)[y, k] log p_k (Patrini et al. 2017, theorem 1).
+
+    Its expectation over the noise is the cross entropy with the true label, for which T must have an inverse; the
+    losses themselves have no lower bound. T as in ``Forward``. Call ``bind`` before use.
+    """
+
+    _inverse: Tensor  # (K, K)
+
+    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
+        import numpy as np
+        import torch
+
+        if np.linalg.cond(transition) > 1e6:  # float32 has no digits left beyond
+            raise ConfigError("loss=backward: the noise's T has no inverse; choose another rate, or loss=forward")
+        self._inverse = torch.as_tensor(np.linalg.inv(transition)).to(device)
+
+    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
+        log_ps = log_softmax(logits)
+        return -(self._inverse.to(log_ps.dtype)[labels] * log_ps).sum(1)
 
 
 class ForwardHat(Forward):

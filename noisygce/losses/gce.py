@@ -1,53 +1,39 @@
 """Cross entropy, mean absolute error, and what lies between: the losses of Zhang & Sabuncu 2018 (arXiv 1805.07836)."""
 
 from noisygce import check
-from noisygce.losses.base import Loss, Tensor, log_p
+from noisygce.losses.base import Pointwise, Tensor, log_p
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """-log p_y (B,)."""
-    return -log_p(logits, labels)
-
-
-def mean_absolute_error(logits: Tensor, labels: Tensor) -> Tensor:
-    """|e_y - p|_1 = 2 - 2 p_y (B,) (Ghosh et al. 2017, arXiv 1712.09482)."""
-    return -2 * log_p(logits, labels).expm1()
-
-
-def generalized_cross_entropy(logits: Tensor, labels: Tensor, q: float) -> Tensor:
-    """(1 - p_y^q) / q (B,): Zhang & Sabuncu 2018, eq. 6 (arXiv 1805.07836).
-
-    As -expm1(q log p_y) / q: ``p ** q`` has a NaN gradient once p underflows, at a logit gap above 104, and
-    1 - p ** q loses all digits for small q, where the loss tends to cross entropy.
-    """
-    return -(q * log_p(logits, labels)).expm1() / q
-
-
-class CE(Loss):
-    """``cross_entropy``."""
+class CE(Pointwise):
+    """Cross entropy: -log p_y."""
 
     estimates_transition = True  # its minimum is p = P(given label | image)
 
-    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return cross_entropy(logits, labels)
+    def of(self, log_py: Tensor) -> Tensor:
+        return -log_py
 
 
-class MAE(Loss):
-    """``mean_absolute_error``. Robust, and slow to train."""
+class MAE(Pointwise):
+    """Mean absolute error: |e_y - p|_1 = 2 - 2 p_y (Ghosh et al. 2017, arXiv 1712.09482). Robust, and slow to train."""
 
-    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return mean_absolute_error(logits, labels)
+    def of(self, log_py: Tensor) -> Tensor:
+        return -2 * log_py.expm1()
 
 
-class GCE(Loss):
-    """``generalized_cross_entropy``, L_q. q in (0, 1]: q -> 0 is ce, q = 1 is half of mae; the paper uses 0.7."""
+class GCE(Pointwise):
+    """Generalized cross entropy L_q: (1 - p_y^q) / q (Zhang & Sabuncu 2018, eq. 6, arXiv 1805.07836).
+
+    q in (0, 1]: q -> 0 is cross entropy, q = 1 is half of MAE; the paper uses 0.7.
+    """
 
     def __init__(self, q: float, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         self.q = check.number("q", q, "(0, 1]")
 
-    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return generalized_cross_entropy(logits, labels, self.q)
+    def of(self, log_py: Tensor) -> Tensor:
+        # p ** q has a NaN gradient once p underflows, at a logit gap above 104, and 1 - p ** q loses all digits for
+        # small q, where the loss tends to cross entropy.
+        return -(self.q * log_py).expm1() / self.q
 
 
 class TruncatedGCE(GCE):
@@ -81,3 +67,18 @@ class TruncatedGCE(GCE):
         keep = self.keep(logits, labels) if keep is None else keep
         ceiling = (1 - self.k**self.q) / self.q  # L_q(k)
         return self._reduce(self.per_sample(logits, labels).where(keep, ceiling))
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The losses ``CE`` of each sample (B,)."""
+    return CE().per_sample(logits, labels)
+
+
+def mean_absolute_error(logits: Tensor, labels: Tensor) -> Tensor:
+    """The losses ``MAE`` of each sample (B,)."""
+    return MAE().per_sample(logits, labels)
+
+
+def generalized_cross_entropy(logits: Tensor, labels: Tensor, q: float) -> Tensor:
+    """The losses ``GCE`` of each sample (B,)."""
+    return GCE(q).per_sample(logits, labels)

@@ -1,10 +1,10 @@
 import math
 
 from noisygce import check
-from noisygce.losses.base import Loss, Tensor, log_p, log_softmax, pick
+from noisygce.losses.base import Pointwise, Tensor, log_softmax, pick
 
 
-class JS(Loss):
+class JS(Pointwise):
     """Jensen-Shannon divergence of the given label and p: (pi KL(e_y | m) + (1 - pi) KL(p | m)) / Z.
 
     m = pi e_y + (1 - pi) p, Z = -(1 - pi) log(1 - pi) (Englesson & Azizpour 2021, arXiv 2105.04522).
@@ -19,9 +19,8 @@ class JS(Loss):
     def _scale(self) -> float:
         return -(1 - self.pi) * math.log1p(-self.pi)
 
-    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def of(self, log_py: Tensor) -> Tensor:
         # Only m_y depends on the logits: in every other class p_k / m_k = 1 / (1 - pi), so no sum over classes is left.
-        log_py = log_p(logits, labels)
         p_y, rest = log_py.exp(), -log_py.expm1()
         log_my = (self.pi + (1 - self.pi) * p_y).log()
         towards_p = p_y * (log_py - log_my) - rest * math.log1p(-self.pi)

@@ -1,8 +1,8 @@
 from noisygce import check
-from noisygce.losses.base import Loss, Tensor, log_p
+from noisygce.losses.base import Pointwise, Tensor
 
 
-class RCE(Loss):
+class RCE(Pointwise):
     """Reverse cross entropy: -sum_k p_k log e_y,k = -A (1 - p_y), with log 0 set to A; symmetric: MAE times -A/2.
 
     Wang et al. 2019 (arXiv 1908.06112). A < 0: the paper has -4, public code ln 1e-4 = -9.21 (it clamps the one-hot
@@ -13,5 +13,5 @@ class RCE(Loss):
         super().__init__(reduction=reduction)
         self.A = check.number("A", A, "[-1000, 0)")
 
-    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self.A * log_p(logits, labels).expm1()
+    def of(self, log_py: Tensor) -> Tensor:
+        return self.A * log_py.expm1()

@@ -1,7 +1,7 @@
 """Weighted sums of two losses: sce, nce_mae, nce_rce, nce_agce and others are leaves of one class."""
 
 from noisygce import check
-from noisygce.losses.base import Loss, Matrix, Tensor
+from noisygce.losses.base import Loss, Tensor
 
 
 class WeightedSum(Loss):
@@ -18,11 +18,8 @@ class WeightedSum(Loss):
         self.b = check.number("b", b, "[0, 1e6]")
         self.first, self.second = self._part("first", first), self._part("second", second)
 
-    @staticmethod
-    def _part(key: str, loss: Loss) -> Loss:
-        if not isinstance(loss, Loss) or loss.prunes or loss.views > 1 or loss.source:
-            raise check.Invalid(key, loss, "a loss that neither prunes, nor sees two views, nor needs another run")
-        return loss
+    def parts(self) -> dict[str, Loss]:
+        return {"first": self.first, "second": self.second}
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         return self.a * self.first.per_sample(logits, labels) + self.b * self.second.per_sample(logits, labels)
@@ -30,11 +27,3 @@ class WeightedSum(Loss):
     def of_batch(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
         first, second = (part.of_batch(logits, labels, index) for part in (self.first, self.second))
         return self.a * first + self.b * second
-
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
-        for part in (self.first, self.second):
-            part.bind(samples=samples, classes=classes, device=device, transition=transition)
-
-    def state(self) -> dict[str, Tensor]:
-        parts = {"first": self.first, "second": self.second}
-        return {f"{name}.{k}": v for name, part in parts.items() for k, v in part.state().items()}

@@ -1,0 +1,27 @@
+import math
+
+from noisygce import check
+from noisygce.losses.base import Loss, Tensor, lifted, pick
+
+
+class LDRKL(Loss):
+    """Label-distributionally robust loss: lam log mean_k exp((s_k - s_y + c [k != y]) / lam).
+
+    s_k = K softplus(a_k) / sum_j softplus(a_j), a: logits, as in the authors' code (Zhu et al. 2023, ICML, arXiv
+    2112.14869). lam in [0.05, 1000]: -> 0 leaves the largest term alone (a hinge loss), -> inf is the mean of all
+    terms. c in [0, 100]: the margin.
+    """
+
+    def __init__(self, lam: float, c: float, *, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.lam = check.number("lam", lam, "[0.05, 1000]")
+        self.c = check.number("c", c, "[0, 100]")
+
+    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
+        a = lifted(logits)
+        # log softplus(a), which is a up to e^a / 2 where a is far below 0 and softplus underflows.
+        softplus = (-a.abs()).exp().log1p() + a.clamp(min=0)
+        s = a.shape[1] * a.where(a < -30, softplus.clamp(min=1e-13).log()).softmax(1)
+        margin = s.new_full(s.shape, self.c).scatter(1, labels.unsqueeze(1), 0)
+        terms = (s - pick(s, labels).unsqueeze(1) + margin) / self.lam
+        return self.lam * (terms.logsumexp(1) - math.log(a.shape[1]))

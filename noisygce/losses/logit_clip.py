@@ -1,0 +1,30 @@
+from noisygce import check
+from noisygce.losses.base import Loss, Tensor, lifted
+
+
+class LogitClip(Loss):
+    """Another loss of clipped logits: a delta / |a| where the norm |a| exceeds ``above`` (Wei et al. 2023, ICML).
+
+    arXiv 2212.04055: above = delta, which bounds the loss. The authors' code has above = 1 / delta. Both in
+    [0.01, 1000]. of: the loss.
+    """
+
+    def __init__(self, delta: float, above: float, of: Loss, *, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.delta = check.number("delta", delta, "[0.01, 1000]")
+        self.above = check.number("above", above, "[0.01, 1000]")
+        self.of = self._part("of", of)
+
+    def parts(self) -> dict[str, Loss]:
+        return {"of": self.of}
+
+    def _clipped(self, logits: Tensor) -> Tensor:
+        a = lifted(logits)
+        norm = a.norm(dim=1, keepdim=True)
+        return a.where(norm <= self.above, a * (self.delta / norm.clamp(min=self.above)))
+
+    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return self.of.per_sample(self._clipped(logits), labels)
+
+    def of_batch(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
+        return self.of.of_batch(self._clipped(logits), labels, index)
