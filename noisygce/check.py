@@ -11,7 +11,10 @@ from typing import Any
 
 # Values that are younger than published runs, and what a config means that does not name them; leaves hold the same.
 # Where they are so they are left out of a run's id (runs.ids); where such a config is read they are filled in.
-NEUTRAL: dict[str, dict[str, Any]] = {"noise": {"sequential": False, "exact": False, "pixels": "raw"}}
+NEUTRAL: dict[str, dict[str, Any]] = {
+    "noise": {"sequential": False, "exact": False, "pixels": "raw"},
+    "loss": {"clip": None},
+}
 
 _INTERVAL = re.compile(r"([\[(])\s*(\S+)\s*,\s*(\S+)\s*([\])])")
 

@@ -50,12 +50,15 @@ def leaf(path):
 
 @pytest.mark.parametrize("path", LEAVES, ids=leaf)
 def test_keys_of_a_leaf_are_the_parameters_of_its_class_and_none_has_a_default(path):
-    """A value is written once, in the leaf. What has a default is keyword-only and no config's business: reduction."""
+    """A value is written once, in the leaf. What has a default is keyword-only and no config's business: reduction;
+    or null in the leaf and None in the class (check.NEUTRAL)."""
     classes = [class_of(path), *((Split, Preprocessing) if path.parent.name == "data" else ())]
     found = [p for cls in classes for p in parameters(cls)]
     keys = {*(key for key in leaf_values(path) if key not in ("name", "_target_", "defaults")), *parts(path)}
     keys -= {"class_map"} if path.parent.name == "data" else set()  # noise=class_map refers to it
-    assert keys == {p.name for p in found if p.kind is not p.KEYWORD_ONLY}
+    later = {p.name for p in found if p.default is None}
+    assert all(leaf_values(path)[key] is None for key in later)
+    assert keys == {p.name for p in found if p.kind is not p.KEYWORD_ONLY} | later
     assert all(p.default is p.empty for p in found if p.kind is not p.KEYWORD_ONLY)
     assert {p.name for p in found} - keys <= {"reduction", "samples", "channels"}
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from noisygce import losses, settings
+from noisygce import losses, runs, settings
 from noisygce.check import Invalid
 from noisygce.errors import ConfigError
 from noisygce.losses import Loss, log_p, log_softmax
@@ -162,12 +162,15 @@ def _parameters() -> list[tuple[str, str, Any]]:
 
     def other(key: str, value: Any) -> Any:
         special = {"loss.k": 0.1, "loss.b": 0.5, "loss.anchor": "max", "loss.above": 6}
+        if value is None:
+            return 0.1  # clip
         if key in special:
             return special[key]
         return value + 1 if isinstance(value, int) else 0.9 * value
 
     tree = {leaf: settings.resolved(settings.compose(["data=digits", f"loss={leaf}"]))["loss"] for leaf in LEAVES}
-    return [(leaf, key, other(key, value)) for leaf in LEAVES for key, value in walk(tree[leaf], "loss")]
+    found = [(leaf, key, value) for leaf in LEAVES for key, value in walk(tree[leaf], "loss")]
+    return [(leaf, key, other(key, value)) for leaf, key, value in found if ".source." not in key]
 
 
 @pytest.mark.parametrize(("leaf", "key", "other"), _parameters())
@@ -422,6 +425,106 @@ def test_values_at_a_large_gap_are_the_limits() -> None:
     assert MAE(logits, FIRST).item() == 2
     assert losses.GCE(0.7)(logits, FIRST).item() == pytest.approx(1 / 0.7)
     assert losses.BiTempered(0.8, 1.2)(logits, FIRST).item() <= 1 / 0.2
+
+
+# --- what public code computes, where docs/differences.md says that it is another thing ------------------------------
+
+
+def keras(p: Tensor) -> Tensor:
+    return p.clamp(1e-7, 1 - 1e-7)
+
+
+def one_hot(labels: Tensor) -> Tensor:
+    return F.one_hot(labels, K).double()
+
+
+def smoothed(p: Tensor, y: Tensor) -> Tensor:
+    """The SCE code: eps = 0.1, targets y (1 - eps - eps / 10) + eps / 10, which sum to 0.99 for K = 10."""
+    targets = one_hot(y) * (1 - 0.1 - 0.01) + 0.01
+    assert targets.sum(1).allclose(torch.tensor(0.99).double())
+    return -(targets * p.log()).sum(1)
+
+
+def detached_focal(p: Tensor, y: Tensor) -> Tensor:
+    each = -((1 - p.detach()) ** 0.5) * p.log()
+    return (one_hot(y) * each).sum(1) / each.sum(1)
+
+
+def bound_to(loss: Loss) -> Loss:
+    loss.bind(samples=N, classes=K, device="cpu", transition=T)
+    return loss
+
+
+T_ = torch.from_numpy(T)
+PUBLIC = {  # the value here, the same without it, the definition there of (p, labels)
+    "forward": (losses.Forward(clip=1e-7), losses.Forward(), lambda p, y: -(keras(p) @ T_ * one_hot(y)).sum(1).log()),
+    "backward": (
+        losses.Backward(clip=1e-7),
+        losses.Backward(),
+        lambda p, y: -(one_hot(y) @ T_.inverse() * keras(p).log()).sum(1),
+    ),
+    "bootstrap_soft": (
+        losses.BootstrapSoft(0.95, clip=1e-7),
+        losses.BootstrapSoft(0.95),
+        lambda p, y: -((0.95 * one_hot(y) + 0.05 * keras(p)) * keras(p).log()).sum(1),
+    ),
+    "bootstrap_hard": (
+        losses.BootstrapHard(0.8, clip=1e-7),
+        losses.BootstrapHard(0.8),
+        lambda p, y: -((0.8 * one_hot(y) + 0.2 * one_hot(p.argmax(1))) * keras(p).log()).sum(1),
+    ),
+    "sce": (
+        losses.WeightedSum(0.1, 1, losses.CE(clip=1e-7), losses.RCE(math.log(1e-4))),
+        losses.WeightedSum(0.1, 1, CE, losses.RCE(math.log(1e-4))),
+        lambda p, y: 0.1 * -(one_hot(y) * keras(p).log()).sum(1) - (p * one_hot(y).clamp(1e-4, 1).log()).sum(1),
+    ),
+    "mae, reduced": (HALF_MAE, MAE, lambda p, y: 1 - (one_hot(y) * p).sum(1)),
+    "label_smoothing": (
+        losses.WeightedSum(0.99, 0, losses.LabelSmoothing(0.1 / 0.99), CE),
+        losses.LabelSmoothing(0.1),
+        smoothed,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_value_here_gives_what_public_code_computes(name: str) -> None:
+    here, without, there = PUBLIC[name]
+    logits, labels, index = draw(CE, scale=12.0)
+    assert (logits.softmax(1) < 1e-7).any()
+    value, gradient = slopes(bound_to(here), logits, labels, index)
+    logits.requires_grad_()
+    expected = there(logits.softmax(1), labels)
+    tolerance = 1e-6 if name == "forward" else 1e-9  # T is kept in float32
+    torch.testing.assert_close(value, expected.detach(), rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected.sum(), logits)[0], rtol=tolerance, atol=tolerance)
+    assert (slopes(bound_to(without), logits, labels, index)[0] - value).abs().max() > 0.1
+
+
+def test_label_smoothing_of_the_sce_code_is_nearly_twice_as_large_for_100_classes() -> None:
+    logits = torch.randn(8, 100, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    targets = F.one_hot(torch.arange(8), 100) * 0.89 + 0.01  # they sum to 1.89
+    here = 1.89 * losses.LabelSmoothing(1 / 1.89).per_sample(logits, torch.arange(8))
+    torch.testing.assert_close(here, -(targets * logits.log_softmax(1)).sum(1), rtol=1e-6, atol=1e-6)
+
+
+def test_nfl_has_the_value_of_public_code_which_detaches_its_weights_and_another_gradient() -> None:
+    logits, labels, index = draw(CE)
+    value, gradient = slopes(losses.NFL(0.5), logits, labels, index)
+    logits.requires_grad_()
+    expected = detached_focal(logits.softmax(1), labels)
+    torch.testing.assert_close(value, expected.detach())
+    assert not torch.allclose(gradient, torch.autograd.grad(expected.sum(), logits)[0], rtol=1e-2)
+
+
+def test_a_value_that_came_later_leaves_ids_and_old_configs_as_they_were() -> None:
+    plain, given = (settings.resolved(settings.compose(["loss=sce", *more])) for more in ([], ["loss.first.clip=1e-7"]))
+    assert plain["loss"]["first"]["clip"] is None
+    first = runs.identity(plain)["loss"]["first"]
+    assert "clip" not in first
+    assert runs.identity(given)["loss"]["first"] == first | {"clip": 1e-7}
+    old = settings.node({**plain, "loss": runs.identity(plain)["loss"]})
+    assert settings.read(old).loss.first.clip is None  # type: ignore[attr-defined]
 
 
 # --- the truncated loss -----------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ the other methods; training asks every loss the same questions and none for its 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -36,6 +37,11 @@ def log_p(logits: Tensor, labels: Tensor) -> Tensor:
     return pick(log_softmax(logits), labels)
 
 
+def clipped(log_ps: Tensor, clip: float | None) -> Tensor:
+    """log p with p clipped to [clip, 1 - clip], as Keras does with clip 1e-7; None: as it is. Gradient 0 beyond."""
+    return log_ps if clip is None else log_ps.clamp(math.log(clip), math.log1p(-clip))
+
+
 def pick(values: Tensor, labels: Tensor) -> Tensor:
     """The value of the given label (B,), from values (B, K). Raises ValueError where they do not fit together."""
     from torch.nn.functional import nll_loss
@@ -50,7 +56,8 @@ class Loss:
     """A loss of logits (B, K) and labels (B,).
 
     reduction: "mean" (default), "sum" or "none", as in torch.nn.
-    Subclasses give ``per_sample``; constructor parameters without a default are what a config leaf holds.
+    Subclasses give ``per_sample``; constructor parameters without a default are what a config leaf holds, and those
+    of ``check.NEUTRAL``, whose default is None and null in the leaf.
     """
 
     prunes: ClassVar[bool] = False  # whether training drops samples by ``keep`` (see TruncatedGCE)
@@ -62,6 +69,10 @@ class Loss:
 
     def __init__(self, *, reduction: str = "mean") -> None:
         self.reduction = check.choice("reduction", reduction, ("mean", "sum", "none"))
+
+    @staticmethod
+    def _clip(clip: float | None) -> float | None:
+        return clip if clip is None else check.number("clip", clip, "(0, 0.1]")
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of each sample (B,)."""

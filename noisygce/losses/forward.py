@@ -5,7 +5,7 @@ from typing import Any
 
 from noisygce import check
 from noisygce.errors import ConfigError
-from noisygce.losses.base import Loss, Matrix, Tensor, log_softmax
+from noisygce.losses.base import Loss, Matrix, Tensor, clipped, log_softmax
 
 # The quantile of p_i at which the sample stands that represents class i: q97 leaves outliers above it.
 ANCHORS = {"q97": 0.97, "max": 1.0}
@@ -15,10 +15,14 @@ class Forward(Loss):
     """Forward correction with the true T: -log sum_j p_j T[j, y] (Patrini et al. 2017, theorem 2, arXiv 1609.03683).
 
     T is that of the noise; where the noise depends on more than the true class, the share of each given label among the
-    samples of each true class. Call ``bind`` before use.
+    samples of each true class. Call ``bind`` before use. clip in (0, 0.1] or None: of all p, as ``clipped``.
     """
 
     _log_transition: Tensor  # (K, K): log T, -inf where T is 0
+
+    def __init__(self, *, clip: float | None = None, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.clip = self._clip(clip)
 
     def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
         import torch
@@ -27,7 +31,7 @@ class Forward(Loss):
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         # In logarithms: the sum underflows where the network is sure of a class that never turns into y.
-        log_ps = log_softmax(logits)
+        log_ps = clipped(log_softmax(logits), self.clip)
         return -(log_ps + self._log_transition.to(log_ps.dtype).t()[labels]).logsumexp(1)
 
 
@@ -35,10 +39,14 @@ class Backward(Loss):
     """Backward correction with the true T: -sum_k (T^-1)[y, k] log p_k (Patrini et al. 2017, theorem 1).
 
     Its expectation over the noise is the cross entropy with the true label, for which T must have an inverse; the
-    losses themselves have no lower bound. T as in ``Forward``. Call ``bind`` before use.
+    losses themselves have no lower bound. T and clip as in ``Forward``. Call ``bind`` before use.
     """
 
     _inverse: Tensor  # (K, K)
+
+    def __init__(self, *, clip: float | None = None, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.clip = self._clip(clip)
 
     def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
         import numpy as np
@@ -49,7 +57,7 @@ class Backward(Loss):
         self._inverse = torch.as_tensor(np.linalg.inv(transition)).to(device)
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
-        log_ps = log_softmax(logits)
+        log_ps = clipped(log_softmax(logits), self.clip)
         return -(self._inverse.to(log_ps.dtype)[labels] * log_ps).sum(1)
 
 
@@ -60,8 +68,8 @@ class ForwardHat(Forward):
     quantile ``anchor`` of p_i (q97: 0.97; max: the largest, which the paper takes on CIFAR-100).
     """
 
-    def __init__(self, anchor: str, source: Loss, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(self, anchor: str, source: Loss, *, clip: float | None = None, reduction: str = "mean") -> None:
+        super().__init__(clip=clip, reduction=reduction)
         self.anchor = check.choice("anchor", anchor, ANCHORS)
         if not isinstance(source, Loss) or not source.estimates_transition:
             raise check.Invalid("source", source, "a loss whose p estimates P(given label | image), such as ce")

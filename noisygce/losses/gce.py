@@ -1,16 +1,20 @@
 """Cross entropy, mean absolute error, and what lies between: the losses of Zhang & Sabuncu 2018 (arXiv 1805.07836)."""
 
 from noisygce import check
-from noisygce.losses.base import Pointwise, Tensor, log_p
+from noisygce.losses.base import Pointwise, Tensor, clipped, log_p
 
 
 class CE(Pointwise):
-    """Cross entropy: -log p_y."""
+    """Cross entropy: -log p_y. clip in (0, 0.1] or None: of p, as ``clipped``."""
 
     estimates_transition = True  # its minimum is p = P(given label | image)
 
+    def __init__(self, *, clip: float | None = None, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.clip = self._clip(clip)
+
     def of(self, log_py: Tensor) -> Tensor:
-        return -log_py
+        return -clipped(log_py, self.clip)
 
 
 class MAE(Pointwise):

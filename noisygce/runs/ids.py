@@ -27,11 +27,11 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _older(group: str, value: Any) -> Any:
-    """A group of values as it was before those of ``check.NEUTRAL`` were added to it."""
+    """A group of values, and of parts such as the losses of a sum, without those that ``check.NEUTRAL`` leaves out."""
     neutral = check.NEUTRAL.get(group)
     if not neutral or not isinstance(value, Mapping):
         return value
-    return {k: v for k, v in value.items() if k not in neutral or v != neutral[k]}
+    return {k: _older(group, v) for k, v in value.items() if k not in neutral or v != neutral[k]}
 
 
 def foreign_code(config: Mapping[str, Any]) -> dict[str, Any]:

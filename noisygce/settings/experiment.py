@@ -221,8 +221,10 @@ def _construct(
         raise ConfigError(f"{key}={node}: {key} is a group of values: {names}")
     plain: Any = OmegaConf.to_container(node, resolve=True)
     values = {name: value for name, value in plain.items() if name not in ignore} | dict(parts or {})
-    wanted = _parameters(cls)
-    values = {name: value for name, value in check.NEUTRAL.get(key, {}).items() if name in wanted} | values
+    wanted, neutral = _parameters(cls), check.NEUTRAL.get(key.partition(".")[0], {})
+    younger = [name for name in neutral if name in inspect.signature(cls).parameters]
+    wanted += [name for name in younger if name not in wanted]
+    values = {name: neutral[name] for name in younger} | values
     for name in values:
         if name not in wanted:
             known = [f"{key}.{w}" for w in (*wanted, *ignore) if w not in ("_target_", "name")]
