@@ -36,6 +36,7 @@ def no_card(monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
         monkeypatch.setattr(torch.cuda, "init", init)
+        monkeypatch.setattr(device.platform, "system", lambda: "Linux")
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
     device._warn.cache_clear()

@@ -23,6 +23,11 @@ pytestmark = [
 ]
 
 
+def slow(*case):
+    """A case of a parametrized test that is left out with the slow ones: each starts a Python."""
+    return pytest.param(*case, marks=pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def library(tmp_path_factory):
     """The runtime, built."""
@@ -138,7 +143,7 @@ def test_runs_side_by_side_break_no_recording_and_leave_no_memory(check):
 
 @pytest.mark.slow
 def test_while_one_run_records_another_does_all_that_a_run_does(check):
-    found = check("held_open")
+    found = check("held_open", FAKE_MB=1400)
     assert set(found["came"].values()) == {"done"}, found["came"]
     assert len(found["came"]) == 7
     assert found["recorded"] == 2
@@ -169,8 +174,10 @@ def test_what_must_be_refused_is_and_the_next_run_goes_well(check):
     ("machine", "words", "says"),
     [
         ({"FAKE_CC": 75}, "precision=bf16", "precision=bf16: Make-believe GPU (sm_75) has no bf16 arithmetic"),
-        ({"FAKE_CC": 70}, "runtime.device=cuda", "not for Make-believe GPU (sm_70); install torch for an older CUDA"),
-        ({"NODRIVER": 1}, "runtime.device=cuda", "driver on your system is too old (found version 12040); torch"),
+        slow(
+            {"FAKE_CC": 70}, "runtime.device=cuda", "not for Make-believe GPU (sm_70); install torch for an older CUDA"
+        ),
+        slow({"NODRIVER": 1}, "runtime.device=cuda", "driver on your system is too old (found version 12040); torch"),
     ],
     ids=["Turing has no bf16", "Volta has no kernels", "an old driver"],
 )
@@ -184,10 +191,10 @@ def test_an_old_card_or_driver_is_refused_in_one_line(train, machine, words, say
 @pytest.mark.parametrize(
     ("machine", "code", "says"),
     [
-        ({"FAKE_CC": 90}, 0, "ok    bf16      yes"),
-        ({"FAKE_CC": 75}, 1, "TO DO bf16      no"),
+        slow({"FAKE_CC": 90}, 0, "ok    bf16      yes"),
+        slow({"FAKE_CC": 75}, 1, "TO DO bf16      no"),
         ({"NODRIVER": 1}, 1, "TO DO GPU       none; runs train on the CPU"),
-        ({"FAKE_MB": 1400}, 1, "TO DO memory    1.4 of 1.4 GiB free on the GPU"),
+        slow({"FAKE_MB": 1400}, 1, "TO DO memory    1.4 of 1.4 GiB free on the GPU"),
     ],
     ids=["Hopper", "Turing", "an old driver", "little memory"],
 )

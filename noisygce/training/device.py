@@ -61,13 +61,14 @@ def no_gpu() -> str:
     """Why torch sees no GPU, and what to do about it; empty where it sees one."""
     import torch
 
-    warnings.filterwarnings(
-        "ignore", category=UserWarning, module=r"torch\.cuda$"
-    )  # its own words for what is said here
+    # Torch's own words for what is said here.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.cuda$")
     if torch.cuda.is_available():
         return ""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         return "CUDA_VISIBLE_DEVICES hides every GPU"
+    if platform.system() == "Darwin":
+        return "macOS has no CUDA, and Apple's GPU is not used"
     if not torch.backends.cuda.is_built():
         return f"torch {torch.__version__} is built without CUDA; for the build with it: make clean setup"
     try:
