@@ -8,6 +8,8 @@
     python -m noisygce.report experiment=demo                   one HTML page with all of it
     python -m noisygce.verify                                   whether results are what they say, without training
     python -m noisygce.reproduce RUN                            trains a finished run again and compares the two
+    python -m noisygce.predict RUN cat.png                      what the model of a finished run says of pictures
+    python -m noisygce.suspects RUN                             labels that are probably wrong: a list, a page to judge
     python -m noisygce.bench                                    how fast it is here, beside a plain loop
     python -m noisygce.labels out=labels.npy noise=pair         noisy labels as a file, for another code base
     python -m noisygce.doctor                                   whether this machine can train, and what to do if not

@@ -18,27 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from noisygce import results, runs, settings, train
-from noisygce.errors import ConfigError, ManifestError, Stopped
+from noisygce.errors import ConfigError, Stopped
 from noisygce.results import Result
 from noisygce.runs.archive import Rows
 from noisygce.settings import arguments
 
 Manifest = Mapping[str, Any]
-
-
-def find(run: str) -> Result:
-    """A finished run by its id or folder. Raises ConfigError or ManifestError."""
-    places = [Path(run), Path("results/runs") / run]
-    found = [results.of_folder(place) for place in places if (place / "manifest.json").is_file()]
-    reference = results.reference()
-    found += [result for result in results.found(reference) if result.id == run]
-    if not found:
-        raise ConfigError(
-            f"{run}: there is no finished run of this id in results/runs or {reference}, nor a folder of it"
-        )
-    if found[0].state != "done":
-        raise ManifestError(f"{found[0].folder}: {found[0].note}")
-    return found[0]
 
 
 def again(then: Manifest, overrides: list[str], folder: Path) -> Result:
@@ -126,7 +111,7 @@ def main() -> None:
                 raise ConfigError(f"{override}: a run is trained again as it was; only runtime.* and paths.* are free")
         experiment = settings.read(settings.compose(overrides))
         kept = any(override.startswith("paths.results=") for override in overrides)
-        then = find(words[0])
+        then = results.finished(words[0])
         if kept:
             sys.exit(not reproduce(then, overrides, experiment.paths.results))
         try:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisygce import runs
+from noisygce.errors import ConfigError, ManifestError
 from noisygce.runs import archive, manifest
 from noisygce.runs.archive import Archive, Rows
 
@@ -154,6 +155,20 @@ def of_folder(folder: Path, made: Mapping[str, Any] | None = None) -> Result:
         reason = error.strerror if isinstance(error, OSError) else error
         state, note, owner = "unreadable", f"{path.name} {reason}", {}
     return Result(folder.name, folder, state, flat(made) if made else _config(folder), note=note, owner=owner)
+
+
+def finished(run: str) -> Result:
+    """A finished run by its folder, or by its id, also one of the reference. Raises ConfigError or ManifestError."""
+    places = [Path(run), Path("results/runs") / run]
+    known = [of_folder(place) for place in places if (place / "manifest.json").is_file()]
+    known += [result for result in found(reference()) if result.id == run]
+    if not known:
+        raise ConfigError(
+            f"{run}: there is no finished run of this id in results/runs or {reference()}, nor a folder of it"
+        )
+    if known[0].state != "done":
+        raise ManifestError(f"{known[0].folder}: {known[0].note}")
+    return known[0]
 
 
 def _unfinished(folder: Path) -> tuple[str, str, dict[str, Any]]:

@@ -9,7 +9,7 @@ import made_up
 import pandas as pd
 import pytest
 
-from noisygce import figure, report, reproduce, results, settings, verify
+from noisygce import figure, report, results, settings, verify
 from noisygce.errors import ConfigError, NoisygceError
 from noisygce.runs import archive
 from noisygce.sweep import plan
@@ -141,5 +141,5 @@ def test_a_changed_digit_in_an_archive_is_told(written):
 def test_a_reference_run_is_found_by_its_id_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = next(results.of_archive(REFERENCE / "demo"))
-    assert reproduce.find(run.id).manifest == run.manifest
+    assert results.finished(run.id).manifest == run.manifest
     assert results.reference() == REFERENCE

@@ -1,7 +1,7 @@
 """What a finished run keeps beside its numbers: the best-validation model, and what it says of every sample.
 
 model.safetensors  see noisygce.models.load
-predictions.npz    p (n, K) float16; index, split, given, kept (n,) as in training.predictions; classes (K,)
+predictions.npz    p (n, K) float16; index, split, given, kept (n,) as in training.predictions; name (n,); classes (K,)
 
 Both are written before the manifest, which holds their sizes and digests under ``files``: a file that it does not vouch
 for does not count. They may be deleted to make room; numbers do not depend on them.
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisygce import models
+from noisygce.data import Arrays
 from noisygce.errors import DataError
 from noisygce.runs import atomic
 from noisygce.runs.run import Run
@@ -28,6 +29,7 @@ from noisygce.runs.run import Run
 if TYPE_CHECKING:
     from noisygce.settings import Runtime
     from noisygce.training.fit import Training
+    from noisygce.training.predictions import Predictions
 
 PREDICTIONS = "predictions.npz"
 FILES = (models.saved.FILE, PREDICTIONS)
@@ -35,13 +37,14 @@ FILES = (models.saved.FILE, PREDICTIONS)
 
 @dataclass(frozen=True)
 class Kept:
-    """The arrays of a predictions.npz, and class names (K,)."""
+    """The arrays of a predictions.npz. name (n,): of its file, empty where samples have numbers only."""
 
     p: NDArray[np.float16]
     index: NDArray[np.int64]
     split: NDArray[np.str_]
     given: NDArray[np.int64]
     kept: NDArray[np.bool_]
+    name: NDArray[np.str_]
     classes: tuple[str, ...]
 
 
@@ -58,7 +61,9 @@ def write(run: Run, training: Training, runtime: Runtime, stop: Callable[[], Non
         contents[models.saved.FILE] = _model(run, training)
     if runtime.keep_predictions:
         buffer = io.BytesIO()
-        arrays = {**vars(found), "p": found.p.astype(np.float16), "classes": np.array(training.task.arrays.classes)}
+        known = training.task.arrays
+        arrays = {**vars(found), "p": found.p.astype(np.float16), "name": _names(known, found)}
+        arrays["classes"] = np.array(known.classes)
         np.savez_compressed(buffer, **arrays)
         contents[PREDICTIONS] = buffer.getvalue()
     for name in FILES:
@@ -73,6 +78,13 @@ def write(run: Run, training: Training, runtime: Runtime, stop: Callable[[], Non
             for name, content in contents.items()
         },
     }
+
+
+def _names(arrays: Arrays, found: Predictions) -> NDArray[np.str_]:
+    """What the data set calls each sample, such as its file; empty where it has numbers only."""
+    names = {"test": getattr(arrays, "test_names", ())}
+    each = [names.get(split, getattr(arrays, "train_names", ())) for split in found.split]
+    return np.array([own[i] if own else "" for own, i in zip(each, found.index.tolist(), strict=True)], dtype=np.str_)
 
 
 def _model(run: Run, t: Training) -> bytes:

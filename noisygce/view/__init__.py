@@ -12,6 +12,7 @@
     heat.py        figures as fields of colour
     canvas.py      one look for all figures
     page.py        a page of HTML
+    gallery.py     a page of pictures whose labels are doubtful (gallery.html)
     places.py      where what is written stands, and by which command
 
 May import sweep, results and what is below them.

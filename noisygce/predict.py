@@ -1,0 +1,87 @@
+"""``python -m noisygce.predict RUN PICTURE...``: what the best model of a finished run says of pictures.
+
+    python -m noisygce.predict results/runs/<id> cat.png dog.jpg     a run by its folder, or by its id
+    python -m noisygce.predict <id> holiday/ out=said.csv            all pictures below a folder, into a file
+    python -m noisygce.predict model.safetensors cat.png             a model that was copied elsewhere
+
+Writes CSV, a line a picture: file, the likeliest class and its p, then the three next. Pictures of any size are resized
+as those of data=folder are. Needs the run's model.safetensors (runtime.keep_model=best) and no data set.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from noisygce import models, results
+from noisygce.errors import ConfigError, DataError
+from noisygce.runs import atomic
+from noisygce.settings import arguments
+
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+SHOWN = 4  # classes a line
+_BATCH = 100  # pictures at a time
+
+
+def main() -> None:
+    arguments.main(answer, __doc__)
+
+
+def answer(words: list[str]) -> None:
+    """Classifies the pictures that the words name."""
+    out = [word.removeprefix("out=") for word in words if word.startswith("out=")]
+    named = [word for word in words if not word.startswith("out=")]
+    if len(out) > 1 or any(word.startswith("-") for word in named):
+        raise ConfigError(f"{' '.join(words)}: name a run and pictures, and out=FILE at most once; --help says more")
+    if len(named) < 2:
+        raise ConfigError("name a finished run, then pictures or folders of them; --help says more")
+    run = Path(named[0])
+    trained = models.load(run if run.is_file() else results.finished(named[0]).folder)
+    files = list(listed(named[1:]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    ranks = ["", *(f"_{rank}" for rank in range(2, SHOWN + 1))]
+    writer.writerow(["file", *(f"{column}{rank}" for rank in ranks for column in ("class", "p"))])
+    writer.writerows([file, *said] for file, said in zip(files, predict(trained, files), strict=True))
+    if not out:
+        sys.stdout.write(text.getvalue())
+        return
+    atomic.write_text(Path(out[0]), text.getvalue())
+    print(f"{out[0]}: {len(files):,} pictures")
+
+
+def listed(names: Iterable[str]) -> Iterator[Path]:
+    """The pictures that are named, those below a folder by their endings, in the order of their names."""
+    for name in names:
+        path = Path(name)
+        if not path.exists():
+            raise DataError(f"{name} is not there; name pictures or folders of them")
+        if not path.is_dir():
+            yield path
+            continue
+        found = sorted(each for each in path.rglob("*") if each.suffix.lower() in PICTURES and each.is_file())
+        if not found:
+            raise DataError(
+                f"{name}: there is no picture below this folder, by its ending ({', '.join(sorted(PICTURES))})"
+            )
+        yield from found
+
+
+def predict(trained: models.Trained, files: Sequence[Path]) -> Iterator[list[str]]:
+    """For each picture its ``SHOWN`` likeliest classes, each with its p, in one list; empty where K is smaller."""
+    import torch
+
+    for start in range(0, len(files), _BATCH):
+        with torch.inference_mode():
+            p = trained.network(trained.preprocess(files[start : start + _BATCH])).double().softmax(1)
+        values, classes = p.topk(min(SHOWN, p.shape[1]), 1)
+        for own, which in zip(values.tolist(), classes.tolist(), strict=True):
+            said = [text for value, y in zip(own, which, strict=True) for text in (trained.classes[y], f"{value:.4f}")]
+            yield said + [""] * (2 * SHOWN - len(said))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""``python -m noisygce.suspects RUN``: which labels are probably wrong, as a list and as a page to judge them on.
+
+    python -m noisygce.suspects results/runs/<id>               a finished run, by its folder or its id
+    python -m noisygce.suspects <id> score=self_confidence      another ranking
+    python -m noisygce.suspects <id> top=5000 out=folder        more pictures on the page; files elsewhere
+    python -m noisygce.suspects <id> <id> <id>                  each sample by the runs that held it out for validation
+
+Writes <id>.csv, all training and validation samples with the most suspicious first, and <id>.html, the ``top`` (2000)
+first of them with their pictures: judge them with keys or clicks and save your verdicts from the page. Files go to
+results/suspects. Needs the run's predictions.npz, and the data set for the page (paths.data=FOLDER).
+
+score: margin (the default), p of the given label minus the largest other p; self_confidence, p of the given label;
+pruned, those that the truncated loss has pruned first, each part by margin; confident_learning, as cleanlab finds and
+ranks them (pip install noisygce[cleanlab]).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from noisygce import check, results, settings
+from noisygce.data import Folder
+from noisygce.errors import ConfigError, DataError
+from noisygce.noise import digest
+from noisygce.runs import atomic, kept
+from noisygce.settings import arguments
+from noisygce.training import detection
+from noisygce.training.task import prepare
+from noisygce.view import gallery
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from noisygce.results import Result
+
+SCORES = ("margin", "self_confidence", "pruned", "confident_learning")
+COLUMNS = ("rank", "index", "file", "given", "suggested", "p_given", "p_suggested", "score", "kept", "verdict")
+
+
+def main() -> None:
+    arguments.main(answer, __doc__)
+
+
+def answer(words: list[str]) -> None:
+    """Writes list and page of the runs that the words name."""
+    own = dict(word.split("=", 1) for word in words if word.startswith(("score=", "top=", "out=")))
+    paths = [word for word in words if word.startswith("paths.")]
+    runs = [word for word in words if word.partition("=")[0] not in own and word not in paths]
+    if not runs or any(word.startswith("-") or ("=" in word and not Path(word).exists()) for word in runs):
+        raise ConfigError(f"{' '.join(runs) or 'no run'}: name a finished run; --help says more")
+    score = check.choice("score", own.get("score", SCORES[0]), SCORES)
+    top = check.whole("top", int(own["top"]) if own.get("top", "").isdecimal() else own.get("top", 2000), "[1, 100000]")
+    found = [results.finished(run) for run in runs]
+    samples = held_out([beliefs(run) for run in found]) if len(found) > 1 else beliefs(found[0])
+    order, values = ranked(samples, score)
+    lines = list(rows(samples, order, values))
+    folder = Path(own.get("out", "results/suspects"))
+    folder.mkdir(parents=True, exist_ok=True)
+    name = found[0].id if len(found) == 1 else f"{found[0].id}+{len(found) - 1}"
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([COLUMNS, *lines])
+    atomic.write_text(folder / f"{name}.csv", text.getvalue(), durable=False)
+    doubted = int((detection.score("margin", samples.p, samples.given) < 0).sum())
+    print(
+        f"{folder / name}.csv: {len(order):,} samples; of {doubted:,} the model says another class than the given one"
+    )
+    tiles = Tiles(found[0], paths)
+    page = gallery.page(
+        name, score, COLUMNS, lines[:top], samples.classes, [tiles(samples.index[i]) for i in order[:top]]
+    )
+    atomic.write_text(folder / f"{name}.html", page, durable=False)
+    print(f"{folder / name}.html: the first {min(top, len(order)):,} with their pictures, to open in a browser")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Of n samples of the training set: p (n, K), index (n,), given labels (n,), kept (n,) 1, 0 or -1 where a sample
+    was never trained on, name (n,) of its file, empty where it has none; K class names."""
+
+    p: NDArray[np.float64]
+    index: NDArray[np.int64]
+    given: NDArray[np.int64]
+    kept: NDArray[np.int64]
+    name: NDArray[np.str_]
+    classes: tuple[str, ...]
+
+
+def beliefs(run: Result) -> Samples:
+    """What the best-validation model of a run says of training and validation samples. Raises DataError."""
+    import numpy as np
+
+    found = kept.predictions(run.folder, run.manifest)
+    mine = found.split != "test"
+    known = np.where(found.split == "train", found.kept, -1).astype(np.int64)
+    p = found.p[mine].astype(np.float64)
+    return Samples(p, found.index[mine], found.given[mine], known[mine], found.name[mine], found.classes)
+
+
+def held_out(each: Sequence[Samples]) -> Samples:
+    """Of several runs on the same labels: every sample that one of them held out, judged by those alone, p averaged.
+
+    kept: by most of the runs that trained on it. Raises ConfigError where labels differ.
+    """
+    import numpy as np
+
+    size = max(int(samples.index.max()) for samples in each) + 1
+    given, name = np.full(size, -1), np.full(size, "", dtype=object)
+    p, judges = np.zeros((size, len(each[0].classes))), np.zeros(size, dtype=int)
+    votes, voters = np.zeros(size, dtype=int), np.zeros(size, dtype=int)
+    for samples in each:
+        before = given[samples.index]
+        if samples.classes != each[0].classes or (before[before >= 0] != samples.given[before >= 0]).any():
+            raise ConfigError("these runs were trained on other labels: name runs that differ in their split alone")
+        given[samples.index], name[samples.index] = samples.given, samples.name
+        out = samples.kept < 0
+        np.add.at(p, samples.index[out], samples.p[out])
+        np.add.at(judges, samples.index[out], 1)
+        np.add.at(votes, samples.index[~out], samples.kept[~out])
+        np.add.at(voters, samples.index[~out], 1)
+    seen = np.flatnonzero(judges)
+    majority = np.where(voters > 0, 2 * votes >= voters, -1)
+    mean = p[seen] / judges[seen, None]
+    return Samples(mean, seen, given[seen], majority[seen], name[seen].astype(str), each[0].classes)
+
+
+def ranked(samples: Samples, score: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The order of the samples, most suspicious first, and the score of each sample. Ties go by p_given, then index."""
+    import numpy as np
+
+    own = detection.score("self_confidence", samples.p, samples.given)
+    margin = detection.score("margin", samples.p, samples.given)
+    first = np.zeros(len(own), dtype=bool)
+    values = own if score == "self_confidence" else margin
+    if score == "pruned":
+        first = samples.kept == 0
+        if not first.any():
+            raise ConfigError("score=pruned: no sample was pruned in this run; loss=tgce prunes")
+    if score == "confident_learning":
+        first, values = confident_learning(samples)
+    return np.lexsort((samples.index, own, values, ~first)), values
+
+
+def confident_learning(samples: Samples) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which labels cleanlab holds to be wrong, and its score of each (Northcutt et al. 2021, arXiv 1911.00068)."""
+    try:
+        from cleanlab.filter import find_label_issues
+        from cleanlab.rank import get_label_quality_scores
+    except ImportError:
+        raise ConfigError("score=confident_learning: needs cleanlab (pip install cleanlab)") from None
+    p = samples.p / samples.p.sum(1, keepdims=True)
+    try:
+        return find_label_issues(samples.given, p), get_label_quality_scores(samples.given, p)
+    except ValueError as error:
+        raise DataError(
+            f"score=confident_learning: cleanlab refuses these predictions: {error}".splitlines()[0]
+        ) from None
+
+
+def rows(samples: Samples, order: NDArray[np.int64], values: NDArray[np.float64]) -> Iterator[list[str]]:
+    """The lines of the list, of ``COLUMNS``; verdicts are empty."""
+    own = detection.score("self_confidence", samples.p, samples.given)
+    suggested, p = detection.rival(samples.p, samples.given)
+    for rank, i in enumerate(order.tolist(), start=1):
+        yield [
+            *(str(rank), str(samples.index[i]), str(samples.name[i])),
+            *(samples.classes[samples.given[i]], samples.classes[suggested[i]]),
+            *(f"{own[i]:.4g}", f"{p[i]:.4g}", f"{values[i]:.4g}"),
+            *("" if samples.kept[i] < 0 else str(samples.kept[i]), ""),
+        ]
+
+
+class Tiles:
+    """The pictures of a run's training set, by index, as people shall see them: uint8 (H, W, 1 or 3).
+
+    Those of one's own folder anew from their files, at most 128 pixels wide and high; others as the network had them.
+    Raises DataError where the data set is not there, or is not the one that the run was trained on.
+    """
+
+    def __init__(self, run: Result, paths: Sequence[str]) -> None:
+        config = {key: value for key, value in run.manifest["config"].items() if key not in ("numerics", "code")}
+        here = settings.compose(paths)
+        e = settings.read(settings.node({**config, "runtime": here.runtime, "paths": here.paths}))
+        task = prepare(e.data, e.noise, e.seed, e.paths.data)
+        if digest(task.noisy) != run.manifest["noise"]["labels_sha256"]:
+            raise DataError(f"the data set below {e.paths.data} is not the one of {run.id}: its labels are others now")
+        self.images = task.arrays.train_images
+        self.files: list[Path] = []
+        if isinstance(e.data, Folder):
+            self.files = [e.paths.data / e.data.folder / name for name in getattr(task.arrays, "train_names", ())]
+
+    def __call__(self, index: int) -> NDArray[np.uint8]:
+        if not self.files:
+            return self.images[index]
+        import numpy as np
+        from PIL import Image, ImageOps
+
+        with Image.open(self.files[index]) as picture:
+            small = ImageOps.exif_transpose(picture).convert("RGB")
+            small.thumbnail((128, 128))
+        return np.asarray(small)
+
+
+if __name__ == "__main__":
+    main()
