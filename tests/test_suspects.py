@@ -1,0 +1,234 @@
+"""Probably wrong labels as a list and a page; predictions of pictures: on a trained run, and in a browser."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers_reliability import SMALL, Command, one_line, run_folder, train
+from PIL import Image
+
+from noisygce import predict, results, settings, suspects
+from noisygce.errors import ConfigError, DataError
+from noisygce.runs import kept
+from noisygce.training.task import prepare
+from noisygce.view import gallery
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("suspects")
+    code, text = train(folder, *SMALL)
+    assert code == 0, text
+    return run_folder(folder)
+
+
+@pytest.fixture(scope="module")
+def task():
+    e = settings.read(settings.compose(["data=digits"]))
+    return prepare(e.data, e.noise, e.seed, e.paths.data)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def written(run: Path, out: Path, *words: str) -> list[dict[str, str]]:
+    suspects.answer([str(run), f"out={out}", *words])
+    return table(out / f"{run.name}.csv")
+
+
+def test_the_list_holds_every_sample_once_and_wrong_labels_first(run: Path, task, tmp_path: Path) -> None:
+    rows = written(run, tmp_path)
+    assert tuple(rows[0]) == suspects.COLUMNS
+    index = np.array([int(row["index"]) for row in rows])
+    assert np.array_equal(np.sort(index), np.arange(1500))
+    assert [row["given"] for row in rows] == [str(y) for y in task.noisy[index]]
+    assert all(row["given"] != row["suggested"] and row["verdict"] == "" for row in rows)
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores)
+    wrong = task.noisy[index] != task.clean[index]
+    assert wrong[: wrong.sum()].mean() > 0.8
+    held_out = set(task.validation.tolist())
+    assert all((row["kept"] == "") == (int(row["index"]) in held_out) for row in rows)
+
+
+@pytest.mark.parametrize("score", ["self_confidence", "pruned"])
+def test_other_scores_rank_otherwise(run: Path, tmp_path: Path, score: str) -> None:
+    rows = written(run, tmp_path, f"score={score}")
+    if score == "pruned":
+        pruned = [row["kept"] == "0" for row in rows]
+        assert any(pruned)
+        assert pruned == sorted(pruned, reverse=True)
+    else:
+        assert [row["score"] for row in rows] == [row["p_given"] for row in rows]
+
+
+def test_confident_learning_is_that_of_cleanlab(run: Path, tmp_path: Path) -> None:
+    cleanlab = pytest.importorskip("cleanlab")
+    rows = written(run, tmp_path, "score=confident_learning")
+    samples = suspects.beliefs(results.of_folder(run))
+    found = cleanlab.filter.find_label_issues(samples.given, samples.p / samples.p.sum(1, keepdims=True))
+    assert {int(row["index"]) for row in rows[: found.sum()]} == set(samples.index[found].tolist())
+
+
+def test_several_runs_judge_what_each_has_held_out(run: Path, tmp_path: Path) -> None:
+    others = []
+    for validation in (300, 400):
+        code, text = train(tmp_path / str(validation), *SMALL, f"data.validation={validation}")
+        assert code == 0, text
+        others.append(run_folder(tmp_path / str(validation)))
+    suspects.answer([str(others[0]), str(others[1]), f"out={tmp_path}"])
+    rows = table(next(tmp_path.glob("*.csv")))
+    each = [suspects.beliefs(results.of_folder(other)) for other in others]
+    held = [set(one.index[one.kept < 0].tolist()) for one in each]
+    assert {int(row["index"]) for row in rows} == held[0] | held[1]
+    both = next(row for row in rows if int(row["index"]) in held[0] & held[1])
+    p = [one.p[one.index == int(both["index"])][0] for one in each]
+    label = each[0].classes.index(both["given"])
+    assert float(both["p_given"]) == pytest.approx(np.mean(p, 0)[label], abs=1e-3)
+    alone = next(row for row in rows if int(row["index"]) in held[1] - held[0])
+    kept = each[0].kept[each[0].index == int(alone["index"])][0]
+    assert alone["kept"] == str(kept)
+    code, text = train(tmp_path / "other", *SMALL, "seed=1")
+    assert code == 0, text
+    with pytest.raises(ConfigError, match="other labels"):
+        suspects.answer([str(run), str(run_folder(tmp_path / "other")), f"out={tmp_path}"])
+
+
+def page_of(run: Path, out: Path, *words: str) -> str:
+    written(run, out, *words)
+    return (out / f"{run.name}.html").read_text()
+
+
+def test_the_page_holds_rows_and_pictures_and_needs_nothing_else(run: Path, task, tmp_path: Path) -> None:
+    page = page_of(run, tmp_path, "top=150")
+    rows = table(tmp_path / f"{run.name}.csv")
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+    assert data["rows"] == [list(row.values()) for row in rows[:150]]
+    sprites = re.findall(r'class="sprite">(.*?)</script>', page)
+    assert len(sprites) == 2
+    for rank in (0, 7, 99, 100, 149):
+        sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(sprites[rank // 100]))))
+        line, column = divmod(rank % 100, 10)
+        tile = sheet[8 * line : 8 * line + 8, 8 * column : 8 * column + 8]
+        assert np.array_equal(tile[..., 0], task.arrays.train_images[int(rows[rank]["index"])][..., 0])
+    assert not re.search(r"(src|href)=|https?:|@import", page), "nothing is fetched"
+
+
+def test_names_of_people_cannot_become_code() -> None:
+    name = "</script><script>alert(1)</script>"
+    row = ["1", "0", name, name, "b", "0.1", "0.9", "-0.8", "1", ""]
+    page = gallery.page(name, "margin", suspects.COLUMNS, [row], [name, "b"], [np.zeros((8, 8, 1), np.uint8)])
+    assert name not in page
+    assert json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])["rows"] == [row]
+
+
+@pytest.mark.slow
+def test_verdicts_are_saved_as_csv_by_the_page(run: Path, tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not browser:
+        pytest.skip("no Chromium here")
+    page = page_of(run, tmp_path)
+    acts = """<script>
+    for (const key of ["r", "k", "d"]) document.body.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+    judge(3, "relabel", D.classes.find(c => c !== D.rows[3][C.given] && c !== D.rows[3][C.suggested]));
+    document.body.textContent = csv();
+    </script>"""
+    path = tmp_path / "acted.html"
+    path.write_text(page.replace("</body>", f"{acts}</body>"))
+    words = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    done = subprocess.run([browser, *words, path.as_uri()], capture_output=True, text=True, timeout=120)
+    text = re.search(r"<body[^>]*>(.*)</body>", done.stdout, re.DOTALL)[1]
+    saved, rows = list(csv.DictReader(text.strip().splitlines())), table(tmp_path / f"{run.name}.csv")
+    assert [row["verdict"] for row in saved[:5]] == ["relabel", "keep", "drop", "relabel", ""]
+    for column in suspects.COLUMNS[:-1]:
+        same = [a[column] == b[column] for a, b in zip(saved, rows, strict=True)]
+        assert all(same[:3] + same[4:]), column
+    assert saved[3]["suggested"] not in (rows[3]["given"], rows[3]["suggested"])
+
+
+@pytest.fixture
+def pictures(task, tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(6):
+        image = Image.fromarray(task.arrays.test_images[i, :, :, 0])
+        image = image.resize((40, 30)).convert("RGBA") if i == 5 else image
+        image.save(folder / f"{i}-{task.arrays.test_labels[i]}.png")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def test_pictures_get_their_likeliest_classes(run: Path, pictures: Path, capsys, tmp_path: Path) -> None:
+    predict.answer([str(run), str(pictures)])
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [Path(row["file"]).name for row in rows] == sorted(path.name for path in pictures.glob("*.png"))
+    found = kept.predictions(run, results.of_folder(run).manifest)
+    p_of_run = found.p[found.split == "test"][:5]  # the sixth has another size
+    assert [row["class"] for row in rows[:5]] == [found.classes[y] for y in p_of_run.argmax(1)]
+    assert [float(row["p"]) for row in rows[:5]] == pytest.approx(p_of_run.max(1).tolist(), abs=1e-3)
+    for row in rows:
+        p = [float(row[key]) for key in ("p", "p_2", "p_3", "p_4")]
+        assert p == sorted(p, reverse=True)
+        assert sum(p) <= 1.0002
+    predict.answer([str(run), str(pictures), f"out={tmp_path / 'said.csv'}"])
+    assert [row["class"] for row in table(tmp_path / "said.csv")] == [row["class"] for row in rows]
+    alone = tmp_path / "model.safetensors"
+    alone.write_bytes((run / "model.safetensors").read_bytes())
+    capsys.readouterr()
+    predict.answer([str(alone), str(next(pictures.glob("0-*")))])
+    assert capsys.readouterr().out.splitlines()[1].split(",")[1] == rows[0]["class"]
+
+
+def test_what_cannot_be_predicted_or_listed_is_told_in_one_line(run: Path, pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    (tmp_path / "empty").mkdir()
+    code, text = train(tmp_path / "bare", *SMALL, "runtime.keep_model=none", "runtime.keep_predictions=false")
+    assert code == 0, text
+    bare = run_folder(tmp_path / "bare")
+    copy = tmp_path / "changed" / run.name
+    shutil.copytree(run, copy)
+    for name in ("model.safetensors", "predictions.npz"):
+        (copy / name).write_bytes((copy / name).read_bytes()[:-1] + b"\0\0")
+    picture = str(next(pictures.glob("0-*")))
+    told = {
+        ("predict", str(run)): "name a finished run, then pictures",
+        ("predict", "nowhere", picture): "there is no finished run",
+        ("predict", str(run), str(tmp_path / "none.png")): "is not there",
+        ("predict", str(run), str(tmp_path / "broken.png")): "is no picture that can be read",
+        ("predict", str(run), str(tmp_path / "empty")): "there is no picture below this folder",
+        ("predict", str(bare), picture): "holds no model",
+        ("predict", str(copy), picture): "is damaged or was changed",
+        ("suspects",): "name a finished run",
+        ("suspects", str(run), "score=best"): "score=best: score must be one of margin",
+        ("suspects", str(run), "top=0"): "top=0: top must be an integer in [1, 100000]",
+        ("suspects", str(run), "tpo=5"): "name a finished run",
+        ("suspects", str(bare)): "holds no predictions",
+        ("suspects", str(copy)): "is damaged or was changed",
+    }
+    for (module, *words), says in told.items():
+        command = Command(tmp_path / "here", *words, module=module)
+        assert command.wait() == 2, command.text()
+        assert says in one_line(command.text())
+
+
+def test_a_data_set_that_has_changed_is_refused(run: Path, monkeypatch, tmp_path: Path) -> None:
+    whole = prepare
+
+    def other(*given):
+        changed = whole(*given)
+        changed.noisy[0] = (changed.noisy[0] + 1) % 10
+        return changed
+
+    monkeypatch.setattr(suspects, "prepare", other)
+    with pytest.raises(DataError, match="its labels are others now"):
+        suspects.answer([str(run), f"out={tmp_path}"])
