@@ -187,13 +187,13 @@ class Tiles:
         config = {key: value for key, value in run.manifest["config"].items() if key not in ("numerics", "code")}
         here = settings.compose(paths)
         e = settings.read(settings.node({**config, "runtime": here.runtime, "paths": here.paths}))
-        task = prepare(e.data, e.noise, e.seed, e.paths.data)
+        task = prepare(e.data, e.split, e.noise, e.seed, e.paths.data)
         if digest(task.noisy) != run.manifest["noise"]["labels_sha256"]:
             raise DataError(f"the data set below {e.paths.data} is not the one of {run.id}: its labels are others now")
         self.images = task.arrays.train_images
         self.files: list[Path] = []
         if isinstance(e.data, Folder):
-            self.files = [e.paths.data / e.data.folder / name for name in getattr(task.arrays, "train_names", ())]
+            self.files = [e.paths.data / e.data.folder / name for name in task.arrays.train_names]
 
     def __call__(self, index: int) -> NDArray[np.uint8]:
         if not self.files:

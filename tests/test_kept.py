@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -69,6 +70,14 @@ def test_the_measures_are_those_of_a_calculation_by_hand(make) -> None:
     assert measured["best"]["self_confidence"]["auroc"] == pytest.approx(((pairs < 0) + (pairs == 0) / 2).mean())
     assert measured["pruned"] == {k: t.progress.prunings[-1][k] for k in ("precision", "recall")}
     assert measured["last"] != measured["best"]
+
+
+def test_where_truth_is_unknown_detection_is_null(make) -> None:
+    t = make()
+    t.task = dataclasses.replace(t.task, arrays=dataclasses.replace(t.task.arrays, truth=False))
+    measured = detect(t, predict(t))
+    nothing = dict.fromkeys(detection.SCORES, {"auroc": None, "ap": None})
+    assert measured == {"best": nothing, "last": nothing, "pruned": {"precision": None, "recall": None}}
 
 
 def test_the_manifest_vouches_for_what_is_kept(finished: Path) -> None:

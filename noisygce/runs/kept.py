@@ -82,8 +82,8 @@ def write(run: Run, training: Training, runtime: Runtime, stop: Callable[[], Non
 
 def _names(arrays: Arrays, found: Predictions) -> NDArray[np.str_]:
     """What the data set calls each sample, such as its file; empty where it has numbers only."""
-    names = {"test": getattr(arrays, "test_names", ())}
-    each = [names.get(split, getattr(arrays, "train_names", ())) for split in found.split]
+    names = {"test": arrays.test_names}
+    each = [names.get(split, arrays.train_names) for split in found.split]
     return np.array([own[i] if own else "" for own, i in zip(each, found.index.tolist(), strict=True)], dtype=np.str_)
 
 

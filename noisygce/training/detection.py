@@ -68,13 +68,18 @@ def average_precision(scores: Floats, wrong: Flags) -> float | None:
     return float((np.diff(found, prepend=0) * (found / (last + 1))).sum() / bad)
 
 
-def measure(p: NDArray[Any], given: Ints, wrong: Flags) -> dict[str, dict[str, float | None]]:
-    """``auroc`` and ``ap`` of every score, for samples that are known to be mislabelled (``wrong``) or not."""
+def measure(p: NDArray[Any], given: Ints, wrong: Flags | None) -> dict[str, dict[str, float | None]]:
+    """``auroc`` and ``ap`` of every score, for samples that are mislabelled (``wrong``) or not; None: not known."""
+    if wrong is None:
+        return {name: {"auroc": None, "ap": None} for name in SCORES}
     scores = {name: score(name, p, given) for name in SCORES}
     return {name: {"auroc": auroc(s, wrong), "ap": average_precision(s, wrong)} for name, s in scores.items()}
 
 
-def of_pruned(kept: Flags, wrong: Flags) -> dict[str, float | None]:
-    """precision: share of the pruned that are mislabelled; recall: share of the mislabelled that are pruned."""
+def of_pruned(kept: Flags, wrong: Flags | None) -> dict[str, float | None]:
+    """precision: share of the pruned that are mislabelled; recall: share of the mislabelled that are pruned. Null where
+    there is nothing to divide by, and where it is not known which samples are mislabelled (None)."""
+    if wrong is None:
+        return {"precision": None, "recall": None}
     caught, pruned, bad = int((~kept & wrong).sum()), int((~kept).sum()), int(wrong.sum())
     return {"precision": caught / pruned if pruned else None, "recall": caught / bad if bad else None}

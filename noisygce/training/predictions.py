@@ -53,10 +53,10 @@ def predict(t: Training, stop: Stop = lambda: None) -> Predictions:
 
 def detect(t: Training, best: Predictions, stop: Stop = lambda: None) -> dict[str, Any]:
     """How well wrong labels among the training samples are found: ``detection.measure`` of the best-validation model
-    (``best``) and of the one at the end (``last``), and the pruned set at the end."""
+    (``best``) and of the one at the end (``last``), and the pruned set at the end. All null where truth is unknown."""
     mine = best.split == "train"
     index, given = torch.from_numpy(best.index[mine]), best.given[mine]
-    wrong = given != t.task.clean[best.index[mine]]
+    wrong = given != t.task.clean[best.index[mine]] if t.task.arrays.truth else None
     last = _array(probabilities(t.logits(index.to(t.train.device), stop)))
     return {
         "best": detection.measure(best.p[mine], given, wrong),
