@@ -76,7 +76,7 @@ def test_where_truth_is_unknown_detection_is_null(make) -> None:
     t = make()
     t.task = dataclasses.replace(t.task, arrays=dataclasses.replace(t.task.arrays, truth=False))
     measured = detect(t, predict(t))
-    nothing = dict.fromkeys(detection.SCORES, {"auroc": None, "ap": None})
+    nothing = {name: {"auroc": None, "ap": None} for name in detection.SCORES}
     assert measured == {"best": nothing, "last": nothing, "pruned": {"precision": None, "recall": None}}
 
 
