@@ -4,10 +4,14 @@
     python -m noisygce.suspects <id> score=self_confidence      another ranking
     python -m noisygce.suspects <id> top=5000 out=folder        more pictures on the page; files elsewhere
     python -m noisygce.suspects <id> <id> <id>                  each sample by the runs that held it out for validation
+    python -m noisygce.suspects <id> verdicts=saved.csv         your verdicts from the page, as a file of clean labels
 
 Writes <id>.csv, all training and validation samples with the most suspicious first, and <id>.html, the ``top`` (2000)
 first of them with their pictures: judge them with keys or clicks and save your verdicts from the page. Files go to
 results/suspects. Needs the run's predictions.npz, and the data set for the page (paths.data=FOLDER).
+
+With verdicts it writes <id>-cleaned.csv instead, file,label of all samples but the dropped ones: a train.csv of
+data=folder. Samples without a file are named by their index.
 
 score: margin (the default), p of the given label minus the largest other p; self_confidence, p of the given label;
 pruned, those that the truncated loss has pruned first, each part by margin; confident_learning, as cleanlab finds and
@@ -18,7 +22,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from noisygce.results import Result
 
 SCORES = ("margin", "self_confidence", "pruned", "confident_learning")
+VERDICTS = ("keep", "relabel", "drop")
 COLUMNS = ("rank", "index", "file", "given", "suggested", "p_given", "p_suggested", "score", "kept", "verdict")
 
 
@@ -49,7 +54,7 @@ def main() -> None:
 
 def answer(words: list[str]) -> None:
     """Writes list and page of the runs that the words name."""
-    own = dict(word.split("=", 1) for word in words if word.startswith(("score=", "top=", "out=")))
+    own = dict(word.split("=", 1) for word in words if word.startswith(("score=", "top=", "out=", "verdicts=")))
     paths = [word for word in words if word.startswith("paths.")]
     runs = [word for word in words if word.partition("=")[0] not in own and word not in paths]
     if not runs or any(word.startswith("-") or ("=" in word and not Path(word).exists()) for word in runs):
@@ -58,15 +63,17 @@ def answer(words: list[str]) -> None:
     top = check.whole("top", int(own["top"]) if own.get("top", "").isdecimal() else own.get("top", 2000), "[1, 100000]")
     found = [results.finished(run) for run in runs]
     samples = held_out([beliefs(run) for run in found]) if len(found) > 1 else beliefs(found[0])
-    order, values = ranked(samples, score)
-    lines = list(rows(samples, order, values))
     folder = Path(own.get("out", "results/suspects"))
     folder.mkdir(parents=True, exist_ok=True)
     name = found[0].id if len(found) == 1 else f"{found[0].id}+{len(found) - 1}"
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([COLUMNS, *lines])
-    atomic.write_text(folder / f"{name}.csv", text.getvalue(), durable=False)
+    if "verdicts" in own:
+        clean, said = cleaned(samples, Path(own["verdicts"]))
+        write(folder / f"{name}-cleaned.csv", clean)
+        print(f"{folder / name}-cleaned.csv: {len(clean) - 1:,} labels; {said}")
+        return
+    order, values = ranked(samples, score)
+    lines = list(rows(samples, order, values))
+    write(folder / f"{name}.csv", [COLUMNS, *lines])
     doubted = int((detection.score("margin", samples.p, samples.given) < 0).sum())
     print(
         f"{folder / name}.csv: {len(order):,} samples; of {doubted:,} the model says another class than the given one"
@@ -174,6 +181,43 @@ def rows(samples: Samples, order: NDArray[np.int64], values: NDArray[np.float64]
             *(f"{own[i]:.4g}", f"{p[i]:.4g}", f"{values[i]:.4g}"),
             *("" if samples.kept[i] < 0 else str(samples.kept[i]), ""),
         ]
+
+
+def cleaned(samples: Samples, path: Path) -> tuple[list[list[str]], str]:
+    """The lines of a file of labels after the verdicts in ``path``, a list or a part of one; and what they changed.
+
+    Raises DataError, also for verdicts on other samples.
+    """
+    name = [str(each) or str(index) for each, index in zip(samples.name, samples.index, strict=True)]
+    labels: dict[str, str | None] = {own: samples.classes[y] for own, y in zip(name, samples.given, strict=True)}
+    before, counts = dict(labels), dict.fromkeys(VERDICTS, 0)
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            verdicts = [row for row in csv.DictReader(file) if row["verdict"]]
+        for row in verdicts:
+            own = row["file"] or row["index"]
+            if before.get(own) != row["given"]:
+                raise DataError(f"{path} is of another set: {own}, labelled {row['given']}, is not of this run")
+            if row["verdict"] not in VERDICTS or row["suggested"] not in samples.classes:
+                raise DataError(f"{path}: {own}: a verdict is {', '.join(VERDICTS)}; a label one of the run's classes")
+            counts[row["verdict"]] += 1
+            labels[own] = {"keep": row["given"], "relabel": row["suggested"], "drop": None}[row["verdict"]]
+    except OSError as error:
+        raise DataError(f"verdicts={path}: cannot be read: {error.strerror}") from None
+    except (KeyError, ValueError, csv.Error) as error:
+        raise DataError(
+            f"{path} is no list with verdicts, as the page saves it: {error}"
+        ) from None
+    column = "file" if any(samples.name) else "index"
+    lines = [[own, label] for own, label in labels.items() if label is not None]
+    return [[column, "label"], *lines], ", ".join(f"{verdict} {count:,}" for verdict, count in counts.items())
+
+
+def write(path: Path, lines: Iterable[Sequence[str]]) -> None:
+    """Writes a CSV file."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    atomic.write_text(path, text.getvalue(), durable=False)
 
 
 class Tiles:

@@ -132,6 +132,33 @@ def test_names_of_people_cannot_become_code() -> None:
     assert json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])["rows"] == [row]
 
 
+def test_verdicts_make_a_file_of_clean_labels(run: Path, task, tmp_path: Path) -> None:
+    rows = written(run, tmp_path)
+    judged = rows[:4]
+    for row, verdict in zip(judged, ["relabel", "drop", "keep", ""], strict=True):
+        row["verdict"] = verdict
+    saved = tmp_path / "saved.csv"
+    suspects.write(saved, [suspects.COLUMNS, *(list(row.values()) for row in judged)])
+    suspects.answer([str(run), f"out={tmp_path}", f"verdicts={saved}"])
+    labels = {int(row["index"]): row["label"] for row in table(tmp_path / f"{run.name}-cleaned.csv")}
+    relabelled, dropped = int(judged[0]["index"]), int(judged[1]["index"])
+    expected = {i: str(y) for i, y in enumerate(task.noisy)} | {relabelled: judged[0]["suggested"]}
+    del expected[dropped]
+    assert labels == expected
+    for column, value, says in (
+        ("given", judged[0]["suggested"], "is of another set"),
+        ("index", "9999", "is of another set"),
+        ("verdict", "maybe", "a verdict is keep, relabel, drop"),
+        ("suggested", "cat", "a label one of the run's classes"),
+    ):
+        suspects.write(saved, [suspects.COLUMNS, list((judged[0] | {column: value}).values())])
+        with pytest.raises(DataError, match=says):
+            suspects.answer([str(run), f"out={tmp_path}", f"verdicts={saved}"])
+    saved.write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match="no list with verdicts"):
+        suspects.answer([str(run), f"out={tmp_path}", f"verdicts={saved}"])
+
+
 @pytest.mark.slow
 def test_verdicts_are_saved_as_csv_by_the_page(run: Path, tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHUNK, ACROSS = 100, 10  # pictures a sprite, and side by side in it
-_LOSSLESS = 64  # pixels; larger pictures are stored as JPEG
+_LOSSLESS = 32  # pixels; larger pictures are stored as JPEG
 
 
 def page(
