@@ -205,9 +205,7 @@ def cleaned(samples: Samples, path: Path) -> tuple[list[list[str]], str]:
     except OSError as error:
         raise DataError(f"verdicts={path}: cannot be read: {error.strerror}") from None
     except (KeyError, ValueError, csv.Error) as error:
-        raise DataError(
-            f"{path} is no list with verdicts, as the page saves it: {error}"
-        ) from None
+        raise DataError(f"{path} is no list with verdicts, as the page saves it: {error}") from None
     column = "file" if any(samples.name) else "index"
     lines = [[own, label] for own, label in labels.items() if label is not None]
     return [[column, "label"], *lines], ", ".join(f"{verdict} {count:,}" for verdict, count in counts.items())
