@@ -20,6 +20,7 @@ from typing import Any
 from noisygce import results, runs, settings, train
 from noisygce.errors import ConfigError, Stopped
 from noisygce.results import Result
+from noisygce.runs import manifest
 from noisygce.runs.archive import Rows
 from noisygce.settings import arguments
 
@@ -46,7 +47,7 @@ def differences(then: Result, now: Result) -> Iterator[str]:
     if was["state_sha256"] != is_["state_sha256"]:
         yield "the final weights, momenta and statistics"
     for rule, share in was["results"].items():
-        if share != is_["results"].get(rule):
+        if not manifest.same(share, is_["results"].get(rule)):
             yield f"the test accuracy under {rule}: {share} then, {is_['results'].get(rule)} now"
 
 
@@ -70,10 +71,10 @@ def causes(was: Manifest, is_: Manifest) -> Iterator[str]:
             yield f"version of {name}: {was['versions'].get(name)} then, {is_['versions'].get(name)} now"
     if was["config"]["numerics"] != is_["config"]["numerics"]:
         yield f"numerics: {was['config']['numerics']} then, {is_['config']['numerics']} now (meant to differ)"
-    for when, manifest in (("then", was), ("now", is_)):
-        for other in manifest.get("also_made", ()):
+    for when, made in (("then", was), ("now", is_)):
+        for other in made.get("also_made", ()):
             yield f"{when}, a part of it was made with {other['threads']} threads on {other['device']}"
-        if manifest.get("dirty"):
+        if made.get("dirty"):
             yield f"changes {when} that are in no commit"
 
 

@@ -13,7 +13,6 @@ trained (that is noisygce.reproduce) and nothing is fetched. Exit code 1 where a
 from __future__ import annotations
 
 import hashlib
-import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from noisygce.data import Arrays, Data
 from noisygce.errors import ConfigError, DataError, MissingData, NoisygceError
 from noisygce.noise import Noise, describe
 from noisygce.results import Result
-from noisygce.runs import archive, kept
+from noisygce.runs import archive, kept, manifest
 from noisygce.settings import arguments, hints
 from noisygce.training.task import corrupted
 
@@ -58,20 +57,20 @@ class Verifier:
 
     def noise(self, run: Result) -> Iterator[str]:
         """The noisy labels, drawn again, have the digest, the rate and the transition matrix of the manifest."""
-        manifest = run.manifest
-        cfg = settings.node({key: manifest["config"][key] for key in ("data", "noise")})
-        if manifest["config"]["numerics"] != runs.NUMERICS:
-            raise Unchecked(f"made with NUMERICS {manifest['config']['numerics']}, this code has {runs.NUMERICS}")
-        given = manifest["config"]["noise"].get("sha256", manifest["noise"]["labels_sha256"])
-        if given != manifest["noise"]["labels_sha256"]:
-            yield f"noise.labels_sha256 is {_short(manifest['noise']['labels_sha256'])}, its config has {_short(given)}"
+        said = run.manifest
+        cfg = settings.node({key: said["config"][key] for key in ("data", "noise")})
+        if said["config"]["numerics"] != runs.NUMERICS:
+            raise Unchecked(f"made with NUMERICS {said['config']['numerics']}, this code has {runs.NUMERICS}")
+        given = said["config"]["noise"].get("sha256", said["noise"]["labels_sha256"])
+        if given != said["noise"]["labels_sha256"]:
+            yield f"noise.labels_sha256 is {_short(said['noise']['labels_sha256'])}, its config has {_short(given)}"
             return
         data, noise = settings.build_data(cfg.data)[0], settings.build(cfg.noise, Noise, "noise")
         if missing := [name for name in noise.files if not (self.data_root / name).is_file()]:
             raise Unchecked(f"{missing[0]} is not in {self.data_root} (paths.data=FOLDER)")
         arrays = self.arrays(data)
         try:
-            _, noisy, clean, _ = corrupted(arrays, noise, manifest["config"]["seed"], self.data_root)
+            _, noisy, clean, _ = corrupted(arrays, noise, said["config"]["seed"], self.data_root)
         except MissingData as error:
             raise Unchecked(str(error)) from None
         except DataError as error:
@@ -79,8 +78,8 @@ class Verifier:
             return
         again = describe(noise.rate, clean, noisy, len(arrays.classes))
         for name, value in again.items():
-            if manifest["noise"][name] != value:
-                yield f"noise.{name} is {_short(manifest['noise'][name])}, its config draws {_short(value)}"
+            if said["noise"][name] != value:
+                yield f"noise.{name} is {_short(said['noise'][name])}, its config draws {_short(value)}"
 
     def arrays(self, data: Data) -> Arrays:
         if missing := [name for name in data.files if not (self.data_root / name).is_file()]:
@@ -110,8 +109,7 @@ def metrics(run: Result) -> Iterator[str]:
         yield f"metrics.csv does not have the epochs 1 to {epochs}, each once"
         return
     for rule, value in runs.select(rows).items():
-        # To rounding: Python's own sum() rounds otherwise from 3.12 on, and manifests were made with either.
-        if not math.isclose(said := run.manifest["results"][rule], value, rel_tol=1e-14):
+        if not manifest.same(said := run.manifest["results"][rule], value):
             yield f"results.{rule} is {said}, metrics.csv gives {value}"
     recorded = run.manifest.get("noisy_validation", {})  # which runs of before it was recorded lack
     for when, share in runs.noisy_validation(rows).items():

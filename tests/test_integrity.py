@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -73,6 +74,14 @@ def test_a_changed_manifest_is_told(copy: Path, key: str, value: Any, said: str)
     assert said in text
     assert "0 of 1 finished runs below results are what they say" in text
     assert "Traceback" not in text
+
+
+def test_a_mean_that_another_python_has_rounded_is_no_fault(copy: Path) -> None:
+    path = run_folder(copy) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest, "results/last10", math.nextafter(manifest["results"]["last10"], 1))
+    path.write_text(json.dumps(manifest))
+    assert verify(copy)[0] == 0
 
 
 def drop_a_row(folder: Path) -> None:

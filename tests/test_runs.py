@@ -170,6 +170,7 @@ def test_the_earliest_epoch_wins_ties():
 
 def test_last10_is_the_mean_of_the_last_ten_epochs():
     assert select(rows(*[(0, 0, n) for n in range(100, 125)]))["last10"] == pytest.approx(119.5)
+    assert select(rows(*[(0, 0, 0.1)] * 10))["last10"] == 0.09999999999999999  # from left to right on every Python
 
 
 def test_selection_reads_the_text_of_a_csv_as_well_as_numbers():

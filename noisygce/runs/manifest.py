@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+import operator
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -36,10 +38,15 @@ def select(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {
         "val": at_best("val_accuracy"),
         "last": last[-1],
-        "last10": math.fsum(last) / len(last),
+        "last10": functools.reduce(operator.add, last) / len(last),  # sum() gives other last bits from Python 3.12 on
         "val_clean": at_best("val_clean_accuracy"),
         "test": at_best("test_accuracy"),
     }
+
+
+def same(one: float | None, other: float | None) -> bool:
+    """Whether two accuracies are equal, whichever way the mean of the last ten epochs was rounded."""
+    return one == other or (one is not None and other is not None and math.isclose(one, other, rel_tol=1e-14))
 
 
 def noisy_validation(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
