@@ -185,6 +185,7 @@ def test_a_piece_of_the_demo_runs_from_the_wheel_and_nothing_else(clean: Clean) 
     tables = sorted(path.suffix for path in (clean.folder / "results" / "tables").iterdir())
     assert tables == [".csv", ".md", ".tex"]
     clean("-m", "noisygce.figure", *DEMO)
-    assert (clean.folder / "results" / "figures" / "demo" / "accuracy.pdf").stat().st_size > 1000
+    (drawn,) = clean.folder.glob("results/figures/demo*/accuracy.pdf")  # named by what differs from the experiment
+    assert drawn.stat().st_size > 1000
     assert "4 of 4 finished runs below results are what they say" in clean("-m", "noisygce.verify")
     assert [path.name for path in clean.folder.iterdir()] == ["results"]

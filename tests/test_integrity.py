@@ -58,7 +58,7 @@ CHANGES: list[tuple[str, Any, str]] = [
     ("noise/realised_rate", 0.4, "noise.realised_rate is 0.4, its config draws 0."),
     ("noise/transition", [], "noise.transition is [], its config draws [["),
     ("run_id", "another", "is of another run: its config gives the id digits-convnet-uniform-0.4-gce-s0-"),
-    ("results", {}, "manifest.json is no manifest: it lacks 'val'"),
+    ("results", {}, "manifest.json is not a manifest: it lacks 'val'"),
     ("noise", None, "noise cannot be read: TypeError"),
 ]
 
@@ -148,7 +148,7 @@ def test_a_written_table_is_made_again_and_a_changed_one_is_told(copy: Path) -> 
     assert code == 1
     assert text.count("is not what the runs give to python -m noisygce.table experiment=demo schedule.lr=1e-1 ") == 3
     (copy / "results" / "tables" / "mine.md").write_text("# 99.9 %")
-    assert "mine.md: cannot be made again: mine.md does not say by which command it was made" in verify(copy)[1]
+    assert "mine.md: cannot be made again: mine.md does not say which command made it" in verify(copy)[1]
 
 
 def test_a_run_is_reproduced_from_its_manifest(finished: Path) -> None:

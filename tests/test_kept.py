@@ -206,7 +206,7 @@ def test_a_changed_file_is_told(name: str, finished: Path, tmp_path: Path) -> No
 def test_a_file_that_is_no_model_is_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="no model that a run"):
+    with pytest.raises(DataError, match="not a model kept by a run"):
         models.load(path)
 
 

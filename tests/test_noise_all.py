@@ -276,7 +276,7 @@ def test_the_human_twin_draws_from_the_human_set_s_matrix(tmp_path: Path) -> Non
         ({}, np.roll(CLEAN, 1), 0.25, "does not fit the data set"),
         ({}, CLEAN[:-1], 0.25, "does not fit the data set"),
         ({}, CLEAN, 0.2, r"rate=0\.2: rate must be left out, or the 0\.2500"),
-        ({"worse_label": WORSE + 5}, CLEAN, 0.25, r"worse_label are not 1000 labels in 0\.\.9"),
+        ({"worse_label": WORSE + 5}, CLEAN, 0.25, r"worse_label must hold 1000 labels in 0\.\.9"),
         ({"worse_label": torch.zeros(3)}, CLEAN, 0.25, "not the file of CIFAR-N: it asks for torch"),
         ({"worse_label": np.array([print], dtype=object)}, CLEAN, 0.25, "not the file of CIFAR-N"),
     ],

@@ -122,9 +122,9 @@ def test_a_line_that_is_no_manifest_is_named_and_the_others_are_read(written):
     found = results.found(folder)
     assert [run.id for run in found if run.state == "done"] == names
     assert [run.note for run in found if run.state == "unreadable"] == [
-        "line 1 is not whole",
-        f"line 3 is of a run that stands before it: {names[0]}",
-        "line 5 is no manifest: it lacks 'config'",
+        "line 1 is damaged or incomplete",
+        f"line 3 repeats the run of an earlier line: {names[0]}",
+        "line 5 is not a manifest: it lacks 'config'",
     ]
 
 

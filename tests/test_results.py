@@ -103,7 +103,7 @@ def test_every_state_is_told(demo, tmp_path):
     assert (found[failed.id].state, found[failed.id].note) == ("failed", "the loss was not finite")
     assert found[stopped.id].state == "stopped"
     assert found[damaged.id].state == "unreadable"
-    assert "manifest.json is not whole" in found[damaged.id].note
+    assert "manifest.json is damaged or incomplete" in found[damaged.id].note
     assert found[other.id].state == "unreadable"
     assert f"gives the id {done.id}" in found[other.id].note
     assert found[missing.id].state == "missing"

@@ -214,15 +214,15 @@ def test_a_damaged_manifest_is_an_error_and_not_an_unfinished_run(tmp_path):
     r.folder.mkdir(parents=True)
     whole = {"run_id": r.id, "config": r.identity, "results": dict.fromkeys(runs.RULES, 0.5)}
     for text, said in {
-        '{"results": {"va': "is not whole",
-        "[]": "is no manifest",
-        "null": "is no manifest",
-        json.dumps({"run_id": r.id}): "is no manifest: it lacks 'config'",
+        '{"results": {"va': "is damaged or incomplete",
+        "[]": "is not a manifest",
+        "null": "is not a manifest",
+        json.dumps({"run_id": r.id}): "is not a manifest: it lacks 'config'",
         json.dumps(whole | {"run_id": "another"}): f"is of another run: its config gives the id {r.id}",
         json.dumps(whole | {"config": shaping("seed=1")}): "is of another run",
         json.dumps(
             whole | {"results": {**whole["results"], "last10": 2}}
-        ): "is no manifest: results.last10 is no share",
+        ): "is not a manifest: results.last10 is not a number in [0, 1]",
     }.items():
         (r.folder / "manifest.json").write_text(text)
         with pytest.raises(

@@ -102,7 +102,7 @@ def load(run: Path | str) -> Trained:
         classes = tuple(json.loads(about["classes"]))
         mean, std = tensors.pop(_MEAN), tensors.pop(_STD)
     except (SafetensorError, ValueError, KeyError, TypeError):
-        raise DataError(f"{path} is damaged, or no model that a run of noisygce has kept") from None
+        raise DataError(f"{path} is damaged, or is not a model kept by a run of noisygce") from None
     model = _model(config["model"], path)
     with torch.no_grad():
         network = model.build((shape[0], shape[1], shape[2]), len(classes), config["seed"])
@@ -162,7 +162,7 @@ def _read(path: Path) -> bytes:
         try:
             expected = json.loads(manifest.read_bytes())["files"][path.name]["sha256"]
         except (ValueError, KeyError, TypeError):
-            raise DataError(f"{manifest} does not vouch for {path.name}; the file is of another run") from None
+            raise DataError(f"{manifest} has no digest of {path.name}; the file belongs to another run") from None
         if hashlib.sha256(content).hexdigest() != expected:
             raise DataError(f"{path} is damaged or was changed: its SHA-256 is not the one in manifest.json")
     return content

@@ -84,7 +84,7 @@ def read(root: Path, name: str, labels: Labels) -> Labels:
     if not np.array_equal(clean, labels):
         raise DataError(f"{path} does not fit the data set: its clean_label must be the training labels, in order")
     if given.shape != labels.shape or given.min() < 0 or given.max() > labels.max():
-        raise DataError(f"{path}: {key} are not {len(labels)} labels in 0..{labels.max()}")
+        raise DataError(f"{path}: {key} must hold {len(labels)} labels in 0..{labels.max()}")
     return given
 
 

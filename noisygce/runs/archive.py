@@ -33,7 +33,7 @@ class Archive:
             try:
                 found = manifest.read(line)
                 if found["run_id"] in seen:
-                    raise ValueError(f"is of a run that stands before it: {found['run_id']}")
+                    raise ValueError(f"repeats the run of an earlier line: {found['run_id']}")
             except ValueError as error:
                 yield f"{RUNS}:{number}", None, f"line {number} {error}"
             else:

@@ -111,7 +111,7 @@ def predictions(folder: Path, manifest: Mapping[str, Any]) -> Kept:
             found = {name: arrays[name] for name in Kept.__dataclass_fields__}
         return Kept(**{**found, "classes": tuple(map(str, found["classes"]))})
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not what a run keeps: {error}") from None
+        raise DataError(f"{path} is not a file of predictions kept by a run: {error}") from None
 
 
 def faults(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:

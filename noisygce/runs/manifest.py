@@ -63,7 +63,7 @@ def read(text: str | bytes, expected: str = "") -> dict[str, Any]:
     try:
         found = json.loads(text)
     except ValueError:
-        raise ValueError("is not whole") from None
+        raise ValueError("is damaged or incomplete") from None
     try:
         own, named = run_id(found["config"]), found["run_id"]
         shares = {rule: found["results"][rule] for rule in RULES}
@@ -71,9 +71,9 @@ def read(text: str | bytes, expected: str = "") -> dict[str, Any]:
             raise ValueError(f"is of another run: its config gives the id {own}")
         wrong = [rule for rule, share in shares.items() if share is not None and not 0 <= share <= 1]
     except (TypeError, KeyError, AttributeError, IndexError) as error:
-        raise ValueError(f"is no manifest: it lacks {error}") from None
+        raise ValueError(f"is not a manifest: it lacks {error}") from None
     if wrong:
-        raise ValueError(f"is no manifest: results.{wrong[0]} is no share")
+        raise ValueError(f"is not a manifest: results.{wrong[0]} is not a number in [0, 1]")
     return dict(found)
 
 

@@ -67,6 +67,6 @@ def arguments(table: Path) -> list[str]:
     text = source.read_text() if source.is_file() else ""
     said = re.findall(r"^- Made by `python -m noisygce\.table (.+)`\.$", text, re.MULTILINE)
     if not said:
-        raise NoisygceError(f"{source.name} does not say by which command it was made")
+        raise NoisygceError(f"{source.name} does not say which command made it")
     results = table.parent.parent if table.parent.name == "tables" else table.parent
     return [*shlex.split(said[-1]), f"paths.results='{results}'"]
