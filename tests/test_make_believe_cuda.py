@@ -91,13 +91,13 @@ def test_every_loss_is_recorded_without_a_refused_call(check):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("precision", "convolutions", "at_most"), [("bf16", 107, 520), ("fp32", 107, 335)])
+@pytest.mark.parametrize(("precision", "convolutions", "at_most"), [("bf16", 107, 525), ("fp32", 107, 340)])
 def test_a_step_of_resnet34_has_so_many_nodes(check, precision, convolutions, at_most):
     found = check("step", f"precision={precision}")
     assert found["refused"] == []
     nodes = found["nodes"]
     assert nodes["convolution"] == convolutions  # 36 forward; backward by weight, and by input for all but the first
-    assert nodes["sgd"] == 1
+    assert nodes["sgd"] in (1, 3)  # torch 2.15, torch 2.11
     assert sum(nodes.values()) <= at_most, nodes
     images, launches, replays = found["odd"]
     assert images == 1000 % 128
