@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,10 @@ def test_a_hook_is_told_each_epoch_and_pruning_once_also_when_a_run_is_stopped_o
 class Fails(Logger):
     def __init__(self, when: str) -> None:
         self.when = when
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
 
     def __getattribute__(self, name: str) -> Any:
         if name == object.__getattribute__(self, "when"):
@@ -96,7 +101,9 @@ class Fails(Logger):
 def test_a_logger_that_fails_says_so_once_and_changes_no_bit_of_a_run(
     tmp_path: Path, when: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    plain, failed = run(tmp_path / "plain"), run(tmp_path / "failed", hook=Fails(when))
+    hook = Fails(when)
+    plain, failed = run(tmp_path / "plain"), run(tmp_path / "failed", hook=hook)
+    assert hook.closed == (when != "close")
     assert caplog.text.count("logger hook: ConnectionError: no server; the run goes on without it") == 1
     assert plain.id == failed.id
     assert plain.manifest["state_sha256"] == failed.manifest["state_sha256"]
@@ -182,7 +189,10 @@ def test_wandb_offline_holds_each_epoch_once(tmp_path: Path, monkeypatch: pytest
     done = stopped_and_continued(tmp_path, monkeypatch, "logger=wandb")
     run(tmp_path, "logger=wandb")
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
-    records = list(wandb_records(file.read_bytes()))
+    deadline = time.monotonic() + 30  # wandb's own process writes on for a moment
+    while not (records := list(wandb_records(file.read_bytes()))) or not records[-1].HasField("exit"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
     def plain(items: Any) -> dict[str, Any]:
         return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}

@@ -101,7 +101,9 @@ class Loggers:
             if isinstance(error, ModuleNotFoundError) and type(self.active[name]).__module__ == __name__:
                 reason += f" (pip install 'noisygce[{name}]')"
             log.warning(f"logger {name}: {type(error).__name__}: {reason}; the run goes on without it")
-            del self.active[name]
+            failed = self.active.pop(name)
+            with contextlib.suppress(Exception):
+                failed.close()
 
 
 def read(cfg: Any) -> Loggers:
@@ -270,8 +272,11 @@ class Wandb(Logger):
 
     def figure(self, name: str, figure: Figure) -> None:
         import wandb
+        from PIL import Image
 
-        self.run.log({name: wandb.Image(figure)})
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png")
+        self.run.log({name: wandb.Image(Image.open(picture))})
 
     def done(self, manifest: Row) -> None:
         self.run.summary.update({f"results/{rule}": v for rule, v in numbers(manifest["results"]).items()})
