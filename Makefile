@@ -4,6 +4,7 @@ JOBS ?= 2
 GPUS ?=
 TORCH ?=
 SLOW ?=
+TABLE ?= table_cifar10
 RUN := .venv/bin/python -m
 comma := ,
 UV := $(shell command -v uv 2>/dev/null)
@@ -13,7 +14,7 @@ UV := $(shell command -v uv 2>/dev/null)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  options: JOBS=2 (processes of the demo), GPUS=0,1 (GPUs to share runs), TORCH=cpu|cu126|... (torch build), SLOW=1 (slow tests too)"
+	@echo "  options: TABLE=table_cifar10_compact (for a CPU), JOBS=2 (processes on a CPU), GPUS=0,1 (GPUs to share runs), TORCH=cpu|cu126|... (torch build), SLOW=1 (slow tests too)"
 
 setup: .venv/.done ## make .venv from requirements.lock (TORCH=cpu: without CUDA)
 
@@ -37,9 +38,10 @@ demo: setup ## train a small benchmark on the embedded digits; about 2 minutes
 	@scripts/workers $(JOBS) "$(GPUS)" experiment=demo; code=$$?; \
 	$(RUN) noisygce.table experiment=demo && $(RUN) noisygce.figure experiment=demo && exit $$code
 
-reproduce-table: setup ## fill the CIFAR-10 table; start it again, or on more machines, to continue
-	@scripts/workers $(words $(subst $(comma), ,$(or $(GPUS),0))) "$(GPUS)" experiment=table_cifar10 runtime.concurrent=2; code=$$?; \
-	$(RUN) noisygce.table experiment=table_cifar10 against=published && exit $$code
+reproduce-table: setup ## fill the table of TABLE; start it again, or on more machines, to continue
+	@workers=$$(.venv/bin/python scripts/before_table $(TABLE) $(JOBS) "$(GPUS)") || exit; \
+	scripts/workers $$workers "$(GPUS)" experiment=$(TABLE) runtime.concurrent=2; code=$$?; \
+	$(RUN) noisygce.table experiment=$(TABLE) $(if $(filter %_compact,$(TABLE)),,against=published) && exit $$code
 
 test: setup lint ## lint, types, tests (SLOW=1: the slow ones too)
 	$(RUN) pytest -n 2 $(if $(SLOW),,-m "not slow")

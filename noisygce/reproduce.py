@@ -102,13 +102,14 @@ def main() -> None:
         return
     train.prepare_process()
     with train.exits():
-        words = [word for word in sys.argv[1:] if "=" not in word]
-        overrides = [word for word in sys.argv[1:] if "=" in word]
+        line = arguments.words(sys.argv[1:])
+        words = [word for word in line if "=" not in word]
+        overrides = [word for word in line if "=" in word]
         if len(words) != 1 or words[0].startswith("-"):
             given = " ".join(words) or "no run is named"
             raise ConfigError(f"{given}: name one finished run, by its id or its folder; --help says more")
         for override in overrides:
-            if not override.startswith(("runtime.", "paths.")):
+            if not override.startswith(("runtime.", "paths.", "hydra.searchpath=")):
                 raise ConfigError(f"{override}: a run is trained again as it was; only runtime.* and paths.* are free")
         experiment = settings.read(settings.compose(overrides))
         kept = any(override.startswith("paths.results=") for override in overrides)

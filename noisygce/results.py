@@ -188,7 +188,8 @@ def _unfinished(folder: Path) -> tuple[str, str, dict[str, Any]]:
         owner = {}
     if owner and held(folder / "lock"):
         return "running", "", owner
-    return ("stopped" if (folder / "metrics.csv").exists() else "missing"), "", {}
+    begun = owner or (folder / "metrics.csv").exists()
+    return ("stopped" if begun else "missing"), "", owner  # an owner that holds no lock was killed or has crashed
 
 
 def held(lock: Path) -> bool:

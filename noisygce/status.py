@@ -32,7 +32,7 @@ def main() -> None:
 def answer(words: list[str]) -> None:
     """Prints the status of the runs that the arguments ask for."""
     _, rest = arguments.split(words, {})
-    if any(not argument.startswith("paths.") for argument in rest):
+    if any(not argument.startswith(("paths.", "hydra.")) for argument in rest):
         asked = plan(rest)
         print("\n".join(report(asked.name or "asked for", look(asked), time.time())))
     else:
@@ -48,7 +48,7 @@ def report(name: str, runs: Sequence[Result], now: float) -> list[str]:
     lines += [f"  running     {_running(run, now)}" for run in runs if run.state == "running"]
     lines += [f"  {run.state:<11} {run.id}: {run.note}" for run in runs if run.state in ("failed", "unreadable")]
     for state in ("stopped", "missing"):
-        names = [run.id for run in runs if run.state == state]
+        names = [" ".join([run.id, *_values(run)]) for run in runs if run.state == state]
         lines += [f"  {state:<11} {run}" for run in names[:_NAMED_UP_TO]]
         lines += [f"  {state:<11} and {len(names) - _NAMED_UP_TO} more"] if len(names) > _NAMED_UP_TO else []
     return [*lines, left(runs)]
@@ -61,6 +61,13 @@ def _running(run: Result, now: float) -> str:
     return f"{run.id}: epoch {_epochs_done(run.folder) + 1}/{epochs}, for {since}, {where}"
 
 
+def _values(run: Result) -> list[str]:
+    """What a planned run sets that its id does not show, such as loss.q; or that it was killed."""
+    aside = ("hydra.", "runtime.", "paths.")
+    values = [override for override in run.job if "." in override.partition("=")[0] and not override.startswith(aside)]
+    return [*values, f"(killed or crashed: process {run.owner.get('pid', '?')})"] if run.owner else values
+
+
 def _epochs_done(folder: Path) -> int:
     try:
         return max(0, (folder / "metrics.csv").read_bytes().count(b"\n") - 1)  # less the header
@@ -69,7 +76,10 @@ def _epochs_done(folder: Path) -> int:
 
 
 def left(runs: Sequence[Result]) -> str:
-    """The time until all is done by as many workers as run now: the mean time of finished runs alike, for each."""
+    """The time until all is done by as many workers as run now: of each run the mean of the finished ones of its kind.
+
+    Of a kind of which none is done, the time is not known, and it is said of how many runs.
+    """
     to_do = [run for run in runs if run.state in ("running", "stopped", "missing")]
     if not to_do:
         return "nothing is left to do" if runs else "no runs"
@@ -77,18 +87,18 @@ def left(runs: Sequence[Result]) -> str:
     for run in runs:
         if run.state == "done" and isinstance(run.manifest.get("seconds"), int | float):
             took.setdefault(_kind(run.config), []).append(run.manifest["seconds"])
-    everything = [seconds for several in took.values() for seconds in several]
-    if not everything:
-        return f"{len(to_do)} runs left; their time is not known before one of them is done"
+    known = [run for run in to_do if _kind(run.config) in took]
+    if not known:
+        return f"{len(to_do)} runs left; their time is not known before one of their kind is done"
     seconds = 0.0
-    for run in to_do:
-        alike = took.get(_kind(run.config), everything)
-        epochs = run.config.get("schedule.epochs")
+    for run in known:
+        alike, epochs = took[_kind(run.config)], run.config.get("schedule.epochs")
         share = _epochs_done(run.folder) / epochs if run.state != "missing" and epochs else 0.0
         seconds += sum(alike) / len(alike) * (1 - min(share, 1.0))
     workers = sum(run.state == "running" for run in runs)
     by = f"{workers} worker{'s' if workers > 1 else ''}" if workers else "one worker; none is running"
-    return f"{len(to_do)} runs left: about {duration(seconds / max(workers, 1))} by {by}"
+    rest = f"; the time of {n} of them is not known" if (n := len(to_do) - len(known)) else ""
+    return f"{len(to_do)} runs left: about {duration(seconds / max(workers, 1))} by {by}{rest}"
 
 
 def _kind(config: Mapping[str, object]) -> tuple[str, ...]:

@@ -204,7 +204,7 @@ def answer(words: list[str]) -> None:
     if len(folders) > 1 or any(folder.startswith("-") for folder in folders):
         raise ConfigError(f"{' '.join(folders)}: name one folder, such as results/reference; --help says more")
     for override in overrides:
-        if not override.startswith("paths."):
+        if not override.startswith(("paths.", "hydra.searchpath=")):
             raise ConfigError(f"{override}: runs are verified as they are; only paths.data and paths.results are free")
     experiment = settings.read(settings.compose(overrides))
     sys.exit(not verify(Path(folders[0] if folders else experiment.paths.results), experiment.paths.data))

@@ -53,6 +53,20 @@ def test_noisygce_runs_the_command_that_it_is_given_and_names_them_all_for_any_o
     assert all(name in done.stderr for name in COMMANDS)
 
 
+@pytest.mark.parametrize("command", ["status", "table"])
+def test_a_folder_of_one_s_own_configs_goes_with_every_command(command: str, tmp_path: Path) -> None:
+    experiment = tmp_path / "conf" / "experiment" / "mine.yaml"
+    experiment.parent.mkdir(parents=True)
+    experiment.write_text("# @package _global_\ndefaults: [override /data: digits]\ngrid: [{seed: [0, 1]}]\n")
+    words = ("experiment=mine", f"paths.results={tmp_path}")
+    for option in (["--config-dir", f"{tmp_path}/conf"], [f"--config-dir={tmp_path}/conf"]):
+        done = noisygce_(command, *option, *words)
+        assert done.returncode == 0, done.stderr
+        assert {"status": "mine: 2 runs: 2 missing", "table": "(0/2)"}[command] in done.stdout
+    assert "there is no such experiment" in noisygce_(command, *words).stderr
+    assert "nowhere: there is no such folder" in noisygce_(command, "--config-dir", "nowhere", *words).stderr
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 @pytest.mark.parametrize(
     ("line", "offered"),

@@ -22,7 +22,7 @@ def test_nothing_done(demo):
     assert "demo: 24 runs: 24 missing" in said
     assert f"missing     {demo.runs[0].id}" in said
     assert "missing     and 14 more" in said
-    assert "24 runs left; their time is not known before one of them is done" in said
+    assert "24 runs left; their time is not known before one of their kind is done" in said
 
 
 def test_each_state_is_said(demo, tmp_path):
@@ -60,6 +60,26 @@ def test_the_time_left_is_that_of_runs_alike(demo, tmp_path):
     both = dataclasses.replace(demo, runs=(*ce, *done, to_do[0]))
     assert "4 runs left: about 60 min by one worker; none is running" in report(both)
     assert "3 runs left: about 30 s by one worker" in report(dataclasses.replace(demo, runs=ce))
+
+
+def test_a_kind_of_which_no_run_is_done_has_no_time(demo, tmp_path):
+    ce = [run for run in demo.runs if "loss=ce" in run.job]
+    made_up.finish(tmp_path, ce[0])
+    said = report(demo)
+    assert (
+        f"23 runs left: about {len(ce) - 1} min by one worker; none is running; the time of 18 of them is not" in said
+    )
+
+
+def test_a_killed_run_is_told_from_a_missing_one_and_values_that_an_id_does_not_show_are_named(tmp_path):
+    asked = plan.plan(["experiment=sweep_qk_digits", "loss.q=0.3,0.7", "seed=0", f"paths.results={tmp_path}"])
+    folder = made_up.begin(tmp_path, asked.runs[0])
+    (folder / "owner.json").write_text(json.dumps({"pid": 12345, "host": "elsewhere"}))
+    said = report(asked)
+    assert re.search(
+        rf"stopped     {asked.runs[0].id} loss\.q=0\.3 loss\.k=\S+ \(killed or crashed: process 12345\)", said
+    )
+    assert re.search(rf"missing     {asked.runs[-1].id} loss\.q=0\.7 loss\.k=\S+$", said, re.MULTILINE)
 
 
 def test_all_runs_without_an_experiment(demo, tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from noisygce.errors import CheckpointError
@@ -30,6 +31,29 @@ def training_of(e: Experiment, place: str) -> Training:
     return Training(
         task, e.preprocessing, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, place, e.compile, graph
     )
+
+
+def seconds_on_a_core(e: Experiment) -> float:
+    """What a run on CIFAR-10 takes one CPU core, by the processor time of a step on a few made-up images.
+
+    Evaluation is a third of a training image each. A busy machine makes it longer, but not by what the others take.
+    """
+    import torch
+
+    from noisygce.training.evaluate import autocast
+
+    images = torch.zeros(32, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    network, threads = e.model.build((32, 32, 3), 10, 0).train(), torch.get_num_threads()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    torch.set_num_threads(1)
+    for _ in range(2):  # the first one allocates
+        started = time.process_time()
+        with autocast("cpu", e.precision):
+            scores = network(images)
+        scores.float().square().mean().backward()
+        step = time.process_time() - started
+    torch.set_num_threads(threads)
+    return e.schedule.epochs * (45_000 + 15_000 / 3) * step / len(images)
 
 
 def resume(training: Training, run: Run) -> dict[str, Any] | None:

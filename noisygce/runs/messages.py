@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from noisygce import settings
+from noisygce.runs.begin import seconds_on_a_core
 from noisygce.runs.manifest import ORACLES, RULES
 from noisygce.runs.run import Run
 from noisygce.training import device
@@ -62,7 +64,10 @@ def result(folder: Path, manifest: Mapping[str, Any]) -> str:
     """The line of a finished run: test accuracy under every selection rule."""
     percent = {rule: f"{rule} {100 * manifest['results'][rule]:.2f}" for rule in RULES}
     rules, oracles = ([percent[r] for r in RULES if (r in ORACLES) == oracle] for oracle in (False, True))
-    return f"{folder}: test accuracy in %: {', '.join(rules)}; oracles: {', '.join(oracles)}"
+    loss = manifest["config"]["loss"]
+    values = ", ".join(f"{key}={value}" for key, value in loss.items() if isinstance(value, int | float))
+    name = f"{folder} ({values})" if values else f"{folder}"
+    return f"{name}: test accuracy in %: {', '.join(rules)}; oracles: {', '.join(oracles)}"
 
 
 def pruning(rounds: Sequence[Mapping[str, Any]]) -> None:
@@ -88,13 +93,16 @@ def begin(run: Run, training: Training, place: str) -> None:
     """Says, before the first step of a run, where it trains, how long that takes on a CPU, and what will not happen."""
     log.info(f"{run.id}: {len(training.train):,} images on {place}")
     if place == "cpu":
-        _how_long(training)
+        _how_long(training, run.identity["data"]["name"] == "cifar10")
     pruning, epochs = training.pruning, training.schedule.epochs
     if training.loss.prunes and not any(map(pruning.due, range(1, epochs))):
         log.warning(f"this run ends before its first pruning (prune.start={pruning.start}): nothing is pruned")
 
 
-def _how_long(training: Training) -> None:
+_COMPACT = "table_cifar10_compact"  # the table of real images that a CPU can fill
+
+
+def _how_long(training: Training, cifar10: bool) -> None:
     seconds = training.estimate()
     if training.precision == "bf16" and not device.fast_bf16_cpu():
         log.info("this processor emulates bf16: precision=fp32 is faster here, and is another run")
@@ -102,6 +110,12 @@ def _how_long(training: Training) -> None:
         log.info(
             f"no GPU: this run will take about {duration(seconds)} here; for a smoke run: data.subset=2000 "
             "schedule.epochs=4 prune.start=2; for a whole run in seconds: data=digits"
+        )
+    if seconds > 7200 and cifar10:
+        compact = seconds_on_a_core(settings.read(settings.compose([f"experiment={_COMPACT}"])))
+        log.info(
+            f"a table of CIFAR-10 for a CPU, with a compact network: -m experiment={_COMPACT}; a run of it takes about "
+            f"{duration(compact)} of one core"
         )
 
 

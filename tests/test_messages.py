@@ -1,0 +1,51 @@
+"""What is said to a person without a GPU who asks for days of training: how long, and what a CPU can do instead."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from noisygce import settings
+from noisygce.runs import messages
+
+ROOT = settings.config_dir().parent
+
+
+def said(caplog: pytest.LogCaptureFixture, seconds: float, cifar10: bool) -> str:
+    caplog.clear()
+    training = SimpleNamespace(estimate=lambda: seconds, precision="fp32")
+    with caplog.at_level("INFO", "noisygce"):
+        messages._how_long(training, cifar10)  # type: ignore[arg-type]
+    return caplog.text
+
+
+def test_a_run_of_days_names_the_table_for_a_cpu_and_what_a_run_of_it_costs(caplog: pytest.LogCaptureFixture) -> None:
+    text = said(caplog, 26 * 3600, True)
+    assert "no GPU: this run will take about 26.0 h here" in text
+    assert re.search(
+        r"-m experiment=table_cifar10_compact; a run of it takes about \d[\d.]* (s|min|h) of one core", text
+    )
+    assert "table_cifar10_compact" not in said(caplog, 26 * 3600, False)
+    assert "table_cifar10_compact" not in said(caplog, 700, True)
+    assert said(caplog, 500, True) == ""
+
+
+@pytest.mark.slow
+def test_the_resnet_table_is_not_begun_on_a_cpu_and_the_compact_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+    def asked(name: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "scripts" / "before_table"), name, "2", ""]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    refused, begun = asked("table_cifar10"), asked("table_cifar10_compact")
+    assert (begun.returncode, begun.stdout) == (0, "2\n")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert re.search(
+        r"no GPU: the \d+ runs that experiment=table_cifar10 lacks take about \S+ h of one core", refused.stderr
+    )
+    assert "make reproduce-table TABLE=table_cifar10_compact, 160 runs of about" in refused.stderr
