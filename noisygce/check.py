@@ -12,6 +12,7 @@ from typing import Any
 # Values that are younger than published runs, and what a config means that does not name them; leaves hold the same.
 # Where they are so they are left out of a run's id (runs.ids); where such a config is read they are filled in.
 NEUTRAL: dict[str, dict[str, Any]] = {
+    "data": {"folds": None, "fold": None, "verdicts": None, "verdicts_sha256": None},
     "noise": {"sequential": False, "exact": False, "pixels": "raw"},
     "loss": {"clip": None},
 }

@@ -28,7 +28,7 @@ def _answer(given: list[str]) -> None:
         raise ConfigError("out: must be the file to write, such as out=labels.npy")
     _, words = arguments.split([argument for argument in given if not argument.startswith("out=")], {})
     e = settings.read(settings.compose(words))
-    task = prepare(e.data, e.split, e.noise, e.seed, e.paths.data)
+    task = prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
     buffer = io.BytesIO()
     np.save(buffer, task.noisy)
     atomic.write(Path(out[0]), [buffer.getvalue()])

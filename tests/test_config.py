@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from noisygce import losses, settings
-from noisygce.data import Data, Preprocessing, Split
+from noisygce.data import Data, Preprocessing, Split, Verdicts
 from noisygce.errors import ConfigError
 from noisygce.losses import GCE, Loss, TruncatedGCE
 from noisygce.models import Model
@@ -52,7 +52,7 @@ def leaf(path):
 def test_keys_of_a_leaf_are_the_parameters_of_its_class_and_none_has_a_default(path):
     """A value is written once, in the leaf. What has a default is keyword-only and no config's business: reduction;
     or null in the leaf and None in the class (check.NEUTRAL)."""
-    classes = [class_of(path), *((Split, Preprocessing) if path.parent.name == "data" else ())]
+    classes = [class_of(path), *((Split, Verdicts, Preprocessing) if path.parent.name == "data" else ())]
     found = [p for cls in classes for p in parameters(cls)]
     keys = {*(key for key in leaf_values(path) if key not in ("name", "_target_", "defaults")), *parts(path)}
     keys -= {"class_map"} if path.parent.name == "data" else set()  # noise=class_map refers to it
@@ -249,7 +249,19 @@ def test_reading_a_config_does_not_change_it():
 
 def test_objects_hold_plain_values():
     e = read(compose(["noise=class_map"]))
-    for part in (e.data, e.split, e.preprocessing, e.noise, e.loss, e.model, e.schedule, e.pruning, e.runtime, e.paths):
+    for part in (
+        e.data,
+        e.split,
+        e.verdicts,
+        e.preprocessing,
+        e.noise,
+        e.loss,
+        e.model,
+        e.schedule,
+        e.pruning,
+        e.runtime,
+        e.paths,
+    ):
         assert not any(OmegaConf.is_config(value) for value in vars(part).values())
 
 

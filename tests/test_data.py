@@ -11,9 +11,9 @@ from torchvision.datasets import CIFAR10, CIFAR100, FashionMNIST
 
 import noisygce.data.published
 from noisygce import settings
-from noisygce.data import Arrays, Cifar10, Cifar100, Data, Digits, FashionMnist, Published, Split
-from noisygce.data.split import halves, stratified
-from noisygce.errors import DataError
+from noisygce.data import Arrays, Cifar10, Cifar100, Data, Digits, FashionMnist, Published, Split, Verdicts
+from noisygce.data.split import shuffled, stratified
+from noisygce.errors import ConfigError, DataError
 from noisygce.noise import Uniform
 from noisygce.training.task import prepare
 
@@ -30,7 +30,7 @@ def leaf(*overrides):
 
 def task_of(*overrides):
     e = settings.read(settings.compose(["data=digits", *overrides]))
-    return prepare(e.data, e.split, e.noise, e.seed, e.paths.data)
+    return prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
 
 
 @pytest.fixture
@@ -43,16 +43,47 @@ def offline(monkeypatch):
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
 
 
-@pytest.mark.parametrize(("samples", "validation"), [(50_000, 5_000), (60_000, 6_000), (10, 3)])
-def test_split_is_a_partition_of_the_right_sizes(samples, validation):
-    train, held = halves(samples, validation, 0)
-    assert (len(train), len(held)) == (samples - validation, validation)
+def held_out(samples, seed, validation=5_000, folds=None, fold=None):
+    return Split(None, validation, folds, fold)(np.zeros(samples, dtype=int), np.zeros(0, dtype=int), seed)[:2]
+
+
+@pytest.mark.parametrize(
+    ("samples", "validation", "sizes"),
+    [(50_000, 5_000, (45_000, 5_000)), (10, 3, (7, 3)), (300, 0.1, (270, 30)), (4, 0.1, (3, 1))],
+)
+def test_split_is_a_partition_of_the_right_sizes(samples, validation, sizes):
+    train, held = held_out(samples, 0, validation)
+    assert (len(train), len(held)) == sizes
     assert np.array_equal(np.sort(np.concatenate([train, held])), np.arange(samples))
 
 
+@pytest.mark.parametrize(("samples", "folds"), [(1500, 5), (11, 3), (4, 4)])
+def test_folds_hold_out_each_sample_once(samples, folds):
+    parts = [held_out(samples, 1, 1, folds, fold) for fold in range(folds)]
+    assert sorted(np.concatenate([held for _, held in parts]).tolist()) == list(range(samples))
+    assert {len(held) for _, held in parts} <= {samples // folds, samples // folds + 1}
+    for train, held in parts:
+        assert sorted([*train, *held]) == list(range(samples))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["data.folds=5"], r"data\.fold=null: data\.fold must be an integer in \[0, 4\]"),
+        (["data.folds=5", "data.fold=5"], r"integer in \[0, 4\]"),
+        (["data.fold=1"], "null where data.folds=null"),
+        (["data.folds=1", "data.fold=0"], r"data\.folds=1: data\.folds must be an integer in \[2, 1500\]"),
+        (["data.validation=1.5"], "data.validation must be an integer"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(overrides, said):
+    with pytest.raises(ConfigError, match=said):
+        leaf("data=digits", *overrides)
+
+
 def test_split_depends_on_the_seed_and_is_random():
-    held = {seed: set(halves(50_000, 5_000, seed)[1].tolist()) for seed in (0, 1)}
-    assert held[0] == set(halves(50_000, 5_000, 0)[1].tolist())
+    held = {seed: set(held_out(50_000, seed)[1].tolist()) for seed in (0, 1)}
+    assert held[0] == set(held_out(50_000, 0)[1].tolist())
     # Two random tenths share a hundredth of all: 500, sigma about 20.
     assert 400 < len(held[0] & held[1]) < 600
     # Each tenth of the file gives about a tenth: 500, sigma about 20.
@@ -60,7 +91,8 @@ def test_split_depends_on_the_seed_and_is_random():
 
 
 def test_split_of_a_seed_is_the_same_for_ever():
-    digest = hashlib.sha256(halves(50_000, 5_000, 0)[1].astype("<i8").tobytes()).hexdigest()
+    assert np.array_equal(held_out(50_000, 0)[1], shuffled(50_000, 0)[45_000:])
+    digest = hashlib.sha256(held_out(50_000, 0)[1].astype("<i8").tobytes()).hexdigest()
     assert digest == "c409e10ea87d9c78e87e27e868ab13912ec7b1bfa4f6f1e0b9c24dea6e1c2f15"
 
 
@@ -319,7 +351,14 @@ def test_mean_and_std_of_a_leaf_are_those_of_the_official_training_images(offici
 @pytest.mark.real_data
 def test_published_split_of_cifar10(official):
     data, arrays = official("cifar10")
-    task = prepare(data, Split(None, 5_000), Uniform(0.4, None, False, False), 0, Path(os.environ["NOISYGCE_DATA"]))
+    task = prepare(
+        data,
+        Split(None, 5_000, None, None),
+        Verdicts(None, None),
+        Uniform(0.4, None, False, False),
+        0,
+        Path(os.environ["NOISYGCE_DATA"]),
+    )
     assert (len(task.train), len(task.validation), len(task.test)) == (45_000, 5_000, 10_000)
     assert np.array_equal(task.clean, arrays.train_labels)
 

@@ -7,7 +7,7 @@ from noisygce.training.evaluate import Evaluation, accuracy
 
 def test_accuracy_by_head():
     assert accuracy(torch.tensor([1, 2, 3, 4]), torch.tensor([1, 2, 0, 0])) == 0.5
-    assert accuracy(torch.tensor([], dtype=torch.int64), torch.tensor([], dtype=torch.int64)) == 0
+    assert accuracy(torch.tensor([], dtype=torch.int64), torch.tensor([], dtype=torch.int64)).isnan()
 
 
 def test_logits_are_the_network_s_in_evaluation_mode_without_augmentation(make):

@@ -39,7 +39,7 @@ def _switches() -> Iterator[None]:
 
 def training(*overrides: str) -> Training:
     e = settings.read(settings.compose([*SMALL, *overrides]))
-    task = prepare(e.data, e.split, e.noise, e.seed, e.paths.data)
+    task = prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
     network = e.model.build(task.arrays.train_images.shape[1:], len(task.arrays.classes), e.seed)  # type: ignore[arg-type]
     return Training(task, e.preprocessing, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, "cpu")
 

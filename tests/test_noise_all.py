@@ -441,7 +441,7 @@ def test_the_superclass_table_is_cifar100_s_own() -> None:
 def test_cifar10n_has_the_published_rates(name: str, rate: float) -> None:
     """The paper says 9.03 of aggre; the published file has 4,505 of 50,000 wrong."""
     e = settings.read(settings.compose(["data=cifar10", "noise=human", f"noise.set={name}"]))
-    task = prepare(e.data, e.split, e.noise, 0, ROOT)
+    task = prepare(e.data, e.split, e.verdicts, e.noise, 0, ROOT)
     assert 100 * realised_rate(task.clean, task.noisy) == pytest.approx(rate, abs=0.005)
 
 
@@ -449,7 +449,7 @@ def test_cifar10n_has_the_published_rates(name: str, rate: float) -> None:
 def test_cifar100n_has_the_published_rate_and_is_refused_for_cifar10() -> None:
     e = settings.read(settings.compose(["data=cifar100", "noise=human"]))
     assert 100 * realised_rate(
-        *(lambda t: (t.clean, t.noisy))(prepare(e.data, e.split, e.noise, 0, ROOT))
+        *(lambda t: (t.clean, t.noisy))(prepare(e.data, e.split, e.verdicts, e.noise, 0, ROOT))
     ) == pytest.approx(40.2)
     with pytest.raises(DataError, match="does not fit the data set"):
         noise.Human(0.402, "noisy").bind(ROOT, published("cifar10").train_labels, TEN)
@@ -478,7 +478,7 @@ def test_instance_noise_on_real_images_has_its_rate_and_takes_seconds(name: str)
 @pytest.mark.slow
 def test_open_set_noise_on_cifar10_takes_images_of_cifar100() -> None:
     e = settings.read(settings.compose(["data=cifar10", "noise=open_set", "rate=0.4"]))
-    task = prepare(e.data, e.split, e.noise, 0, ROOT)
+    task = prepare(e.data, e.split, e.verdicts, e.noise, 0, ROOT)
     own, others = published("cifar10"), {row.tobytes() for row in published("cifar100").train_images}
     replaced = task.clean < 0
     assert (task.noisy == own.train_labels).all()

@@ -1,6 +1,9 @@
 """A person's own labels, own pictures and own loss, from outside the repository."""
 
+import csv
+import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from noisygce import settings
+from noisygce import runs, settings
 from noisygce.errors import ConfigError, DataError
 from noisygce.noise import digest
 from noisygce.training.task import prepare
@@ -29,7 +32,7 @@ def run(module: str, *arguments: str, folder: Path) -> subprocess.CompletedProce
 
 def task(*overrides: str, root: Path):
     e = settings.read(settings.compose(overrides))
-    return prepare(e.data, e.split, e.noise, e.seed, root)
+    return prepare(e.data, e.split, e.verdicts, e.noise, e.seed, root)
 
 
 def test_exported_labels_come_back_as_the_same_noise(tmp_path):
@@ -142,15 +145,118 @@ def test_a_folder_that_cannot_be_used_is_refused_with_what_to_change(tmp_path):
     with pytest.raises(DataError, match="there is no folder"):
         task(*FOLDER, root=tmp_path)
     (tmp_path / "mine").mkdir()
-    with pytest.raises(DataError, match="no pictures for train"):
+    with pytest.raises(DataError, match="no pictures to train on"):
         task(*FOLDER, root=tmp_path)
     pictures(tmp_path / "mine", np.random.default_rng(0))
-    (tmp_path / "mine" / "train" / "dark" / "000.png").write_bytes(b"not a picture")
-    with pytest.raises(DataError, match=r"000\.png cannot be read as a picture"):
-        task(*FOLDER, root=tmp_path)
+    with pytest.raises(DataError, match=r"data\.validation=80: there are 80 training samples"):
+        task(*FOLDER, "data.validation=80", root=tmp_path)
     (tmp_path / "mine" / "train.csv").write_text("train/dark/001.png,dark\n/etc/nowhere.png,bright\n")
     with pytest.raises(DataError, match="this one is not"):
         task(*FOLDER, root=tmp_path)
+
+
+def test_a_picture_that_cannot_be_read_is_named_and_left_out(tmp_path, caplog):
+    pictures(tmp_path / "mine", np.random.default_rng(0))
+    (tmp_path / "mine" / "train" / "dark" / "000.png").write_bytes(b"not a picture")
+    arrays = task(*FOLDER, root=tmp_path).arrays
+    assert "000.png" in caplog.text
+    assert len(arrays.train_images) == len(arrays.train_labels) == len(arrays.train_names) == 79
+    assert "train/dark/000.png" not in arrays.train_names
+
+
+def test_pictures_of_any_mode_are_what_a_person_sees(tmp_path):
+    left = np.zeros((8, 8, 3), dtype=np.uint8)
+    left[:, :4] = 200  # bright on the left
+    plain = Image.fromarray(left)
+    turned, exif = plain.transpose(Image.Transpose.ROTATE_90), Image.Exif()
+    exif[0x0112] = 6  # as stored it lies on its side: turn it clockwise
+    alpha = Image.merge("RGBA", (*plain.split(), Image.fromarray(np.full((8, 8), 255, dtype=np.uint8))))
+    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    deep = Image.fromarray(left[..., 0].astype(np.uint16) * 257)
+    for name, picture, more in (
+        *(("a_plain", plain, {}), ("b_turned", turned, {"exif": exif}), ("c_alpha", alpha, {}), ("d_deep", deep, {})),
+        *(("e_palette", plain.quantize(2), {}), ("f_grey", plain.convert("L"), {}), ("g_clear", clear, {})),
+    ):
+        for label in ("x", "y"):
+            (tmp_path / "mine" / "train" / label).mkdir(parents=True, exist_ok=True)
+            picture.save(tmp_path / "mine" / "train" / label / f"{name}.png", **more)
+    found = task(*FOLDER, "data.validation=1", root=tmp_path).arrays.train_images[:7]
+    assert all((image == found[0]).all() for image in found[:6])
+    assert (found[6] == 255).all()  # what can be looked through is on white
+
+
+def test_without_a_test_set_or_known_truth_numbers_that_need_them_are_not_there(tmp_path):
+    pictures(tmp_path / "mine", np.random.default_rng(0))
+    shutil.rmtree(tmp_path / "mine" / "test")
+    own = ["schedule.epochs=3", "schedule.milestones=[]", "prune.start=1", "prune.every=1", "schedule.batch_size=8"]
+    words = [*FOLDER, "data.validation=0.2", "model=convnet", "precision=fp32", "loss=tgce", "paths.data=.", *own]
+    done = run("train", *words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "val -, last -, last10 -; oracles: val_clean -, test -" in done.stdout
+    assert "0.0 % mislabelled" not in done.stderr
+    (path,) = tmp_path.glob("results/runs/*/manifest.json")
+    manifest = json.loads(path.read_text())
+    assert set(manifest["results"].values()) == {None}
+    assert {(row["precision"], row["recall"]) for row in manifest["pruning"]} == {(None, None)}
+    (row, *_) = csv.DictReader((path.parent / "metrics.csv").read_text().splitlines())
+    assert row["val_accuracy"]
+    assert row["val_clean_accuracy"] == row["test_accuracy"] == row["mislabelled_as_true"] == ""
+    assert run("verify", "results", "paths.data=.", folder=tmp_path).returncode == 0
+
+
+def test_noise_on_one_s_own_pictures_is_known(tmp_path):
+    pictures(tmp_path / "mine", np.random.default_rng(0))
+    assert not task(*FOLDER, root=tmp_path).arrays.truth
+    assert task(*FOLDER[:-1], "noise=uniform", root=tmp_path).arrays.truth
+
+
+def verdicts(root: Path, rows: list[str]) -> list[str]:
+    """The words that bring back a file of verdicts with these lines: index, file, given, suggested, verdict."""
+    text = "\n".join(["rank,index,file,given,suggested,p_given,verdict", *rows]) + "\n"
+    (root / "said.csv").write_text(text)
+    return ["data.verdicts=said.csv", f"data.verdicts_sha256={hashlib.sha256(text.encode()).hexdigest()}"]
+
+
+def test_verdicts_relabel_and_drop_samples_and_change_nothing_else(tmp_path):
+    before = task("data=digits", "noise=pair", "rate=0.3", root=tmp_path)
+    a, b, c = before.train[:3].tolist()
+    out = int(before.validation[0])
+    name = before.noisy.tolist()
+    rows = [f"1,{a},,{name[a]},9,0.1,relabel", f"2,{b},,{name[b]},9,0.1,drop", f"3,{c},,{name[c]},9,0.1,keep"]
+    words = verdicts(tmp_path, [*rows, f"4,{out},,{name[out]},9,0.1,drop"])
+    after = task("data=digits", "noise=pair", "rate=0.3", *words, root=tmp_path)
+    assert after.noisy[a] == 9
+    assert (np.delete(after.noisy, a) == np.delete(before.noisy, a)).all()
+    assert (after.clean == before.clean).all()
+    assert after.train.tolist() == [i for i in before.train if i != b]
+    assert after.validation.tolist() == before.validation[1:].tolist()
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("1,0,,7,9,0.1,drop", "line 2: sample 0 is labelled 0 here, not 7"),
+        ("1,5000,,0,9,0.1,drop", r"index '5000' must be in 0\.\.1499"),
+        ("1,0,,0,ten,0.1,relabel", "'ten' is none of the classes 0, 1"),
+        ("1,0,,0,9,0.1,maybe", "verdict 'maybe' must be keep, relabel, drop or empty"),
+    ],
+)
+def test_verdicts_on_other_samples_are_refused_with_their_line(tmp_path, row, said):
+    with pytest.raises(DataError, match=said):
+        task("data=digits", "noise=clean", *verdicts(tmp_path, [row]), root=tmp_path)
+
+
+def test_verdicts_must_be_the_ones_that_were_meant(tmp_path):
+    file, digest_ = verdicts(tmp_path, ["1,0,,0,9,0.1,drop"])
+    with pytest.raises(DataError, match=digest_):
+        task("data=digits", "noise=clean", file, root=tmp_path)
+    ids = {
+        runs.run_id(runs.identity(settings.resolved(settings.compose(["data=digits", *words]))))
+        for words in ([], [file, digest_], [file, f"{digest_[:-1]}0"])
+    }
+    assert len(ids) == 3
+    with pytest.raises(DataError, match=r"nowhere\.csv is missing"):
+        task("data=digits", "data.verdicts=nowhere.csv", root=tmp_path)
 
 
 def example(number):

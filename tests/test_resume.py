@@ -36,7 +36,7 @@ def _training(overrides: tuple[str, ...]) -> Any:
 
     e = settings.read(settings.compose([*RUN, *overrides, "runtime.threads=1"]))
     at = device.prepare("cpu", 1)
-    task = prepare(e.data, e.split, e.noise, e.seed, e.paths.data)
+    task = prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
     network = e.model.build(task.arrays.train_images.shape[1:], 10, e.seed)
     return Training(task, e.preprocessing, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, at)
 

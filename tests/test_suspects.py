@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def task():
     e = settings.read(settings.compose(["data=digits"]))
-    return prepare(e.data, e.split, e.noise, e.seed, e.paths.data)
+    return prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
 
 
 def table(path: Path) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ fashion_mnist.py  Fashion-MNIST
 digits.py         the UCI digits, shipped here
 folder.py         a person's own pictures
 split.py          training, validation and test samples
+verdicts.py       labels that people have judged
 preprocessing.py  normalisation, crop and flip
 """
 
@@ -19,6 +20,7 @@ from noisygce.data.folder import Folder
 from noisygce.data.preprocessing import Preprocessing
 from noisygce.data.published import Published
 from noisygce.data.split import Split
+from noisygce.data.verdicts import Verdicts
 
 __all__ = [
     "Arrays",
@@ -32,4 +34,5 @@ __all__ = [
     "Preprocessing",
     "Published",
     "Split",
+    "Verdicts",
 ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +16,26 @@ from noisygce import check
 from noisygce.data.base import Arrays, Data
 from noisygce.errors import DataError
 
-_PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+log = logging.getLogger("noisygce")
+
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
 class Folder(Data):
-    """Pictures below ``folder``, in ``train/`` and ``test/``, resized to ``size`` x ``size``.
+    """Pictures below ``folder``, in ``train/`` and, where there are any, in ``test/``, resized to ``size`` x ``size``.
 
+    Pictures of any size and mode: turned as their EXIF data says, transparent parts on white, 16 bits brought to 8, the
+    first of several frames. Those that cannot be read are named in a warning and left out.
     Labels come from the folders, ``train/cat/7.png``, or from ``train.csv`` and ``test.csv`` with a line
     ``file,label`` a picture, its file below ``folder``. Classes are the labels found, in alphabetical order. Samples
-    are named by their files, below ``folder``.
+    are named by their files, below ``folder``. Nothing is known of which labels are true.
     folder: below the data root, or an absolute path. size: pixels, 8..512. channels: 3 for colour, 1 for grey.
     """
 
     def __init__(self, folder: str | None, size: int, channels: int) -> None:
         if not isinstance(folder, str) or not folder:
-            raise check.Invalid(
-                "folder", folder, "a folder that holds train/ and test/: its whole path, or its path below paths.data"
-            )
+            allowed = "a folder that holds train/: its whole path, or its path below paths.data"
+            raise check.Invalid("folder", folder, allowed)
         self.folder = folder
         self.size = check.whole("size", size, "[8, 512]")
         if channels not in (1, 3):
@@ -48,16 +53,19 @@ class Folder(Data):
 
     def _read(self, root: Path) -> Arrays:
         base = root / self.folder
-        parts = train, test = self._list(base, "train"), self._list(base, "test")
-        classes = tuple(sorted({label for _, label in train}))
-        if extra := {label for _, label in test} - set(classes):
+        train, test = (self._pictures(self._list(base, part)) for part in ("train", "test"))
+        if not len(train.labels):
+            raise DataError(f"{base} has no pictures to train on: neither train/CLASS/*.png nor train.csv")
+        classes = tuple(sorted({*train.labels}))
+        if extra := {*test.labels} - {*classes}:
             raise DataError(f"{base}: no training picture is labelled {', '.join(sorted(extra))}, but test ones are")
         if len(classes) < 2:
             raise DataError(f"{base}: the training pictures must have at least two labels; they have {classes}")
-        images, test_images = (self._images([path for path, _ in part]) for part in parts)
-        labels, test_labels = (np.array([classes.index(y) for _, y in part], dtype=np.int64) for part in parts)
-        names, test_names = (tuple(path.relative_to(base).as_posix() for path, _ in part) for part in parts)
-        return Arrays(images, labels, test_images, test_labels, classes, False, names, test_names)
+        labels, test_labels = (
+            np.array([classes.index(y) for y in part.labels], dtype=np.int64) for part in (train, test)
+        )
+        names, test_names = (tuple(path.relative_to(base).as_posix() for path in part.paths) for part in (train, test))
+        return Arrays(train.images, labels, test.images, test_labels, classes, False, names, test_names)
 
     def _list(self, base: Path, part: str) -> list[tuple[Path, str]]:
         """Pictures and labels of a part, in the order of their names."""
@@ -69,23 +77,46 @@ class Folder(Data):
                 raise DataError(f"{table}: a line is FILE,LABEL with a file below {base}; this one is not: {bad[0]}")
             found = [(base / name, label) for name, label in rows]
         else:
-            pictures = [path for path in folder.glob("*/*") if path.suffix.lower() in _PICTURES]
+            pictures = [path for path in folder.glob("*/*") if path.suffix.lower() in _SUFFIXES]
             found = [(path, path.parent.name) for path in pictures]
-        if not found:
-            raise DataError(f"{base} has no pictures for {part}: neither {part}/CLASS/*.png nor {part}.csv")
         return sorted(found)
 
-    def _images(self, paths: Sequence[Path]) -> NDArray[np.uint8]:
-        from PIL import Image
-
-        images = np.empty((len(paths), self.size, self.size, self.channels), dtype=np.uint8)
-        for i, path in enumerate(paths):
+    def _pictures(self, found: Sequence[tuple[Path, str]]) -> _Part:
+        images = np.empty((len(found), self.size, self.size, self.channels), dtype=np.uint8)
+        read: list[tuple[Path, str]] = []
+        broken: list[str] = []
+        for path, label in found:
             try:
-                with Image.open(path) as picture:
-                    ready: Any = picture.convert("RGB" if self.channels == 3 else "L")
-                    if ready.size != (self.size, self.size):
-                        ready = ready.resize((self.size, self.size), Image.Resampling.BILINEAR)
-            except (OSError, ValueError, Image.DecompressionBombError) as error:
-                raise DataError(f"{path} cannot be read as a picture: {error}") from None
-            images[i] = np.asarray(ready, dtype=np.uint8).reshape(images.shape[1:])
-        return images
+                images[len(read)] = self._picture(path)
+                read.append((path, label))
+            except Exception as error:  # a file of unknown origin can go wrong in any way
+                broken.append(f"{path} ({error})".replace("\n", " "))
+        if broken:
+            more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+            log.warning(f"left out, since they cannot be read as pictures: {', '.join(broken[:3])}{more}")
+        return _Part(images[: len(read)], [label for _, label in read], [path for path, _ in read])
+
+    def _picture(self, path: Path) -> NDArray[np.uint8]:
+        """A picture (size, size, channels)."""
+        from PIL import Image, ImageOps
+
+        with Image.open(path) as file:
+            picture: Any = ImageOps.exif_transpose(file)
+            if picture.mode.startswith(("I", "F")):  # 16 bits and more: convert would cut them off at 255
+                picture = Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).astype(np.uint8))
+            if picture.has_transparency_data:
+                picture = picture.convert("RGBA")
+                picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+            picture = picture.convert("RGB" if self.channels == 3 else "L")
+            if picture.size != (self.size, self.size):
+                picture = picture.resize((self.size, self.size), Image.Resampling.BILINEAR)
+            return np.asarray(picture, dtype=np.uint8).reshape(self.size, self.size, self.channels)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """images (n, size, size, channels), their labels and files."""
+
+    images: NDArray[np.uint8]
+    labels: list[str]
+    paths: list[Path]

@@ -13,39 +13,60 @@ _STREAM = 2  # keeps the split apart from draws of other purposes (docs/protocol
 
 class Split:
     """subset: train on this many samples, stratified by true label, with validation and test cut in proportion (for
-    smoke runs); null for all. validation: samples held out of the training set.
+    smoke runs); null for all. validation: samples held out of the training set, or, below 1, their share of it.
+    folds, fold: hold out the part number ``fold``, 0..folds-1, of that many equal parts of the same random order
+    instead, so that runs with one seed and every fold hold out each sample once; null for no folds.
     """
 
-    def __init__(self, subset: int | None, validation: int, *, samples: int = 0) -> None:
+    def __init__(
+        self, subset: int | None, validation: int | float, folds: int | None, fold: int | None, *, samples: int = 0
+    ) -> None:
         """samples: N, where it is known; 0 where it is not yet."""
         most = (samples or 2**31) - 1
-        self.validation = check.whole("validation", validation, f"[1, {most}]")
+        if isinstance(validation, float) and 0 < validation < 1:
+            self.validation: int | float = validation
+        else:
+            self.validation = check.whole("validation", validation, f"[1, {most}]")
+        self.folds = folds if folds is None else check.whole("folds", folds, f"[2, {most + 1}]")
+        self.fold = fold
+        if folds is None and fold is not None:
+            raise check.Invalid("fold", fold, "null where data.folds=null")
+        if folds is not None:
+            check.whole("fold", fold, f"[0, {folds - 1}]")
         self.subset = subset
         if subset is not None:
-            check.whole("subset", subset, f"[1, {most + 1 - validation}]")
+            check.whole("subset", subset, f"[1, {most + 1 - self._held_out(most + 1)}]")
 
     def __call__(self, labels: Ints, test_labels: Ints, seed: int) -> tuple[Ints, Ints, Ints]:
         """Indices of the training and validation samples, into ``labels`` (N,), and of the test samples."""
+        count = len(labels)
         try:
-            Split(self.subset, self.validation, samples=len(labels))
+            Split(self.subset, self.validation, self.folds, self.fold, samples=count)
         except check.Invalid as error:
-            said = f"data.{error.key}={error.value}: there are {len(labels)} training samples in all"
-            raise DataError(said) from None
-        train, validation = halves(len(labels), self.validation, seed)
+            raise DataError(f"data.{error.key}={error.value}: there are {count} training samples in all") from None
+        order = shuffled(count, seed)
+        last = count if self.fold is None else (self.fold + 1) * count // (self.folds or 1)
+        first = last - self._held_out(count)
+        train, validation = np.concatenate([order[:first], order[last:]]), order[first:last]
         test = np.arange(len(test_labels))
         if self.subset is not None:
             share = self.subset / len(train)
             train = stratified(train, labels, self.subset)
             validation = stratified(validation, labels, max(1, round(share * len(validation))))
-            test = stratified(test, test_labels, max(1, round(share * len(test))))
+            test = stratified(test, test_labels, max(1, round(share * len(test)))) if len(test) else test
         return train, validation, test
 
+    def _held_out(self, samples: int) -> int:
+        """Samples of the validation set, at least 1."""
+        if self.folds is not None and self.fold is not None:
+            return (self.fold + 1) * samples // self.folds - self.fold * samples // self.folds
+        return max(1, round(self.validation * samples)) if self.validation < 1 else int(self.validation)
 
-def halves(samples: int, validation: int, seed: int) -> tuple[Ints, Ints]:
-    """Indices of the training and the validation samples: a random order by seed, its last ``validation`` held out."""
+
+def shuffled(samples: int, seed: int) -> Ints:
+    """All indices in a random order by seed; its last ones are held out."""
     keys = np.random.PCG64(np.random.SeedSequence([seed, _STREAM])).random_raw(samples)
-    order = np.argsort(keys, kind="stable")
-    return order[: samples - validation], order[samples - validation :]
+    return np.argsort(keys, kind="stable")
 
 
 def stratified(indices: Ints, labels: Ints, size: int) -> Ints:

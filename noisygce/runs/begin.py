@@ -25,7 +25,7 @@ def training_of(e: Experiment, place: str) -> Training:
 
     graph = device.graphs(place, e.runtime.graph)
     device.require(place, e.precision, e.compile)
-    task = prepare(e.data, e.split, e.noise, e.seed, e.paths.data)
+    task = prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
     shape = task.arrays.train_images.shape[1:]
     network = e.model.build(shape, len(task.arrays.classes), e.seed)
     return Training(

@@ -28,17 +28,26 @@ RULES = ("val", "last", "last10", "val_clean", "test")
 ORACLES = ("val_clean", "test")
 
 
-def select(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Test accuracy under each selection rule, from the rows of metrics.csv; the earliest epoch on ties."""
+def select(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Test accuracy under each selection rule, from the rows of metrics.csv; the earliest epoch on ties.
 
-    def at_best(key: str) -> float:
-        return float(max(rows, key=lambda row: float(row[key]))["test_accuracy"])  # max() takes the first of equals
+    None where there is no test set, or where the rule asks for true labels that are not known.
+    """
 
-    last = [float(row["test_accuracy"]) for row in rows[-10:]]
+    def at_best(key: str) -> float | None:
+        if rows[0][key] in (None, ""):
+            return None
+        return test(max(rows, key=lambda row: float(row[key])))  # max() takes the first of equals
+
+    def test(row: Mapping[str, Any]) -> float | None:
+        return None if row["test_accuracy"] in (None, "") else float(row["test_accuracy"])
+
+    last = [accuracy for row in rows[-10:] if (accuracy := test(row)) is not None]
     return {
         "val": at_best("val_accuracy"),
-        "last": last[-1],
-        "last10": functools.reduce(operator.add, last) / len(last),  # sum() gives other last bits from Python 3.12 on
+        "last": last[-1] if last else None,
+        # sum() gives other last bits from Python 3.12 on
+        "last10": functools.reduce(operator.add, last) / len(last) if last else None,
         "val_clean": at_best("val_clean_accuracy"),
         "test": at_best("test_accuracy"),
     }
@@ -87,7 +96,7 @@ def manifest_of(e: Experiment, run: Run, training: Training, watcher: Watch) -> 
         "config": run.identity,
         "results": select(training.progress.rows),
         "noisy_validation": noisy_validation(training.progress.rows),
-        "noise": describe(e.noise.rate, task.clean, task.noisy, len(task.arrays.classes)),
+        "noise": describe(e.noise.rate, task.clean, task.drawn, len(task.arrays.classes)),
         "pruning": training.progress.prunings,
         **e.loss.report(),
         "state_sha256": digest(training.step.weights()),

@@ -62,7 +62,8 @@ def to_file(path: Path) -> Iterator[None]:
 
 def result(folder: Path, manifest: Mapping[str, Any]) -> str:
     """The line of a finished run: test accuracy under every selection rule."""
-    percent = {rule: f"{rule} {100 * manifest['results'][rule]:.2f}" for rule in RULES}
+    shares = manifest["results"]
+    percent = {rule: f"{rule} {'-' if shares[rule] is None else format(100 * shares[rule], '.2f')}" for rule in RULES}
     rules, oracles = ([percent[r] for r in RULES if (r in ORACLES) == oracle] for oracle in (False, True))
     loss = manifest["config"]["loss"]
     values = ", ".join(f"{key}={value}" for key, value in loss.items() if isinstance(value, int | float))
@@ -80,11 +81,11 @@ def pruning(rounds: Sequence[Mapping[str, Any]]) -> None:
     if before is not None and row["by_epoch"] == before["by_epoch"]:
         log.info(f"pruned by the model of epoch {row['by_epoch']} again: the kept set stays the same")
         return
-    log.info(
-        f"pruned by the model of epoch {row['by_epoch']}: {percent(row['kept_share'])} are kept, "
-        f"{percent(row['precision'])} of the pruned are mislabelled, "
-        f"{percent(row['recall'])} of the mislabelled are pruned"
-    )
+    kept, precision, recall = (percent(row[key]) for key in ("kept_share", "precision", "recall"))
+    found = "it is unknown which of the others are mislabelled" if row["kept_share"] < 1 else "nothing is pruned"
+    if row["precision"] is not None or row["recall"] is not None:
+        found = f"{precision} of the pruned are mislabelled, {recall} of the mislabelled are pruned"
+    log.info(f"pruned by the model of epoch {row['by_epoch']}: {kept} are kept, {found}")
     if row["warning"]:
         log.warning(row["warning"])
 

@@ -86,15 +86,16 @@ class Watch:
     def after_epoch(self, row: Row) -> None:
         """After each epoch: its metrics are written and shown."""
         self.run.write_metrics(self.training.progress.rows)
-        validation, test = 100 * row["val_accuracy"], 100 * row["test_accuracy"]
+        validation = 100 * row["val_accuracy"]
+        test = "" if row["test_accuracy"] is None else f"{100 * row['test_accuracy']:.2f} % on test, "
         left, speed = self._images_left(), self.images_per_s()
         self.bar.set_description(self._epoch(), refresh=False)
-        self.bar.set_postfix_str(f"val {validation:.1f} % test {test:.1f} %")
+        self.bar.set_postfix_str(f"{validation:.1f} % on noisy validation, {test}".removesuffix(", "))
         self.bar.total = self.bar.n + left
         log.log(
             logging.INFO if self.bar.disable else logging.DEBUG,
             f"epoch {row['epoch']}/{self.training.schedule.epochs}: {row['train_loss']:.4f} loss, "
-            f"{validation:.2f} % on noisy validation, {test:.2f} % on test, {row['kept']:,} kept, "
+            f"{validation:.2f} % on noisy validation, {test}{row['kept']:,} kept, "
             f"{speed:,.0f} images/s, {messages.duration(left / max(speed, 1e-9))} left",
         )
         prunings = self.training.progress.prunings

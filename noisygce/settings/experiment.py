@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from noisygce import check
-from noisygce.data import Data, Preprocessing, Split
+from noisygce.data import Data, Preprocessing, Split, Verdicts
 from noisygce.errors import ConfigError
 from noisygce.losses import Loss
 from noisygce.models import Model
@@ -114,6 +114,7 @@ class Experiment:
     compile: bool
     data: Data
     split: Split
+    verdicts: Verdicts
     preprocessing: Preprocessing
     noise: Noise
     loss: Loss
@@ -138,13 +139,14 @@ def read(cfg: DictConfig) -> Experiment:
         if key not in cfg:
             raise ConfigError(f"{key} is missing: every run needs it, so leave out ~{key}")
     try:
-        data, split, preprocessing = build_data(cfg.data)
+        data, split, verdicts, preprocessing = build_data(cfg.data)
         e = Experiment(
             seed=check.whole("seed", cfg.seed, "[0, 4294967296)"),
             precision=check.choice("precision", cfg.precision, ("bf16", "fp32")),
             compile=check.flag("compile", cfg.compile),
             data=data,
             split=split,
+            verdicts=verdicts,
             preprocessing=preprocessing,
             pruning=_construct(Pruning, cfg.prune, "prune"),
             **{key: build(cfg[key], base, key) for key, base in _CHOSEN.items()},
@@ -159,15 +161,17 @@ def read(cfg: DictConfig) -> Experiment:
     return e
 
 
-def build_data(node: DictConfig) -> tuple[Data, Split, Preprocessing]:
-    """What one group of values makes: where samples come from, which a run trains on, how they are fed. Raises
-    ConfigError or Invalid. (``data.class_map`` is there for noise=class_map to refer to.)"""
-    fed = *_parameters(Split), *_parameters(Preprocessing), "class_map"
-    data = build(node, Data, "data", fed)
-    keys = {*map(str, node)}
-    split = _construct(Split, node, "data", keys - {*_parameters(Split)}, samples=data.full)
-    others = keys - {*_parameters(Preprocessing)}
-    return data, split, _construct(Preprocessing, node, "data", others, channels=data.channels)
+def build_data(node: DictConfig) -> tuple[Data, Split, Verdicts, Preprocessing]:
+    """What one group of values makes: where samples come from, which a run trains on, what people say of their labels,
+    how they are fed. Raises ConfigError. (``data.class_map`` is there for noise=class_map to refer to.)"""
+    beside = [name for cls in (Split, Verdicts, Preprocessing) for name in _parameters(cls)]
+    data = build(node, Data, "data", (*beside, "class_map"))
+
+    def part(cls: type[T], **facts: Any) -> T:
+        return _construct(cls, node, "data", {*map(str, node)} - {*_parameters(cls)}, **facts)
+
+    split, verdicts = part(Split, samples=data.full), part(Verdicts)
+    return data, split, verdicts, part(Preprocessing, channels=data.channels)
 
 
 def build(node: DictConfig, base: type[T], key: str, beside: Sequence[str] = ()) -> T:

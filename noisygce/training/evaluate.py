@@ -50,5 +50,5 @@ def autocast(device: str, precision: str) -> torch.autocast:
 
 
 def accuracy(predictions: Tensor, labels: Tensor) -> Tensor:
-    """Share of predictions (n,) that equal the labels (n,), float64; 0 for none. It stays on the device."""
-    return (predictions == labels).sum().double() / max(1, len(labels))
+    """Share of predictions (n,) that equal the labels (n,), float64; NaN for none. It stays on the device."""
+    return (predictions == labels).sum().double() / len(labels)

@@ -159,6 +159,7 @@ def _measure(t: Training, stop: Callable[[], None]) -> Row:
     on_validation = t.logits(t.validation, stop).argmax(1)
     on_test = t.test_logits(t.test, stop).argmax(1)
     said, noisy, clean = s.predictions[t.train], t.noisy[t.train], t.clean[t.train]
+    known, unknown = t.task.arrays.truth, torch.full_like(s.loss_sum, math.nan)
     numbers = {
         "good_steps": s.good_steps,
         "finite": s.finite(),
@@ -166,7 +167,7 @@ def _measure(t: Training, stop: Callable[[], None]) -> Row:
         "train_loss": s.loss_sum / s.steps,
         "train_accuracy": (said == noisy).sum() / (said >= 0).sum().clamp(min=1).double(),
         "val_accuracy": accuracy(on_validation, t.noisy[t.validation]),
-        "val_clean_accuracy": accuracy(on_validation, t.clean[t.validation]),
+        "val_clean_accuracy": accuracy(on_validation, t.clean[t.validation]) if known else unknown,
         "test_accuracy": accuracy(on_test, t.test_labels[t.test]),
         **prune.memorisation(said, noisy, clean),
     }
@@ -188,7 +189,8 @@ def _prune(t: Training, epoch: int, stop: Callable[[], None]) -> Row:
     kept, warning = prune.kept_set(t.loss, _logits_of_best(t, stop), t.noisy, t.train, t.step.kept)
     t.step.kept.copy_(kept)
     row = {"after_epoch": epoch, "by_epoch": t.progress.best_epoch, "warning": warning}
-    return row | prune.report(kept, t.noisy, t.clean, t.train, len(t.task.arrays.classes))
+    clean = t.clean if t.task.arrays.truth else None
+    return row | prune.report(kept, t.noisy, clean, t.train, len(t.task.arrays.classes))
 
 
 def _logits_of_best(t: Training, stop: Callable[[], None] = lambda: None) -> Tensor:

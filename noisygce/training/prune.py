@@ -27,21 +27,23 @@ def kept_set(loss: Loss, logits: Tensor, labels: Tensor, train: Tensor, before: 
     return kept, f"no sample is kept of class {', '.join(map(str, gone))}" if gone else ""
 
 
-def report(kept: Tensor, noisy: Tensor, clean: Tensor, train: Tensor, classes: int) -> dict[str, Any]:
-    """How right a pruning is, true labels being known.
+def report(kept: Tensor, noisy: Tensor, clean: Tensor | None, train: Tensor, classes: int) -> dict[str, Any]:
+    """How right a pruning is; clean: None where true labels are not known.
 
     precision: share of the pruned that are mislabelled. recall: share of the mislabelled that are pruned. kept_share:
-    of all training samples; kept_share_per_class: by given label. Null where there is nothing to divide by.
+    of all training samples; kept_share_per_class: by given label. Null where there is nothing to divide by, or unknown.
     """
     keep, given = kept[train], noisy[train]
-    wrong = given != clean[train]
-    caught = int((~keep & wrong).sum())
+    right: dict[str, float | None] = {"precision": None, "recall": None}
+    if clean is not None:
+        wrong = given != clean[train]
+        caught = int((~keep & wrong).sum())
+        right = {"precision": share(caught, int((~keep).sum())), "recall": share(caught, int(wrong.sum()))}
     per_class = torch.bincount(given, minlength=classes), torch.bincount(given[keep], minlength=classes)
     return {
         "kept": int(keep.sum()),
         "kept_share": share(int(keep.sum()), len(keep)),
-        "precision": share(caught, int((~keep).sum())),
-        "recall": share(caught, int(wrong.sum())),
+        **right,
         "kept_share_per_class": [share(int(k), int(n)) for n, k in zip(*per_class, strict=True)],
     }
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from noisygce.data import Arrays, Cifar100, Data, Ints, Split
-from noisygce.noise import Matrix, Noise, empirical_transition
+from noisygce.data import Arrays, Cifar100, Data, Ints, Split, Verdicts
+from noisygce.noise import Clean, Matrix, Noise, empirical_transition
 
 
 @dataclass(frozen=True)
@@ -18,24 +18,29 @@ class Task:
     """What one run trains on. ``clean`` is read by reports only and never fed back into training; -1: no class."""
 
     arrays: Arrays
-    noisy: Ints  # (N,)
-    clean: Ints  # (N,)
+    noisy: Ints  # (N,) drawn, and then as people say
+    drawn: Ints  # (N,) as noise has made them
+    clean: Ints  # (N,); true only where ``arrays.truth``
     train: Ints  # indices into N
     validation: Ints
     test: Ints  # indices into the test set
     transition: Matrix  # T of the noise (K, K); where it depends on more than the class, as realised
 
 
-def prepare(data: Data, split: Split, noise: Noise, seed: int, root: Path) -> Task:
-    """The task of a run: noisy labels over all of the training set, then the split."""
+def prepare(data: Data, split: Split, verdicts: Verdicts, noise: Noise, seed: int, root: Path) -> Task:
+    """The task of a run: noisy labels over all of the training set, then what people say of them, then the split."""
     published = data.load(root)
-    arrays, noisy, clean, transition = corrupted(published, noise, seed, root)
+    arrays, drawn, clean, transition = corrupted(published, noise, seed, root)
+    noisy, stay = verdicts(root, drawn, arrays.classes, arrays.train_names)
     train, validation, test = split(published.train_labels, published.test_labels, seed)
-    return Task(arrays, noisy, clean, train, validation, test, transition)
+    return Task(arrays, noisy, drawn, clean, train[stay[train]], validation[stay[validation]], test, transition)
 
 
 def corrupted(arrays: Arrays, noise: Noise, seed: int, root: Path) -> tuple[Arrays, Ints, Ints, Matrix]:
-    """What noise makes of a data set: its images, noisy labels (N,), true labels (N,) and T (K, K)."""
+    """What noise makes of a data set: its images, noisy labels (N,), true labels (N,) and T (K, K).
+
+    Of labels that are not known to be true, those that noise has changed are known to be wrong, no others.
+    """
     labels = arrays.train_labels
     noise.bind(root, labels, arrays.classes)
     noisy = noise.draw(labels, arrays.train_images, arrays.classes, seed)
@@ -43,4 +48,5 @@ def corrupted(arrays: Arrays, noise: Noise, seed: int, root: Path) -> tuple[Arra
     if transition is None:
         transition = empirical_transition(labels, noisy, len(arrays.classes))
     images, clean = noise.replace(arrays.train_images, labels, lambda: Cifar100().load(root).train_images, seed)
-    return replace(arrays, train_images=images), noisy, clean, transition
+    truth = arrays.truth or not isinstance(noise, Clean)
+    return replace(arrays, train_images=images, truth=truth), noisy, clean, transition

@@ -130,7 +130,7 @@ def resnet(*words: str, images: int = 1000) -> Training:
     pictures = np.zeros((images + 1000, 32, 32, 3), dtype=np.uint8)
     arrays = Arrays(pictures, labels, pictures[:1000], labels[:1000], tuple("0123456789"))
     train, other = np.arange(images), np.arange(images, images + 1000)
-    task = Task(arrays, labels, labels, train, other, np.arange(1000), np.eye(10))
+    task = Task(arrays, labels, labels, labels, train, other, np.arange(1000), np.eye(10))
     network = e.model.build((32, 32, 3), 10, 0)
     return Training(
         task, e.preprocessing, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, "cuda:0", graph="on"
