@@ -16,8 +16,10 @@ p = softmax(logits), p_y the probability of the given label. Value and gradient 
                                label_smoothing.py ldr_kl.py nce.py
     of more than one output    js.py (gjs: two views) elr.py (what the network said before)
     of other losses            weighted_sum.py logit_clip.py
+    as a torch.nn.Module       torch.py
 
-Importing this imports no torch: the tensors bring their methods with them, and a wrong parameter is refused at once.
+Importing this imports no torch (torch.py does): the tensors bring their methods with them, and a wrong parameter is
+refused at once.
 May import check and errors.
 """
 

@@ -82,10 +82,23 @@ class Loss:
         """The loss of each sample (B,), as training asks for it; index (B,): which of the N training samples."""
         return self.per_sample(logits, labels)
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return self._reduce(self.per_sample(logits, labels))
+    def of_soft(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of each sample (B,) under soft labels (B, K): its mean over labels drawn with these probabilities.
 
-    def _reduce(self, values: Tensor) -> Tensor:
+        For ce that is the usual cross entropy with a soft label, for every loss what it is trained on by mixed labels.
+        """
+        if labels.shape[1:] != logits.shape[1:]:
+            raise ValueError(f"soft labels must be (B, K) as the logits, not {tuple(labels.shape)}")
+        each = [
+            self.per_sample(logits, labels[:, k].new_full((len(labels),), k).long()) for k in range(labels.shape[1])
+        ]
+        return sum(labels[:, k] * values for k, values in enumerate(each))  # type: ignore[return-value]
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The reduced loss of labels (B,), or of soft ones (B, K)."""
+        return self.reduced(self.of_soft(logits, labels) if labels.dim() == 2 else self.per_sample(logits, labels))
+
+    def reduced(self, values: Tensor) -> Tensor:
         return values if self.reduction == "none" else values.mean() if self.reduction == "mean" else values.sum()
 
     def keep(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -115,6 +128,15 @@ class Loss:
     def __repr__(self) -> str:
         values = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
         return f"{type(self).__name__}({values})"
+
+    def _bound(self, name: str) -> Tensor:
+        """A tensor that ``bind`` has made. Raises RuntimeError where it was not called."""
+        if name not in vars(self):
+            raise RuntimeError(
+                f"{type(self).__name__} must know the training set first: call bind(samples=N, classes=K, device=..., "
+                "transition=T) once before use"
+            )
+        return vars(self)[name]
 
     def _part(self, key: str, loss: Loss) -> Loss:
         """A loss that this one can be made of. Raises check.Invalid."""

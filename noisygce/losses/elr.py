@@ -29,7 +29,7 @@ class ELR(Loss):
         self._targets = torch.zeros((samples, classes), device=device)
 
     def state(self) -> dict[str, Tensor]:
-        return {"targets": self._targets}
+        return {"targets": self._bound("_targets")}
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         raise TypeError("ELR remembers samples: call of_batch(logits, labels, index)")
@@ -37,6 +37,7 @@ class ELR(Loss):
     def of_batch(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
         said = log_softmax(logits.detach()).exp().clamp(_CLAMP, 1 - _CLAMP)
         said = said / said.sum(1, keepdim=True)
-        self._targets[index] = self.b * self._targets[index] + (1 - self.b) * said.to(self._targets.dtype)
+        targets = self._bound("_targets")
+        targets[index] = self.b * targets[index] + (1 - self.b) * said.to(targets.dtype)
         p = log_softmax(logits).exp().clamp(_CLAMP, 1 - _CLAMP)
-        return -log_p(logits, labels) + self.lam * (1 - (p * self._targets[index]).sum(1)).log()
+        return -log_p(logits, labels) + self.lam * (1 - (p * targets[index]).sum(1)).log()

@@ -27,12 +27,12 @@ class Forward(Loss):
     def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
         import torch
 
-        self._log_transition = torch.as_tensor(transition, dtype=torch.float64).log().float().to(device)
+        self._log_transition = torch.as_tensor(_given(transition), dtype=torch.float64).log().float().to(device)
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         # In logarithms: the sum underflows where the network is sure of a class that never turns into y.
         log_ps = clipped(log_softmax(logits), self.clip)
-        return -(log_ps + self._log_transition.to(log_ps.dtype).t()[labels]).logsumexp(1)
+        return -(log_ps + self._bound("_log_transition").to(log_ps.dtype).t()[labels]).logsumexp(1)
 
 
 class Backward(Loss):
@@ -52,13 +52,13 @@ class Backward(Loss):
         import numpy as np
         import torch
 
-        if np.linalg.cond(transition) > 1e6:  # float32 has no digits left beyond
+        if np.linalg.cond(_given(transition)) > 1e6:  # float32 has no digits left beyond
             raise ConfigError("loss=backward: the noise's T has no inverse; choose another rate, or loss=forward")
         self._inverse = torch.as_tensor(np.linalg.inv(transition)).to(device)
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         log_ps = clipped(log_softmax(logits), self.clip)
-        return -(self._inverse.to(log_ps.dtype)[labels] * log_ps).sum(1)
+        return -(self._bound("_inverse").to(log_ps.dtype)[labels] * log_ps).sum(1)
 
 
 class ForwardHat(Forward):
@@ -90,3 +90,9 @@ class ForwardHat(Forward):
     def report(self) -> dict[str, Any]:
         """error: sum |T_hat - T| / sum T, the relative L1 distance from the true T; from 0 to 2."""
         return {"transition_hat": self._report}
+
+
+def _given(transition: Matrix | None) -> Matrix:
+    if transition is None:
+        raise TypeError("transition is missing: T (K, K), T[y, z] = P(given label z | true class y)")
+    return transition

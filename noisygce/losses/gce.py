@@ -70,7 +70,7 @@ class TruncatedGCE(GCE):
     def __call__(self, logits: Tensor, labels: Tensor, keep: Tensor | None = None) -> Tensor:
         keep = self.keep(logits, labels) if keep is None else keep
         ceiling = (1 - self.k**self.q) / self.q  # L_q(k)
-        return self._reduce(self.per_sample(logits, labels).where(keep, ceiling))
+        return self.reduced(self.per_sample(logits, labels).where(keep, ceiling))
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,0 +1,85 @@
+"""Losses as PyTorch holds them: ``Criterion``, a torch.nn.Module around a loss. Only this module here imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from noisygce.losses.base import Loss, Matrix
+
+
+class Criterion(nn.Module):
+    """A loss that moves with ``.to(device)`` and has its memory in the ``state_dict``.
+
+        criterion = Criterion(ELR(lam=3, b=0.7), samples=N, classes=K).to("cuda")
+        criterion(logits, labels, index).backward()
+
+    samples N, classes K, transition T (K, K) with T[y, z] = P(given z | true y): what ``Loss.bind`` is to be told, for
+    losses that know the training set. A loss that prunes has its kept set in ``kept`` (N,): all, until ``prune``.
+    """
+
+    kept: Tensor | None
+
+    def __init__(
+        self, loss: Loss, *, samples: int | None = None, classes: int | None = None, transition: Matrix | None = None
+    ) -> None:
+        super().__init__()
+        self.loss = loss
+        if classes is None and transition is not None:
+            classes = len(transition)
+        if classes is not None:
+            loss.bind(samples=samples or 0, classes=classes, device="cpu", transition=transition)  # type: ignore[arg-type]
+        self._places = dict(_tensors(loss))
+        for name, (owner, attribute) in self._places.items():
+            self.register_buffer(name, getattr(owner, attribute))
+        if loss.prunes and samples is None:
+            raise TypeError(f"{type(loss).__name__} prunes: give samples, the size of the training set")
+        self.register_buffer("kept", torch.ones(samples or 0, dtype=torch.bool) if loss.prunes else None)
+
+    def forward(self, logits: Tensor, labels: Tensor, index: Tensor | None = None) -> Tensor:
+        """The loss of a batch, reduced as the loss says.
+
+        logits (B, K), of V views (V B, K). labels (B,), or soft ones (B, K) as in ``Loss.of_soft``. index (B,) into the
+        training set, for losses that remember or prune samples; TypeError where such a loss is given none.
+        """
+        if index is None and self.kept is not None and self.training:
+            raise TypeError(f"{type(self.loss).__name__} prunes: give index, which training samples these are")
+        if index is None or labels.dim() == 2:
+            return self.loss(logits, labels)
+        if self.kept is not None:
+            return self.loss(logits, labels, self.kept[index])  # type: ignore[call-arg]
+        return self.loss.reduced(self.loss.of_batch(logits, labels, index))
+
+    @torch.no_grad()
+    def prune(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
+        """Solves the kept set again for the samples ``index`` (n,): logits (n, K) of the best model so far.
+
+        Where not one of them would be kept, the set stays as it is.
+        """
+        if self.kept is None:
+            raise TypeError(f"{type(self.loss).__name__} does not prune")
+        keep = self.loss.keep(logits, labels)
+        if keep.any():
+            self.kept[index] = keep
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """What .to, .cuda and .half call: it puts new tensors in place of the buffers."""
+        super()._apply(fn, recurse)
+        for name, (owner, attribute) in self._places.items():
+            setattr(owner, attribute, getattr(self, name))
+        return self
+
+    def extra_repr(self) -> str:
+        return repr(self.loss)
+
+
+def _tensors(loss: Loss, prefix: str = "") -> Iterator[tuple[str, tuple[Loss, str]]]:
+    """Where the tensors of a loss and of its parts are, by name."""
+    for attribute, value in vars(loss).items():
+        if isinstance(value, Tensor):
+            yield prefix + attribute.lstrip("_"), (loss, attribute)
+    for name, part in loss.parts().items():
+        yield from _tensors(part, f"{prefix}{name}_")
