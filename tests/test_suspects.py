@@ -7,8 +7,10 @@ import csv
 import io
 import json
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -259,3 +261,20 @@ def test_a_data_set_that_has_changed_is_refused(run: Path, monkeypatch, tmp_path
     monkeypatch.setattr(suspects, "prepare", other)
     with pytest.raises(DataError, match="its labels are others now"):
         suspects.answer([str(run), f"out={tmp_path}"])
+
+
+@pytest.mark.slow
+def test_the_worked_example_of_the_docs_finds_the_wrong_labels(tmp_path: Path) -> None:
+    """docs/wrong_labels.md, its pictures and its command taken from the page itself."""
+    page = (settings.config_dir().parent / "docs" / "wrong_labels.md").read_text()
+    (tmp_path / "shapes.py").write_text(page.split("```python\n")[-1].split("```")[0])
+    subprocess.run([sys.executable, "shapes.py"], cwd=tmp_path, check=True)
+    command = page.split("python -m noisygce.train ")[1].split("\n\n")[0].replace("\\\n", " ")
+    training = Command(tmp_path, *shlex.split(command))
+    assert training.wait(600) == 0, training.text()
+    rows = written(run_folder(tmp_path), tmp_path, f"paths.data={tmp_path / 'data'}")
+    true = dict(csv.reader((tmp_path / "wrong.csv").read_text().splitlines()))
+    doubted = [row for row in rows if float(row["score"]) < 0]
+    found = [row for row in doubted if row["file"] in true]
+    assert len(found) > 0.9 * max(len(doubted), len(true))
+    assert sum(row["suggested"] == true[row["file"]] for row in found) > 0.9 * len(found)

@@ -53,7 +53,8 @@ def predict(t: Training, stop: Stop = lambda: None) -> Predictions:
 
 def detect(t: Training, best: Predictions, stop: Stop = lambda: None) -> dict[str, Any]:
     """How well wrong labels among the training samples are found: ``detection.measure`` of the best-validation model
-    (``best``) and of the one at the end (``last``), and the pruned set at the end. All null where truth is unknown."""
+    (``best``) and of the one at the end (``last``), and the pruned set at the end. Null where truth is unknown,
+    and for the pruned set of a loss that prunes nothing."""
     mine = best.split == "train"
     index, given = torch.from_numpy(best.index[mine]), best.given[mine]
     wrong = given != t.task.clean[best.index[mine]] if t.task.arrays.truth else None
@@ -61,7 +62,7 @@ def detect(t: Training, best: Predictions, stop: Stop = lambda: None) -> dict[st
     return {
         "best": detection.measure(best.p[mine], given, wrong),
         "last": detection.measure(last, given, wrong),
-        "pruned": detection.of_pruned(best.kept[mine], wrong),
+        "pruned": detection.of_pruned(best.kept[mine], wrong if t.loss.prunes else None),
     }
 
 
