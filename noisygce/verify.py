@@ -13,8 +13,9 @@ trained (that is noisygce.reproduce) and nothing is fetched. Exit code 1 where a
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class Verifier:
     def __init__(self, data_root: Path) -> None:
         self.data_root = data_root
         self.read: dict[str, Arrays] = {}  # many runs share a data set
+        self.drawn: dict[str, dict[str, Any]] = {}  # and every loss of a seed its labels
 
     def faults(self, run: Result) -> tuple[list[str], list[str]]:
         """What is wrong with a finished run, and what could not be checked."""
@@ -57,29 +59,35 @@ class Verifier:
 
     def noise(self, run: Result) -> Iterator[str]:
         """The noisy labels, drawn again, have the digest, the rate and the transition matrix of the manifest."""
-        said = run.manifest
-        cfg = settings.node({key: said["config"][key] for key in ("data", "noise")})
-        if said["config"]["numerics"] != runs.NUMERICS:
-            raise Unchecked(f"made with NUMERICS {said['config']['numerics']}, this code has {runs.NUMERICS}")
-        given = said["config"]["noise"].get("sha256", said["noise"]["labels_sha256"])
-        if given != said["noise"]["labels_sha256"]:
-            yield f"noise.labels_sha256 is {_short(said['noise']['labels_sha256'])}, its config has {_short(given)}"
+        said, own = run.manifest["noise"], run.manifest["config"]
+        if own["numerics"] != runs.NUMERICS:
+            raise Unchecked(f"made with NUMERICS {own['numerics']}, this code has {runs.NUMERICS}")
+        given = own["noise"].get("sha256", said["labels_sha256"])
+        if given != said["labels_sha256"]:
+            yield f"noise.labels_sha256 is {_short(said['labels_sha256'])}, its config has {_short(given)}"
             return
-        data, noise = settings.build_data(cfg.data)[0], settings.build(cfg.noise, Noise, "noise")
-        if missing := [name for name in noise.files if not (self.data_root / name).is_file()]:
-            raise Unchecked(f"{missing[0]} is not in {self.data_root} (paths.data=FOLDER)")
-        arrays = self.arrays(data)
+        which = json.dumps([own["data"], own["noise"], own["seed"]], sort_keys=True)
         try:
-            _, noisy, clean, _ = corrupted(arrays, noise, said["config"]["seed"], self.data_root)
+            if which not in self.drawn:
+                self.drawn[which] = self.draw(own)
         except MissingData as error:
             raise Unchecked(str(error)) from None
         except DataError as error:
             yield str(error)
             return
-        again = describe(noise.rate, clean, noisy, len(arrays.classes))
-        for name, value in again.items():
-            if said["noise"][name] != value:
-                yield f"noise.{name} is {_short(said['noise'][name])}, its config draws {_short(value)}"
+        for name, value in self.drawn[which].items():
+            if said[name] != value:
+                yield f"noise.{name} is {_short(said[name])}, its config draws {_short(value)}"
+
+    def draw(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What a manifest says of noisy labels, from its config alone. Raises Unchecked or DataError."""
+        cfg = settings.node({key: config[key] for key in ("data", "noise")})
+        data, noise = settings.build_data(cfg.data)[0], settings.build(cfg.noise, Noise, "noise")
+        if missing := [name for name in noise.files if not (self.data_root / name).is_file()]:
+            raise Unchecked(f"{missing[0]} is not in {self.data_root} (paths.data=FOLDER)")
+        arrays = self.arrays(data)
+        _, noisy, clean, _ = corrupted(arrays, noise, config["seed"], self.data_root)
+        return describe(noise.rate, clean, noisy, len(arrays.classes))
 
     def arrays(self, data: Data) -> Arrays:
         if missing := [name for name in data.files if not (self.data_root / name).is_file()]:
@@ -146,19 +154,22 @@ def tables(folder: Path) -> Iterator[tuple[Path, str]]:
     """The written tables below ``folder``, each with what is wrong with it or nothing."""
     from noisygce.sweep.plan import plan
     from noisygce.view import places
-    from noisygce.view.tables import OPTIONS, TEXTS, tabulate
+    from noisygce.view.tables import OPTIONS, TEXTS, Table, tabulate
 
+    made: dict[str, Table] = {}  # one for the three forms of each
     for path in places.tables(folder):
+        name = str(path.with_suffix(""))
         try:
-            own, rest = arguments.split(places.arguments(path), OPTIONS)
-            made = tabulate(plan(rest), **own)
+            if name not in made:
+                own, rest = arguments.split(places.arguments(path), OPTIONS)
+                made[name] = tabulate(plan(rest), **own)
         except Exception as error:
             if not (isinstance(error, NoisygceError) or hints.of_config(error)):
                 raise
             yield path, f"cannot be made again: {hints.explain(error)}"
             continue
-        same = path.suffix in TEXTS and TEXTS[path.suffix](made).encode() == path.read_bytes()
-        yield path, "" if same else f"is not what the runs give to {made.command}"
+        same = path.suffix in TEXTS and TEXTS[path.suffix](made[name]).encode() == path.read_bytes()
+        yield path, "" if same else f"is not what the runs give to {made[name].command}"
 
 
 def _short(value: Any) -> str:

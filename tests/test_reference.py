@@ -3,6 +3,7 @@
 import csv
 import re
 import runpy
+from collections import Counter
 from pathlib import Path
 
 import made_up
@@ -30,9 +31,9 @@ def test_committed_runs_verify_and_their_tables_are_rebuilt_byte_for_byte(monkey
 
 
 def test_only_what_a_number_rests_on_and_what_is_made_of_it_is_committed():
-    files = [path for path in (ROOT / "results").rglob("*") if path.is_file() and REFERENCE in path.parents]
-    assert len(files) < 60
+    files = [path for path in REFERENCE.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} <= {".jsonl", ".csv", ".md", ".tex", ".png", ".html"}
+    assert max(Counter(path.parent for path in files).values()) <= 12  # an experiment
 
 
 def test_an_archive_is_read_by_pandas_as_the_readme_says():
