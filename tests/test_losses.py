@@ -663,6 +663,21 @@ def test_tempered_softmax_equals_a_bisection(t: float, classes: int, scale: floa
     np.testing.assert_allclose(found.sum(1), 1, rtol=0, atol=1e-8)
 
 
+@pytest.mark.parametrize(("t1", "there"), [(0.5, True), (0.8, False)])
+def test_bi_tempered_has_the_gradient_of_the_authors_but_where_that_is_infinite(t1: float, there: bool) -> None:
+    """Theirs is (d - e sum d), d = (p - e_y) p^(t2 - t1), e = p^t2 / sum p^t2: with p_y = 0 infinite if t2 < t1."""
+    logits = torch.tensor([[0.0, 6.0, 5.0]], dtype=torch.float64)
+    p = tempered_log_softmax(logits, 0.7).exp()
+    p = p.where(p > 1e-6, 0)
+    assert p[0, 0] == 0
+    gradient = slopes(losses.BiTempered(t1, 0.7), logits, FIRST, FIRST)[1]
+    d = (p - torch.tensor([1.0, 0, 0])) * p ** (0.7 - t1)
+    e = p**0.7 / (p**0.7).sum()
+    assert gradient.isfinite().all()
+    assert (gradient[0, 1:].abs() > 0.01).all()
+    assert torch.allclose(gradient, d - e * d.sum(), atol=1e-9) == there
+
+
 def test_forward_is_cross_entropy_of_p_times_t() -> None:
     loss = bound("forward")
     logits, labels, _ = draw(loss)
