@@ -1,7 +1,8 @@
-"""Checks of what comes from outside: configured values, each with the key it stands under, and pickles."""
+"""Checks of what comes from outside: configured values, each with the key it stands under; pickles; pictures."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import pickle
@@ -83,6 +84,29 @@ def wholes(key: str, value: Any, interval: str) -> tuple[int, ...]:
     if not isinstance(value, list | tuple):
         raise Invalid(key, value, f"a list in square brackets of integers in {interval}")
     return tuple(whole(f"{key}[{i}]", v, interval) for i, v in enumerate(value))
+
+
+def picture(source: Any, width: int, height: int, channels: int) -> Any:
+    """A picture, a file or one of PIL's, as uint8 (height, width, channels); channels: 3 for colour, 1 for grey.
+
+    Turned as its EXIF data says, transparent parts on white, 16 bits brought to 8, the first of several frames, and
+    resized. Raises what PIL raises.
+    """
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    own = contextlib.nullcontext(source) if isinstance(source, Image.Image) else Image.open(source)
+    with own as opened:
+        ready: Any = ImageOps.exif_transpose(opened)
+        if ready.mode.startswith(("I", "F")):  # convert would cut them off at 255
+            ready = Image.fromarray((np.asarray(ready).clip(0, 65535) / 257).astype(np.uint8))
+        if ready.has_transparency_data:
+            ready = ready.convert("RGBA")
+            ready = Image.alpha_composite(Image.new("RGBA", ready.size, "white"), ready)
+        ready = ready.convert("RGB" if channels == 3 else "L")
+        if ready.size != (width, height):
+            ready = ready.resize((width, height), Image.Resampling.BILINEAR)
+        return np.array(ready, dtype=np.uint8).reshape(height, width, channels)
 
 
 def unpickled(content: bytes) -> Any:

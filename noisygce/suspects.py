@@ -230,7 +230,7 @@ class Tiles:
         here = settings.compose(paths)
         e = settings.read(settings.node({**config, "runtime": here.runtime, "paths": here.paths}))
         task = prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
-        if digest(task.noisy) != run.manifest["noise"]["labels_sha256"]:
+        if digest(task.drawn) != run.manifest["noise"]["labels_sha256"]:
             raise DataError(f"the data set below {e.paths.data} is not the one of {run.id}: its labels are others now")
         self.images = task.arrays.train_images
         self.files: list[Path] = []

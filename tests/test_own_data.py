@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from noisygce import runs, settings
+from noisygce import models, runs, settings
 from noisygce.errors import ConfigError, DataError
 from noisygce.noise import digest
 from noisygce.training.task import prepare
@@ -183,6 +184,9 @@ def test_pictures_of_any_mode_are_what_a_person_sees(tmp_path):
     found = task(*FOLDER, "data.validation=1", root=tmp_path).arrays.train_images[:7]
     assert all((image == found[0]).all() for image in found[:6])
     assert (found[6] == 255).all()  # what can be looked through is on white
+    as_kept = models.Preprocess((8, 8, 3), torch.zeros(3), torch.ones(3))  # a kept model reads them in the same way
+    for image, path in zip(found, sorted((tmp_path / "mine" / "train" / "x").glob("*")), strict=True):
+        assert (as_kept.pixels(path) == image).all()
 
 
 def test_without_a_test_set_or_known_truth_numbers_that_need_them_are_not_there(tmp_path):

@@ -233,7 +233,7 @@ def test_what_cannot_be_predicted_or_listed_is_told_in_one_line(run: Path, pictu
         ("predict", str(run)): "name a finished run, then pictures",
         ("predict", "nowhere", picture): "there is no finished run",
         ("predict", str(run), str(tmp_path / "none.png")): "is not there",
-        ("predict", str(run), str(tmp_path / "broken.png")): "is no picture that can be read",
+        ("predict", str(run), str(tmp_path / "broken.png")): "cannot be read as a picture",
         ("predict", str(run), str(tmp_path / "empty")): "there is no picture below this folder",
         ("predict", str(bare), picture): "holds no model",
         ("predict", str(copy), picture): "is damaged or was changed",

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +86,7 @@ class Folder(Data):
         broken: list[str] = []
         for path, label in found:
             try:
-                images[len(read)] = self._picture(path)
+                images[len(read)] = check.picture(path, self.size, self.size, self.channels)
                 read.append((path, label))
             except Exception as error:  # a file of unknown origin can go wrong in any way
                 broken.append(f"{path} ({error})".replace("\n", " "))
@@ -95,22 +94,6 @@ class Folder(Data):
             more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
             log.warning(f"left out, since they cannot be read as pictures: {', '.join(broken[:3])}{more}")
         return _Part(images[: len(read)], [label for _, label in read], [path for path, _ in read])
-
-    def _picture(self, path: Path) -> NDArray[np.uint8]:
-        """A picture (size, size, channels)."""
-        from PIL import Image, ImageOps
-
-        with Image.open(path) as file:
-            picture: Any = ImageOps.exif_transpose(file)
-            if picture.mode.startswith(("I", "F")):  # 16 bits and more: convert would cut them off at 255
-                picture = Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).astype(np.uint8))
-            if picture.has_transparency_data:
-                picture = picture.convert("RGBA")
-                picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-            picture = picture.convert("RGB" if self.channels == 3 else "L")
-            if picture.size != (self.size, self.size):
-                picture = picture.resize((self.size, self.size), Image.Resampling.BILINEAR)
-            return np.asarray(picture, dtype=np.uint8).reshape(self.size, self.size, self.channels)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from noisygce import check
 from noisygce.errors import DataError
 from noisygce.models.base import Model
 
@@ -51,7 +52,7 @@ class Preprocess:
     def pixels(self, picture: Path | str | Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
         """One picture as uint8 (H, W, C), before normalisation."""
         import numpy as np
-        from PIL import Image, ImageOps
+        from PIL import Image
 
         if isinstance(picture, np.ndarray):
             if picture.shape != self.shape or picture.dtype != np.uint8:
@@ -59,15 +60,12 @@ class Preprocess:
             return picture
         height, width, channels = self.shape
         try:
-            opened = picture if isinstance(picture, Image.Image) else Image.open(picture)
-            ready: Any = ImageOps.exif_transpose(opened).convert({1: "L", 3: "RGB"}[channels])
-            if ready.size != (width, height):
-                ready = ready.resize((width, height), Image.Resampling.BILINEAR)
+            found: NDArray[np.uint8] = check.picture(picture, width, height, channels)
+            return found
         except FileNotFoundError:
             raise DataError(f"{picture} is not there") from None
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DataError(f"{picture} cannot be read as a picture: {error}".splitlines()[0]) from None
-        return np.array(ready, dtype=np.uint8).reshape(self.shape)
 
 
 class Trained(NamedTuple):
