@@ -44,6 +44,8 @@ def test_a_run_made_twice_has_the_same_bytes_and_a_finished_one_is_told_at_once(
         "config.yaml",
         "manifest.json",
         "metrics.csv",
+        "model.safetensors",
+        "predictions.npz",
         "train.log",
     ]
 
