@@ -65,7 +65,8 @@ def test_a_run_killed_at_random_instants_ends_as_the_uninterrupted_one(
     assert result(tmp_path) == uninterrupted
     assert kills >= 10
     left = sorted(path.name for path in run_folder(tmp_path).iterdir())
-    assert left == ["config.yaml", "lock", "manifest.json", "metrics.csv", "train.log"]
+    kept = ["model.safetensors", "predictions.npz"]
+    assert left == ["config.yaml", "lock", "manifest.json", "metrics.csv", *kept, "train.log"]
 
 
 class Interpreter:
