@@ -5,6 +5,7 @@
     python -m noisygce.bench parts=steps,profile rounds=9    some of the parts, more rounds
 
 parts:  steps       a step in each mode, and of the plain loop; evaluation, epoch, whole run
+        compiled    a step with compile=true, which takes minutes to compile
         batch       images/s by batch size
         sweep       seconds until the first step: of a new process, and of the next runs in it
         concurrent  images/s of runs side by side (on a GPU)
@@ -28,7 +29,11 @@ from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.training import device
 
-_MODULES = {"steps": ["steps"], "growth": ["batch", "sweep", "concurrent"], "kernels": ["layers", "profile"]}
+_MODULES = {
+    "steps": ["steps", "compiled"],
+    "growth": ["batch", "sweep", "concurrent"],
+    "kernels": ["layers", "profile"],
+}
 _PARTS = {part: module for module, parts in _MODULES.items() for part in parts}
 
 
