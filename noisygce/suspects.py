@@ -62,12 +62,18 @@ def answer(words: list[str]) -> None:
     score = check.choice("score", own.get("score", SCORES[0]), SCORES)
     top = check.whole("top", int(own["top"]) if own.get("top", "").isdecimal() else own.get("top", 2000), "[1, 100000]")
     found = [results.finished(run) for run in runs]
-    samples = held_out([beliefs(run) for run in found]) if len(found) > 1 else beliefs(found[0])
+    each = [beliefs(run) for run in found]
+    samples = held_out(each) if len(each) > 1 else each[0]
+    whole = len(set().union(*(own.index.tolist() for own in each)))
+    if unjudged := whole - len(samples.index):
+        print(
+            f"{unjudged:,} of {whole:,} samples were held out by none of these runs: not judged; clean labels keep them"
+        )
     folder = Path(own.get("out", "results/suspects"))
     folder.mkdir(parents=True, exist_ok=True)
     name = found[0].id if len(found) == 1 else f"{found[0].id}+{len(found) - 1}"
     if "verdicts" in own:
-        clean, said = cleaned(samples, Path(own["verdicts"]))
+        clean, said = cleaned(each, Path(own["verdicts"]))
         write(folder / f"{name}-cleaned.csv", clean)
         print(f"{folder / name}-cleaned.csv: {len(clean) - 1:,} labels; {said}")
         return
@@ -183,31 +189,37 @@ def rows(samples: Samples, order: NDArray[np.int64], values: NDArray[np.float64]
         ]
 
 
-def cleaned(samples: Samples, path: Path) -> tuple[list[list[str]], str]:
+def cleaned(each: Sequence[Samples], path: Path) -> tuple[list[list[str]], str]:
     """The lines of a file of labels after the verdicts in ``path``, a list or a part of one; and what they changed.
+
+    Of every sample of any of the runs, whether it was judged or not, in the order of the training set.
 
     Raises DataError, also for verdicts on other samples.
     """
-    name = [str(each) or str(index) for each, index in zip(samples.name, samples.index, strict=True)]
-    labels: dict[str, str | None] = {own: samples.classes[y] for own, y in zip(name, samples.given, strict=True)}
+    known: dict[int, tuple[str, str]] = {}
+    classes = each[0].classes
+    for samples in each:
+        own = zip(samples.index.tolist(), samples.name.tolist(), samples.given.tolist(), strict=True)
+        known |= {index: (name or str(index), classes[y]) for index, name, y in own}
+    labels: dict[str, str | None] = dict(known[index] for index in sorted(known))
     before, counts = dict(labels), dict.fromkeys(VERDICTS, 0)
     try:
         with open(path, newline="", encoding="utf-8") as file:
             verdicts = [row for row in csv.DictReader(file) if row["verdict"]]
         for row in verdicts:
-            own = row["file"] or row["index"]
-            if before.get(own) != row["given"]:
-                raise DataError(f"{path} is of another set: {own}, labelled {row['given']}, is not of this run")
-            if row["verdict"] not in VERDICTS or row["suggested"] not in samples.classes:
-                raise DataError(f"{path}: {own}: a verdict is {', '.join(VERDICTS)}; a label one of the run's classes")
+            name = row["file"] or row["index"]
+            if before.get(name) != row["given"]:
+                raise DataError(f"{path} is of another set: {name}, labelled {row['given']}, is not of this run")
+            if row["verdict"] not in VERDICTS or row["suggested"] not in classes:
+                raise DataError(f"{path}: {name}: a verdict is {', '.join(VERDICTS)}; a label one of the run's classes")
             counts[row["verdict"]] += 1
-            labels[own] = {"keep": row["given"], "relabel": row["suggested"], "drop": None}[row["verdict"]]
+            labels[name] = {"keep": row["given"], "relabel": row["suggested"], "drop": None}[row["verdict"]]
     except OSError as error:
         raise DataError(f"verdicts={path}: cannot be read: {error.strerror}") from None
     except (KeyError, ValueError, csv.Error) as error:
         raise DataError(f"{path} is no list with verdicts, as the page saves it: {error}") from None
-    column = "file" if any(samples.name) else "index"
-    lines = [[own, label] for own, label in labels.items() if label is not None]
+    column = "file" if any(each[0].name) else "index"
+    lines = [[name, label] for name, label in labels.items() if label is not None]
     return [[column, "label"], *lines], ", ".join(f"{verdict} {count:,}" for verdict, count in counts.items())
 
 

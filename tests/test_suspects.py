@@ -82,7 +82,7 @@ def test_confident_learning_is_that_of_cleanlab(run: Path, tmp_path: Path) -> No
     assert {int(row["index"]) for row in rows[: found.sum()]} == set(samples.index[found].tolist())
 
 
-def test_several_runs_judge_what_each_has_held_out(run: Path, tmp_path: Path) -> None:
+def test_several_runs_judge_what_each_has_held_out(run: Path, capsys, tmp_path: Path) -> None:
     others = []
     for validation in (300, 400):
         code, text = train(tmp_path / str(validation), *SMALL, f"data.validation={validation}")
@@ -100,6 +100,13 @@ def test_several_runs_judge_what_each_has_held_out(run: Path, tmp_path: Path) ->
     alone = next(row for row in rows if int(row["index"]) in held[1] - held[0])
     kept = each[0].kept[each[0].index == int(alone["index"])][0]
     assert alone["kept"] == str(kept)
+    saved = tmp_path / "saved.csv"
+    suspects.write(saved, [suspects.COLUMNS, [*list(rows[0].values())[:-1], "drop"]])
+    capsys.readouterr()
+    suspects.answer([str(others[0]), str(others[1]), f"out={tmp_path}", f"verdicts={saved}"])
+    clean = table(next(tmp_path.glob("*-cleaned.csv")))
+    assert {int(row["index"]) for row in clean} == set(range(1500)) - {int(rows[0]["index"])}, "no sample is lost"
+    assert f"{1500 - len(rows):,} of 1,500 samples were held out by none of these runs" in capsys.readouterr().out
     code, text = train(tmp_path / "other", *SMALL, "seed=1")
     assert code == 0, text
     with pytest.raises(ConfigError, match="other labels"):
@@ -255,7 +262,7 @@ def test_a_data_set_that_has_changed_is_refused(run: Path, monkeypatch, tmp_path
 
     def other(*given):
         changed = whole(*given)
-        changed.noisy[0] = (changed.noisy[0] + 1) % 10
+        changed.drawn[0] = (changed.drawn[0] + 1) % 10  # before verdicts: what the manifest's digest is of
         return changed
 
     monkeypatch.setattr(suspects, "prepare", other)
