@@ -106,6 +106,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
     "Grammar": [
         ("rate==0.4", "rate==0.4: a setting is KEY=VALUE, did you mean rate=0.4?"),
         ("rate 0.4", "rate: a setting is KEY=VALUE, such as rate=0.4"),
+        ("''", "'': a setting is KEY=VALUE, such as rate=0.4"),
         ("loss:gce", "loss:gce: a setting is KEY=VALUE, did you mean loss=gce?"),
         ("--rate=0.4", "--rate=0.4: settings have no dashes; did you mean rate=0.4?"),
         ("'rate=0.4 loss=gce'", "rate=0.4 loss=gce: these are several settings in one pair of quotes; each is an *"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers_reliability import train
+from omegaconf import OmegaConf
 
 from noisygce import results, settings
 from noisygce.runs import noisy_validation
@@ -25,6 +26,17 @@ def test_noisy_validation_is_that_of_the_best_and_of_the_last_epoch() -> None:
 
 def test_a_sweep_over_a_grid_is_told_nothing() -> None:
     assert tuning.told(settings.compose(["data=digits"], with_hydra=True).hydra, ["loss.q=0.1,0.2"]) == []
+
+
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+def test_what_the_command_line_says_of_a_search_is_not_said_again(plus: str) -> None:
+    node = {"_target_": "hydra_plugins.optuna", "direction": "minimize", "n_jobs": 2, "sampler": {"seed": None}}
+    hydra = OmegaConf.create({"sweeper": node})
+    given = ("hydra.sweeper.n_jobs=4", "hydra.sweep.dir=there")
+    said = tuning.told(hydra, ["-m", *(f"{plus}{word}" for word in given)])
+    assert {word.lstrip("+").partition("=")[0] for word in said} == {
+        *("hydra.sweeper.direction", "hydra.sweeper.sampler.seed", "hydra.callbacks.best._target_")
+    }
 
 
 @pytest.mark.slow

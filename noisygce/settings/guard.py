@@ -27,7 +27,7 @@ _LOGGING = {"job_logging": ("none", "disabled", "stdout"), "hydra_logging": ("no
 def look(words: Sequence[str]) -> DictConfig:
     """What the config of a command line says of Hydra. Raises ConfigError where ``refuse`` refuses that, or that of any
     choice that it sweeps over."""
-    overrides = [word for word in words if word[0] == "~" or ("=" in word and word[0] != "-")]
+    overrides = [word for word in words if word[:1] == "~" or ("=" in word and word[0] != "-")]
     fixed = [override for override in overrides if not sweeps(override)]
     hydra: DictConfig = compose(fixed, with_hydra=True).hydra
     refuse(hydra)

@@ -128,7 +128,8 @@ def _syntax(override: str, said: str) -> str:
     if not equals:
         key, colon, value = override.partition(":")
         example = f"did you mean {key}={value.strip()}?" if colon else "such as rate=0.4"
-        return f"{override}: a setting is KEY=VALUE, {example}"
+        given = override or "''"
+        return f"{given}: a setting is KEY=VALUE, {example}"
     if value.startswith("="):
         return f"{override}: a setting is KEY=VALUE, did you mean {key}={value.lstrip('=')}?"
     if re.search(r"\s\S+=", value):

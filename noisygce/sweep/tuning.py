@@ -26,7 +26,8 @@ def told(hydra: DictConfig, words: Sequence[str]) -> list[str]:
         return []
     keys = {f"hydra.sweeper.{key}": value for key, value in _OPTUNA.items() if _has(hydra.sweeper, key)}
     keys |= {"hydra.sweep.dir": "${paths.results}/tuning", "+hydra.callbacks.best._target_": f"{__name__}.Best"}
-    return [f"{key}={value}" for key, value in keys.items() if not any(word.startswith(f"{key}=") for word in words)]
+    given = {word.partition("=")[0].lstrip("+") for word in words}
+    return [f"{key}={value}" for key, value in keys.items() if key.lstrip("+") not in given]
 
 
 def _has(node: DictConfig, key: str) -> bool:
