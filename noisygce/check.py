@@ -1,14 +1,18 @@
-"""Checks of what comes from outside: configured values, each with the key it stands under; pickles; pictures."""
+"""Checks of what comes from outside: configured values, each with its key; classes; pickles; pictures."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import math
 import pickle
 import re
+import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 # Values that are younger than published runs, and what a config means that does not name them; leaves hold the same.
 # Where they are so they are left out of a run's id (runs.ids); where such a config is read they are filled in.
@@ -74,16 +78,36 @@ def choice(key: str, value: Any, choices: Iterable[str]) -> str:
 
 def numbers(key: str, value: Any, interval: str) -> tuple[float, ...]:
     """A list of real numbers, each within ``interval``."""
-    if not isinstance(value, list | tuple):
-        raise Invalid(key, value, f"a list in square brackets of numbers in {interval}")
-    return tuple(number(f"{key}[{i}]", v, interval) for i, v in enumerate(value))
+    return tuple(number(*each, interval) for each in _items(key, value, f"numbers in {interval}"))
 
 
 def wholes(key: str, value: Any, interval: str) -> tuple[int, ...]:
     """A list of integers, each within ``interval``."""
+    return tuple(whole(*each, interval) for each in _items(key, value, f"integers in {interval}"))
+
+
+def _items(key: str, value: Any, kind: str) -> list[tuple[str, Any]]:
     if not isinstance(value, list | tuple):
-        raise Invalid(key, value, f"a list in square brackets of integers in {interval}")
-    return tuple(whole(f"{key}[{i}]", v, interval) for i, v in enumerate(value))
+        raise Invalid(key, value, f"a list in square brackets of {kind}")
+    return [(f"{key}[{i}]", each) for i, each in enumerate(value)]
+
+
+def subclass(target: Any, base: type[T]) -> type[T]:
+    """The class that a file names, ``package.module.Class``: a subclass of ``base``. Raises ValueError with the reason.
+
+    Nothing of the standard library is even imported: importing some of its modules acts.
+    """
+    module, _, name = str(target).rpartition(".")
+    refusal = f"must be a subclass of {base.__module__.removesuffix('.base')}.{base.__name__}"
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        raise ValueError(refusal)
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except Exception as error:  # importing runs the module, which may raise anything
+        raise ValueError(f"cannot be imported ({error})") from None
+    if not (isinstance(found, type) and issubclass(found, base) and found is not base):
+        raise ValueError(refusal)
+    return found
 
 
 def picture(source: Any, width: int, height: int, channels: int) -> Any:

@@ -69,6 +69,8 @@ def causes(was: Manifest, is_: Manifest) -> Iterator[str]:
     for name in sorted({**was["versions"], **is_["versions"]}):
         if was["versions"].get(name) != is_["versions"].get(name):
             yield f"version of {name}: {was['versions'].get(name)} then, {is_['versions'].get(name)} now"
+    code, code_now = (each["config"].get("code", {}) for each in (was, is_))  # modules of a person's own
+    yield from (f"{name}.py has changed" for name in sorted({*code, *code_now}) if code.get(name) != code_now.get(name))
     if was["config"]["numerics"] != is_["config"]["numerics"]:
         yield f"numerics: {was['config']['numerics']} then, {is_['config']['numerics']} now (meant to differ)"
     for when, made in (("then", was), ("now", is_)):

@@ -108,7 +108,11 @@ def no_config(folder: Path) -> None:
     (folder / "config.yaml").unlink()
 
 
-@pytest.mark.parametrize("damage", [drop_a_row, flip_a_digit, rename, other_config, no_config])
+def no_yaml(folder: Path) -> None:
+    (folder / "config.yaml").write_text("{")
+
+
+@pytest.mark.parametrize("damage", [drop_a_row, flip_a_digit, rename, other_config, no_config, no_yaml])
 def test_a_changed_file_beside_the_manifest_is_told(copy: Path, damage: Callable[[Path], None]) -> None:
     damage(run_folder(copy))
     code, text = verify(copy, "results")

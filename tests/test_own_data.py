@@ -234,6 +234,9 @@ def test_verdicts_relabel_and_drop_samples_and_change_nothing_else(tmp_path):
     assert (after.clean == before.clean).all()
     assert after.train.tolist() == [i for i in before.train if i != b]
     assert after.validation.tolist() == before.validation[1:].tolist()
+    words = verdicts(tmp_path, [f"{i},{i},,{name[i]},9,0.1,drop" for i in before.validation])
+    with pytest.raises(DataError, match="drops every validation sample"):
+        task("data=digits", "noise=pair", "rate=0.3", *words, root=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,7 @@ No pickle: a header in JSON and plain tensors (https://github.com/huggingface/sa
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -96,20 +94,22 @@ def load(run: Path | str) -> Trained:
         about: Mapping[str, str] = _header(content)["__metadata__"]
         if about["format"] != _FORMAT:
             raise KeyError("format")
-        config, shape = json.loads(about["config"]), json.loads(about["shape"])
-        classes = tuple(json.loads(about["classes"]))
+        config, classes = json.loads(about["config"]), tuple(json.loads(about["classes"]))
+        node, seed = config["model"], config["seed"]
+        height, width, channels = json.loads(about["shape"])
         mean, std = tensors.pop(_MEAN), tensors.pop(_STD)
     except (SafetensorError, ValueError, KeyError, TypeError):
         raise DataError(f"{path} is damaged, or is not a model kept by a run of noisygce") from None
-    model = _model(config["model"], path)
+    shape = (height, width, channels)
+    model = _model(node, path)
     with torch.no_grad():
-        network = model.build((shape[0], shape[1], shape[2]), len(classes), config["seed"])
+        network = model.build(shape, len(classes), seed)
     try:
         network.load_state_dict({name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items()})
     except RuntimeError as error:
         first = " ".join(str(error).splitlines()[1:2]).strip()  # below a heading
         raise DataError(f"{path} does not fit the network that its config names: {first}") from None
-    return Trained(network.eval(), Preprocess((shape[0], shape[1], shape[2]), mean, std), classes)
+    return Trained(network.eval(), Preprocess(shape, mean, std), classes)
 
 
 def packed(
@@ -168,15 +168,9 @@ def _read(path: Path) -> bytes:
 
 def _model(node: Mapping[str, Any], path: Path) -> Model:
     """The object that a config names; a value that names a class is made first, in the same way."""
-    module, _, name = str(node.get("_target_")).rpartition(".")
     try:
-        if module.partition(".")[0] in sys.stdlib_module_names:  # importing some of them acts
-            raise ImportError(f"{module} holds no model")
-        cls = getattr(importlib.import_module(module), name)
-        if not (isinstance(cls, type) and issubclass(cls, Model)):
-            raise TypeError(f"{module}.{name} is no model")
         values = {key: value for key, value in node.items() if key not in ("_target_", "name")}
         own = {key: _model(v, path) if isinstance(v, Mapping) and "_target_" in v else v for key, v in values.items()}
-        return cls(**own)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        return check.subclass(node.get("_target_"), Model)(**own)
+    except (ValueError, TypeError) as error:
         raise DataError(f"{path}: its network cannot be made here: {error}".splitlines()[0]) from None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from noisygce.data import Arrays, Cifar100, Data, Ints, Split, Verdicts
+from noisygce.errors import DataError
 from noisygce.noise import Clean, Matrix, Noise, empirical_transition
 
 
@@ -33,7 +34,11 @@ def prepare(data: Data, split: Split, verdicts: Verdicts, noise: Noise, seed: in
     arrays, drawn, clean, transition = corrupted(published, noise, seed, root)
     noisy, stay = verdicts(root, drawn, arrays.classes, arrays.train_names)
     train, validation, test = split(published.train_labels, published.test_labels, seed)
-    return Task(arrays, noisy, drawn, clean, train[stay[train]], validation[stay[validation]], test, transition)
+    train, validation = train[stay[train]], validation[stay[validation]]
+    for name, left in (("training", train), ("validation", validation)):
+        if not len(left):
+            raise DataError(f"data.verdicts drops every {name} sample; nothing could be trained or selected by")
+    return Task(arrays, noisy, drawn, clean, train, validation, test, transition)
 
 
 def corrupted(arrays: Arrays, noise: Noise, seed: int, root: Path) -> tuple[Arrays, Ints, Ints, Matrix]:
