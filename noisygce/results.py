@@ -79,7 +79,7 @@ class Result:
         found = kept.predictions(self.folder, self.manifest)
         test = found.split == "test"
         counts = {true: dict.fromkeys(found.classes, 0) for true in found.classes}
-        for true, said in zip(found.given[test], found.p[test].argmax(1), strict=True):
+        for true, said in zip(found.given[test], found.predicted[test], strict=True):
             counts[found.classes[true]][found.classes[said]] += 1
         return counts if test.any() else {}
 

@@ -13,9 +13,10 @@ results/suspects. Needs the run's predictions.npz, and the data set for the page
 With verdicts it writes <id>-cleaned.csv instead, file,label of all samples but the dropped ones: a train.csv of
 data=folder. Samples without a file are named by their index.
 
-score: margin (the default), p of the given label minus the largest other p; self_confidence, p of the given label;
-pruned, those that the truncated loss has pruned first, each part by margin; confident_learning, as cleanlab finds and
-ranks them (pip install noisygce[cleanlab]).
+score: margin (the default), m = p of the given label minus the largest other p, listed as margin_log_odds,
+log((1 + m) / (1 - m)), since m itself is -1 to the last digit for many; self_confidence, p of the given label, listed
+as log_p_given; pruned, those that the truncated loss has pruned first, each part by margin; confident_learning, as
+cleanlab finds and ranks them, listed as label_quality (pip install noisygce[cleanlab]).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from noisygce import check, results, settings
 from noisygce.data import Folder
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
     from noisygce.results import Result
 
-SCORES = ("margin", "self_confidence", "pruned", "confident_learning")
+SCORES = {**detection.SCORES, "pruned": detection.SCORES["margin"], "confident_learning": "label_quality"}
 VERDICTS = ("keep", "relabel", "drop")
 COLUMNS = ("rank", "index", "file", "given", "suggested", "p_given", "p_suggested", "score", "kept", "verdict")
 
@@ -59,7 +60,7 @@ def answer(words: list[str]) -> None:
     runs = [word for word in words if word.partition("=")[0] not in own and word not in paths]
     if not runs or any(word.startswith("-") or ("=" in word and not Path(word).exists()) for word in runs):
         raise ConfigError(f"{' '.join(runs) or 'no run'}: name a finished run; --help says more")
-    score = check.choice("score", own.get("score", SCORES[0]), SCORES)
+    score = check.choice("score", own.get("score", "margin"), SCORES)
     top = check.whole("top", int(own["top"]) if own.get("top", "").isdecimal() else own.get("top", 2000), "[1, 100000]")
     found = [results.finished(run) for run in runs]
     each = [beliefs(run) for run in found]
@@ -79,14 +80,15 @@ def answer(words: list[str]) -> None:
         return
     order, values = ranked(samples, score)
     lines = list(rows(samples, order, values))
-    write(folder / f"{name}.csv", [COLUMNS, *lines])
-    doubted = int((detection.score("margin", samples.p, samples.given) < 0).sum())
+    columns = [SCORES[score] if column == "score" else column for column in COLUMNS]
+    write(folder / f"{name}.csv", [columns, *lines])
+    doubted = int((samples.predicted != samples.given).sum())
     print(
         f"{folder / name}.csv: {len(order):,} samples; of {doubted:,} the model says another class than the given one"
     )
     tiles = Tiles(found[0], paths)
     page = gallery.page(
-        name, score, COLUMNS, lines[:top], samples.classes, [tiles(samples.index[i]) for i in order[:top]]
+        name, score, columns, lines[:top], samples.classes, [tiles(samples.index[i]) for i in order[:top]]
     )
     atomic.write_text(folder / f"{name}.html", page, durable=False)
     print(f"{folder / name}.html: the first {min(top, len(order)):,} with their pictures, to open in a browser")
@@ -95,13 +97,17 @@ def answer(words: list[str]) -> None:
 @dataclass(frozen=True)
 class Samples:
     """Of n samples of the training set: p (n, K), index (n,), given labels (n,), kept (n,) 1, 0 or -1 where a sample
-    was never trained on, name (n,) of its file, empty where it has none; K class names."""
+    was never trained on, name (n,) of its file, empty where it has none; K class names. predicted, margin_log_odds,
+    log_p_given (n,) as in predictions.npz."""
 
     p: NDArray[np.float64]
     index: NDArray[np.int64]
     given: NDArray[np.int64]
     kept: NDArray[np.int64]
     name: NDArray[np.str_]
+    predicted: NDArray[np.int64]
+    margin_log_odds: NDArray[np.floating[Any]]
+    log_p_given: NDArray[np.floating[Any]]
     classes: tuple[str, ...]
 
 
@@ -113,19 +119,23 @@ def beliefs(run: Result) -> Samples:
     mine = found.split != "test"
     known = np.where(found.split == "train", found.kept, -1).astype(np.int64)
     p = found.p[mine].astype(np.float64)
-    return Samples(p, found.index[mine], found.given[mine], known[mine], found.name[mine], found.classes)
+    return Samples(
+        *(p, found.index[mine], found.given[mine], known[mine], found.name[mine]),
+        *(found.predicted[mine], found.margin_log_odds[mine], found.log_p_given[mine], found.classes),
+    )
 
 
 def held_out(each: Sequence[Samples]) -> Samples:
-    """Of several runs on the same labels: every sample that one of them held out, judged by those alone, p averaged.
+    """Of several runs on the same labels: every sample that one of them held out, judged by those alone.
 
-    kept: by most of the runs that trained on it. Raises ConfigError where labels differ.
+    p and scores: averaged. kept: by most of the runs that trained on it. Raises ConfigError where labels differ.
     """
     import numpy as np
 
     size = max(int(samples.index.max()) for samples in each) + 1
     given, name = np.full(size, -1), np.full(size, "", dtype=object)
     p, judges = np.zeros((size, len(each[0].classes))), np.zeros(size, dtype=int)
+    margin, own, predicted = np.zeros(size), np.zeros(size), np.zeros(size, dtype=int)
     votes, voters = np.zeros(size, dtype=int), np.zeros(size, dtype=int)
     for samples in each:
         before = given[samples.index]
@@ -135,20 +145,25 @@ def held_out(each: Sequence[Samples]) -> Samples:
         out = samples.kept < 0
         np.add.at(p, samples.index[out], samples.p[out])
         np.add.at(judges, samples.index[out], 1)
+        np.add.at(margin, samples.index[out], samples.margin_log_odds[out])
+        np.add.at(own, samples.index[out], samples.log_p_given[out])
+        predicted[samples.index[out]] = samples.predicted[out]
         np.add.at(votes, samples.index[~out], samples.kept[~out])
         np.add.at(voters, samples.index[~out], 1)
     seen = np.flatnonzero(judges)
     majority = np.where(voters > 0, 2 * votes >= voters, -1)
     mean = p[seen] / judges[seen, None]
-    return Samples(mean, seen, given[seen], majority[seen], name[seen].astype(str), each[0].classes)
+    likeliest = np.where(judges[seen] == 1, predicted[seen], mean.argmax(1))
+    scores = margin[seen] / judges[seen], own[seen] / judges[seen]
+    known = given[seen], majority[seen], name[seen].astype(str)
+    return Samples(mean, seen, *known, likeliest, *scores, each[0].classes)
 
 
-def ranked(samples: Samples, score: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def ranked(samples: Samples, score: str) -> tuple[NDArray[np.int64], NDArray[np.floating[Any]]]:
     """The order of the samples, most suspicious first, and the score of each sample. Ties go by p_given, then index."""
     import numpy as np
 
-    own = detection.score("self_confidence", samples.p, samples.given)
-    margin = detection.score("margin", samples.p, samples.given)
+    own, margin = samples.log_p_given, samples.margin_log_odds
     first = np.zeros(len(own), dtype=bool)
     values = own if score == "self_confidence" else margin
     if score == "pruned":
@@ -176,10 +191,14 @@ def confident_learning(samples: Samples) -> tuple[NDArray[np.bool_], NDArray[np.
         ) from None
 
 
-def rows(samples: Samples, order: NDArray[np.int64], values: NDArray[np.float64]) -> Iterator[list[str]]:
+def rows(samples: Samples, order: NDArray[np.int64], values: NDArray[np.floating[Any]]) -> Iterator[list[str]]:
     """The lines of the list, of ``COLUMNS``; verdicts are empty."""
-    own = detection.score("self_confidence", samples.p, samples.given)
-    suggested, p = detection.rival(samples.p, samples.given)
+    import numpy as np
+
+    every = np.arange(len(samples.p))
+    doubted = samples.predicted != samples.given
+    suggested = np.where(doubted, samples.predicted, detection.rival(samples.p, samples.given)[0])
+    own, p = samples.p[every, samples.given], samples.p[every, suggested]
     for rank, i in enumerate(order.tolist(), start=1):
         yield [
             *(str(rank), str(samples.index[i]), str(samples.name[i])),

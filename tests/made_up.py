@@ -97,7 +97,12 @@ def keep(folder: Path, p: Sequence[Sequence[float]], given: Sequence[int]) -> No
     """Adds predictions of test samples of the classes cat and dog to the folder of a finished run."""
     n = len(given)
     buffer = io.BytesIO()
-    whole = {"index": np.arange(n), "split": np.array(["test"] * n), "kept": np.ones(n, dtype=bool)}
+    whole = {
+        "name": np.array([""] * n),
+        "index": np.arange(n),
+        "split": np.array(["test"] * n),
+        "kept": np.ones(n, dtype=bool),
+    }
     np.savez(buffer, p=np.array(p, dtype=np.float16), given=np.array(given), classes=np.array(["cat", "dog"]), **whole)
     content = buffer.getvalue()
     (folder / "predictions.npz").write_bytes(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from pathlib import Path
 
@@ -101,11 +102,41 @@ def test_the_model_says_again_what_the_predictions_hold(finished: Path, tmp_path
     assert np.abs(p - found.p[found.split != "test"]).max() < 1e-3  # float16 has 11 bits
     measured = manifest(finished)["detection"]["best"]["margin"]["auroc"]
     mine = found.split == "train"
-    scores = detection.score("margin", found.p[mine], found.given[mine])
     noise = e.noise.draw(e.data.load(e.paths.data).train_labels, images, classes, 0)
     assert np.array_equal(noise[found.index[mine]], found.given[mine])
     wrong = found.given[mine] != e.data.load(e.paths.data).train_labels[found.index[mine]]
-    assert detection.auroc(scores, wrong) == pytest.approx(measured, abs=1e-3)
+    assert detection.auroc(found.margin_log_odds[mine], wrong) == measured
+
+
+def test_a_sure_model_still_ranks_and_says_what_it_said(make, tmp_path: Path) -> None:
+    t = make()
+    for tensor in t.best.values():
+        if tensor.is_floating_point() and tensor.dim() > 1:
+            tensor.mul_(10)
+    run = runs.Run(tmp_path, runs.identity(settings.resolved(settings.compose(["data=digits", "model.width=4"]))))
+    run.folder.mkdir(parents=True)
+    said = kept.write(run, t, settings.read(settings.compose(["data=digits"])).runtime)
+    found, exact = kept.predictions(run.folder, said), predict(t)
+    assert np.array_equal(found.predicted, exact.p.argmax(1))
+    assert (found.predicted != found.p.argmax(1)).any() or len(np.unique(found.p.max(1))) < len(found.p)
+    p = found.p.astype(float)
+    margin = p[np.arange(len(p)), found.given] - detection.rival(p, found.given)[1]
+    lost = margin == -1
+    assert lost.sum() > 100, "p alone would tie them"
+    assert len(np.unique(found.margin_log_odds[lost])) > 0.95 * lost.sum()
+
+
+def test_predictions_of_older_files_are_read(finished: Path, tmp_path: Path) -> None:
+    new = kept.predictions(finished, manifest(finished))
+    with np.load(finished / kept.PREDICTIONS) as arrays:
+        older = {name: arrays[name] for name in arrays if name not in ("predicted", "margin_log_odds", "log_p_given")}
+    np.savez_compressed(tmp_path / kept.PREDICTIONS, **older)
+    content = (tmp_path / kept.PREDICTIONS).read_bytes()
+    said = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    old = kept.predictions(tmp_path, {"files": {kept.PREDICTIONS: said}})
+    assert (old.predicted == new.predicted).mean() > 0.99
+    near = np.abs(new.margin_log_odds) < 5
+    assert old.margin_log_odds[near] == pytest.approx(new.margin_log_odds[near], abs=0.1)
 
 
 @pytest.mark.parametrize("normalise", ["channel", "pixel_mean"])

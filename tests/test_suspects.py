@@ -21,6 +21,7 @@ from PIL import Image
 from noisygce import predict, results, settings, suspects
 from noisygce.errors import ConfigError, DataError
 from noisygce.runs import kept
+from noisygce.training import detection
 from noisygce.training.task import prepare
 from noisygce.view import gallery
 
@@ -50,12 +51,12 @@ def written(run: Path, out: Path, *words: str) -> list[dict[str, str]]:
 
 def test_the_list_holds_every_sample_once_and_wrong_labels_first(run: Path, task, tmp_path: Path) -> None:
     rows = written(run, tmp_path)
-    assert tuple(rows[0]) == suspects.COLUMNS
+    assert [*rows[0]] == [column.replace("score", "margin_log_odds") for column in suspects.COLUMNS]
     index = np.array([int(row["index"]) for row in rows])
     assert np.array_equal(np.sort(index), np.arange(1500))
     assert [row["given"] for row in rows] == [str(y) for y in task.noisy[index]]
     assert all(row["given"] != row["suggested"] and row["verdict"] == "" for row in rows)
-    scores = [float(row["score"]) for row in rows]
+    scores = [float(row["margin_log_odds"]) for row in rows]
     assert scores == sorted(scores)
     wrong = task.noisy[index] != task.clean[index]
     assert wrong[: wrong.sum()].mean() > 0.8
@@ -71,7 +72,20 @@ def test_other_scores_rank_otherwise(run: Path, tmp_path: Path, score: str) -> N
         assert any(pruned)
         assert pruned == sorted(pruned, reverse=True)
     else:
-        assert [row["score"] for row in rows] == [row["p_given"] for row in rows]
+        p = np.exp([float(row["log_p_given"]) for row in rows])
+        assert p == pytest.approx([float(row["p_given"]) for row in rows], abs=2e-3)
+
+
+@pytest.mark.parametrize("score", ["margin", "self_confidence"])
+def test_the_list_is_the_ranking_that_the_manifest_measures(run: Path, task, score: str) -> None:
+    found = results.of_folder(run)
+    samples = suspects.beliefs(found)
+    order, _ = suspects.ranked(samples, score)
+    trained = order[samples.kept[order] >= 0]
+    index = samples.index[trained]
+    ranks = np.arange(len(trained), dtype=float)
+    auroc = detection.auroc(ranks, task.noisy[index] != task.clean[index])
+    assert auroc == pytest.approx(found.manifest["detection"]["best"][score]["auroc"], abs=1e-7)
 
 
 def test_confident_learning_is_that_of_cleanlab(run: Path, tmp_path: Path) -> None:
@@ -186,7 +200,7 @@ def test_verdicts_are_saved_as_csv_by_the_page(run: Path, tmp_path: Path) -> Non
     text = re.search(r"<body[^>]*>(.*)</body>", done.stdout, re.DOTALL)[1]
     saved, rows = list(csv.DictReader(text.strip().splitlines())), table(tmp_path / f"{run.name}.csv")
     assert [row["verdict"] for row in saved[:5]] == ["relabel", "keep", "drop", "relabel", ""]
-    for column in suspects.COLUMNS[:-1]:
+    for column in [*rows[0]][:-1]:
         same = [a[column] == b[column] for a, b in zip(saved, rows, strict=True)]
         assert all(same[:3] + same[4:]), column
     assert saved[3]["suggested"] not in (rows[3]["given"], rows[3]["suggested"])
@@ -281,7 +295,7 @@ def test_the_worked_example_of_the_docs_finds_the_wrong_labels(tmp_path: Path) -
     assert training.wait(600) == 0, training.text()
     rows = written(run_folder(tmp_path), tmp_path, f"paths.data={tmp_path / 'data'}")
     true = dict(csv.reader((tmp_path / "wrong.csv").read_text().splitlines()))
-    doubted = [row for row in rows if float(row["score"]) < 0]
+    doubted = [row for row in rows if float(row["margin_log_odds"]) < 0]
     found = [row for row in doubted if row["file"] in true]
     assert len(found) > 0.9 * max(len(doubted), len(true))
     assert sum(row["suggested"] == true[row["file"]] for row in found) > 0.9 * len(found)

@@ -1,7 +1,8 @@
 """What a finished run keeps beside its numbers: the best-validation model, and what it says of every sample.
 
 model.safetensors  see noisygce.models.load
-predictions.npz    p (n, K) float16; index, split, given, kept (n,) as in training.predictions; name (n,); classes (K,)
+predictions.npz    p (n, K) float16, to be shown; index, split, given, kept, predicted (n,) and the scores that rank,
+                   margin_log_odds, log_p_given (n,) float32, as in training.predictions; name (n,); classes (K,)
 
 Both are written before the manifest, which holds their sizes and digests under ``files``: a file that it does not vouch
 for does not count. They may be deleted to make room; numbers do not depend on them.
@@ -25,6 +26,7 @@ from noisygce.data import Arrays
 from noisygce.errors import DataError
 from noisygce.runs import atomic
 from noisygce.runs.run import Run
+from noisygce.training import detection
 
 if TYPE_CHECKING:
     from noisygce.settings import Runtime
@@ -32,18 +34,25 @@ if TYPE_CHECKING:
     from noisygce.training.predictions import Predictions
 
 PREDICTIONS = "predictions.npz"
+_YOUNGER = {"predicted", *detection.SCORES.values()}  # than the first of these files
 FILES = (models.saved.FILE, PREDICTIONS)
 
 
 @dataclass(frozen=True)
 class Kept:
-    """The arrays of a predictions.npz. name (n,): of its file, empty where samples have numbers only."""
+    """The arrays of a predictions.npz. name (n,): of its file, empty where samples have numbers only.
+
+    Of files that are older than predicted and the scores, these are made from p, as well as float16 allows.
+    """
 
     p: NDArray[np.float16]
     index: NDArray[np.int64]
     split: NDArray[np.str_]
     given: NDArray[np.int64]
     kept: NDArray[np.bool_]
+    predicted: NDArray[np.int64]
+    margin_log_odds: NDArray[np.float32]
+    log_p_given: NDArray[np.float32]
     name: NDArray[np.str_]
     classes: tuple[str, ...]
 
@@ -108,10 +117,18 @@ def predictions(folder: Path, manifest: Mapping[str, Any]) -> Kept:
         raise DataError(fault)
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in Kept.__dataclass_fields__}
+            found = {name: arrays[name] for name in Kept.__dataclass_fields__ if name in arrays or name not in _YOUNGER}
+        if not found.keys() >= _YOUNGER:
+            found |= _of_p(found["p"], found["given"])
         return Kept(**{**found, "classes": tuple(map(str, found["classes"]))})
     except (ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a file of predictions kept by a run: {error}") from None
+
+
+def _of_p(p: NDArray[np.float16], given: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    log_p = np.log(p.astype(np.float64).clip(2.0**-25))  # half of the smallest float16
+    scores = {column: detection.score(name, log_p, given) for name, column in detection.SCORES.items()}
+    return {"predicted": p.argmax(1), **scores}
 
 
 def faults(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -1,11 +1,13 @@
 """Detection: how well a model's beliefs tell wrong labels from right ones.
 
-n samples, p (n, K) what a model says of each, given (n,) their labels. A score is low where the model does not believe
-the given label; a sample is the more suspicious the lower its score. NumPy only.
+n samples, log_p (n, K) what a model says of each, given (n,) their labels. A score is low where the model does not
+believe the given label; a sample is the more suspicious the lower its score. From logarithms, since p itself runs out
+of digits: a sure model has thousands of margins of exactly -1. NumPy only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,27 +15,36 @@ from numpy.typing import NDArray
 
 from noisygce.data import Ints
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
 
-SCORES = ("margin", "self_confidence")
+SCORES = {"margin": "margin_log_odds", "self_confidence": "log_p_given"}  # and what stands for each
 
 
-def score(name: str, p: NDArray[Any], given: Ints) -> Floats:
+def score(name: str, log_p: NDArray[np.float64], given: Ints) -> NDArray[np.float32]:
     """The score (n,) of each sample, of ``SCORES`` (Northcutt et al. 2021, arXiv 1911.00068; Kuan & Mueller 2022).
 
-    self_confidence: p_given, in [0, 1]. margin: p_given - max_{k != given} p_k, in [-1, 1]; below 0 where the model
-    says another class.
+    self_confidence: log p_given. margin: with m = p_given - max_{k != given} p_k in [-1, 1], log((1 + m) / (1 - m)),
+    which ranks as m does without an end at -1 and 1; below 0 where the model says another class.
+    With o that other class and r the sum of the remaining p it is log(2 p_given + r) - log(2 p_o + r).
     """
-    own = p[np.arange(len(p)), given].astype(np.float64)
-    return own if name == "self_confidence" else own - rival(p, given)[1]
+    rows = np.arange(len(log_p))
+    own = log_p[rows, given]
+    if name == "self_confidence":
+        return own.astype(np.float32)
+    other, top = rival(log_p, given)
+    remaining = log_p.copy()
+    remaining[rows, given] = remaining[rows, other] = -np.inf
+    r = np.logaddexp.reduce(remaining, axis=1)
+    odds = np.logaddexp(own + np.log(2), r) - np.logaddexp(top + np.log(2), r)
+    return odds.astype(np.float32)  # type: ignore[no-any-return]
 
 
-def rival(p: NDArray[Any], given: Ints) -> tuple[Ints, Floats]:
-    """The likeliest class beside the given one (n,), the first of equals, and its p."""
+def rival(p: NDArray[Any], given: Ints) -> tuple[Ints, NDArray[np.float64]]:
+    """The likeliest class beside the given one (n,), the first of equals, and its p, or log p where those are given."""
     others = p.astype(np.float64)
     rows = np.arange(len(p))
-    others[rows, given] = -1.0
+    others[rows, given] = -np.inf
     best = others.argmax(1)
     return best, others[rows, best]
 
@@ -68,11 +79,10 @@ def average_precision(scores: Floats, wrong: Flags) -> float | None:
     return float((np.diff(found, prepend=0) * (found / (last + 1))).sum() / bad)
 
 
-def measure(p: NDArray[Any], given: Ints, wrong: Flags | None) -> dict[str, dict[str, float | None]]:
+def measure(scores: Mapping[str, Floats], wrong: Flags | None) -> dict[str, dict[str, float | None]]:
     """``auroc`` and ``ap`` of every score, for samples that are mislabelled (``wrong``) or not; None: not known."""
     if wrong is None:
-        return {name: {"auroc": None, "ap": None} for name in SCORES}
-    scores = {name: score(name, p, given) for name in SCORES}
+        return {name: {"auroc": None, "ap": None} for name in scores}
     return {name: {"auroc": auroc(s, wrong), "ap": average_precision(s, wrong)} for name, s in scores.items()}
 
 

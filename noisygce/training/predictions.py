@@ -5,7 +5,7 @@ n samples in all, of the training set first (training and validation, in its ord
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +24,17 @@ Stop = Callable[[], None]  # called between the batches of an evaluation; may ra
 @dataclass(frozen=True)
 class Predictions:
     """p (n, K) float64; index (n,) into the training or the test set; split (n,): train, validation or test; given (n,)
-    labels, noisy but in the test set; kept (n,) bool, false for training samples that are pruned at the end."""
+    labels, noisy but in the test set; kept (n,) bool, false for training samples that are pruned at the end; predicted
+    (n,), the likeliest class; margin_log_odds, log_p_given (n,) float32, the scores of ``detection``."""
 
     p: NDArray[np.float64]
     index: Ints
     split: NDArray[np.str_]
     given: Ints
     kept: NDArray[np.bool_]
+    predicted: Ints
+    margin_log_odds: NDArray[np.float32]
+    log_p_given: NDArray[np.float32]
 
 
 def predict(t: Training, stop: Stop = lambda: None) -> Predictions:
@@ -38,16 +42,19 @@ def predict(t: Training, stop: Stop = lambda: None) -> Predictions:
     index = torch.cat([t.train, t.validation]).sort().values
     held_out = torch.isin(index, t.validation)
     with weights(t, t.best):
-        p = torch.cat([probabilities(t.logits(index, stop)), probabilities(t.test_logits(t.test, stop))])
+        logits = torch.cat([t.logits(index, stop), t.test_logits(t.test, stop)]).double().cpu()
     split = np.where(_array(held_out), "validation", "train")
     kept = t.step.kept[index] | held_out
     tests = len(t.test)
+    given = _array(torch.cat([t.noisy[index], t.test_labels[t.test]]))
     return Predictions(
-        _array(p),
+        _array(logits.softmax(1)),
         _array(torch.cat([index, t.test])),
         np.concatenate([split, np.full(tests, "test")]),
-        _array(torch.cat([t.noisy[index], t.test_labels[t.test]])),
+        given,
         np.concatenate([_array(kept), np.ones(tests, dtype=bool)]),
+        _array(logits.argmax(1)),
+        **_scores(logits, given),
     )
 
 
@@ -58,17 +65,21 @@ def detect(t: Training, best: Predictions, stop: Stop = lambda: None) -> dict[st
     mine = best.split == "train"
     index, given = torch.from_numpy(best.index[mine]), best.given[mine]
     wrong = given != t.task.clean[best.index[mine]] if t.task.arrays.truth else None
-    last = _array(probabilities(t.logits(index.to(t.train.device), stop)))
+    last = _scores(t.logits(index.to(t.train.device), stop).double().cpu(), given)
+
+    def measured(scores: Mapping[str, NDArray[np.float32]]) -> dict[str, dict[str, float | None]]:
+        return detection.measure({name: scores[column] for name, column in detection.SCORES.items()}, wrong)
+
     return {
-        "best": detection.measure(best.p[mine], given, wrong),
-        "last": detection.measure(last, given, wrong),
+        "best": measured({column: getattr(best, column)[mine] for column in detection.SCORES.values()}),
+        "last": measured(last),
         "pruned": detection.of_pruned(best.kept[mine], wrong if t.loss.prunes else None),
     }
 
 
-def probabilities(logits: Tensor) -> Tensor:
-    """Softmax of logits (n, K) in float64, on the CPU."""
-    return logits.double().cpu().softmax(1)
+def _scores(logits: Tensor, given: Ints) -> dict[str, NDArray[np.float32]]:
+    log_p = _array(logits.log_softmax(1))
+    return {column: detection.score(name, log_p, given) for name, column in detection.SCORES.items()}
 
 
 def _array(tensor: Tensor) -> NDArray[Any]:
