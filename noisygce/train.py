@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import sys
+import threading
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -124,9 +125,13 @@ def main() -> None:
 
 
 def prepare_process() -> None:
-    """Sets up what a process that trains needs: messages on standard error, and signals that save and stop."""
+    """Sets up what a process that trains needs: messages on standard error, and signals that save and stop.
+
+    May be called again; a thread other than the main one cannot listen to signals.
+    """
     messages.to_console()
-    process.listen()
+    if threading.current_thread() is threading.main_thread():
+        process.listen()
 
 
 def exits() -> AbstractContextManager[None]:
@@ -142,6 +147,7 @@ def _task(cfg: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    prepare_process()  # a launcher may have started this process, without main
     guard.refuse(HydraConfig.get())
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run_one_of_many(cfg)
@@ -167,4 +173,6 @@ def run_one_of_many(cfg: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    from noisygce import train as importable  # launchers send the task by name, which __main__ has only here
+
+    importable.main()

@@ -22,7 +22,7 @@ class Theirs(BasicLauncher):
         self.timeout_min = timeout_min
 
     def launch(self, job_overrides, initial_job_idx):
-        print("launched with", self.timeout_min)
+        print("launched with", self.timeout_min, self.task_function.__module__)
         return super().launch(job_overrides, initial_job_idx)
 
 
@@ -53,7 +53,7 @@ def test_an_installed_launcher_a_callback_and_hydra_s_own_logging_work(tmp_path:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "launched with 240" in done.stdout
+    assert "launched with 240 noisygce.train" in done.stdout  # another process finds the task by this name
     assert "called back" in done.stdout
     assert len(list(tmp_path.glob("results/runs/*/manifest.json"))) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["results", "site"]

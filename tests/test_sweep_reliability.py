@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
+import subprocess
+import sys
 import time
 import urllib.error
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_reliability import EACH_STEP, SMALL, Command, one_line, train
+from helpers_reliability import EACH_STEP, ROOT, SMALL, Command, one_line, train
 
 # Cross entropy at this learning rate is not finite within some epochs; the bounded losses are.
 DIVERGES = ("data=digits", "loss=ce", "schedule.lr=100", "schedule.momentum=0.99", "runtime.threads=1")
@@ -190,3 +193,34 @@ def _no_network() -> None:
         raise urllib.error.URLError("no network")
 
     Cifar10._fetch = fetch  # type: ignore[method-assign]
+
+
+# As Hydra's joblib and submitit launchers start a run: in a process that never sees noisygce.train.main.
+LAUNCHED = """
+import sys
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import open_dict
+from noisygce import settings, train
+cfg = settings.compose(sys.argv[1:], with_hydra=True)
+HydraConfig.instance().set_config(cfg)
+with open_dict(cfg):
+    del cfg["hydra"]
+train._task(cfg)
+"""
+
+
+def test_a_run_in_a_process_of_a_launcher_has_its_train_log_and_is_saved_by_a_signal(tmp_path: Path) -> None:
+    words = ("hydra.mode=MULTIRUN", *SMALL, "schedule.epochs=100000", "runtime.checkpoint_every=3600")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", LAUNCHED, *words], cwd=tmp_path, env=environment) as launched:
+        try:
+            deadline = time.monotonic() + 60
+            while not any("epoch 1" in path.read_text() for path in tmp_path.glob("results/runs/*/train.log")):
+                assert launched.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            launched.send_signal(signal.SIGTERM)
+            assert launched.wait(30) == 1  # Stopped, which the launcher is left to handle
+        finally:
+            launched.kill()
+    assert [*tmp_path.glob("results/runs/*/last.ckpt")]

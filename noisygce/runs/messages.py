@@ -24,9 +24,12 @@ GO_ON = "start the same command again to go on"
 
 
 def to_console() -> None:
-    """From now on messages go to standard error."""
+    """From now on messages go to standard error, once each however often this is called."""
     logging.raiseExceptions = False  # a full disk is said once, in one line, not by train.log too
+    for former in [handler for handler in log.handlers if handler.name == "console"]:
+        log.removeHandler(former)
     console = logging.StreamHandler()
+    console.name = "console"
     console.setLevel(logging.INFO)
     console.setFormatter(_Named())
     log.addHandler(console)

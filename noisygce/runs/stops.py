@@ -25,6 +25,7 @@ class Process:
 
     def __init__(self) -> None:
         self.started = time.monotonic()
+        self.listens = False
         self.signal = ""  # that has asked to stop
         self.trainings = 0  # under way, which must be saved before stopping
         self.longest_run = 0.0  # in seconds, of those that have ended here
@@ -33,8 +34,12 @@ class Process:
     def listen(self) -> None:
         """From now on SIGTERM, SIGINT and SIGUSR1 ask to save and stop; a second SIGINT stops at once.
 
-        While there is nothing to save, such as during imports and downloads, each of them stops at once.
+        While there is nothing to save, such as during imports and downloads, each of them stops at once. Called again
+        it changes nothing: a second SIGINT still stops at once.
         """
+        if self.listens:
+            return
+        self.listens = True
 
         def on_signal(number: int, _frame: FrameType | None) -> None:
             self.signal = signal.Signals(number).name
