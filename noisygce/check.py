@@ -111,26 +111,35 @@ def subclass(target: Any, base: type[T]) -> type[T]:
 
 
 def picture(source: Any, width: int, height: int, channels: int) -> Any:
-    """A picture, a file or one of PIL's, as uint8 (height, width, channels); channels: 3 for colour, 1 for grey.
+    """A picture, ``opened`` and resized, as uint8 (height, width, channels); channels: 3 for colour, 1 for grey.
 
-    Turned as its EXIF data says, transparent parts on white, 16 bits brought to 8, the first of several frames, and
-    resized. Raises what PIL raises.
+    Raises what PIL raises.
+    """
+    import numpy as np
+    from PIL import Image
+
+    ready = opened(source).convert("RGB" if channels == 3 else "L")
+    if ready.size != (width, height):
+        ready = ready.resize((width, height), Image.Resampling.BILINEAR)
+    return np.array(ready, dtype=np.uint8).reshape(height, width, channels)
+
+
+def opened(source: Any) -> Any:
+    """A picture of PIL's, from a file or from one of them, as a person sees it: turned as its EXIF data says,
+    transparent parts on white, 16 bits brought to 8, the first of several frames. Raises what PIL raises.
     """
     import numpy as np
     from PIL import Image, ImageOps
 
     own = contextlib.nullcontext(source) if isinstance(source, Image.Image) else Image.open(source)
-    with own as opened:
-        ready: Any = ImageOps.exif_transpose(opened)
+    with own as stored:
+        ready: Any = ImageOps.exif_transpose(stored)
         if ready.mode.startswith(("I", "F")):  # convert would cut them off at 255
             ready = Image.fromarray((np.asarray(ready).clip(0, 65535) / 257).astype(np.uint8))
         if ready.has_transparency_data:
             ready = ready.convert("RGBA")
             ready = Image.alpha_composite(Image.new("RGBA", ready.size, "white"), ready)
-        ready = ready.convert("RGB" if channels == 3 else "L")
-        if ready.size != (width, height):
-            ready = ready.resize((width, height), Image.Resampling.BILINEAR)
-        return np.array(ready, dtype=np.uint8).reshape(height, width, channels)
+        return ready
 
 
 def unpickled(content: bytes) -> Any:

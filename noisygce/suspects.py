@@ -272,11 +272,13 @@ class Tiles:
         if not self.files:
             return self.images[index]
         import numpy as np
-        from PIL import Image, ImageOps
 
-        with Image.open(self.files[index]) as picture:
-            small = ImageOps.exif_transpose(picture).convert("RGB")
-            small.thumbnail((128, 128))
+        try:
+            small = check.opened(self.files[index]).convert("RGB")
+        except Exception as error:  # a file of unknown origin can go wrong in any way
+            reason = str(error).replace("\n", " ")
+            raise DataError(f"{self.files[index]} cannot be read as a picture any more: {reason}") from None
+        small.thumbnail((128, 128))
         return np.asarray(small)
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from noisygce import models, runs, settings
+from noisygce import models, runs, settings, suspects
 from noisygce.errors import ConfigError, DataError
 from noisygce.noise import digest
 from noisygce.training.task import prepare
@@ -187,6 +187,13 @@ def test_pictures_of_any_mode_are_what_a_person_sees(tmp_path):
     as_kept = models.Preprocess((8, 8, 3), torch.zeros(3), torch.ones(3))  # a kept model reads them in the same way
     for image, path in zip(found, sorted((tmp_path / "mine" / "train" / "x").glob("*")), strict=True):
         assert (as_kept.pixels(path) == image).all()
+    tiles = object.__new__(suspects.Tiles)  # and so does the page on which labels are judged
+    tiles.files = sorted((tmp_path / "mine" / "train" / "x").glob("*"))
+    for index, image in enumerate(found):
+        assert (tiles(index) == image).all()
+    tiles.files[0].write_bytes(b"not a picture")
+    with pytest.raises(DataError, match=r"a_plain\.png cannot be read as a picture any more"):
+        tiles(0)
 
 
 def test_without_a_test_set_or_known_truth_numbers_that_need_them_are_not_there(tmp_path):
