@@ -83,6 +83,16 @@ def test_a_hook_is_told_each_epoch_and_pruning_once_also_when_a_run_is_stopped_o
     assert Hook.told == [x for x in expected if x[0] != "close"] + end
 
 
+def test_epochs_trained_again_after_a_kill_are_not_told_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Killed after epoch 4 with a checkpoint of epoch 2."""
+    monkeypatch.setattr(Hook, "told", [("epoch", epoch) for epoch in (1, 2, 3, 4)])
+    followers, rows = Loggers({"hook": Hook()}), [{"epoch": 1}, {"epoch": 2}]
+    with followers.following(tmp_path.name, {"loss": {"name": "tgce"}}, tmp_path, rows, [{"after_epoch": 3}]):
+        for epoch in (3, 4, 5):
+            followers.epoch({"epoch": epoch})
+    assert Hook.told == [*(("epoch", epoch) for epoch in (1, 2, 3, 4, 5)), ("close", None)]
+
+
 class Fails(Logger):
     def __init__(self, when: str) -> None:
         self.when = when

@@ -55,6 +55,7 @@ class Loggers:
 
     def __init__(self, loggers: Mapping[str, Logger]) -> None:
         self.active = dict(loggers)
+        self.told: dict[int, int] = {}  # by id(logger), the last epoch it holds: what follows a checkpoint comes again
 
     @contextlib.contextmanager
     def following(
@@ -80,10 +81,13 @@ class Loggers:
             self._all(lambda logger: logger.done(manifest))
 
     def _catch_up(self, logger: Logger, told: int) -> None:
-        for row in self.rows[told:]:
+        self.told[id(logger)] = told
+        for row in self.rows:
             self._tell(logger, row)
 
     def _tell(self, logger: Logger, row: Row) -> None:
+        if int(row["epoch"]) <= self.told[id(logger)]:
+            return
         logger.epoch(row)
         for pruning in self.prunings:
             if pruning["after_epoch"] == row["epoch"]:
@@ -206,7 +210,7 @@ class MLflow(Logger):
         self.finished = bool(found) and found[0].info.status == "FINISHED"
         if found:
             self.run = found[0].info.run_id
-            return len(self.client.get_metric_history(self.run, "test_accuracy"))
+            return len(self.client.get_metric_history(self.run, "train_loss"))
         self.run = self.client.create_run(own, run_name=run_id, tags={"noisygce.run_id": run_id}).info.run_id
         params = [mlflow.entities.Param(key, str(value)[:500]) for key, value in flat(config).items()]
         self.client.log_batch(self.run, params=params)
