@@ -16,7 +16,7 @@ data=folder. Samples without a file are named by their index.
 score: margin (the default), m = p of the given label minus the largest other p, listed as margin_log_odds,
 log((1 + m) / (1 - m)), since m itself is -1 to the last digit for many; self_confidence, p of the given label, listed
 as log_p_given; pruned, those that the truncated loss has pruned first, each part by margin; confident_learning, as
-cleanlab finds and ranks them, listed as label_quality (pip install noisygce[cleanlab]).
+cleanlab finds and ranks them, listed as label_quality (pip install cleanlab).
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def test_a_signal_saves_and_stops_within_two_seconds_with_exit_code_75(
     assert result(tmp_path) == uninterrupted
 
 
-@pytest.mark.parametrize("first", [1, 5], ids=["validation", "pruning"])
+@pytest.mark.parametrize("first", [1, 7], ids=["validation", "pruning"])
 def test_a_signal_during_a_long_evaluation_does_not_wait_for_its_end(
     tmp_path: Path, first: int, uninterrupted: tuple[bytes, str, Any]
 ) -> None:
@@ -154,23 +154,23 @@ def test_a_signal_during_a_long_evaluation_does_not_wait_for_its_end(
 
 
 class _SlowEvaluation:
-    """From the n-th batch of an evaluation on, each takes 1.5 s: 1 is validation, 5 the pruning after epoch 2."""
+    """From the n-th batch of an evaluation on, each takes 1.5 s: 1 is validation, 7 the pruning after epoch 2."""
 
     def __init__(self, first: int) -> None:
         self.first = first
 
     def __call__(self) -> None:
-        from noisygce.training.loader import Images
+        from noisygce.training.evaluate import Evaluation
 
-        plain, count = Images.plain, iter(range(1, 1000))
+        of_batch, count = Evaluation._of_batch, iter(range(1, 1000))
 
         def slow(*arguments: Any) -> Any:
             if next(count) >= self.first:
                 print("evaluating", flush=True)
                 time.sleep(1.5)
-            return plain(*arguments)
+            return of_batch(*arguments)
 
-        Images.plain = slow  # type: ignore[method-assign]
+        Evaluation._of_batch = slow  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)

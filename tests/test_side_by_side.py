@@ -102,5 +102,5 @@ def test_on_a_cpu_runs_go_one_after_another_and_it_says_so(tmp_path, caplog):
         assert at_once(cfg) == 1
     assert "one run fills a CPU" in caplog.text
     cfg.hydra.launcher._target_ = "somewhere.SubmititLauncher"
-    with pytest.raises(ConfigError, match="leave one of the two out"):
+    with pytest.raises(ConfigError, match="use one of the two"):
         at_once(cfg)

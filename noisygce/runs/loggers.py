@@ -103,7 +103,7 @@ class Loggers:
         except Exception as error:
             reason = f"{error}".strip().partition("\n")[0]
             if isinstance(error, ModuleNotFoundError) and type(self.active[name]).__module__ == __name__:
-                reason += f" (pip install 'noisygce[{name}]')"
+                reason += f" (pip install {name})"
             log.warning(f"logger {name}: {type(error).__name__}: {reason}; the run goes on without it")
             failed = self.active.pop(name)
             with contextlib.suppress(Exception):
