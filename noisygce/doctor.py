@@ -72,8 +72,8 @@ def examine(e: Experiment) -> Iterator[Finding]:
         except ImportError:
             continue  # _packages has said so
         except Exception as error:
-            name, said = check.__name__.strip("_"), f"{type(error).__name__}: {error}".splitlines()[0]
-            yield Finding(name, said, "if you cannot tell why, report it with all that is printed here")
+            name, reason = check.__name__.strip("_"), f"{type(error).__name__}: {error}".splitlines()[0]
+            yield Finding(name, reason, "if you cannot tell why, report it with all that is printed here")
 
 
 def _system(_: Experiment) -> Iterator[Finding]:
@@ -109,20 +109,20 @@ def _gpu(e: Experiment) -> Iterator[Finding]:
         found = "none; runs train on the CPU"
         yield Finding("GPU", found if needed else f"{found}: {missing}", missing if needed else "")
         return
-    at = f"cuda:{wanted.partition(':')[2] or 0}"
-    if at not in (there := [f"cuda:{i}" for i in range(torch.cuda.device_count())]):
+    place = f"cuda:{wanted.partition(':')[2] or 0}"
+    if place not in (there := [f"cuda:{i}" for i in range(torch.cuda.device_count())]):
         yield Finding("GPU", ", ".join(there), f"runtime.device={wanted} is none of these")
         return
-    cudnn = torch.backends.cudnn.version()
-    found = f"{device.name(at)}, {at} of {len(there)}; CUDA {torch.version.cuda}, cuDNN {cudnn}, driver {_driver()}"
-    yield Finding("GPU", found, device.no_kernels(at))
-    if device.no_kernels(at):
+    versions = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}, driver {_driver()}"
+    found = f"{device.name(place)}, {place} of {len(there)}; {versions}"
+    yield Finding("GPU", found, device.no_kernels(place))
+    if device.no_kernels(place):
         return
-    torch.zeros(1, device=at)  # something runs on it
-    torch.cuda.synchronize(at)
-    reason = device.no_bf16(at)
+    torch.zeros(1, device=place)  # something runs on it
+    torch.cuda.synchronize(place)
+    reason = device.no_bf16(place)
     yield Finding("bf16", "no" if reason else "yes", reason if e.precision == "bf16" else "")
-    free, total = (size / 2**30 for size in torch.cuda.mem_get_info(at))
+    free, total = (size / 2**30 for size in torch.cuda.mem_get_info(place))
     needs = f"a run of ResNet-34 on CIFAR-10 needs {NEEDS['bf16']}, with precision=fp32 {NEEDS['fp32']}"
     full = free < NEEDS[e.precision] * e.runtime.concurrent and e.data.files
     to_do = "end what else runs on it, or lower runtime.concurrent or schedule.batch_size" if full else ""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from noisygce.errors import NoisygceError
 from noisygce.settings import arguments
-from noisygce.sweep.plan import Plan, look, plan
+from noisygce.sweep.plan import Plan, look, plan_of
 from noisygce.view import canvas, places
 from noisygce.view.cells import lay_out
 from noisygce.view.figures import TITLES, draw
@@ -47,10 +47,10 @@ def main() -> None:
 
 def answer(words: list[str]) -> None:
     """Draws and writes the figures that the arguments ask for."""
-    asked, drawings = _asked(words)
-    formats = ("png",) if places.archived(asked) else canvas.FORMATS
+    plan, drawings = _asked(words)
+    formats = ("png",) if places.archived(plan) else canvas.FORMATS
     for drawing in drawings:
-        stem = places.stem(asked, drawing.kind)
+        stem = places.stem(plan, drawing.kind)
         stem.parent.mkdir(parents=True, exist_ok=True)
         for ending in formats:
             stem.with_name(f"{stem.name}.{ending}").write_bytes(drawing.file(ending))
@@ -67,18 +67,18 @@ def of(*words: str) -> Drawing:
 
 def _asked(words: Sequence[str]) -> tuple[Plan, Iterator[Drawing]]:
     own, rest = arguments.split(words, {"kind": tuple(TITLES)})
-    asked = plan(rest)
+    plan = plan_of(rest)
 
     def drawings() -> Iterator[Drawing]:
         nothing = True
-        for kind, figure in draw(asked, lay_out(asked, look(asked)), [own["kind"]] if own else TITLES):
+        for kind, figure in draw(plan, lay_out(plan, look(plan)), [own["kind"]] if own else TITLES):
             nothing = False
             yield Drawing(kind, figure)
         if nothing:
             kinds = f"no figure of the kind {own['kind']}" if own else "nothing to draw"
-            raise NoisygceError(f"the runs that are done below {asked.results} give {kinds}")
+            raise NoisygceError(f"the runs that are done below {plan.results} give {kinds}")
 
-    return asked, drawings()
+    return plan, drawings()
 
 
 if __name__ == "__main__":

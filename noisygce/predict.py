@@ -17,11 +17,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from noisygce import models, results
+from noisygce.data.folder import SUFFIXES
 from noisygce.errors import ConfigError, DataError
 from noisygce.runs import atomic
 from noisygce.settings import arguments
 
-PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 SHOWN = 4  # classes a line
 _BATCH = 100  # pictures at a time
 
@@ -45,7 +45,7 @@ def answer(words: list[str]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     ranks = ["", *(f"_{rank}" for rank in range(2, SHOWN + 1))]
     writer.writerow(["file", *(f"{column}{rank}" for rank in ranks for column in ("class", "p"))])
-    writer.writerows([file, *said] for file, said in zip(files, predict(trained, files), strict=True))
+    writer.writerows([file, *line] for file, line in zip(files, predict(trained, files), strict=True))
     if not out:
         sys.stdout.write(text.getvalue())
         return
@@ -62,11 +62,10 @@ def listed(names: Iterable[str]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        found = sorted(each for each in path.rglob("*") if each.suffix.lower() in PICTURES and each.is_file())
+        found = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
         if not found:
-            raise DataError(
-                f"{name}: there is no picture below this folder, by its ending ({', '.join(sorted(PICTURES))})"
-            )
+            endings = ", ".join(sorted(SUFFIXES))
+            raise DataError(f"{name}: there is no picture below this folder, by its ending ({endings})")
         yield from found
 
 
@@ -78,9 +77,11 @@ def predict(trained: models.Trained, files: Sequence[Path]) -> Iterator[list[str
         with torch.inference_mode():
             p = trained.network(trained.preprocess(files[start : start + _BATCH])).double().softmax(1)
         values, classes = p.topk(min(SHOWN, p.shape[1]), 1)
-        for own, which in zip(values.tolist(), classes.tolist(), strict=True):
-            said = [text for value, y in zip(own, which, strict=True) for text in (trained.classes[y], f"{value:.4f}")]
-            yield said + [""] * (2 * SHOWN - len(said))
+        for shares, which in zip(values.tolist(), classes.tolist(), strict=True):
+            line: list[str] = []
+            for share, y in zip(shares, which, strict=True):
+                line += [trained.classes[y], f"{share:.4f}"]
+            yield line + [""] * (2 * SHOWN - len(line))
 
 
 if __name__ == "__main__":

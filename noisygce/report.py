@@ -17,7 +17,7 @@ from noisygce.results import STATES, Result
 from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.sweep.jobs import expand
-from noisygce.sweep.plan import Plan, plan
+from noisygce.sweep.plan import Plan, plan_of
 from noisygce.view import canvas, page, places, sheet
 from noisygce.view.cells import Cell
 from noisygce.view.figures import TITLES, draw
@@ -31,48 +31,48 @@ def main() -> None:
 def answer(words: list[str]) -> None:
     """Writes the report that the arguments ask for."""
     own, rest = arguments.split(words, {"against": OPTIONS["against"]})
-    asked = plan(rest)
-    stem = places.stem(asked, "report", *own.values())
+    plan = plan_of(rest)
+    stem = places.stem(plan, "report", *own.values())
     path = stem.with_name(f"{stem.name}.html")
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(path, report(asked, tabulate(asked, against=own.get("against", ""))), durable=False)
+    atomic.write_text(path, report(plan, tabulate(plan, against=own.get("against", ""))), durable=False)
     print(f"Written: {path}")
 
 
-def report(asked: Plan, table: Table) -> str:
+def report(plan: Plan, table: Table) -> str:
     """The page as HTML."""
     counts = Counter(run.state for run in table.runs)
-    said = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    name = f"Experiment <code>{sheet.escape(asked.name)}</code>: " if asked.name else ""
-    lead = f"<p>{name}{len(table.runs)} runs, {said}.</p>"
+    summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    name = f"Experiment <code>{sheet.escape(plan.name)}</code>: " if plan.name else ""
+    lead = f"<p>{name}{len(table.runs)} runs, {summary}.</p>"
     accuracies = [*(s for name, s in table.sheets.items() if name != "gap"), *table.pairs]
     gaps = [s for name, s in table.sheets.items() if name == "gap"]
     sections = [
         ("tables", "Tables", "\n".join(map(sheet.html, accuracies))),
         ("gaps", "Gaps between rules", "\n".join(map(sheet.html, gaps))),
-        ("figures", "Figures", _figures(asked, table)),
+        ("figures", "Figures", _figures(plan, table)),
         ("made", "How the runs were made", page.listing(table.footer)),
-        ("missing", "What is missing", _missing(asked, table.runs)),
-        ("commands", "Reproduce a cell", _commands(asked, table)),
+        ("missing", "What is missing", _missing(plan, table.runs)),
+        ("commands", "Reproduce a cell", _commands(plan, table)),
         ("digests", "Digests", _digests(table.runs)),
     ]
     return page.page(table.title, lead, sections)
 
 
-def _figures(asked: Plan, table: Table) -> str:
+def _figures(plan: Plan, table: Table) -> str:
     drawn = [
         f'<figure><figcaption>{sheet.escape(TITLES[name])}</figcaption><div class="wide">'
         f"{canvas.inline(drawing, name, TITLES[name])}</div></figure>"
-        for name, drawing in draw(asked, table.cells)
+        for name, drawing in draw(plan, table.cells)
     ]
     return "\n".join(drawn) or "<p>No run is done yet.</p>"
 
 
-def _missing(asked: Plan, runs: Sequence[Result]) -> str:
+def _missing(plan: Plan, runs: Sequence[Result]) -> str:
     absent = [run for run in runs if run.state != "done"]
     if not absent:
         return "<p>Nothing: every run is done.</p>"
-    go_on = page.command(["python -m noisygce.train -m", *asked.arguments])
+    go_on = page.command(["python -m noisygce.train -m", *plan.arguments])
     rows = [[run.id, run.state, run.note] for run in absent]
     listed = page.words(["run", "state", "why"], rows)
     again = "A failed or unreadable run is left out until its failed.json or manifest.json is deleted."
@@ -83,10 +83,10 @@ def _missing(asked: Plan, runs: Sequence[Result]) -> str:
     )
 
 
-def _commands(asked: Plan, table: Table) -> str:
+def _commands(plan: Plan, table: Table) -> str:
     cells = table.cells
     rows = [
-        [cells.row_label(row), cells.column_label(column), f"`{reproduce(asked, cell)}`"]
+        [cells.row_label(row), cells.column_label(column), f"`{reproduce(plan, cell)}`"]
         for (row, column), cell in cells.cell.items()
     ]
     note = "<p>Each command trains the runs of one cell, from a clone at a commit above. A click selects it.</p>"
@@ -96,17 +96,17 @@ def _commands(asked: Plan, table: Table) -> str:
 _IDLE = ("paths.", "runtime.", "hydra.", "grid=", "table.", "experiment=")  # say where and how, not what to train
 
 
-def reproduce(asked: Plan, cell: Cell) -> str:
+def reproduce(plan: Plan, cell: Cell) -> str:
     """The command line whose runs are those of a cell, and no others."""
 
-    def told(job: Sequence[str]) -> list[str]:
+    def shaping(job: Sequence[str]) -> list[str]:
         return [override for override in job if not override.startswith(_IDLE)]
 
     seeds = ",".join(str(run.config["seed"]) for run in cell.runs)
-    job = [override for override in told(cell.runs[0].job) if not override.startswith("seed=")]
-    arguments = [*([f"experiment={asked.name}"] if asked.name else []), *job, f"seed={seeds}"]
-    wanted = {tuple(sorted(told(run.job))) for run in cell.runs}
-    if {tuple(sorted(told(other))) for other in expand(arguments, asked.grid)} != wanted:
+    job = [override for override in shaping(cell.runs[0].job) if not override.startswith("seed=")]
+    arguments = [*([f"experiment={plan.name}"] if plan.name else []), *job, f"seed={seeds}"]
+    wanted = {tuple(sorted(shaping(run.job))) for run in cell.runs}
+    if {tuple(sorted(shaping(other))) for other in expand(arguments, plan.grid)} != wanted:
         arguments.insert(1, "grid=null")  # blocks of the grid that set other keys would bring other runs
     return " ".join(["python -m noisygce.train -m", *arguments])
 

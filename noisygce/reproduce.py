@@ -31,9 +31,9 @@ def again(then: Manifest, overrides: list[str], folder: Path) -> Result:
     """Trains the run of a manifest below the results folder ``folder``."""
     threads = [] if any(o.startswith("runtime.threads=") for o in overrides) else [f"runtime.threads={then['threads']}"]
     here = settings.compose([*overrides, *threads, f"paths.results='{folder}'"])
-    own = {key: value for key, value in then["config"].items() if key not in ("numerics", "code")}
-    experiment = settings.read(settings.node({**own, "runtime": here.runtime, "paths": here.paths}))
-    shaping = runs.identity(own)
+    config = {key: value for key, value in then["config"].items() if key not in ("numerics", "code")}
+    experiment = settings.read(settings.node({**config, "runtime": here.runtime, "paths": here.paths}))
+    shaping = runs.identity(config)
     train.train(experiment, shaping)
     return results.of_folder(runs.Run(folder, shaping).folder)
 

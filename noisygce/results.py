@@ -21,6 +21,7 @@ from noisygce import runs
 from noisygce.errors import ConfigError, ManifestError
 from noisygce.runs import archive, manifest
 from noisygce.runs.archive import Archive, Rows
+from noisygce.runs.ids import flat
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -59,8 +60,8 @@ class Result:
             val, last = self.number("val", measure), self.number("last", measure)
             return None if val is None or last is None else last - val
         if measure.startswith("class "):
-            own = self.confusion.get(measure.removeprefix("class "), {}) if rule == "val" else {}
-            return own.get(measure.removeprefix("class "), 0) / sum(own.values()) if own else None
+            row = self.confusion.get(measure.removeprefix("class "), {}) if rule == "val" else {}
+            return row.get(measure.removeprefix("class "), 0) / sum(row.values()) if row else None
         if measure == "accuracy":
             found: float | None = self.manifest.get("results", {}).get(rule)
             return found
@@ -70,8 +71,10 @@ class Result:
 
     @cached_property
     def confusion(self) -> dict[str, dict[str, int]]:
-        """How many test samples of each class (true) the best-validation model takes for each (said), by names; empty
-        where a run has kept no predictions. Raises DataError, for a file that was changed."""
+        """How many test samples of a class (outer names) the best-validation model takes for a class (inner names).
+
+        Empty where a run has kept no predictions. Raises DataError, for a file that was changed.
+        """
         from noisygce.runs import kept
 
         if self.archive or not (self.folder / kept.PREDICTIONS).is_file():
@@ -79,8 +82,8 @@ class Result:
         found = kept.predictions(self.folder, self.manifest)
         test = found.split == "test"
         counts = {true: dict.fromkeys(found.classes, 0) for true in found.classes}
-        for true, said in zip(found.given[test], found.predicted[test], strict=True):
-            counts[found.classes[true]][found.classes[said]] += 1
+        for true, predicted in zip(found.given[test], found.predicted[test], strict=True):
+            counts[found.classes[true]][found.classes[predicted]] += 1
         return counts if test.any() else {}
 
     def rows(self) -> Rows:
@@ -106,8 +109,8 @@ def found(folder: Path | str) -> list[Result]:
     """All runs below ``folder``, each once: those in ``runs``, by name, then those of its archives."""
     there = Path(folder)
     each: dict[str, Result] = {}
-    own = (of_folder(path) for path in sorted((there / "runs").glob("*")) if path.is_dir())
-    for run in (*own, *_archived(there)):
+    folders = (of_folder(path) for path in sorted((there / "runs").glob("*")) if path.is_dir())
+    for run in (*folders, *_archived(there)):
         each.setdefault(run.id, run)
     return list(each.values())
 
@@ -220,17 +223,6 @@ def _config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return flat(read) if isinstance(read, dict) else {}
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested config with dotted keys: ``{"loss": {"q": 0.7}}`` is ``{"loss.q": 0.7}``."""
-    columns: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            columns |= flat(value, f"{prefix}{key}.")
-        else:
-            columns[f"{prefix}{key}"] = value
-    return columns
 
 
 def frame(results: Iterable[Result]) -> DataFrame:

@@ -19,7 +19,7 @@ from noisygce import results
 from noisygce.results import STATES, Result
 from noisygce.runs.messages import duration
 from noisygce.settings import arguments
-from noisygce.sweep.plan import look, plan, results_folder
+from noisygce.sweep.plan import look, plan_of, results_folder
 
 _KIND = ("data.name", "model.name", "loss.name", "schedule.epochs")  # what the time of a run depends on most
 _NAMED_UP_TO = 10  # stopped and missing runs are named up to so many; running, failed and unreadable ones always
@@ -33,8 +33,8 @@ def answer(words: list[str]) -> None:
     """Prints the status of the runs that the arguments ask for."""
     _, rest = arguments.split(words, {})
     if any(not argument.startswith(("paths.", "hydra.")) for argument in rest):
-        asked = plan(rest)
-        print("\n".join(report(asked.name or "asked for", look(asked), time.time())))
+        plan = plan_of(rest)
+        print("\n".join(report(plan.name or "asked for", look(plan), time.time())))
     else:
         folder = results_folder(rest)
         print("\n".join(report(str(folder), results.found(folder), time.time())))
@@ -43,8 +43,8 @@ def answer(words: list[str]) -> None:
 def report(name: str, runs: Sequence[Result], now: float) -> list[str]:
     """The lines to print; ``now`` in seconds since 1970."""
     counts = Counter(run.state for run in runs)
-    said = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    lines = [f"{name}: {len(runs)} runs{': ' + said if said else ''}"]
+    summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    lines = [f"{name}: {len(runs)} runs{': ' + summary if summary else ''}"]
     lines += [f"  running     {_running(run, now)}" for run in runs if run.state == "running"]
     lines += [f"  {run.state:<11} {run.id}: {run.note}" for run in runs if run.state in ("failed", "unreadable")]
     for state in ("stopped", "missing"):

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from noisygce import check, results, settings
 from noisygce.data import Folder
+from noisygce.data.verdicts import VERDICTS
 from noisygce.errors import ConfigError, DataError
 from noisygce.noise import digest
 from noisygce.runs import atomic, kept
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from noisygce.results import Result
 
 SCORES = {**detection.SCORES, "pruned": detection.SCORES["margin"], "confident_learning": "label_quality"}
-VERDICTS = ("keep", "relabel", "drop")
 COLUMNS = ("rank", "index", "file", "given", "suggested", "p_given", "p_suggested", "score", "kept", "verdict")
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from noisygce.runs import atomic
 from noisygce.settings import arguments
-from noisygce.sweep.plan import plan
+from noisygce.sweep.plan import plan_of
 from noisygce.view import places
 from noisygce.view.tables import OPTIONS, TEXTS, Table, tabulate
 
@@ -28,9 +28,9 @@ def main() -> None:
 def answer(words: list[str]) -> None:
     """Prints the table that the arguments ask for and writes its files."""
     own, rest = arguments.split(words, OPTIONS)
-    asked = plan(rest)
-    table = tabulate(asked, **own)
-    stem = places.stem(asked, "table", *own.values())
+    plan = plan_of(rest)
+    table = tabulate(plan, **own)
+    stem = places.stem(plan, "table", *own.values())
     stem.parent.mkdir(parents=True, exist_ok=True)
     for ending, text in TEXTS.items():
         atomic.write_text(stem.with_name(f"{stem.name}{ending}"), text(table), durable=False)
@@ -42,7 +42,7 @@ def of(*words: str) -> Table:
     """The table that the arguments of the command ask for, which draws itself in a notebook:
     ``table.of("experiment=demo", "rule=val")``. Raises NoisygceError, or what Hydra raises."""
     own, rest = arguments.split(words, OPTIONS)
-    return tabulate(plan(rest), **own)
+    return tabulate(plan_of(rest), **own)
 
 
 if __name__ == "__main__":

@@ -152,7 +152,7 @@ def finished(folder: Path) -> Iterator[Result]:
 
 def tables(folder: Path) -> Iterator[tuple[Path, str]]:
     """The written tables below ``folder``, each with what is wrong with it or nothing."""
-    from noisygce.sweep.plan import plan
+    from noisygce.sweep.plan import plan_of
     from noisygce.view import places
     from noisygce.view.tables import OPTIONS, TEXTS, Table, tabulate
 
@@ -162,7 +162,7 @@ def tables(folder: Path) -> Iterator[tuple[Path, str]]:
         try:
             if name not in made:
                 own, rest = arguments.split(places.arguments(path), OPTIONS)
-                made[name] = tabulate(plan(rest), **own)
+                made[name] = tabulate(plan_of(rest), **own)
         except Exception as error:
             if not (isinstance(error, NoisygceError) or hints.of_config(error)):
                 raise

@@ -11,7 +11,7 @@ import pytest
 
 from noisygce import settings
 from noisygce.runs.begin import training_of
-from noisygce.sweep import plan
+from noisygce.sweep.plan import Plan, plan_of
 from noisygce.training import device
 from noisygce.training.fit import Training
 
@@ -53,8 +53,8 @@ def official():
 
 
 @functools.cache
-def _demo() -> plan.Plan:
-    return plan.plan(["experiment=demo", "seed=0,1"])
+def _demo() -> Plan:
+    return plan_of(["experiment=demo", "seed=0,1"])
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import pytest
 
 from noisygce import figure
 from noisygce.errors import NoisygceError
-from noisygce.sweep import plan
-from noisygce.sweep.plan import look
+from noisygce.sweep.plan import look, plan_of
 from noisygce.view import canvas, curves, heat, tables
 from noisygce.view import cells as module_of_cells
 from noisygce.view.cells import lay_out
@@ -17,14 +16,14 @@ from noisygce.view.cells import lay_out
 
 @pytest.fixture(scope="module")
 def sweep():
-    return plan.plan(["experiment=sweep_qk_digits", "loss.q=0.3,0.7", "seed=0,1"])
+    return plan_of(["experiment=sweep_qk_digits", "loss.q=0.3,0.7", "seed=0,1"])
 
 
-def laid_out(asked, tmp_path, but=()):
-    for run in asked.runs:
+def laid_out(plan, tmp_path, but=()):
+    for run in plan.runs:
         if run not in but:
             made_up.finish(tmp_path, run)
-    return lay_out(asked, look(asked))
+    return lay_out(plan, look(plan))
 
 
 def test_accuracy_has_a_panel_a_setting_and_a_line_a_seed_and_mean(demo, tmp_path):
@@ -51,15 +50,15 @@ def test_memorisation_counts_what_was_pruned(demo, tmp_path):
 
 
 def test_masked_samples_are_still_said_something_of(demo, tmp_path):
-    masked = dataclasses.replace(demo, runs=tuple(plan_of(demo, ["prune.mode=mask"])))
+    masked = dataclasses.replace(demo, runs=tuple(runs_with(demo, ["prune.mode=mask"])))
     cells = laid_out(masked, tmp_path)
     (tgce, _) = curves._fates(cells.at(("tgce",), ("uniform", 0.4)))
     assert tgce["pruned"] == [0] * made_up.EPOCHS
 
 
-def plan_of(demo, more):
+def runs_with(demo, more):
     jobs = [[*run.job, *more] for run in demo.runs if "loss=tgce" in run.job and "rate=0.4" in run.job]
-    return plan.plan(["experiment=demo", "grid=null", *jobs[0][:3], *more, "seed=0,1"]).runs
+    return plan_of(["experiment=demo", "grid=null", *jobs[0][:3], *more, "seed=0,1"]).runs
 
 
 def test_mean_leaves_out_what_is_absent():
@@ -75,8 +74,8 @@ def test_noise_is_drawn_once_a_setting(demo, tmp_path):
 
 
 def test_q_and_k_of_all_settings_share_one_labelled_scale(sweep, tmp_path):
-    asked = dataclasses.replace(sweep, results=tmp_path)
-    cells = laid_out(asked, tmp_path)
+    plan = dataclasses.replace(sweep, results=tmp_path)
+    cells = laid_out(plan, tmp_path)
     *panels, bar = heat.q_and_k(cells, ["val", "last"]).axes
     assert len(panels) == 2
     assert len({panel.get_images()[0].get_clim() for panel in panels}) == 1
@@ -124,8 +123,8 @@ def test_confusion_is_that_of_the_predictions_that_runs_have_kept(demo, tmp_path
 
 def test_settings_that_differ_in_more_say_so(tmp_path):
     words = ["experiment=demo", "grid=null", "loss=ce", "noise=uniform", "noise.include_true=true,false"]
-    asked = plan.plan([*words, f"paths.results={tmp_path}"])
-    told = dataclasses.replace(asked, table={**asked.table, "columns": ["noise.include_true"]})
+    plan = plan_of([*words, f"paths.results={tmp_path}"])
+    told = dataclasses.replace(plan, table={**plan.table, "columns": ["noise.include_true"]})
     assert list(heat.settings(lay_out(told, look(told)))) == [
         "uniform 0.4 include_true true",
         "uniform 0.4 include_true false",
@@ -146,16 +145,16 @@ def test_q_and_k_are_drawn_where_both_are_swept(demo, sweep, tmp_path):
 
 @pytest.mark.parametrize("ending", canvas.FORMATS)
 def test_bytes_are_equal_when_drawn_again(demo, tmp_path, ending):
-    asked = dataclasses.replace(demo, runs=demo.runs[:2])
-    cells = laid_out(asked, tmp_path)
+    plan = dataclasses.replace(demo, runs=demo.runs[:2])
+    cells = laid_out(plan, tmp_path)
     first, second = (canvas.file(curves.accuracy(cells), ending, "accuracy") for _ in range(2))
     assert first == second
     assert not re.search(rb"CreationDate|<dc:date>|tIME", first)
 
 
 def test_an_inline_figure_takes_the_colour_of_the_page(demo, tmp_path):
-    asked = dataclasses.replace(demo, runs=demo.runs[:2])
-    text = canvas.inline(curves.accuracy(laid_out(asked, tmp_path)), "accuracy", "A title")
+    plan = dataclasses.replace(demo, runs=demo.runs[:2])
+    text = canvas.inline(curves.accuracy(laid_out(plan, tmp_path)), "accuracy", "A title")
     assert text.startswith("<svg role=")
     assert "currentColor" in text
     assert canvas.INK not in text
@@ -179,7 +178,7 @@ def test_the_overview_shows_the_rows_and_the_setting_that_the_experiment_names(d
 
 def test_one_kind_of_figure_is_drawn_where_one_is_named(tmp_path, capsys):
     words = ["experiment=demo", "loss=tgce", "noise=uniform", "rate=0.4", "seed=0", f"paths.results={tmp_path}"]
-    made_up.finish(tmp_path, plan.plan(words).runs[0])
+    made_up.finish(tmp_path, plan_of(words).runs[0])
     figure.answer([*words, "kind=pruning"])
     assert re.findall(r"(\w+)\.pdf", capsys.readouterr().out) == ["pruning"]
 
@@ -191,7 +190,7 @@ def test_nothing_to_draw_is_said(tmp_path):
 
 def test_the_command_writes_three_formats(tmp_path, capsys):
     words = ["experiment=demo", "grid=null", "loss=tgce", "noise=uniform", "rate=0.4", f"paths.results={tmp_path}"]
-    made_up.finish(tmp_path, plan.plan(words).runs[0])
+    made_up.finish(tmp_path, plan_of(words).runs[0])
     figure.answer(words)
     names = {"overview", "accuracy", "pruning", "memorisation", "noise"}
     (folder,) = (tmp_path / "figures").iterdir()

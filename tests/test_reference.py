@@ -13,7 +13,7 @@ import pytest
 from noisygce import figure, report, results, settings, verify
 from noisygce.errors import ConfigError, NoisygceError
 from noisygce.runs import archive
-from noisygce.sweep import plan
+from noisygce.sweep.plan import plan_of
 
 ROOT = settings.config_dir().parent
 REFERENCE = ROOT / "results" / "reference"
@@ -51,7 +51,7 @@ def there(tmp_path, monkeypatch):
     monkeypatch.setattr(made_up, "EPOCHS", 40)
     for view in (figure, report):  # their bytes have tests of their own
         monkeypatch.setattr(view, "answer", lambda words: Path(words[1].partition("=")[2], "report.html").touch())
-    return plan.plan(["experiment=demo", "paths.results=elsewhere"])
+    return plan_of(["experiment=demo", "paths.results=elsewhere"])
 
 
 def test_runs_are_published_without_a_loss_as_they_are_done_and_to_equal_bytes(there, capsys):

@@ -10,8 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from noisygce import report
-from noisygce.sweep import plan
-from noisygce.sweep.plan import look
+from noisygce.sweep.plan import look, plan_of
 from noisygce.table import tabulate
 from noisygce.view.cells import lay_out
 
@@ -22,11 +21,11 @@ SETTING = ["loss=ce,mae,gce,tgce", "noise=uniform", "rate=0.4", "seed=0,1"]
 def small(tmp_path_factory):
     """One setting of the demo, of whose eight runs one has failed and one is missing."""
     tmp_path = tmp_path_factory.mktemp("results")
-    asked = plan.plan(["experiment=demo", "grid=null", *SETTING, f"paths.results={tmp_path}"])
-    (made_up.begin(tmp_path, asked.runs[0]) / "failed.json").write_text(json.dumps({"cause": "a <loss> of NaN"}))
-    for run in asked.runs[2:]:
+    plan = plan_of(["experiment=demo", "grid=null", *SETTING, f"paths.results={tmp_path}"])
+    (made_up.begin(tmp_path, plan.runs[0]) / "failed.json").write_text(json.dumps({"cause": "a <loss> of NaN"}))
+    for run in plan.runs[2:]:
         made_up.finish(tmp_path, run)
-    return asked
+    return plan
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +95,7 @@ def test_the_command_of_a_cell_makes_its_runs_and_no_others(small, text):
     command = report.reproduce(small, cell)
     assert command == "python -m noisygce.train -m experiment=demo loss=gce noise=uniform rate=0.4 seed=0,1"
     assert f"<code>{command}</code>" in text
-    made = plan.plan(command.split()[4:])
+    made = plan_of(command.split()[4:])
     assert [run.id for run in made.runs] == [run.id for run in cell.runs]
 
 

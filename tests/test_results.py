@@ -11,13 +11,12 @@ from hydra.errors import ConfigCompositionException
 
 from noisygce import results, runs, settings
 from noisygce.settings import command
-from noisygce.sweep import plan
 from noisygce.sweep.jobs import expand
-from noisygce.sweep.plan import look
+from noisygce.sweep.plan import look, plan_of
 
 
-def states(asked):
-    return {run.id: run.state for run in look(asked)}
+def states(plan):
+    return {run.id: run.state for run in look(plan)}
 
 
 CASES = [
@@ -46,9 +45,9 @@ CASES = [
 
 @pytest.mark.parametrize("arguments", CASES, ids=" ".join)
 def test_a_plan_gives_the_ids_that_training_gives(arguments):
-    asked = plan.plan(arguments)
-    composed = [runs.run_id(runs.identity(settings.resolved(settings.compose(run.job)))) for run in asked.runs]
-    assert [run.id for run in asked.runs] == composed
+    plan = plan_of(arguments)
+    composed = [runs.run_id(runs.identity(settings.resolved(settings.compose(run.job)))) for run in plan.runs]
+    assert [run.id for run in plan.runs] == composed
     assert len(set(composed)) == len(composed) > 1
 
 
@@ -59,7 +58,7 @@ def test_a_plan_follows_the_order_of_the_sweep(demo):
 
 def test_a_value_that_a_loss_does_not_have_is_refused_as_in_training():
     with pytest.raises(ConfigCompositionException, match=r"loss\.q"):
-        plan.plan(["experiment=demo", "grid=null", "loss=gce,ce", "loss.q=0.5"])
+        plan_of(["experiment=demo", "grid=null", "loss=gce,ce", "loss.q=0.5"])
 
 
 @pytest.mark.parametrize(
@@ -75,7 +74,7 @@ def test_a_value_that_a_loss_does_not_have_is_refused_as_in_training():
 )
 def test_a_plan_that_cannot_be_ends_with_code_2_and_says_why(arguments, said, capsys):
     with pytest.raises(SystemExit, match="2"), command.exits():
-        plan.plan(arguments)
+        plan_of(arguments)
     assert re.search(said, capsys.readouterr().err)
 
 

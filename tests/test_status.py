@@ -9,12 +9,11 @@ import made_up
 import pytest
 
 from noisygce import runs, status
-from noisygce.sweep import plan
-from noisygce.sweep.plan import look
+from noisygce.sweep.plan import look, plan_of
 
 
-def report(asked, now=None):
-    return "\n".join(status.report(asked.name, look(asked), time.time() if now is None else now))
+def report(plan, now=None):
+    return "\n".join(status.report(plan.name, look(plan), time.time() if now is None else now))
 
 
 def test_nothing_done(demo):
@@ -72,14 +71,14 @@ def test_a_kind_of_which_no_run_is_done_has_no_time(demo, tmp_path):
 
 
 def test_a_killed_run_is_told_from_a_missing_one_and_values_that_an_id_does_not_show_are_named(tmp_path):
-    asked = plan.plan(["experiment=sweep_qk_digits", "loss.q=0.3,0.7", "seed=0", f"paths.results={tmp_path}"])
-    folder = made_up.begin(tmp_path, asked.runs[0])
+    plan = plan_of(["experiment=sweep_qk_digits", "loss.q=0.3,0.7", "seed=0", f"paths.results={tmp_path}"])
+    folder = made_up.begin(tmp_path, plan.runs[0])
     (folder / "owner.json").write_text(json.dumps({"pid": 12345, "host": "elsewhere"}))
-    said = report(asked)
+    said = report(plan)
     assert re.search(
-        rf"stopped     {asked.runs[0].id} loss\.q=0\.3 loss\.k=\S+ \(killed or crashed: process 12345\)", said
+        rf"stopped     {plan.runs[0].id} loss\.q=0\.3 loss\.k=\S+ \(killed or crashed: process 12345\)", said
     )
-    assert re.search(rf"missing     {asked.runs[-1].id} loss\.q=0\.7 loss\.k=\S+$", said, re.MULTILINE)
+    assert re.search(rf"missing     {plan.runs[-1].id} loss\.q=0\.7 loss\.k=\S+$", said, re.MULTILINE)
 
 
 def test_all_runs_without_an_experiment(demo, tmp_path, capsys):
@@ -92,7 +91,7 @@ def test_all_runs_without_an_experiment(demo, tmp_path, capsys):
 
 def test_runs_are_picked_without_an_experiment_too(tmp_path, capsys):
     words = ["data=digits", "loss=ce,gce", "seed=0,1", f"paths.results={tmp_path}"]
-    made_up.finish(tmp_path, plan.plan(words).runs[0])
+    made_up.finish(tmp_path, plan_of(words).runs[0])
     status.answer(words)
     assert "asked for: 4 runs: 1 done, 3 missing" in capsys.readouterr().out
 
@@ -104,11 +103,11 @@ def test_an_empty_folder_is_no_error(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_thousand_runs_take_under_two_seconds(tmp_path):
-    asked = plan.plan(["experiment=demo", "seed=" + ",".join(map(str, range(84))), f"paths.results={tmp_path}"])
-    assert len(asked.runs) > 1000
-    for run in asked.runs:
+    plan = plan_of(["experiment=demo", "seed=" + ",".join(map(str, range(84))), f"paths.results={tmp_path}"])
+    assert len(plan.runs) > 1000
+    for run in plan.runs:
         made_up.finish(tmp_path, run, 0.5)
     started = time.process_time()
-    plan.plan(asked.arguments)
-    assert report(asked).startswith("demo: 1008 runs: 1008 done")
+    plan_of(plan.arguments)
+    assert report(plan).startswith("demo: 1008 runs: 1008 done")
     assert time.process_time() - started < 4  # of an idle machine's 2; this asks for processor time of a busy one

@@ -12,8 +12,10 @@ import pytest
 
 from noisygce import results, runs, table
 from noisygce.errors import ConfigError
+from noisygce.runs.ids import flat
 from noisygce.settings import arguments
-from noisygce.sweep import identities, plan
+from noisygce.sweep import identities
+from noisygce.sweep.plan import plan_of
 from noisygce.view import cells, places, published, sheet, tables
 from noisygce.view.stats import Sample
 
@@ -174,7 +176,7 @@ def paper():
         "epochs": ["loss=gce", "noise=uniform", "rate=0.4", "schedule.epochs=60"],
         "definition": ["loss=gce", "noise=uniform", "rate=0.4", "noise.include_true=true"],
     }
-    return dict(zip(jobs, map(results.flat, identities.of(list(jobs.values()))), strict=True))
+    return dict(zip(jobs, map(flat, identities.of(list(jobs.values()))), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -229,22 +231,22 @@ def test_against_reference(demo, tmp_path, monkeypatch):
 
 def test_what_varies_makes_rows_and_columns_without_an_experiment(tmp_path):
     words = ["data=digits", "loss=gce,tgce", "loss.q=0.3,0.7", "rate=0.2,0.4", "seed=0,1", f"paths.results={tmp_path}"]
-    asked = plan.plan(words)
-    for run in asked.runs:
+    plan = plan_of(words)
+    for run in plan.runs:
         made_up.finish(tmp_path, run)
-    text = tables.markdown(tables.tabulate(asked))
+    text = tables.markdown(tables.tabulate(plan))
     assert row(text, "gce, q 0.3", "Rule `last`") == ["68.50 ± 0.71 (2)", "66.50 ± 0.71 (2)"]
     assert re.search(r"\| loss, q +\| uniform 0.2 +\| uniform 0.4 +\|", text)
     assert "Made by `python -m noisygce.table data=digits loss=gce,tgce loss.q=0.3,0.7 rate=0.2,0.4 seed=0,1`." in text
-    assert places.stem(asked, "table").name == "data=digits+loss=gce,tgce+loss.q=0.3,0.7+rate=0.2,0.4+seed=0,1"
-    one = plan.plan(["data=digits", "seed=0"])
+    assert places.stem(plan, "table").name == "data=digits+loss=gce,tgce+loss.q=0.3,0.7+rate=0.2,0.4+seed=0,1"
+    one = plan_of(["data=digits", "seed=0"])
     assert len(tables.tabulate(one).cells.cell) == 1
 
 
 def test_what_the_command_line_varies_beside_an_experiment_makes_rows_and_columns_too():
     words = ["experiment=demo", "grid=null", "loss=gce", "noise=uniform", "model.width=8,16", "data.subset=100,200"]
-    asked = plan.plan(words)
-    assert (asked.table["rows"], asked.table["columns"]) == (
+    plan = plan_of(words)
+    assert (plan.table["rows"], plan.table["columns"]) == (
         ["loss.name", "model.width"],
         ["noise.name", "rate", "data.subset"],
     )

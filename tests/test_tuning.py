@@ -25,7 +25,7 @@ def test_noisy_validation_is_that_of_the_best_and_of_the_last_epoch() -> None:
 
 
 def test_a_sweep_over_a_grid_is_told_nothing() -> None:
-    assert tuning.told(settings.compose(["data=digits"], with_hydra=True).hydra, ["loss.q=0.1,0.2"]) == []
+    assert tuning.overrides(settings.compose(["data=digits"], with_hydra=True).hydra, ["loss.q=0.1,0.2"]) == []
 
 
 @pytest.mark.parametrize("plus", ["", "+", "++"])
@@ -33,7 +33,7 @@ def test_what_the_command_line_says_of_a_search_is_not_said_again(plus: str) -> 
     node = {"_target_": "hydra_plugins.optuna", "direction": "minimize", "n_jobs": 2, "sampler": {"seed": None}}
     hydra = OmegaConf.create({"sweeper": node})
     given = ("hydra.sweeper.n_jobs=4", "hydra.sweep.dir=there")
-    said = tuning.told(hydra, ["-m", *(f"{plus}{word}" for word in given)])
+    said = tuning.overrides(hydra, ["-m", *(f"{plus}{word}" for word in given)])
     assert {word.lstrip("+").partition("=")[0] for word in said} == {
         *("hydra.sweeper.direction", "hydra.sweeper.sampler.seed", "hydra.callbacks.best._target_")
     }

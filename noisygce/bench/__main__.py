@@ -60,7 +60,7 @@ def answer(words: list[str]) -> None:
     found: dict[str, Any] = {
         "run": runs.run_id(runs.identity(settings.resolved(cfg))),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        **device.describe(setting.at),
+        **device.describe(setting.place),
         "batch_size": setting.batch_size,
         "rounds": setting.rounds,
         "flop_a_step": setting.flop,

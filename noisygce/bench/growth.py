@@ -31,7 +31,7 @@ def sweep(setting: Setting) -> dict[str, Any]:
 
 
 def _first_step(setting: Setting, seed: int) -> None:
-    with device.stream(setting.at):
+    with device.stream(setting.place):
         training = setting.training(seed=seed)
         training.step.start_epoch(0)
         training.step(training.batches()[0])

@@ -27,12 +27,12 @@ def layers(setting: Setting) -> list[Row]:
 
 def _both_ways(setting: Setting, layer: nn.Conv2d, shape: tuple[int, ...]) -> Steps:
     image = setting.values(shape).to(memory_format=torch.channels_last).requires_grad_()
-    own = copy.deepcopy(layer).to(image.dtype)
-    given = torch.ones_like(own(image))
+    module = copy.deepcopy(layer).to(image.dtype)
+    given = torch.ones_like(module(image))
 
     def some(count: int) -> None:
         for _ in range(count):
-            torch.autograd.grad(own(image), (image, own.weight), given)
+            torch.autograd.grad(module(image), (image, module.weight), given)
         setting.wait()
 
     return some
@@ -46,8 +46,8 @@ def _convolutions(setting: Setting) -> dict[str, tuple[nn.Conv2d, tuple[int, ...
 
     def note(layer: nn.Conv2d, inputs: tuple[Tensor, ...], _out: Tensor) -> None:
         shape, kernel = tuple(inputs[0].shape), "x".join(map(str, layer.kernel_size))
-        at = "x".join(map(str, shape[2:]))
-        name = f"{layer.in_channels} -> {layer.out_channels}, {kernel} stride {layer.stride[0]}, on {at}"
+        size = "x".join(map(str, shape[2:]))
+        name = f"{layer.in_channels} -> {layer.out_channels}, {kernel} stride {layer.stride[0]}, on {size}"
         seen[name] = layer, shape
         times[name] += 1
 

@@ -31,9 +31,9 @@ _LEAST = 2.0  # seconds that one measurement lasts, as far as 200 steps allow
 class Setting:
     """An experiment on a device. words: its settings, as on a command line."""
 
-    def __init__(self, experiment: Experiment, words: Sequence[str], at: str, rounds: int) -> None:
-        self.experiment, self.words, self.at, self.rounds = experiment, words, at, rounds
-        self.on_gpu = at.startswith("cuda")
+    def __init__(self, experiment: Experiment, words: Sequence[str], place: str, rounds: int) -> None:
+        self.experiment, self.words, self.place, self.rounds = experiment, words, place, rounds
+        self.on_gpu = place.startswith("cuda")
         self.batch_size = experiment.schedule.batch_size
         self.type = torch.bfloat16 if experiment.precision == "bf16" else torch.float32
 
@@ -57,25 +57,25 @@ class Setting:
 
     def values(self, shape: tuple[int, ...]) -> Tensor:
         """Normal ones: zeros or ones would make a processor draw less power, and run faster."""
-        return torch.empty(shape).normal_(generator=torch.Generator().manual_seed(0)).to(self.at, self.type)
+        return torch.empty(shape).normal_(generator=torch.Generator().manual_seed(0)).to(self.place, self.type)
 
     def training(self, graph: str = "auto", batch_size: int | None = None, **changes: Any) -> Training:
         """A training like the experiment's, but for these of its values."""
         runtime, schedule = copy.copy(self.experiment.runtime), copy.copy(self.experiment.schedule)
         runtime.graph, schedule.batch_size = graph, batch_size or self.batch_size
         changed = dataclasses.replace(self.experiment, runtime=runtime, schedule=schedule, **changes)
-        return training_of(copy.deepcopy(changed), self.at)
+        return training_of(copy.deepcopy(changed), self.place)
 
     def steps(self, deterministic: bool = True, **changes: Any) -> Steps:
         """Steps of ``training(**changes)`` over full batches, on a stream of its own."""
-        with device.stream(self.at):
+        with device.stream(self.place):
             training = self.training(**changes)
             full = [draw for draw in training.batches() if len(draw.index) == training.schedule.batch_size]
             training.step.start_epoch(0)
         draws = itertools.cycle(full)
 
         def some(count: int) -> None:
-            with arithmetic(deterministic=deterministic, benchmark=False, tf32=False), device.stream(self.at):
+            with arithmetic(deterministic=deterministic, benchmark=False, tf32=False), device.stream(self.place):
                 for _ in range(count):
                     training.step(next(draws))
                 self.wait()
@@ -96,7 +96,7 @@ class Setting:
     def wait(self) -> None:
         """Comes back when the current stream has done all it was given."""
         if self.on_gpu:  # not the whole device: that would break a graph that another thread is recording
-            torch.cuda.current_stream(self.at).synchronize()
+            torch.cuda.current_stream(self.place).synchronize()
 
 
 @contextlib.contextmanager

@@ -72,7 +72,7 @@ def _modes(setting: Setting) -> dict[str, Row]:
 
 def _plain(setting: Setting) -> Steps:
     e, training = setting.experiment, setting.training(graph="off")
-    loop = plain.steps(training.task, e.preprocessing, training.network, e.schedule, setting.at)
+    loop = plain.steps(training.task, e.preprocessing, training.network, e.schedule, setting.place)
 
     def some(count: int) -> None:
         with arithmetic(deterministic=False, benchmark=True, tf32=True):
@@ -88,13 +88,13 @@ def _memory(setting: Setting) -> float:
         return 0.0
     gc.collect()
     torch.cuda.empty_cache()
-    free, total = torch.cuda.mem_get_info(setting.at)
+    free, total = torch.cuda.mem_get_info(setting.place)
     return (total - free) / 1e9
 
 
 def _epoch(setting: Setting, an_image: float) -> dict[str, float]:
     """Seconds of evaluation, epoch and run, from those of an image in a step; pruning left out."""
-    with device.stream(setting.at):
+    with device.stream(setting.place):
         training = setting.training()
         sets = ((training.logits, training.validation), (training.test_logits, training.test))
         some = [(logits, index if setting.on_gpu else index[:_SAMPLE]) for logits, index in sets]

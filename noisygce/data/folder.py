@@ -17,7 +17,7 @@ from noisygce.errors import DataError
 
 log = logging.getLogger("noisygce")
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 
 
 class Folder(Data):
@@ -76,7 +76,7 @@ class Folder(Data):
                 raise DataError(f"{table}: a line is FILE,LABEL with a file below {base}; this one is not: {bad[0]}")
             found = [(base / name, label) for name, label in rows]
         else:
-            pictures = [path for path in folder.glob("*/*") if path.suffix.lower() in _SUFFIXES]
+            pictures = [path for path in folder.glob("*/*") if path.suffix.lower() in SUFFIXES]
             found = [(path, path.parent.name) for path in pictures]
         return sorted(found)
 

@@ -15,7 +15,7 @@ from noisygce.data.base import Ints
 from noisygce.errors import DataError, MissingData
 
 _COLUMNS = ("index", "file", "given", "suggested", "verdict")
-VERDICTS = ("", "keep", "relabel", "drop")
+VERDICTS = ("keep", "relabel", "drop")
 
 
 class Verdicts:
@@ -62,7 +62,7 @@ class Verdicts:
         class_of = {name: y for y, name in enumerate(classes)}
         for line, row in enumerate(rows, start=2):
             where = f"{path}, line {line}"
-            if row["verdict"] not in VERDICTS:
+            if row["verdict"] not in ("", *VERDICTS):
                 raise DataError(f"{where}: verdict {row['verdict']!r} must be keep, relabel, drop or empty")
             if not row["index"].isdecimal() or (i := int(row["index"])) >= len(labels):
                 raise DataError(f"{where}: index {row['index']!r} must be in 0..{len(labels) - 1}")

@@ -64,11 +64,18 @@ def _canonical(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested config with dotted keys: ``{"loss": {"q": 0.7}}`` is ``{"loss.q": 0.7}``."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
+
+
 def run_id(identity: Mapping[str, Any]) -> str:
     """Readable label and 8 hex digits of the SHA-256 of the canonical JSON: at most 200 bytes, safe as a file name."""
     names = [identity[group]["name"] for group in ("data", "model", "noise", "loss")]
     label = "-".join([*names[:3], f"{identity['rate']:g}", names[3], f"s{identity['seed']}"])
+    readable = re.sub(r"[^A-Za-z0-9_.-]+", "_", label)[:180].lstrip(".-")
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return (
-        f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', label)[:180].lstrip('.-')}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    )
+    return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

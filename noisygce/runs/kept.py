@@ -93,7 +93,7 @@ def _names(arrays: Arrays, found: Predictions) -> NDArray[np.str_]:
     """What the data set calls each sample, such as its file; empty where it has numbers only."""
     names = {"test": arrays.test_names}
     each = [names.get(split, arrays.train_names) for split in found.split]
-    return np.array([own[i] if own else "" for own, i in zip(each, found.index.tolist(), strict=True)], dtype=np.str_)
+    return np.array([of[i] if of else "" for of, i in zip(each, found.index.tolist(), strict=True)], dtype=np.str_)
 
 
 def _model(run: Run, t: Training) -> bytes:

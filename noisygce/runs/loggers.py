@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisygce import settings
+from noisygce.runs.ids import flat
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -132,14 +133,6 @@ def curves(rows: Sequence[Row]) -> Figure:
         axis.set(title=title, xlabel="epoch", ylim=(0, 1))
         axis.legend(fontsize=8)
     return figure
-
-
-def flat(config: Row, prefix: str = "") -> dict[str, Any]:
-    """A nested config with dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return found
 
 
 def numbers(row: Row) -> dict[str, float]:

@@ -74,10 +74,10 @@ def read(text: str | bytes, expected: str = "") -> dict[str, Any]:
     except ValueError:
         raise ValueError("is damaged or incomplete") from None
     try:
-        own, named = run_id(found["config"]), found["run_id"]
+        computed, stated = run_id(found["config"]), found["run_id"]
         shares = {rule: found["results"][rule] for rule in RULES}
-        if not own == named == (expected or own):
-            raise ValueError(f"is of another run: its config gives the id {own}")
+        if not computed == stated == (expected or computed):
+            raise ValueError(f"is of another run: its config gives the id {computed}")
         wrong = [rule for rule, share in shares.items() if share is not None and not 0 <= share <= 1]
     except (TypeError, KeyError, AttributeError, IndexError) as error:
         raise ValueError(f"is not a manifest: it lacks {error}") from None

@@ -48,11 +48,11 @@ def expand(arguments: Sequence[str], grid: Any = None) -> list[Job]:
     blocks: list[Mapping[str, Any]] = OmegaConf.to_container(grid, resolve=True) if grid else [{}]  # type: ignore
     found: dict[tuple[str, ...], Job] = {}
     for block in blocks:
-        own = {
+        varied = {
             key: [f"{key}={'null' if value is None else value}" for value in (v if isinstance(v, list) else [v])]
             for key, v in block.items()
         }
-        for job in itertools.product(*{**own, **given}.values()):
+        for job in itertools.product(*{**varied, **given}.values()):
             found.setdefault(tuple(sorted(job)), list(job))
     return sorted(found.values(), key=_seed)
 
@@ -94,7 +94,7 @@ def launch_all(launch: Callable[[Sequence[Job]], Sequence[JobReturn]], all_jobs:
     failures = [(job, e) for job, end in zip(all_jobs, ended, strict=True) if (e := _error(end)) is not None]
     failed = [(job, e) for job, e in failures if not isinstance(e, Locked)]
     print(f"{len(ended) - len(failures)} of {len(ended)} runs are done", file=sys.stderr)
-    for line in _told(failures, all_jobs):
+    for line in _reasons(failures, all_jobs):
         print(f"  {line}", file=sys.stderr)
     if failed:
         raise SweepFailed(f"{len(failed)} of {len(ended)} runs failed", [command.exit_code(e) for _, e in failed])
@@ -122,7 +122,7 @@ def side_by_side(
         threads.shutdown(cancel_futures=True)
 
 
-def _told(failures: Sequence[tuple[Job, BaseException]], all_jobs: Sequence[Job]) -> Iterator[str]:
+def _reasons(failures: Sequence[tuple[Job, BaseException]], all_jobs: Sequence[Job]) -> Iterator[str]:
     """Each failure with its run, in order; what data sets lack is said once for all the runs that it stops."""
     lacking: dict[str, list[Job]] = {}
     for job, error in failures:

@@ -42,7 +42,7 @@ class Plan:
     results: Path
 
 
-def plan(arguments: Sequence[str]) -> Plan:
+def plan_of(arguments: Sequence[str]) -> Plan:
     """The runs of ``noisygce.train -m`` with these arguments, in its order. Raises ConfigError."""
     chosen = dict(map(pair, arguments))
     name = chosen.get("experiment", "null")

@@ -20,7 +20,7 @@ from noisygce import runs, settings
 _OPTUNA = {"direction": "maximize", "n_jobs": "1", "sampler.seed": "0"}
 
 
-def told(hydra: DictConfig, words: Sequence[str]) -> list[str]:
+def overrides(hydra: DictConfig, words: Sequence[str]) -> list[str]:
     """The overrides that a search needs beside ``words``; none for a sweep over a grid. hydra: as composed."""
     if "optuna" not in str(hydra.sweeper.get("_target_")):
         return []

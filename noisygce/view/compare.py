@@ -16,7 +16,7 @@ Lookup = Callable[[Cell, str], Number | str]  # the number to compare a cell wit
 _ALL_PAIRS_UP_TO = 6  # rows; with more, each is compared with the first
 
 
-def said(number: stats.Sample | Number | None, signed: bool = False) -> str:
+def mean_and_std(number: stats.Sample | Number | None, signed: bool = False) -> str:
     """Mean ± standard deviation in per cent; - where there is nothing."""
     return "-" if number is None else spread(number.mean, number.std, signed)
 
@@ -29,21 +29,17 @@ def against_sheet(cells: Cells, rule: str, against: str, lookup: Lookup) -> Shee
         if cell is None:
             continue
         ours, theirs = cell.sample(rule), lookup(cell, rule)
-        entries = [
-            Entry(cells.row_label(row)),
-            Entry(cells.column_label(column)),
-            Entry(said(ours), small=cell.count(rule)),
-        ]
         if isinstance(theirs, str):
-            entries += [Entry("-"), Entry("-"), Entry(theirs)]
-        elif ours is None:
-            entries += [Entry(said(theirs)), Entry("-"), Entry("no run yet")]
+            compared = ("-", "-", theirs)
         else:
-            within = "yes" if theirs.agrees(ours) else "no"
-            entries += [Entry(said(theirs)), Entry(percent(ours.mean - theirs.mean, signed=True)), Entry(within)]
-        if isinstance(theirs, Number):
             configs.append(cell.config)
-        body.append(entries)
+            gap, within = "-", "no run yet"
+            if ours is not None:
+                gap = percent(ours.mean - theirs.mean, signed=True)
+                within = "yes" if theirs.agrees(ours) else "no"
+            compared = (mean_and_std(theirs), gap, within)
+        where = Entry(cells.row_label(row)), Entry(cells.column_label(column))
+        body.append([*where, Entry(mean_and_std(ours), small=cell.count(rule)), *map(Entry, compared)])
     note = "Difference in percentage points; within: at most max(3 std of that number, 1.0)."
     if against == "published" and configs:
         note += f" Compared in spite of {published.named(configs)}."

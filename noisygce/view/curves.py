@@ -61,8 +61,8 @@ def _small_multiples(cells: Cells, first: str) -> Figure | None:
         for (_, other), values in means.items():
             if other == column:
                 axis.plot(seeds[row, column][0]["epoch"], _percent(values), color=canvas.GREY, alpha=0.4, linewidth=0.5)
-        own = [run["test_accuracy"] for run in seeds[row, column]]
-        _lines(axis, own, seeds[row, column][0]["epoch"], canvas.look(0))
+        accuracies = [run["test_accuracy"] for run in seeds[row, column]]
+        _lines(axis, accuracies, seeds[row, column][0]["epoch"], canvas.look(0))
     canvas.label(figure, "epoch", ", ".join(["test accuracy in %", *(settings if len(settings) == 1 else [])]))
     return figure
 
@@ -80,8 +80,8 @@ def pruning(cells: Cells) -> Figure | None:
     if not shown:
         return None
     one = len({row for row, _ in shown}) == 1
-    beside = len(cells.columns)  # a row of the table is a row of panels, where it is not too wide
-    figure, axes = canvas.panels(len(shown), beside if not one and 1 < beside <= 4 else 4)
+    columns = len(cells.columns)  # a row of the table is a row of panels, where it is not too wide
+    figure, axes = canvas.panels(len(shown), columns if not one and 1 < columns <= 4 else 4)
     for axis, ((row, column), seeds) in zip(axes, shown.items(), strict=True):
         canvas.title(
             axis, cells.column_label(column) if one else f"{cells.row_label(row)}, {cells.column_label(column)}"

@@ -23,9 +23,9 @@ TITLES = {
 }
 
 
-def draw(asked: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[tuple[str, Figure]]:
+def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[tuple[str, Figure]]:
     """The figures of these kinds that the runs of an experiment can show, each with its kind."""
-    shown = asked.table.get("overview", {})
+    shown = plan.table.get("overview", {})
     first = str(shown.get("column", ""))
     drawings: dict[str, Callable[[], Figure | None]] = {
         "overview": lambda: curves.overview(cells, shown),
@@ -34,7 +34,7 @@ def draw(asked: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[t
         "memorisation": lambda: curves.memorisation(cells, first),
         "noise": lambda: heat.noise(cells),
         "confusion": lambda: heat.confusion(cells, first),
-        "q_and_k": lambda: heat.q_and_k(cells, asked.table.get("rules", ["val"])),
+        "q_and_k": lambda: heat.q_and_k(cells, plan.table.get("rules", ["val"])),
     }
     for kind in kinds:
         if (figure := drawings[kind]()) is not None:

@@ -75,7 +75,7 @@ def q_and_k(cells: Cells, rules: Iterable[str]) -> Figure | None:
             for x, k in enumerate(ks):
                 sample = field[q, k]
                 depth = 0.0 if sample is None else (sample.mean - floor) / max(high - floor, 1e-9)
-                _write(axis, x, y, _said(sample), depth, 8)
+                _write(axis, x, y, _written(sample), depth, 8)
     canvas.scale(figure, image, axes, "test accuracy")
     canvas.label(figure, "k", "q")
     return figure
@@ -95,14 +95,19 @@ def confusion(cells: Cells, first: str = "") -> Figure | None:
     figure, axes = canvas.panels(len(drawn), size=(2.5, 2.4))
     for axis, (name, runs) in zip(axes, drawn.items(), strict=True):
         canvas.title(axis, name)
-        image = _field(axis, [[_share(runs, true, said) for said in runs[0]] for true in runs[0]], list(runs[0]))
+        image = _field(axis, _mean_shares(runs), list(runs[0]))
     canvas.scale(figure, image, axes, "share of the test samples of a class")
     canvas.label(figure, "predicted label", "true label")
     return figure
 
 
-def _share(runs: Sequence[Mapping[str, Mapping[str, int]]], true: str, said: str) -> float:
-    return sum(run[true][said] / max(1, sum(run[true].values())) for run in runs) / len(runs)
+def _mean_shares(runs: Sequence[Mapping[str, Mapping[str, int]]]) -> list[list[float]]:
+    """Of counts by true and predicted class: the shares of each true class, averaged over runs."""
+
+    def share(true: str, predicted: str) -> float:
+        return sum(run[true][predicted] / max(1, sum(run[true].values())) for run in runs) / len(runs)
+
+    return [[share(true, predicted) for predicted in runs[0]] for true in runs[0]]
 
 
 def _field(axis: Axes, matrix: Sequence[Sequence[float]], names: Sequence[str]) -> AxesImage:
@@ -129,7 +134,7 @@ def _of(runs: Sequence[Result], q: float, k: float, rule: str) -> stats.Sample |
     return stats.describe([value for value in here if value is not None])
 
 
-def _said(sample: stats.Sample | None) -> str:
+def _written(sample: stats.Sample | None) -> str:
     if sample is None:
         return "-"
     return spread(sample.mean, sample.std).replace(" ±", "\n±") + f"\n({sample.n})"

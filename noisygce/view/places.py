@@ -19,40 +19,40 @@ from noisygce.sweep.plan import Plan
 _LONGEST = 150  # characters of a name, which a file system must bear with what is added
 
 
-def archived(asked: Plan) -> bool:
+def archived(plan: Plan) -> bool:
     """Whether the runs of a plan stand in an archive."""
-    return (asked.results / archive.RUNS).is_file()
+    return (plan.results / archive.RUNS).is_file()
 
 
-def name(asked: Plan, *options: str) -> str:
+def name(plan: Plan, *options: str) -> str:
     """What tells a plan, under further options of its command, from any other: demo+seed=0-val."""
-    return f"{asked.name}{_variant(asked, *options)}".lstrip("+")
+    return f"{plan.name}{_variant(plan, *options)}".lstrip("+")
 
 
-def stem(asked: Plan, kind: str, *options: str) -> Path:
+def stem(plan: Plan, kind: str, *options: str) -> Path:
     """The file without its ending: of a table, report or figure (the kind)."""
-    if archived(asked):
-        return asked.results / f"{kind}{_variant(asked, *options)}"
-    own = name(asked, *options)
-    folders = {"table": f"tables/{own}", "report": f"report/{own}"}
-    return asked.results / folders.get(kind, f"figures/{own}/{kind}")
+    if archived(plan):
+        return plan.results / f"{kind}{_variant(plan, *options)}"
+    file = name(plan, *options)
+    folders = {"table": f"tables/{file}", "report": f"report/{file}"}
+    return plan.results / folders.get(kind, f"figures/{file}/{kind}")
 
 
-def _variant(asked: Plan, *options: str) -> str:
-    words = [word for word in _words(asked) if not word.startswith(("experiment=", "hydra."))]
+def _variant(plan: Plan, *options: str) -> str:
+    words = [word for word in _words(plan) if not word.startswith(("experiment=", "hydra."))]
     variant = re.sub(r"[^A-Za-z0-9_.,=+-]", "", "-".join(["".join(f"+{word}" for word in words), *options]))
     if len(variant) > _LONGEST:
         variant = f"{variant[:_LONGEST]}-{hashlib.sha256(variant.encode()).hexdigest()[:8]}"
     return variant
 
 
-def command(asked: Plan, *options: str) -> str:
+def command(plan: Plan, *options: str) -> str:
     """The command line that makes the table of a plan."""
-    return shlex.join(["python", "-m", "noisygce.table", *_words(asked), *options])
+    return shlex.join(["python", "-m", "noisygce.table", *_words(plan), *options])
 
 
-def _words(asked: Plan) -> list[str]:
-    return [word for word in asked.arguments if not word.startswith("paths.")]
+def _words(plan: Plan) -> list[str]:
+    return [word for word in plan.arguments if not word.startswith("paths.")]
 
 
 def tables(folder: Path) -> Iterator[Path]:
@@ -65,8 +65,8 @@ def arguments(table: Path) -> list[str]:
     """What the command that made a written table was told, as its Markdown says. Raises NoisygceError."""
     source = table.with_suffix(".md")
     text = source.read_text() if source.is_file() else ""
-    said = re.findall(r"^- Made by `python -m noisygce\.table (.+)`\.$", text, re.MULTILINE)
-    if not said:
+    commands = re.findall(r"^- Made by `python -m noisygce\.table (.+)`\.$", text, re.MULTILINE)
+    if not commands:
         raise NoisygceError(f"{source.name} does not say which command made it")
     results = table.parent.parent if table.parent.name == "tables" else table.parent
-    return [*shlex.split(said[-1]), f"paths.results='{results}'"]
+    return [*shlex.split(commands[-1]), f"paths.results='{results}'"]

@@ -22,7 +22,7 @@ _PROTOCOL = (
 def footer(results: Sequence[Result]) -> list[str]:
     """Lines for below a table: protocol, commits, versions, devices, NUMERICS, and a warning where runs are mixed."""
     done = [run for run in results if run.state == "done"]
-    lines = ["Protocol: " + "; ".join(f"{name} {_said(results, key)}" for key, name in _PROTOCOL) + "."]
+    lines = ["Protocol: " + "; ".join(f"{name} {_values(results, key)}" for key, name in _PROTOCOL) + "."]
     made = {name: Counter(map(of, done)) for name, of in _MADE.items()} if done else {}
     lines += [f"{name[0].upper()}{name[1:]}: {_counted(counts)}." for name, counts in made.items()]
     if mixed := [name for name, counts in made.items() if len(counts) > 1] + (
@@ -32,7 +32,7 @@ def footer(results: Sequence[Result]) -> list[str]:
     return lines + absent(results)
 
 
-def _said(results: Sequence[Result], key: str) -> str:
+def _values(results: Sequence[Result], key: str) -> str:
     return ", ".join(sorted({str(run.config.get(key)) for run in results}))
 
 
@@ -65,6 +65,6 @@ def absent(results: Sequence[Result]) -> list[str]:
     counts = Counter(run.state for run in results)
     if counts["done"] == len(results):
         return [f"Complete: all {len(results)} runs are done."]
-    said = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    lines = [f"Not complete: of {len(results)} runs, {said}."]
+    summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    lines = [f"Not complete: of {len(results)} runs, {summary}."]
     return lines + [f"{run.state.capitalize()}: {run.id}: {run.note}." for run in results if run.note]

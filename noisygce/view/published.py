@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from noisygce import results
+from noisygce.runs.ids import flat
 from noisygce.sweep import identities
 from noisygce.view.cells import Cell
 from noisygce.view.stats import Sample
@@ -80,7 +80,7 @@ def _differing(row: Mapping[str, str], config: Mapping[str, Any], rule: str) -> 
 def _protocol(config: Mapping[str, Any]) -> list[str]:
     """The values in which a run differs from the paper's protocol, which the config leaves hold."""
     job = [f"{group}={config[f'{group}.name']}" for group in ("data", "model", "noise", "loss")]
-    paper = results.flat(next(iter(identities.of([[*job, f"rate={config['rate']}"]]))))
+    paper = flat(next(iter(identities.of([[*job, f"rate={config['rate']}"]]))))
     keys = {key for key in (*paper, *config) if key not in _ASIDE and not key.endswith("_target_")}
     return sorted(key for key in keys if paper.get(key) != config.get(key))
 

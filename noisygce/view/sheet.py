@@ -82,12 +82,12 @@ def _tex_head(head: Sequence[tuple[str, ...]]) -> list[str]:
     first, *others = head
     if any(len(label) != 2 for label in others):
         return [" & ".join(tex(" ".join(label)) for label in head) + r" \\"]
-    spans, rules, at = [], [], 2
+    spans, rules, column = [], [], 2
     for name, group in itertools.groupby(others, key=lambda label: label[0]):
         width = len(list(group))
         spans.append(f"\\multicolumn{{{width}}}{{c}}{{{tex(name)}}}")
-        rules.append(f"\\cmidrule(lr){{{at}-{at + width - 1}}}")
-        at += width
+        rules.append(f"\\cmidrule(lr){{{column}-{column + width - 1}}}")
+        column += width
     below = " & ".join([tex(" ".join(first)), *(tex(label[1]) for label in others)])
     return [" & ".join(["", *spans]) + r" \\", " ".join(rules), below + r" \\"]
 

@@ -14,7 +14,7 @@ from noisygce.results import Result
 from noisygce.sweep.plan import Plan, look
 from noisygce.view import places, provenance, published, sheet
 from noisygce.view.cells import Cell, Cells, Key, by_class, lay_out
-from noisygce.view.compare import Lookup, against_sheet, paired_sheet, said
+from noisygce.view.compare import Lookup, against_sheet, mean_and_std, paired_sheet
 from noisygce.view.published import Number
 from noisygce.view.sheet import Entry, Sheet
 from noisygce.view.stats import Sample
@@ -66,19 +66,19 @@ class Table:
         return markdown(self)
 
 
-def tabulate(asked: Plan, rule: str = "", against: str = "", measure: str = "accuracy") -> Table:
+def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accuracy") -> Table:
     """The table of a plan: under ``rule``, or under all that its experiment names and the gap between two of them.
 
     measure: of ``MEASURES``. Raises ConfigError.
     """
-    named = (rule,) if rule else (*_rules(asked), "gap")
+    named = (rule,) if rule else (*_rules(plan), "gap")
     rules = tuple(each for each in named if each in _RULES_OF[measure])
     if not rules:
         raise ConfigError(f"measure={measure}: it has only the rules {', '.join(_RULES_OF[measure])}")
     if against == "published" and measure != "accuracy":
         raise ConfigError(f"measure={measure}: no published numbers of it are known")
-    found = look(asked)
-    cells = lay_out(asked, found, measure)
+    found = look(plan)
+    cells = lay_out(plan, found, measure)
     cells = by_class(cells) if measure == "per_class" else cells
     lookup = _numbers(against, measure)
     sheets = {}
@@ -88,13 +88,13 @@ def tabulate(asked: Plan, rule: str = "", against: str = "", measure: str = "acc
             sheets[f"{each}-{against}"] = against_sheet(cells, each, against, lookup)
     compared = [each for each in rules if each != "gap" and len(cells.rows) > 1 and measure != "per_class"]
     pairs = [paired_sheet(cells, each) for each in compared]
-    title = str(asked.table.get("title", asked.name)).replace(MEASURES["accuracy"], MEASURES[measure])
+    title = str(plan.table.get("title", plan.name)).replace(MEASURES["accuracy"], MEASURES[measure])
     given = {"rule": rule, "against": against, "measure": measure.replace("accuracy", "")}
     options = {key: value for key, value in given.items() if value}
     return Table(
         title,
-        places.name(asked, *options.values()),
-        places.command(asked, *(f"{key}={value}" for key, value in options.items())),
+        places.name(plan, *options.values()),
+        places.command(plan, *(f"{key}={value}" for key, value in options.items())),
         cells,
         found,
         rules,
@@ -106,8 +106,8 @@ def tabulate(asked: Plan, rule: str = "", against: str = "", measure: str = "acc
     )
 
 
-def _rules(asked: Plan) -> tuple[str, ...]:
-    rules = asked.table.get("rules", ["val", "last"])
+def _rules(plan: Plan) -> tuple[str, ...]:
+    rules = plan.table.get("rules", ["val", "last"])
     for each in rules:
         if each not in runs.RULES:
             raise ConfigError(f"table.rules={rules}: each must be one of {', '.join(runs.RULES)}")
@@ -135,7 +135,7 @@ def rule_sheet(cells: Cells, rule: str) -> Sheet:
         if cell is None:
             return Entry("")
         best = rule != "gap" and row in cells.bold(rule, column)
-        return Entry(said(cell.sample(rule), signed=rule == "gap"), best, cell.count(rule))
+        return Entry(mean_and_std(cell.sample(rule), signed=rule == "gap"), best, cell.count(rule))
 
     oracle = " (oracle)" if rule in runs.ORACLES else ""
     body = [[Entry(cells.row_label(r)), *(entry(r, c) for c in cells.columns)] for r in cells.rows]
@@ -158,12 +158,12 @@ def markdown(table: Table) -> str:
 
 def latex(table: Table) -> str:
     """One float a rule, and one beside other numbers; how rows differ is left to the other forms."""
-    said = [f"{table.title}; needs \\usepackage{{booktabs}}", *table.footer, f"Made by {table.command}."]
+    comments = [f"{table.title}; needs \\usepackage{{booktabs}}", *table.footer, f"Made by {table.command}."]
     floats = [
         sheet.latex(each, f"{table.title}. {table.cells.described(name.split('-')[0])}", f"tab:{table.name}-{name}")
         for name, each in table.sheets.items()
     ]
-    return "\n".join([*(f"% {line}" for line in said), *floats])
+    return "\n".join([*(f"% {line}" for line in comments), *floats])
 
 
 def full(table: Table) -> str:
