@@ -54,13 +54,13 @@ class Result:
 
         accuracy: on the test set. auroc, ap: of wrong labels among the training samples, found by their margin; ``val``
         by the best-validation model, ``last`` by the model at the end. "class cat": of the test samples of that class
-        those that the best-validation model is right about, ``val`` alone.
+        those that the kept model is right about, under the rule ``kept_by`` alone.
         """
         if rule == "gap":
             val, last = self.number("val", measure), self.number("last", measure)
             return None if val is None or last is None else last - val
         if measure.startswith("class "):
-            row = self.confusion.get(measure.removeprefix("class "), {}) if rule == "val" else {}
+            row = self.confusion.get(measure.removeprefix("class "), {}) if rule == self.kept_by else {}
             return row.get(measure.removeprefix("class "), 0) / sum(row.values()) if row else None
         if measure == "accuracy":
             found: float | None = self.manifest.get("results", {}).get(rule)
@@ -69,9 +69,15 @@ class Result:
         detected: float | None = self.manifest.get("detection", {}).get(model, {}).get("margin", {}).get(measure)
         return detected
 
+    @property
+    def kept_by(self) -> str:
+        """The rule that has chosen the model a finished run keeps: val, or last where nothing was held out."""
+        validation = self.manifest.get("noisy_validation", {"best": 0.0})  # which runs of before it was recorded lack
+        return "last" if validation["best"] is None else "val"
+
     @cached_property
     def confusion(self) -> dict[str, dict[str, int]]:
-        """How many test samples of a class (outer names) the best-validation model takes for a class (inner names).
+        """How many test samples of a class (outer names) the kept model takes for a class (inner names).
 
         Empty where a run has kept no predictions. Raises DataError, for a file that was changed.
         """

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import math
+
 from noisygce import check
 
 
 class Schedule:
-    """SGD with momentum and a stepwise learning rate.
+    """SGD with momentum and a learning rate that changes from epoch to epoch.
 
     epochs: passes over the training samples. batch_size: images a step; the last batch of an epoch is kept as it comes.
-    lr: of the first epoch, multiplied by 0.1 after each of the ``milestones`` (numbers of finished epochs).
+    lr: of the first epoch. annealing: "step" multiplies it by 0.1 after each of the ``milestones`` (numbers of finished
+    epochs); "cosine" takes lr (1 + cos(pi e / epochs)) / 2 in the epoch after e finished ones (Loshchilov & Hutter
+    2017, arXiv 1608.03983, without restarts), and has no milestones.
     momentum, weight_decay: as in torch.optim.SGD, without dampening or Nesterov.
+    clip_norm: a gradient whose Euclidean norm over all weights is larger is scaled to it (Pascanu et al. 2013, arXiv
+    1211.5063); null: none is.
     """
 
     def __init__(
-        self, epochs: int, batch_size: int, lr: float, milestones: list[int], momentum: float, weight_decay: float
+        self,
+        epochs: int,
+        batch_size: int,
+        lr: float,
+        annealing: str,
+        milestones: list[int],
+        momentum: float,
+        weight_decay: float,
+        clip_norm: float | None,
     ) -> None:
         self.epochs = check.whole("epochs", epochs, "[1, 100000]")
         self.batch_size = check.whole("batch_size", batch_size, "[2, 65536]")
@@ -22,11 +36,17 @@ class Schedule:
         self.milestones = list(check.wholes("milestones", milestones, "[1, 100000]"))
         if any(a >= b for a, b in zip(self.milestones, self.milestones[1:], strict=False)):
             raise check.Invalid("milestones", milestones, "increasing")
+        self.annealing = check.choice("annealing", annealing, ("step", "cosine"))
+        if self.annealing == "cosine" and self.milestones:
+            raise check.Invalid("milestones", milestones, "[] where schedule.annealing=cosine")
         self.momentum = check.number("momentum", momentum, "[0, 1)")
         self.weight_decay = check.number("weight_decay", weight_decay, "[0, 1)")
+        self.clip_norm = clip_norm if clip_norm is None else check.number("clip_norm", clip_norm, "(0, 1e6]")
 
     def lr_of(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0."""
+        if self.annealing == "cosine":
+            return self.lr * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
         return self.lr * 0.1 ** sum(epoch >= m for m in self.milestones)
 
 

@@ -112,7 +112,7 @@ class Samples:
 
 
 def beliefs(run: Result) -> Samples:
-    """What the best-validation model of a run says of training and validation samples. Raises DataError."""
+    """What the kept model of a run says of training and validation samples. Raises DataError."""
     import numpy as np
 
     found = kept.predictions(run.folder, run.manifest)

@@ -101,7 +101,7 @@ def _train_on(place: str, e: Experiment, run: Run, followers: loggers.Loggers) -
             watch.after_epoch(row)
             followers.epoch(row)
         estimated: dict[str, Any] = {}
-        if e.loss.estimates_transition:
+        if e.loss.estimates_transition and e.split.holds_out:
             hat = {name: transition_hat(training, q, watch.stop_if_asked) for name, q in ANCHORS.items()}
             estimated = {"transition_hat_sha256": run.write_transition_hat(hat)}
         files = kept.write(run, training, e.runtime, watch.stop_if_asked)
@@ -150,6 +150,7 @@ def _task(cfg: DictConfig) -> float:
     prepare_process()  # a launcher may have started this process, without main
     guard.refuse(HydraConfig.get())
     if HydraConfig.get().mode == RunMode.MULTIRUN:
+        tuning.require(HydraConfig.get(), cfg)
         return run_one_of_many(cfg)
     with exits():  # here, because Hydra would print a line of its own above ours
         return _of_config(cfg)

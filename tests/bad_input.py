@@ -44,13 +44,23 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "schedule.milestones=40: schedule.milestones must be a list in square brackets of integers in [1, 100000]",
         ),
         ("schedule.milestones=[80,40]", "schedule.milestones=[80, 40]: schedule.milestones must be increasing"),
+        (
+            "schedule.annealing=cosine",
+            "schedule.milestones=[40, 80]: schedule.milestones must be [] where schedule.annealing=cosine",
+        ),
+        ("schedule.clip_norm=0", "schedule.clip_norm=0: schedule.clip_norm must be a number in (0, 1e6]"),
+        (
+            "data.validation=0 loss=tgce",
+            "data.validation=0: loss=tgce needs the model that is best on noisy validation labels; hold some out, or "
+            "take another loss",
+        ),
         ("schedule.momentum=1", "schedule.momentum=1: schedule.momentum must be a number in [0, 1)"),
         ("schedule.weight_decay=nan", "schedule.weight_decay=nan: schedule.weight_decay must be a number in [0, 1)"),
         ("prune.mode=keep", "prune.mode=keep: prune.mode must be one of drop, mask"),
         ("prune.start=0", "prune.start=0: prune.start must be an integer in [1, 100000]"),
         ("data.subset=0", "data.subset=0: data.subset must be an integer in [1, 45000]"),
         ("data=digits data.subset=1400", "data.subset=1400: data.subset must be an integer in [1, 1350]"),
-        ("data.validation=50000", "data.validation=50000: data.validation must be an integer in [1, 49999]"),
+        ("data.validation=50000", "data.validation=50000: data.validation must be an integer in [0, 49999]"),
         ("data.normalise=none", "data.normalise=none: data.normalise must be one of channel, pixel_mean"),
         ("data.mean=0.5", "data.mean=0.5: data.mean must be a list in square brackets of numbers in [0, 1]"),
         (

@@ -91,6 +91,15 @@ def test_every_loss_is_recorded_without_a_refused_call(check):
 
 
 @pytest.mark.slow
+def test_clipped_gradients_a_cosine_and_no_validation_are_recorded_too(check):
+    cosine = "data.validation=0 schedule.annealing=cosine schedule.milestones=[]"
+    (plain, _, _), (clipped, replays, refused) = check("recorded", "loss=ce", f"loss=ce schedule.clip_norm=1 {cosine}")
+    assert refused == []  # such as reading the norm back
+    assert replays == 5
+    assert plain < clipped <= plain + 18  # a norm of each of 10 tensors, their norm, the factor, the product
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "convolutions", "at_most"), [("bf16", 107, 525), ("fp32", 107, 340)])
 def test_a_step_of_resnet34_has_so_many_nodes(check, precision, convolutions, at_most):
     found = check("step", f"precision={precision}")

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from noisygce import settings
 from noisygce.check import Invalid
@@ -7,12 +8,24 @@ from noisygce.schedule import Pruning, Schedule
 
 def schedule(**changes):
     values = {"epochs": 10, "batch_size": 128, "lr": 1.0, "milestones": [3, 5], "momentum": 0.9, "weight_decay": 1e-4}
+    values |= {"annealing": "step", "clip_norm": None}
     return Schedule(**{**values, **changes})
 
 
 def test_learning_rate_falls_tenfold_after_each_milestone():
     assert [schedule().lr_of(epoch) for epoch in range(7)] == pytest.approx([1, 1, 1, 0.1, 0.1, 0.01, 0.01])
     assert schedule(milestones=[]).lr_of(9) == 1
+
+
+def test_cosine_annealing_is_torch_s():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10, eta_min=0)
+    ours = schedule(lr=0.1, annealing="cosine", milestones=[])
+    for epoch in range(10):
+        assert ours.lr_of(epoch) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        optimizer.step()
+        theirs.step()
+    assert (ours.lr_of(0), ours.lr_of(5)) == pytest.approx((0.1, 0.05))
 
 
 def test_pruning_is_due_at_its_start_and_then_every_so_often():
@@ -55,6 +68,9 @@ def test_leaves_hold_the_published_protocol(data, epochs, drops, before):
         ("milestones", [1.5]),
         ("milestones", "3"),
         ("milestones", 3),
+        ("annealing", "linear"),
+        ("clip_norm", 0),
+        ("clip_norm", float("nan")),
         ("momentum", 1),
         ("weight_decay", -1e-4),
     ],
@@ -63,6 +79,11 @@ def test_values_that_cannot_be_are_refused_by_key(key, value):
     with pytest.raises(Invalid) as caught:
         schedule(**{key: value})
     assert caught.value.key.startswith(key)
+
+
+def test_cosine_annealing_has_no_milestones():
+    with pytest.raises(Invalid, match=r"must be \[\] where schedule\.annealing=cosine"):
+        schedule(annealing="cosine")
 
 
 @pytest.mark.parametrize(

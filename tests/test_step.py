@@ -10,19 +10,23 @@ PLAIN = ["data.padding=2", "data.flip=true", "loss=gce", "schedule.milestones=[1
 
 def by_torch(t, epochs):
     """The same steps by torch's own module, loss reduction and optimizer."""
-    network, losses = copy.deepcopy(t.network), []
+    network, losses, norms = copy.deepcopy(t.network), [], []
     s = t.schedule
     optimizer = torch.optim.SGD(network.parameters(), lr=s.lr, momentum=s.momentum, weight_decay=s.weight_decay)
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, s.milestones, gamma=0.1)
+    if s.annealing == "cosine":
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=s.epochs)
     for epoch in range(epochs):
         for draw in t.loader.epoch(epoch, t.step.kept):
             optimizer.zero_grad()
             loss = GCE(0.7)(network(t.images.crop(draw)), t.noisy[draw.index])
             loss.backward()
+            if s.clip_norm:
+                norms.append(torch.nn.utils.clip_grad_norm_(network.parameters(), s.clip_norm).item())
             optimizer.step()
             losses.append(loss.item())
         scheduler.step()
-    return network, losses
+    return network, losses, norms
 
 
 @pytest.mark.parametrize("momentum", [0.9, 0])
@@ -30,12 +34,9 @@ def by_torch(t, epochs):
 def test_steps_are_those_of_torch_s_sgd_over_a_fall_of_the_learning_rate(make, momentum, weight_decay):
     """Two epochs of four steps; momentum and weight decay on every parameter, lr tenfold lower in the second."""
     t = make(*PLAIN, f"schedule.momentum={momentum}", f"schedule.weight_decay={weight_decay}")
-    expected, _ = by_torch(t, 2)
+    expected, _, _ = by_torch(t, 2)
     start = copy.deepcopy(t.network)
-    for epoch in range(2):
-        t.step.start_epoch(epoch)
-        for draw in t.loader.epoch(epoch, t.step.kept):
-            t.step(draw)
+    steps(t, 2)
     for (name, ours), theirs in zip(t.network.state_dict().items(), expected.state_dict().values(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7, msg=name)
     moved = torch.cat(
@@ -44,9 +45,30 @@ def test_steps_are_those_of_torch_s_sgd_over_a_fall_of_the_learning_rate(make, m
     assert moved.max() > 1e-3  # the equality above is of something
 
 
+def steps(t, epochs):
+    for epoch in range(epochs):
+        t.step.start_epoch(epoch)
+        for draw in t.loader.epoch(epoch, t.step.kept):
+            t.step(draw)
+
+
+def test_steps_are_torch_s_with_a_cosine_and_clipped_gradients(make):
+    """Three epochs of four steps; the norm of the gradient is above the bound in some steps and below it in others."""
+    cosine = ["schedule.annealing=cosine", "schedule.milestones=[]", "schedule.epochs=3"]
+    t = make("loss=gce", *cosine, "schedule.clip_norm=0.1")
+    expected, _, norms = by_torch(t, 3)
+    assert min(norms) < 0.1 < max(norms), norms
+    steps(t, 3)
+    for (name, ours), theirs in zip(t.network.state_dict().items(), expected.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6, msg=name)
+    unclipped = make("loss=gce", *cosine)
+    steps(unclipped, 3)
+    assert not torch.allclose(unclipped.step.parameters[0], t.step.parameters[0], atol=1e-4)
+
+
 def test_sums_of_an_epoch_are_the_losses_and_the_predictions_before_each_step(make):
     t = make(*PLAIN)
-    _, losses = by_torch(t, 1)
+    _, losses, _ = by_torch(t, 1)
     said = torch.full_like(t.noisy, -1)
     t.step.start_epoch(0)
     for draw in t.batches():

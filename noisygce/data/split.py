@@ -13,7 +13,8 @@ _STREAM = 2  # keeps the split apart from draws of other purposes (docs/protocol
 
 class Split:
     """subset: train on this many samples, stratified by true label, with validation and test cut in proportion (for
-    smoke runs); null for all. validation: samples held out of the training set, or, below 1, their share of it.
+    smoke runs); null for all. validation: samples held out of the training set, or, below 1, their share of it; 0 holds
+    none out.
     folds, fold: hold out the part number ``fold``, 0..folds-1, of that many equal parts of the same random order
     instead, so that runs with one seed and every fold hold out each sample once; null for no folds.
     """
@@ -26,7 +27,7 @@ class Split:
         if isinstance(validation, float) and 0 < validation < 1:
             self.validation: int | float = validation
         else:
-            self.validation = check.whole("validation", validation, f"[1, {most}]")
+            self.validation = check.whole("validation", validation, f"[0, {most}]")
         self.folds = folds if folds is None else check.whole("folds", folds, f"[2, {most + 1}]")
         self.fold = fold
         if folds is None and fold is not None:
@@ -36,6 +37,11 @@ class Split:
         self.subset = subset
         if subset is not None:
             check.whole("subset", subset, f"[1, {most + 1 - self._held_out(most + 1)}]")
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether there is a validation set."""
+        return self.folds is not None or self.validation > 0
 
     def __call__(self, labels: Ints, test_labels: Ints, seed: int) -> tuple[Ints, Ints, Ints]:
         """Indices of the training and validation samples, into ``labels`` (N,), and of the test samples."""
@@ -52,15 +58,20 @@ class Split:
         if self.subset is not None:
             share = self.subset / len(train)
             train = stratified(train, labels, self.subset)
-            validation = stratified(validation, labels, max(1, round(share * len(validation))))
-            test = stratified(test, test_labels, max(1, round(share * len(test)))) if len(test) else test
+            validation = _part(validation, labels, share)
+            test = _part(test, test_labels, share)
         return train, validation, test
 
     def _held_out(self, samples: int) -> int:
-        """Samples of the validation set, at least 1."""
+        """Samples of the validation set."""
         if self.folds is not None and self.fold is not None:
             return (self.fold + 1) * samples // self.folds - self.fold * samples // self.folds
-        return max(1, round(self.validation * samples)) if self.validation < 1 else int(self.validation)
+        return max(1, round(self.validation * samples)) if 0 < self.validation < 1 else int(self.validation)
+
+
+def _part(indices: Ints, labels: Ints, share: float) -> Ints:
+    """That share of the indices, stratified, at least one; of none, none."""
+    return stratified(indices, labels, max(1, round(share * len(indices)))) if len(indices) else indices
 
 
 def shuffled(samples: int, seed: int) -> Ints:

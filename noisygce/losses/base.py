@@ -67,6 +67,11 @@ class Loss:
     )
     source: Loss | None = None  # the loss of another run, all else equal, that must be finished before this one starts
 
+    @property
+    def judged(self) -> bool:
+        """Whether training needs a validation set, by which to choose the model that prunes, or that estimates T."""
+        return self.prunes or self.source is not None
+
     def __init__(self, *, reduction: str = "mean") -> None:
         self.reduction = check.choice("reduction", reduction, ("mean", "sum", "none"))
 

@@ -75,7 +75,8 @@ class Trained(NamedTuple):
 
 
 def load(run: Path | str) -> Trained:
-    """The best-validation model of a finished run, from its folder or its model.safetensors alone.
+    """The model that a finished run has kept, from its folder or its model.safetensors alone: the one that was best on
+    noisy validation, or the last one where nothing was held out.
 
         network, preprocess, classes = models.load("results/runs/<id>")
         p = network(preprocess(["cat.png"])).softmax(1)          # (1, K)

@@ -1,4 +1,6 @@
-"""What a finished run keeps beside its numbers: the best-validation model, and what it says of every sample.
+"""What a finished run keeps beside its numbers: a model, and what it says of every sample.
+
+The model is the one that was best on noisy validation, or the last one where nothing is held out.
 
 model.safetensors  see noisygce.models.load
 predictions.npz    p (n, K) float16, to be shown; index, split, given, kept, predicted (n,) and the scores that rank,

@@ -101,6 +101,10 @@ def begin(run: Run, training: Training, place: str) -> None:
     pruning, epochs = training.pruning, training.schedule.epochs
     if training.loss.prunes and not any(map(pruning.due, range(1, epochs))):
         log.warning(f"this run ends before its first pruning (prune.start={pruning.start}): nothing is pruned")
+    if not len(training.validation):
+        log.info(
+            "nothing is held out for validation: the rules val and val_clean have no number, the last model is kept"
+        )
 
 
 _COMPACT = "table_cifar10_compact"  # the table of real images that a CPU can fill

@@ -86,17 +86,17 @@ class Watch:
     def after_epoch(self, row: Row) -> None:
         """After each epoch: its metrics are written and shown."""
         self.run.write_metrics(self.training.progress.rows)
-        validation = 100 * row["val_accuracy"]
-        test = "" if row["test_accuracy"] is None else f"{100 * row['test_accuracy']:.2f} % on test, "
+        named = {"val_accuracy": "noisy validation", "test_accuracy": "test"}
+        shares = [f"{100 * row[key]:.2f} % on {name}" for key, name in named.items() if row[key] is not None]
         left, speed = self._images_left(), self.images_per_s()
         self.bar.set_description(self._epoch(), refresh=False)
-        self.bar.set_postfix_str(f"{validation:.1f} % on noisy validation, {test}".removesuffix(", "))
+        self.bar.set_postfix_str(", ".join(shares))
         self.bar.total = self.bar.n + left
         log.log(
             logging.INFO if self.bar.disable else logging.DEBUG,
-            f"epoch {row['epoch']}/{self.training.schedule.epochs}: {row['train_loss']:.4f} loss, "
-            f"{validation:.2f} % on noisy validation, {test}{row['kept']:,} kept, "
-            f"{speed:,.0f} images/s, {messages.duration(left / max(speed, 1e-9))} left",
+            f"epoch {row['epoch']}/{self.training.schedule.epochs}: "
+            + ", ".join([f"{row['train_loss']:.4f} loss", *shares, f"{row['kept']:,} kept"])
+            + f", {speed:,.0f} images/s, {messages.duration(left / max(speed, 1e-9))} left",
         )
         prunings = self.training.progress.prunings
         if prunings and prunings[-1]["after_epoch"] == row["epoch"]:

@@ -48,7 +48,7 @@ class Runtime:
     checkpoint_every: in seconds.
     stop_after: a time allowance such as 90s, 9m, 2h after which to save and stop (exit code 75); null for none.
     whole_runs: start no run that would not end within the allowance, were it to take as long as the longest so far.
-    keep_model: "best" or "none". keep_predictions: of the best-validation model, for every sample (runs/kept.py).
+    keep_model: "best" or "none". keep_predictions: of that model, for every sample (runs/kept.py).
     progress: a bar ("auto": where standard error is a terminal), or one log line an epoch.
     """
 
@@ -150,6 +150,11 @@ def read(cfg: DictConfig) -> Experiment:
             **{key: build(cfg[key], base, key) for key, base in _CHOSEN.items()},
             **{key: _construct(cls, cfg[key], key) for key, cls in _SECTIONS.items()},
         )
+        if e.loss.judged and not split.holds_out:
+            raise ConfigError(
+                f"data.validation={cfg.data.validation}: loss={cfg.loss.name} needs the model that is best on noisy "
+                "validation labels; hold some out, or take another loss"
+            )
         if (rate := cfg.noise.get("rate", cfg.rate)) != cfg.rate:
             raise ConfigError(f"noise.rate={rate}: the rate of the noise is set by rate={rate}")
     except check.Invalid as error:

@@ -14,6 +14,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from noisygce import runs, settings
+from noisygce.errors import ConfigError
 
 # What Optuna's sweeper is told where the command line says nothing else. It would minimise; draw two trials at a time
 # and run them one after another; and draw others the next time, so that no search could be continued.
@@ -28,6 +29,16 @@ def overrides(hydra: DictConfig, words: Sequence[str]) -> list[str]:
     keys |= {"hydra.sweep.dir": "${paths.results}/tuning", "+hydra.callbacks.best._target_": f"{__name__}.Best"}
     given = {word.partition("=")[0].lstrip("+") for word in words}
     return [f"{key}={value}" for key, value in keys.items() if key.lstrip("+") not in given]
+
+
+def require(hydra: Any, cfg: DictConfig) -> None:
+    """Raises ConfigError where a search would have nothing to look at, for a run that its sweeper asks for."""
+    grid = str(hydra.sweeper.get("_target_")).endswith((".NoisygceSweeper", ".BasicSweeper"))
+    if not grid and not settings.read(cfg).split.holds_out:
+        raise ConfigError(
+            f"data.validation={cfg.data.validation}: a search looks at accuracy on noisy validation labels alone, and "
+            "nothing is held out; data.validation=0.1 holds out a tenth"
+        )
 
 
 def _has(node: DictConfig, key: str) -> bool:

@@ -37,7 +37,7 @@ class Progress:
     epoch: int = 0  # finished epochs
     step: int = 0  # finished steps of the epoch under way
     best_epoch: int = 0
-    best_accuracy: float = -1.0  # on the noisy validation labels
+    best_accuracy: float = -1.0  # on the noisy validation labels; without any the latest epoch is the best
     rows: list[Row] = field(default_factory=list)
     prunings: list[Row] = field(default_factory=list)
 
@@ -142,8 +142,9 @@ def fit(
             at.step += 1
             after_step(training, len(draw.index))
         row, epoch = _measure(training, stop), at.epoch + 1
-        if row["val_accuracy"] > at.best_accuracy:
-            at.best_accuracy, at.best_epoch = row["val_accuracy"], epoch
+        share = row["val_accuracy"]
+        if share is None or share > at.best_accuracy:  # None: nothing is held out, and the last model is kept
+            at.best_accuracy, at.best_epoch = -1.0 if share is None else share, epoch
             for name, tensor in training.network.state_dict().items():
                 training.best[name].copy_(tensor)
         if training.loss.prunes and training.pruning.due(epoch) and epoch < training.schedule.epochs:

@@ -1,4 +1,6 @@
-"""Predictions: what the best-validation model says of every sample, and how well that finds wrong labels.
+"""Predictions: what a model says of every sample, and how well that finds wrong labels.
+
+The model is the one that was best on noisy validation, or the last one where nothing is held out.
 
 n samples in all, of the training set first (training and validation, in its order), then of the test set; K classes.
 """
@@ -60,19 +62,21 @@ def predict(t: Training, stop: Stop = lambda: None) -> Predictions:
 
 def detect(t: Training, best: Predictions, stop: Stop = lambda: None) -> dict[str, Any]:
     """How well wrong labels among the training samples are found: ``detection.measure`` of the best-validation model
-    (``best``) and of the one at the end (``last``), and the pruned set at the end. Null where truth is unknown,
-    and for the pruned set of a loss that prunes nothing."""
+    (``best``) and of the one at the end (``last``), and the pruned set at the end. Null where truth is unknown, for
+    the best model where nothing is held out, and for the pruned set of a loss that prunes nothing."""
     mine = best.split == "train"
     index, given = torch.from_numpy(best.index[mine]), best.given[mine]
     wrong = given != t.task.clean[best.index[mine]] if t.task.arrays.truth else None
     last = _scores(t.logits(index.to(t.train.device), stop).double().cpu(), given)
 
-    def measured(scores: Mapping[str, NDArray[np.float32]]) -> dict[str, dict[str, float | None]]:
-        return detection.measure({name: scores[column] for name, column in detection.SCORES.items()}, wrong)
+    def measured(scores: Mapping[str, NDArray[np.float32]], known: bool) -> dict[str, dict[str, float | None]]:
+        own = {name: scores[column] for name, column in detection.SCORES.items()}
+        return detection.measure(own, wrong if known else None)
 
+    own = {column: getattr(best, column)[mine] for column in detection.SCORES.values()}
     return {
-        "best": measured({column: getattr(best, column)[mine] for column in detection.SCORES.values()}),
-        "last": measured(last),
+        "best": measured(own, known=len(t.validation) > 0),
+        "last": measured(last, known=True),
         "pruned": detection.of_pruned(best.kept[mine], wrong if t.loss.prunes else None),
     }
 

@@ -1,4 +1,4 @@
-"""One training step: images, forward pass, loss, backward pass, SGD, running sums. No value comes back to the host."""
+"""One training step: images, forward and backward pass, SGD, running sums. No value comes back to the host."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from noisygce.losses import Loss
 from noisygce.schedule import Schedule
@@ -96,6 +97,10 @@ class Step:
         loss = self.loss.of_batch(logits, labels, index).where(kept, 0).mean()
         loss.backward()
         with torch.no_grad():
+            if self.schedule.clip_norm is not None:
+                # torch.nn.utils.clip_grad_norm_, but for foreach, which copies from the host. The norm is not read.
+                norm = get_total_norm([p.grad for p in self.parameters], foreach=False)  # type: ignore[misc]
+                clip_grads_with_norm_(self.parameters, self.schedule.clip_norm, norm)
             torch._fused_sgd_(
                 self.parameters,
                 [p.grad for p in self.parameters],  # type: ignore[misc]

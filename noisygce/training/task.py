@@ -23,7 +23,7 @@ class Task:
     drawn: Ints  # (N,) as noise has made them
     clean: Ints  # (N,); true only where ``arrays.truth``
     train: Ints  # indices into N
-    validation: Ints
+    validation: Ints  # none where nothing is held out
     test: Ints  # indices into the test set
     transition: Matrix  # T of the noise (K, K); where it depends on more than the class, as realised
 
@@ -35,8 +35,8 @@ def prepare(data: Data, split: Split, verdicts: Verdicts, noise: Noise, seed: in
     noisy, stay = verdicts(root, drawn, arrays.classes, arrays.train_names)
     train, validation, test = split(published.train_labels, published.test_labels, seed)
     train, validation = train[stay[train]], validation[stay[validation]]
-    for name, left in (("training", train), ("validation", validation)):
-        if not len(left):
+    for name, left, needed in (("training", train, True), ("validation", validation, split.holds_out)):
+        if needed and not len(left):
             raise DataError(f"data.verdicts drops every {name} sample; nothing could be trained or selected by")
     return Task(arrays, noisy, drawn, clean, train, validation, test, transition)
 

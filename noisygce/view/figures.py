@@ -18,7 +18,7 @@ TITLES = {
     "pruning": "Pruning: how right it is, and what it keeps",
     "memorisation": "Memorisation: what the network says of the mislabelled training samples (mean of the seeds)",
     "noise": "Noise as drawn: share of each given label among the samples of a true label, in % (mean of the seeds)",
-    "confusion": "What the best-validation model says of the test samples of each class, in % (mean of the seeds)",
+    "confusion": "What the model that is kept says of the test samples of each class, in % (mean of the seeds)",
     "q_and_k": "Test accuracy in % over q and k: mean ± sample standard deviation (runs)",
 }
 

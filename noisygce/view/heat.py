@@ -82,8 +82,8 @@ def q_and_k(cells: Cells, rules: Iterable[str]) -> Figure | None:
 
 
 def confusion(cells: Cells, first: str = "") -> Figure | None:
-    """What the best-validation model says of the test samples of each class, mean of the seeds that kept predictions: a
-    panel a cell, of the settings that fit a page (``Cells.page``)."""
+    """What the kept model says of the test samples of each class, mean of the seeds that kept predictions: a panel a
+    cell, of the settings that fit a page (``Cells.page``)."""
     drawn = {
         f"{cells.row_label(row)}, {cells.column_label(column)}": runs
         for row in cells.rows

@@ -17,12 +17,20 @@ _PROTOCOL = (
     ("data.normalise", "normalised by"),
     ("prune.mode", "pruning"),
 )
+_NOT_USUAL = (  # told where a run has them: younger values, which the config of a run names where they are not neutral
+    ("schedule.annealing", "annealing"),
+    ("schedule.clip_norm", "gradients clipped to"),
+)
 
 
 def footer(results: Sequence[Result]) -> list[str]:
     """Lines for below a table: protocol, commits, versions, devices, NUMERICS, and a warning where runs are mixed."""
     done = [run for run in results if run.state == "done"]
-    lines = ["Protocol: " + "; ".join(f"{name} {_values(results, key)}" for key, name in _PROTOCOL) + "."]
+    keys = [*_PROTOCOL, *((key, name) for key, name in _NOT_USUAL if any(key in run.config for run in results))]
+    said = [f"{name} {_values(results, key)}" for key, name in keys]
+    if any(run.config.get("data.validation") == 0 for run in results):
+        said.append(f"validation {_values(results, 'data.validation')}")
+    lines = [f"Protocol: {'; '.join(said)}."]
     made = {name: Counter(map(of, done)) for name, of in _MADE.items()} if done else {}
     lines += [f"{name[0].upper()}{name[1:]}: {_counted(counts)}." for name, counts in made.items()]
     if mixed := [name for name, counts in made.items() if len(counts) > 1] + (
@@ -33,7 +41,7 @@ def footer(results: Sequence[Result]) -> list[str]:
 
 
 def _values(results: Sequence[Result], key: str) -> str:
-    return ", ".join(sorted({str(run.config.get(key)) for run in results}))
+    return ", ".join(sorted({str(run.config.get(key, "-")) for run in results}))
 
 
 def _commit(run: Result) -> str:

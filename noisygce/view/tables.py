@@ -35,7 +35,7 @@ MEASURES = {
     "per_class": "Test accuracy of each class",
 }
 _FINDS = {"val": "the best-validation model", "last": "the model at the end"}  # of the other measures
-_RULES_OF = {"accuracy": RULES, "auroc": ("val", "last", "gap"), "ap": ("val", "last", "gap"), "per_class": ("val",)}
+_RULES_OF = {"accuracy": RULES, "auroc": ("val", "last", "gap"), "ap": ("val", "last", "gap")}
 OPTIONS = {"rule": RULES, "against": ("published", "reference"), "measure": tuple(MEASURES)}
 
 
@@ -71,13 +71,14 @@ def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accu
 
     measure: of ``MEASURES``. Raises ConfigError.
     """
+    found = look(plan)
+    known = _RULES_OF.get(measure) or _kept_by(found)
     named = (rule,) if rule else (*_rules(plan), "gap")
-    rules = tuple(each for each in named if each in _RULES_OF[measure])
+    rules = tuple(each for each in named if each in known)
     if not rules:
-        raise ConfigError(f"measure={measure}: it has only the rules {', '.join(_RULES_OF[measure])}")
+        raise ConfigError(f"measure={measure}: it has only the rules {', '.join(known)}")
     if against == "published" and measure != "accuracy":
         raise ConfigError(f"measure={measure}: no published numbers of it are known")
-    found = look(plan)
     cells = lay_out(plan, found, measure)
     cells = by_class(cells) if measure == "per_class" else cells
     lookup = _numbers(against, measure)
@@ -104,6 +105,11 @@ def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accu
         pairs,
         provenance.footer(found),
     )
+
+
+def _kept_by(found: Sequence[Result]) -> list[str]:
+    """The rules that have chosen the models which finished runs keep."""
+    return sorted({run.kept_by for run in found if run.state == "done"}, reverse=True) or ["val"]
 
 
 def _rules(plan: Plan) -> tuple[str, ...]:

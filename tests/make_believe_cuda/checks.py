@@ -142,13 +142,19 @@ def resnet(*words: str, images: int = 1000) -> Training:
 
 def losses() -> dict:
     """For each loss: nodes of its step, replays in an epoch, and what was refused."""
+    names = sorted(path.stem for path in (settings.config_dir() / "loss").glob("*.yaml"))
+    return dict(zip(names, recorded(*(f"loss={loss}" for loss in names)), strict=True))
+
+
+def recorded(*kinds: str) -> list:
+    """For trainings of these words, separated by blanks: nodes of the step, replays in an epoch, what was refused."""
     at = device.prepare("cuda", 1)
-    found = {}
-    for loss in sorted(path.stem for path in (settings.config_dir() / "loss").glob("*.yaml")):
+    found = []
+    for kind in kinds:
         CUDA.make_believe_clear()
-        epoch(experiment(f"loss={loss}"), at)
+        epoch(experiment(*kind.split()), at)
         counts, refused = report()
-        found[loss] = [total(counts, "recorded"), counts["cudaGraphLaunch"], refused]
+        found.append([total(counts, "recorded"), counts["cudaGraphLaunch"], refused])
     return found
 
 
