@@ -31,6 +31,8 @@ KINDS = {
     "masked": ["prune.mode=mask"],
     "a loss with state": ["loss=elr"],
     "two views": ["loss=gjs"],
+    "two networks": ["loss=co_teaching_plus", "loss.gradual=6", "loss.warm_up=2"],
+    "mixed images": ["loss=mixup"],
     "forward": ["loss=forward"],
     "forward with an estimate": ["loss=forward_hat"],
     "bi-tempered": ["loss=bi_tempered"],

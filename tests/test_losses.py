@@ -23,12 +23,16 @@ B, K, N = 40, 10, 100
 LEAVES = sorted(path.stem for path in (settings.config_dir() / "loss").glob("*.yaml"))
 SYMMETRIC = {"mae", "rce", "nce", "nfl", "ngce"} | {f"{a}_{b}" for a in ("nce", "nfl", "ngce") for b in ("mae", "rce")}
 NOT_OF_SOFTMAX = {"ldr_kl", "ce_lc"}  # functions of the logits that are none of p
+CHOOSES = {"co_teaching", "co_teaching_plus", "jocor"}  # which samples of the batch are trained on
+LATE = 30  # an epoch at which schedules have come to their last phase
 # Leaves with values at which a formula takes another branch or comes close to a limit.
 VARIANTS = [
     "agce loss.a=3 loss.q=2.5",
     "bi_tempered loss.t1=0 loss.t2=4",
     "bi_tempered loss.t1=0.5 loss.t2=0.7",
     "bi_tempered loss.t1=1 loss.t2=2",
+    "co_teaching loss.forget_rate=0",
+    "co_teaching_plus loss.warm_up=100",
     "focal loss.g=0.1",
     "focal loss.g=2",
     "gce loss.q=0.05",
@@ -52,15 +56,21 @@ def bound(words: str) -> Loss:
     loss = copy.deepcopy(_experiment(*f"loss={words}".split()).loss)
     loss.adopt("ce-run", {"q97": T.tolist(), "max": T_OTHER.tolist()})
     loss.bind(samples=N, classes=K, device="cpu", transition=T)
-    for tensor in loss.state().values():
-        tensor.copy_(torch.rand(tensor.shape, generator=torch.Generator().manual_seed(9)).softmax(1))
+    loss.start_epoch(LATE)
+    for memory in (tensor for tensor in loss.state().values() if tensor.dim() == 2):
+        memory.copy_(torch.rand(memory.shape, generator=torch.Generator().manual_seed(9)).softmax(1))
     return loss
 
 
+def outputs(loss: Loss) -> int:
+    """How many logits a loss is given of each image."""
+    return loss.views * loss.networks
+
+
 def draw(loss: Loss, scale: float = 2.0) -> tuple[Tensor, Tensor, Tensor]:
-    """logits (V B, K) in float64, labels (B,), index (B,)."""
+    """logits (V B, K) or (n B, K) in float64, labels (B,), index (B,)."""
     g = torch.Generator().manual_seed(0)
-    logits = scale * torch.randn((loss.views * B, K), generator=g, dtype=torch.float64)
+    logits = scale * torch.randn((outputs(loss) * B, K), generator=g, dtype=torch.float64)
     return logits, torch.arange(B) % K, torch.randperm(N, generator=g)[:B]
 
 
@@ -103,7 +113,7 @@ def test_value_and_gradient_are_finite_at_any_gap(words: str, gap: float) -> Non
     logits = gap * F.one_hot(favourite, K).float()
     logits[::3, 0] -= gap / 2
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        for found in slopes(loss, logits.repeat(loss.views, 1).to(dtype), labels, torch.arange(B)):
+        for found in slopes(loss, logits.repeat(outputs(loss), 1).to(dtype), labels, torch.arange(B)):
             assert found.isfinite().all()
 
 
@@ -119,14 +129,14 @@ def test_gradient_equals_numeric_differences_and_sums_to_0_over_classes(words: s
         torch.testing.assert_close(gradient.sum(1), torch.zeros(len(logits), dtype=torch.float64), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", LEAVES)
-def test_a_sample_s_loss_depends_on_nothing_else_in_the_batch(name: str) -> None:
-    loss = bound(name)
+@pytest.mark.parametrize("words", [*(name for name in LEAVES if name not in CHOOSES), "co_teaching loss.forget_rate=0"])
+def test_a_sample_s_loss_depends_on_nothing_else_in_the_batch(words: str) -> None:
+    loss = bound(words)
     logits, labels, index = draw(loss)
     whole = values(loss, logits, labels, index)
     order = torch.randperm(B, generator=torch.Generator().manual_seed(1))
     for some in (order, torch.arange(3)):
-        picked = logits.unflatten(0, (loss.views, B))[:, some].flatten(0, 1)
+        picked = logits.unflatten(0, (outputs(loss), B))[:, some].flatten(0, 1)
         torch.testing.assert_close(values(loss, picked, labels[some], index[some]), whole[some])
 
 
@@ -162,15 +172,17 @@ def _parameters() -> list[tuple[str, str, Any]]:
 
     def other(key: str, value: Any) -> Any:
         special = {"loss.k": 0.1, "loss.b": 0.5, "loss.anchor": "max", "loss.above": 6}
+        special |= {"loss.gradual": 2 * LATE, "loss.warm_up": 2 * LATE}
         if value is None:
-            return 0.1  # clip
+            return 0.1  # clip, forget_rate
         if key in special:
             return special[key]
         return value + 1 if isinstance(value, int) else 0.9 * value
 
     tree = {leaf: settings.resolved(settings.compose(["data=digits", f"loss={leaf}"]))["loss"] for leaf in LEAVES}
     found = [(leaf, key, value) for leaf in LEAVES for key, value in walk(tree[leaf], "loss")]
-    return [(leaf, key, other(key, value)) for leaf, key, value in found if ".source." not in key]
+    elsewhere = (".source.", "loss.alpha")  # in another run; in what is drawn
+    return [(leaf, key, other(key, value)) for leaf, key, value in found if not any(e in key for e in elsewhere)]
 
 
 @pytest.mark.parametrize(("leaf", "key", "other"), _parameters())
@@ -183,10 +195,12 @@ def test_every_parameter_changes_the_value_and_is_checked_under_its_key(leaf: st
         settings.read(settings.compose([f"loss={leaf}", f"{key}=nan"]))
 
 
-def test_only_the_truncated_loss_prunes_only_gjs_sees_two_views_and_only_forward_hat_has_a_source() -> None:
+def test_few_losses_ask_training_for_more_than_logits() -> None:
     made = {name: bound(name) for name in LEAVES}
     assert [name for name, loss in made.items() if loss.prunes] == ["tgce"]
     assert [name for name, loss in made.items() if loss.views > 1] == ["gjs"]
+    assert [name for name, loss in made.items() if loss.networks > 1] == sorted(CHOOSES)
+    assert [name for name, loss in made.items() if loss.mixup] == ["mixup"]
     assert [name for name, loss in made.items() if loss.source] == ["forward_hat"]
 
 
@@ -274,7 +288,8 @@ def test_what_a_part_has_not_is_refused_under_its_own_key(overrides: str, said: 
 
 
 def test_a_sum_takes_only_parts_that_it_can_train() -> None:
-    for part in (losses.TruncatedGCE(0.7, 0.5), losses.GJS(0.5), losses.ForwardHat("q97", CE)):
+    two, mixed = losses.JoCoR(0.4, 10, 0.9), losses.Mixup(8, CE)
+    for part in (losses.TruncatedGCE(0.7, 0.5), losses.GJS(0.5), losses.ForwardHat("q97", CE), two, mixed):
         with pytest.raises(ValueError, match="neither prunes"):
             losses.WeightedSum(1, 1, CE, part)
     with pytest.raises(ValueError, match="such as ce"):

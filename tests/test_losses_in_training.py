@@ -1,8 +1,9 @@
-"""What a loss may ask of training: state per sample, two views, another run's estimate of T."""
+"""What a loss may ask of training: state per sample, two views, mixed images, another run's estimate of T."""
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
@@ -12,16 +13,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from noisygce import losses, results, runs, settings, train, verify
 from noisygce.errors import ManifestError, Stopped
 from noisygce.runs import checkpoint
+from noisygce.runs.begin import training_of
 from noisygce.runs.stops import process
 from noisygce.training import fit
 from noisygce.training.device import prepare as prepare_device
 from noisygce.training.fit import Progress, Training
-from noisygce.training.loader import Images, Loader
-from noisygce.training.task import prepare
+from noisygce.training.loader import Draw, Images, Loader
 
 SMALL = ["data=digits", "data.subset=300", "schedule.epochs=3", "runtime.threads=1", "runtime.device=cpu"]
 AUGMENTED = ["data.padding=1", "data.flip=true"]
@@ -38,17 +41,14 @@ def _switches() -> Iterator[None]:
 
 
 def training(*overrides: str) -> Training:
-    e = settings.read(settings.compose([*SMALL, *overrides]))
-    task = prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
-    network = e.model.build(task.arrays.train_images.shape[1:], len(task.arrays.classes), e.seed)  # type: ignore[arg-type]
-    return Training(task, e.preprocessing, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, "cpu")
+    return training_of(settings.read(settings.compose([*SMALL, *overrides])), "cpu")
 
 
 class _Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", ["elr", "gjs", "sce", "forward"])
+@pytest.mark.parametrize("name", ["elr", "gjs", "sce", "forward", "jocor", "mixup"])
 def test_a_training_stopped_at_any_step_goes_on_to_the_same_bits(name: str, tmp_path: Path) -> None:
     whole = training(f"loss={name}", *AUGMENTED)
     list(fit.fit(whole, lambda *_: None))
@@ -110,6 +110,75 @@ def test_gjs_trains_on_both_views() -> None:
     t.step(draw)
     assert t.step.loss_sum.item() == pytest.approx(expected, rel=1e-6)
     assert (t.step.predictions[draw.index] == logits[: len(draw.index)].argmax(1)).all()
+
+
+def mixing(mixup: float, seed: int = 0, batch_size: int = 64, epoch: int = 2) -> list[Draw]:
+    e = settings.read(settings.compose([*SMALL, *AUGMENTED]))
+    arrays = e.data.load(Path())
+    images = Images(arrays.train_images, e.preprocessing, arrays.train_images, "cpu")
+    return Loader(images, torch.arange(1000), batch_size, seed, mixup=mixup).epoch(epoch, torch.ones(1500, dtype=bool))  # type: ignore[arg-type]
+
+
+def test_partners_are_a_permutation_of_the_batch_and_weights_are_one_a_batch() -> None:
+    draws = mixing(8.0)
+    for draw in draws:
+        assert draw.partner is not None
+        assert sorted(draw.partner.tolist()) == list(range(len(draw.index)))
+        assert not torch.equal(draw.partner, torch.arange(len(draw.index)))
+        assert draw.weight is not None
+        assert draw.weight.shape == ()
+        assert 0 < draw.weight < 1
+    assert len({float(draw.weight) for draw in draws if draw.weight is not None}) == len(draws) == 16
+    for alone, mixed in zip(mixing(0.0), draws, strict=True):  # all else is as it would be without
+        assert alone.partner is alone.weight is None
+        assert all(torch.equal(a, b) for a, b in zip(alone.tensors(), mixed.tensors()[:4], strict=True))
+
+
+def test_partners_and_weights_are_a_function_of_seed_and_epoch() -> None:
+    def drawn(*how: Any) -> list[Tensor]:
+        return [tensor for draw in mixing(8.0, *how) for tensor in draw.tensors()[4:]]
+
+    first = drawn(0)
+    assert all(torch.equal(a, b) for a, b in zip(first, drawn(0), strict=True))
+    for other in (drawn(1), drawn(0, 64, 3)):
+        assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize("augmented", [[], AUGMENTED])
+def test_a_step_of_mixup_is_the_one_by_hand(augmented: list[str]) -> None:
+    """Mixed images, and cross entropy of the mixed labels."""
+    t = training("loss=mixup", *augmented)
+    draw = t.batches()[0]
+    assert draw.partner is not None
+    images = t.images.crop(Draw(*draw.tensors()[:4]))
+    network, labels = copy.deepcopy(t.network), F.one_hot(t.noisy[draw.index], 10).float()
+    mixed, soft = (draw.weight * x + (1 - draw.weight) * x[draw.partner] for x in (images, labels))  # type: ignore[operator]
+    torch.testing.assert_close(t.images.crop(draw), mixed)
+    expected = F.cross_entropy(network(mixed), soft)
+    expected.backward()
+    before = [p.detach().clone() for p in t.network.parameters()]
+    t.step.start_epoch(0)
+    t.step(draw)
+    assert t.step.loss_sum.item() == pytest.approx(expected.item(), rel=1e-6)
+    lr, decay = t.schedule.lr, t.schedule.weight_decay
+    for old, new, p in zip(before, t.network.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(old - lr * (p.grad + decay * old), new, rtol=1e-5, atol=1e-6)  # type: ignore[operator]
+
+
+def test_any_loss_can_be_mixed_and_a_pruned_sample_has_weight_0_in_either_place() -> None:
+    e = settings.read(settings.compose([*SMALL, *AUGMENTED]))
+    t = training_of(dataclasses.replace(e, loss=losses.Mixup(8, losses.GCE(0.7))), "cpu")
+    draw = t.batches()[0]
+    assert draw.partner is not None
+    assert draw.weight is not None
+    t.step.kept[draw.index[::2]] = False
+    values = losses.GCE(0.7, reduction="none")
+    logits, index, partner = copy.deepcopy(t.network)(t.images.crop(draw)), draw.index, draw.index[draw.partner]
+    one, other = (values(logits, t.noisy[i]) * t.step.kept[i] for i in (index, partner))
+    t.step.start_epoch(0)
+    t.step(draw)
+    expected = (draw.weight * one + (1 - draw.weight) * other).mean()
+    assert t.step.loss_sum.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_t_hat_shows_what_the_model_says_of_the_sample_at_the_quantile() -> None:

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from scipy import stats
 
-from noisygce.training.philox import below, philox
+from noisygce.training.philox import below, beta, philox
 
 
 def reference(counter, key):
@@ -61,3 +62,19 @@ def test_below_scales_a_word_to_the_bound():
     assert below(words, 2).tolist() == [0, 0, 1, 1]
     assert below(words, 9).tolist() == [0, 4, 4, 8]  # 9 * (1/2) = 4.5
     assert below(words, 1).tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.5, 1, 8, 32, 1000])
+def test_numbers_have_the_beta_distribution(alpha):
+    one, other, _, _ = philox((torch.arange(20_000), 3, 0, 0), (0, 6))
+    found = beta(one, other, alpha)
+    assert found.dtype == torch.float64
+    assert ((found >= 0) & (found <= 1)).all()
+    assert stats.kstest(found.numpy(), stats.beta(alpha, alpha).cdf).pvalue > 0.001
+
+
+def test_the_outermost_words_give_numbers_within_0_and_1():
+    ends = torch.tensor([0, ONES])
+    for alpha in (1e-3, 1.0, 1000.0):
+        found = beta(*torch.meshgrid(ends, ends, indexing="ij"), alpha)
+        assert ((found >= 0) & (found <= 1)).all()

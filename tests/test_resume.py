@@ -15,6 +15,8 @@ CASES = [
         for loss in ("loss=ce", "loss=mae", "loss=gce", "loss=gjs")
     ),
     pytest.param(("loss=elr",), id="loss=elr"),
+    pytest.param(("loss=co_teaching_plus", "loss.gradual=3", "loss.warm_up=2"), id="loss=co_teaching_plus"),
+    pytest.param(("loss=mixup",), id="loss=mixup"),
     pytest.param(("loss=tgce", "loss.k=0.15", "prune.mode=drop"), id="drop"),
     pytest.param(("loss=tgce", "loss.k=0.15", "prune.mode=mask"), id="mask"),
 ]
@@ -30,15 +32,11 @@ RUN = (
 
 def _training(overrides: tuple[str, ...]) -> Any:
     from noisygce import settings
+    from noisygce.runs.begin import training_of
     from noisygce.training import device
-    from noisygce.training.fit import Training
-    from noisygce.training.task import prepare
 
     e = settings.read(settings.compose([*RUN, *overrides, "runtime.threads=1"]))
-    at = device.prepare("cpu", 1)
-    task = prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
-    network = e.model.build(task.arrays.train_images.shape[1:], 10, e.seed)
-    return Training(task, e.preprocessing, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, at)
+    return training_of(e, device.prepare("cpu", 1))
 
 
 def _equal_from_each(folder: Path, overrides: tuple[str, ...], every: int) -> None:

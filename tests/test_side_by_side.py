@@ -17,7 +17,14 @@ from noisygce.training.fit import Training
 from noisygce.training.step import Step
 
 FAILS = ["loss=ce", "schedule.lr=100", "schedule.epochs=30"]
-JOBS = [["loss=ce"], ["loss=tgce", "prune.start=2", "prune.every=1"], ["loss=elr"], ["loss=gce", "seed=1"], FAILS]
+JOBS = [
+    ["loss=ce"],
+    ["loss=tgce", "prune.start=2", "prune.every=1"],
+    ["loss=elr"],
+    ["loss=gce", "seed=1"],
+    ["loss=jocor"],
+    FAILS,
+]
 
 
 def configs(folder, jobs):

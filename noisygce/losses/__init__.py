@@ -15,7 +15,8 @@ p = softmax(logits), p_y the probability of the given label. Value and gradient 
     functions of all of p      bi_tempered.py bootstrap.py eps_softmax.py forward.py (forward, backward: with T)
                                label_smoothing.py ldr_kl.py nce.py
     of more than one output    js.py (gjs: two views) elr.py (what the network said before)
-    of other losses            weighted_sum.py logit_clip.py
+    of two networks            co_teaching.py (co_teaching, co_teaching_plus) jocor.py; small_loss.py: which samples
+    of other losses            weighted_sum.py logit_clip.py mixup.py (mixed images)
     as a torch.nn.Module       torch.py
 
 Importing this imports no torch (torch.py does): the tensors bring their methods with them, and a wrong parameter is
@@ -27,6 +28,7 @@ from noisygce.losses.agce import AEL, AGCE, AUL
 from noisygce.losses.base import Loss, log_p, log_softmax
 from noisygce.losses.bi_tempered import BiTempered
 from noisygce.losses.bootstrap import BootstrapHard, BootstrapSoft
+from noisygce.losses.co_teaching import CoTeaching, CoTeachingPlus
 from noisygce.losses.elr import ELR
 from noisygce.losses.eps_softmax import EpsSoftmaxCE
 from noisygce.losses.focal import Focal
@@ -40,10 +42,12 @@ from noisygce.losses.gce import (
     generalized_cross_entropy,
     mean_absolute_error,
 )
+from noisygce.losses.jocor import JoCoR
 from noisygce.losses.js import GJS, JS
 from noisygce.losses.label_smoothing import LabelSmoothing
 from noisygce.losses.ldr_kl import LDRKL
 from noisygce.losses.logit_clip import LogitClip
+from noisygce.losses.mixup import Mixup
 from noisygce.losses.nce import NCE, NFL, NGCE
 from noisygce.losses.phuber import PHuber, PHuberGCE
 from noisygce.losses.rce import RCE
@@ -69,13 +73,17 @@ __all__ = [
     "BiTempered",
     "BootstrapHard",
     "BootstrapSoft",
+    "CoTeaching",
+    "CoTeachingPlus",
     "EpsSoftmaxCE",
     "Focal",
     "Forward",
     "ForwardHat",
+    "JoCoR",
     "LabelSmoothing",
     "LogitClip",
     "Loss",
+    "Mixup",
     "PHuber",
     "PHuberGCE",
     "Taylor",

@@ -62,6 +62,8 @@ class Loss:
 
     prunes: ClassVar[bool] = False  # whether training drops samples by ``keep`` (see TruncatedGCE)
     views: ClassVar[int] = 1  # augmented views V of each image; logits are then (V B, K), one view after another
+    networks: ClassVar[int] = 1  # networks n that are trained; logits are then (n B, K), one network after another
+    mixup: float = 0.0  # alpha > 0: images are mixed in pairs, and so are the losses under their two labels (see Mixup)
     estimates_transition: ClassVar[bool] = (
         False  # whether p estimates P(given label | image), so that T can be estimated from it
     )
@@ -119,8 +121,14 @@ class Loss:
         for part in self.parts().values():
             part.bind(samples=samples, classes=classes, device=device, transition=transition)
 
+    def start_epoch(self, epoch: int) -> None:
+        """Called before the first step of each epoch, counted from 0; a loss that follows a schedule fills a tensor of
+        ``state`` here."""
+        for part in self.parts().values():
+            part.start_epoch(epoch)
+
     def state(self) -> dict[str, Tensor]:
-        """Tensors that ``of_batch`` changes, by name, made by ``bind``: they are saved and restored with a training."""
+        """Tensors that change in training, by name, made by ``bind``: they are saved and restored with a training."""
         return {f"{name}.{k}": tensor for name, part in self.parts().items() for k, tensor in part.state().items()}
 
     def adopt(self, run_id: str, estimates: Mapping[str, Any]) -> None:
@@ -145,8 +153,9 @@ class Loss:
 
     def _part(self, key: str, loss: Loss) -> Loss:
         """A loss that this one can be made of. Raises check.Invalid."""
-        if not isinstance(loss, Loss) or loss.prunes or loss.views > 1 or loss.source:
-            raise check.Invalid(key, loss, "a loss that neither prunes, nor sees two views, nor needs another run")
+        if not isinstance(loss, Loss) or loss.prunes or loss.views * loss.networks > 1 or loss.mixup or loss.source:
+            allowed = "a loss of one network and one view that neither prunes, nor mixes images, nor needs another run"
+            raise check.Invalid(key, loss, allowed)
         return loss
 
 

@@ -22,12 +22,24 @@ _STREAM = 3  # keeps the draws of weights apart from those of other purposes (do
 class Model:
     """A network of images (B, C, H, W) -> logits (B, K)."""
 
-    def build(self, shape: tuple[int, int, int], classes: int, seed: int) -> nn.Module:
-        """The network on the CPU, for images of ``shape`` (H, W, C), with the initial weights of ``seed``."""
+    def build(self, shape: tuple[int, int, int], classes: int, seed: int, networks: int = 1) -> nn.Module:
+        """The network on the CPU, for images of ``shape`` (H, W, C), with the initial weights of ``seed``.
+
+        networks: where more than one, ``Peers`` of so many; the first is the one that there would be alone.
+        """
+        made = [self._network(shape, classes, seed, number) for number in range(networks)]
+        if networks == 1:
+            return made[0]
+        from noisygce.models.peers import Peers
+
+        return Peers(made)
+
+    def _network(self, shape: tuple[int, int, int], classes: int, seed: int, number: int) -> nn.Module:
         import numpy as np
         import torch
 
-        word = int(np.random.SeedSequence([seed, _STREAM]).generate_state(1, np.uint64)[0]) >> 1
+        # SeedSequence pads with zeros, so that network 0 has the stream of [seed, _STREAM].
+        word = int(np.random.SeedSequence([seed, _STREAM, number]).generate_state(1, np.uint64)[0]) >> 1
         # Layers draw from the global generator as they are made, one network at a time.
         with _making, torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(word)
@@ -155,21 +167,3 @@ class ConvNet(Model):
             nn.ReLU(),
             nn.Linear(4 * w, classes),
         )
-
-
-class MLP(Model):
-    """Linear layers with ReLU between them, of the flattened image or vector; widths: of each hidden layer, [] none."""
-
-    def __init__(self, widths: list[int]) -> None:
-        self.widths = check.wholes("widths", widths, "[1, 65536]")
-
-    def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
-        from torch import nn
-
-        height, width, channels = shape
-        layers: list[nn.Module] = [nn.Flatten()]
-        before = height * width * channels
-        for after in self.widths:
-            layers += [nn.Linear(before, after), nn.ReLU()]
-            before = after
-        return nn.Sequential(*layers, nn.Linear(before, classes))

@@ -27,7 +27,7 @@ def training_of(e: Experiment, place: str) -> Training:
     device.require(place, e.precision, e.compile)
     task = prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
     shape = task.arrays.train_images.shape[1:]
-    network = e.model.build(shape, len(task.arrays.classes), e.seed)
+    network = e.model.build(shape, len(task.arrays.classes), e.seed, e.loss.networks)
     return Training(
         task, e.preprocessing, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, place, e.compile, graph
     )
@@ -43,7 +43,7 @@ def seconds_on_a_core(e: Experiment) -> float:
     from noisygce.training.evaluate import autocast
 
     images = torch.zeros(32, 3, 32, 32).contiguous(memory_format=torch.channels_last)
-    network, threads = e.model.build((32, 32, 3), 10, 0).train(), torch.get_num_threads()
+    network, threads = e.model.build((32, 32, 3), 10, 0, e.loss.networks).train(), torch.get_num_threads()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     torch.set_num_threads(1)
     for _ in range(2):  # the first one allocates

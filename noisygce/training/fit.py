@@ -72,7 +72,7 @@ class Training:
         )
         self.network = network.to(device)
         loss.bind(samples=len(task.noisy), classes=len(arrays.classes), device=device, transition=task.transition)
-        self.loader = Loader(self.images, self.train, schedule.batch_size, seed, loss.views)
+        self.loader = Loader(self.images, self.train, schedule.batch_size, seed, loss.views, loss.mixup)
         pool = Pool(required=graph == "on") if graph != "off" else None
         self.step = Step(self.network, loss, self.images, self.noisy, schedule, precision, compile, pool)
         self.logits = Evaluation(self.network, self.images, precision, pool)  # of training and validation images

@@ -6,63 +6,78 @@ on every device, so that stopping, evaluating or running beside another run chan
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from noisygce.data import Preprocessing
-from noisygce.data.base import Images as Pixels
-from noisygce.training.philox import below, philox
+from noisygce.training.philox import below, beta, philox
 
-_ORDER, _AUGMENT = 4, 5  # keep their draws apart from those of other purposes (docs/protocol.md, Randomness)
+_ORDER, _AUGMENT, _MIX = 4, 5, 6  # keep their draws apart from those of other purposes (docs/protocol.md, Randomness)
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What a batch is made from: B images, each seen in V augmented views; integers.
+    """What a batch is made from: B images, each seen in V augmented views.
 
     index (B,): into the full training set. For each view (V B,), all images of the first one first: top, left, the
-    corner of the window in the padded image, in 0..2 padding; mirror, 0 or 1.
+    corner of the window in the padded image, in 0..2 padding; mirror, 0 or 1. Of images that are mixed in pairs, V = 1:
+    partner (B,), the place in the batch of the other one; weight (), float32, of the one, and the other has the rest.
     """
 
     index: Tensor
     top: Tensor
     left: Tensor
     mirror: Tensor
+    partner: Tensor | None = None
+    weight: Tensor | None = None
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What ``Draw`` takes to make this one again."""
+        return tuple(part for part in vars(self).values() if part is not None)
+
+    def mixed(self, of: Callable[[Tensor | slice], Tensor]) -> Tensor:
+        """What ``of`` gives for all places in the batch, mixed as the images are with what it gives for partners."""
+        own = of(slice(None))
+        if self.partner is None or self.weight is None:
+            return own
+        return self.weight * own + (1 - self.weight) * of(self.partner)
 
 
 class Images:
     """A set of images (N, H, W, C) on the device, zero-padded for the crop, and its normalisation.
 
-    uint8 is pixels, of which 255 is the full range; float32 is numbers that stand for themselves.
     ``pixel_mean`` is 0 in the padding, so that padding stays 0 after subtraction, as when padding comes last.
     """
 
-    def __init__(self, images: Pixels, preprocessing: Preprocessing, train_images: Pixels, device: str) -> None:
+    def __init__(
+        self, images: NDArray[np.uint8], preprocessing: Preprocessing, train_images: NDArray[np.uint8], device: str
+    ) -> None:
         p = self.padding = preprocessing.padding
         self.flip = preprocessing.flip
         self.size = images.shape[1:3]
         n, h, w, c = images.shape
-        given = torch.from_numpy(images)
-        self.pixels = torch.zeros((n, h + 2 * p, w + 2 * p, c), dtype=given.dtype, device=device)
-        self.pixels[:, p : p + h, p : p + w] = given.to(device)
+        self.pixels = torch.zeros((n, h + 2 * p, w + 2 * p, c), dtype=torch.uint8, device=device)
+        self.pixels[:, p : p + h, p : p + w] = torch.from_numpy(images).to(device)
         if preprocessing.normalise == "pixel_mean":
             mean = np.zeros(self.pixels.shape[1:], dtype=np.float32)
             mean[p : p + h, p : p + w] = train_images.mean(0, dtype=np.float64) / 255
             self.mean, self.std = torch.from_numpy(mean).to(device), torch.ones(c, device=device)
-        elif preprocessing.normalise == "standard":
-            centre, spread = train_images.mean(0, dtype=np.float64), train_images.std(0, dtype=np.float64)
-            spread[spread < 1e-6 * np.abs(centre).clip(1e-6)] = 1  # a constant, but for rounding
-            self.mean, self.std = (torch.from_numpy(v.astype(np.float32)).to(device) for v in (centre, spread))
         else:
             self.mean, self.std = (torch.tensor(v, device=device) for v in (preprocessing.mean, preprocessing.std))
         # On the device: CUDA divides by a number of Python's as a product with its reciprocal, which rounds otherwise.
-        self.full = torch.tensor(255.0 if given.dtype == torch.uint8 else 1.0, device=device)
+        self.full = torch.tensor(255.0, device=device)
 
     def crop(self, draw: Draw) -> Tensor:
         """Normalised float32 images (V B, C, H, W), channels_last in memory, from windows of the padded ones."""
+        images = self._cropped(draw)
+        return draw.mixed(lambda places: images[places])
+
+    def _cropped(self, draw: Draw) -> Tensor:
         index = draw.index.repeat(len(draw.top) // len(draw.index))
         if not (self.padding or self.flip):
             return self.plain(index)
@@ -91,10 +106,16 @@ class Images:
 
 
 class Loader:
-    """The augmented training batches of each epoch; views: V, how often each image is seen in its batch."""
+    """The augmented training batches of each epoch.
 
-    def __init__(self, images: Images, train: Tensor, batch_size: int, seed: int, views: int = 1) -> None:
-        self.images, self.views = images, views
+    views: V, how often each image is seen in its batch. mixup: alpha > 0 mixes images in pairs with weights of
+    Beta(alpha, alpha), one for each batch; 0 does not.
+    """
+
+    def __init__(
+        self, images: Images, train: Tensor, batch_size: int, seed: int, views: int = 1, mixup: float = 0.0
+    ) -> None:
+        self.images, self.views, self.mixup = images, views, mixup
         self.train = train.sort().values  # ties of the random order go by index
         self.batch_size, self.seed = batch_size, seed
 
@@ -113,7 +134,17 @@ class Loader:
         sizes = self._sizes(len(index))
         windows = (part.split(sizes, 1) for part in (below(top, side), below(left, side), mirror))
         parts = zip(index.split(sizes), *windows, strict=True)
-        return [Draw(index, *(window.flatten() for window in each)) for index, *each in parts]
+        draws = [Draw(index, *(window.flatten() for window in each)) for index, *each in parts]
+        return self._mixed(draws, epoch) if self.mixup else draws
+
+    def _mixed(self, draws: list[Draw], epoch: int) -> list[Draw]:
+        """The same batches, the images of each mixed in the order of a permutation of it."""
+        key = (self.seed, _MIX)
+        one, other, _, _ = philox((torch.arange(len(draws)), epoch, 1, 0), key)
+        weights = beta(one, other, self.mixup).float().to(self.train.device)  # few, and the same bits on every device
+        partners = [philox((draw.index, epoch, 0, 0), key)[0].argsort(stable=True) for draw in draws]
+        mixing = zip(draws, partners, weights.unbind(), strict=True)
+        return [replace(draw, partner=partner, weight=weight) for draw, partner, weight in mixing]
 
     def _sizes(self, images: int) -> list[int]:
         """Images of each batch. A last one alone joins the batch before: batch norm cannot normalise a single value."""

@@ -6,6 +6,8 @@ nothing is consumed, nothing need be saved. Words are 32 bits, held in int64 ten
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -32,3 +34,14 @@ def philox(counter: tuple[Tensor | int, ...], key: tuple[int, int]) -> tuple[Ten
 def below(word: Tensor, bound: int) -> Tensor:
     """Integers in 0..bound-1 from words: (word * bound) >> 32, each value within bound / 2^32 of equally likely."""
     return (word * bound) >> 32
+
+
+def beta(one: Tensor, other: Tensor, alpha: float) -> Tensor:
+    """Numbers of Beta(alpha, alpha), float64, from two words each; for any alpha > 0.
+
+    (1 + t / sqrt(2 alpha + t^2)) / 2 with t of Student's distribution of 2 alpha degrees of freedom, which is
+    sqrt(2 alpha (u^(-1 / alpha) - 1)) cos(2 pi v) for uniform u, v (Bailey 1994, Math. Comp. 62, 779-781).
+    """
+    u, v = ((word.double() + 0.5) / 2**32 for word in (one, other))
+    cosine = (2 * math.pi * v).cos()
+    return (1 + cosine / (cosine.square() + 1 / (-u.log() / alpha).expm1()).sqrt()) / 2

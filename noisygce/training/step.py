@@ -79,22 +79,23 @@ class Step:
 
     def start_epoch(self, epoch: int) -> None:
         self.lr.fill_(self.schedule.lr_of(epoch))
+        self.loss.start_epoch(epoch)
         for total in (self.loss_sum, self.steps, self.good_steps):
             total.zero_()
         self.predictions.fill_(-1)
 
     def __call__(self, draw: Draw) -> None:
-        self._train(draw.index, draw.top, draw.left, draw.mirror)
+        self._train(*draw.tensors())
 
-    def _on(self, index: Tensor, top: Tensor, left: Tensor, mirror: Tensor) -> None:
-        labels, kept = self.labels[index], self.kept[index]
+    def _on(self, *tensors: Tensor) -> None:
+        draw = Draw(*tensors)
+        index = draw.index
         forward = self._full if len(index) == self.schedule.batch_size else self._forward
         weights = dict(zip(self.matrices, Bf16.apply(*self.matrices.values()), strict=True)) if self.matrices else {}
-        with autocast(labels.device.type, self.precision):
-            logits = forward(weights | self._on_host, (self.images.crop(Draw(index, top, left, mirror)),))
+        with autocast(index.device.type, self.precision):
+            logits = forward(weights | self._on_host, (self.images.crop(draw),))
         logits = logits.float()
-        # A sample that is not kept has weight 0; the mean counts it all the same.
-        loss = self.loss.of_batch(logits, labels, index).where(kept, 0).mean()
+        loss = draw.mixed(lambda places: self._losses(logits, index[places])).mean()
         loss.backward()
         with torch.no_grad():
             if self.schedule.clip_norm is not None:
@@ -119,9 +120,13 @@ class Step:
             self.steps += 1
             self.loss_sum += loss.detach()
             self.good_steps += self.loss_sum - self.loss_sum == 0  # once infinite or NaN, a sum remains so
-            # Of the first view. Each sample comes once an epoch, so that adding to -1 sets it: without the sorting by
-            # which CUDA makes an indexed assignment repeatable.
+            # Of the first view or network. Each sample comes once an epoch, so that adding to -1 sets it: without the
+            # sorting by which CUDA makes an indexed assignment repeatable.
             self.predictions.scatter_add_(0, index, logits.detach()[: len(index)].argmax(1) + 1)
+
+    def _losses(self, logits: Tensor, index: Tensor) -> Tensor:
+        """The loss of each sample (B,). One that is not kept has weight 0; the mean counts it all the same."""
+        return self.loss.of_batch(logits, self.labels[index], index).where(self.kept[index], 0)
 
     def _forget(self) -> None:
         """Drops the gradients."""

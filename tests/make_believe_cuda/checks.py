@@ -83,8 +83,8 @@ def batches(training: Training) -> list[Draw]:
     on_host.train = torch.from_numpy(training.task.train).sort().values
     kept = getattr(training, "kept", torch.ones(len(training.task.noisy), dtype=torch.bool))
     at = training.step.kept.device
-    drawn = [(d.index, d.top, d.left, d.mirror) for d in on_host.epoch(training.progress.epoch, kept)]
-    return [Draw(*(part.contiguous().to(at) for part in draw)) for draw in drawn]
+    drawn = on_host.epoch(training.progress.epoch, kept)
+    return [Draw(*(part.contiguous().to(at) for part in draw.tensors())) for draw in drawn]
 
 
 def measure(training: Training, *more: object) -> dict:
@@ -221,7 +221,7 @@ def traffic(*words: str) -> dict:
         first = training.batches()[0]
         training.step.start_epoch(0)
         with Traffic() as counted:
-            training.step._on(first.index, first.top, first.left, first.mirror)
+            training.step._on(*first.tensors())
     return dict(sorted(counted.found.items(), key=lambda row: -row[1][1]))
 
 

@@ -1,0 +1,56 @@
+from noisygce import check
+from noisygce.losses.base import Matrix, Tensor, log_softmax, pick
+from noisygce.losses.small_loss import SmallLoss
+
+
+class CoTeaching(SmallLoss):
+    """Co-teaching: each of two networks trains on the samples whose -log p_y is small for the other one.
+
+    mean of -log p1_y over the R(e) B smallest -log p2_y, and the same with the networks exchanged (Han et al. 2018,
+    arXiv 1804.06872, algorithm 1). Parameters and R(e) as in ``SmallLoss``. In your own loop:
+
+        criterion = CoTeaching(forget_rate=0.4, gradual=10)
+        criterion.bind(samples=N, classes=K, device="cuda")
+        criterion.start_epoch(epoch)                                          # each epoch, counted from 0
+        criterion(torch.cat([one(images), other(images)]), labels).backward()
+    """
+
+    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
+        one, two = log_softmax(logits).chunk(2)
+        first, second = -pick(one, labels), -pick(two, labels)
+        among = self._among(one, two)
+        return self._weights(second, among) * first + self._weights(first, among) * second
+
+    def _among(self, one: Tensor, two: Tensor) -> Tensor | None:
+        """The samples (B,), bool, that are chosen from, or None for all; log p of either network (B, K)."""
+        return None
+
+
+class CoTeachingPlus(CoTeaching):
+    """Co-teaching+: the same among the samples whose classes the two networks disagree on (Yu et al. 2019, ICML).
+
+    arXiv 1901.04215, algorithm 1. In the first ``warm_up`` epochs it is co-teaching. Where the networks agree on a
+    whole batch, nothing is trained on.
+    """
+
+    _warming_up: Tensor  # (), bool
+
+    def __init__(self, forget_rate: float | None, gradual: int, warm_up: int, *, reduction: str = "mean") -> None:
+        super().__init__(forget_rate, gradual, reduction=reduction)
+        self.warm_up = check.whole("warm_up", warm_up, "[0, 100000]")
+
+    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None = None) -> None:
+        import torch
+
+        super().bind(samples=samples, classes=classes, device=device, transition=transition)
+        self._warming_up = torch.ones((), dtype=torch.bool, device=device)
+
+    def start_epoch(self, epoch: int) -> None:
+        super().start_epoch(epoch)
+        self._bound("_warming_up").fill_(epoch < self.warm_up)
+
+    def state(self) -> dict[str, Tensor]:
+        return super().state() | {"warming_up": self._bound("_warming_up")}
+
+    def _among(self, one: Tensor, two: Tensor) -> Tensor:
+        return (one.argmax(1) != two.argmax(1)) | self._bound("_warming_up")

@@ -1,0 +1,60 @@
+"""What losses of two networks share that train on samples with small losses: how many, and which."""
+
+import math
+
+from noisygce import check
+from noisygce.losses.base import Loss, Matrix, Tensor
+
+
+class SmallLoss(Loss):
+    """A loss that chooses: of each batch, the share R(e) with the smallest losses, R(e) = 1 - tau min(e / E_k, 1).
+
+    e: epochs done. forget_rate: tau in [0, 1), or None for the share of wrong labels as T has it, the mean over classes
+    of 1 - T[y, y]. gradual: E_k, in epochs. logits (2 B, K): of one network, then of the other. The loss of a sample is
+    0 where it is not chosen, and else weighted so that the mean over the batch is the mean over the chosen.
+    """
+
+    networks = 2
+    _forgotten: Tensor  # (), float64, 1 - R(e)
+
+    def __init__(self, forget_rate: float | None, gradual: int, *, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.forget_rate = forget_rate if forget_rate is None else check.number("forget_rate", forget_rate, "[0, 1)")
+        self.gradual = check.whole("gradual", gradual, "[1, 100000]")
+
+    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None = None) -> None:
+        import torch
+
+        if self.forget_rate is not None:
+            self._tau = self.forget_rate
+        elif transition is not None:
+            # Rounded, since floor(R B) would otherwise depend on the last bits of a mean.
+            self._tau = round(float(1 - transition.diagonal().mean()), 12)
+        else:
+            raise TypeError(f"{type(self).__name__}: transition is missing: T (K, K), or give forget_rate")
+        self._forgotten = torch.zeros((), dtype=torch.float64, device=device)
+
+    def start_epoch(self, epoch: int) -> None:
+        self._bound("_forgotten").fill_(self._tau * min(epoch / self.gradual, 1.0))
+
+    def state(self) -> dict[str, Tensor]:
+        return {"forgotten": self._bound("_forgotten")}
+
+    def of_soft(self, logits: Tensor, labels: Tensor) -> Tensor:
+        raise TypeError(f"{type(self).__name__} chooses samples by their label: give labels (B,)")
+
+    def _weights(self, losses: Tensor, among: Tensor | None = None) -> Tensor:
+        """B / n for the n samples with the smallest losses (B,), 0 for the others.
+
+        n = floor(R |A|) of A, the samples ``among`` (B,), bool, or all; where that is none, all of A. Of equal losses
+        the first ones.
+        """
+        import torch
+
+        if among is None:
+            among = torch.ones_like(losses, dtype=torch.bool)
+        ranks = losses.detach().where(among, math.inf).argsort(stable=True).argsort()
+        size = among.sum()
+        n = ((1 - self._bound("_forgotten")) * size).floor()  # as in Python's own numbers
+        n = n.where(n > 0, size)
+        return ((ranks < n) * (len(losses) / n.clamp(min=1))).to(losses.dtype)
