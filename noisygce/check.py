@@ -20,6 +20,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "data": {"folds": None, "fold": None, "verdicts": None, "verdicts_sha256": None},
     "noise": {"sequential": False, "exact": False, "pixels": "raw"},
     "loss": {"clip": None},
+    "model": {"init": "he_normal"},
     "schedule": {"annealing": "step", "clip_norm": None},
 }
 

@@ -71,22 +71,25 @@ def test_id_depends_on_whatever_shapes_a_number(override):
 
 
 @pytest.mark.parametrize(
-    ("noise", "override"),
+    ("chosen", "override"),
     [
-        ("class_map", "noise.sequential=true"),
-        ("class_map", "noise.exact=true"),
-        ("uniform", "noise.exact=true"),
-        ("instance", "noise.pixels=normalised"),
+        ("noise=class_map", "noise.sequential=true"),
+        ("noise=class_map", "noise.exact=true"),
+        ("noise=uniform", "noise.exact=true"),
+        ("noise=instance", "noise.pixels=normalised"),
+        ("model=convnet", "model.init=torch"),
+        ("model=resnet34", "model.init=he_uniform"),
+        ("schedule=digits", "schedule.clip_norm=5"),
     ],
 )
-def test_a_value_that_is_younger_than_published_runs_leaves_their_ids_as_they_were(noise, override):
-    key = override.partition("=")[0].partition(".")[2]
-    cfg = settings.resolved(settings.compose(["data=digits", f"noise={noise}"]))
-    assert cfg["noise"][key] == check.NEUTRAL["noise"][key]
-    assert key not in identity(cfg)["noise"]
-    older = {**cfg, "noise": {k: v for k, v in cfg["noise"].items() if k != key}}
-    assert run_id(identity(older)) == id_of(f"noise={noise}") != id_of(f"noise={noise}", override)
-    assert vars(settings.read(settings.node(older)).noise)[key] == check.NEUTRAL["noise"][key]
+def test_a_value_that_is_younger_than_published_runs_leaves_their_ids_as_they_were(chosen, override):
+    group, _, key = override.partition("=")[0].partition(".")
+    cfg = settings.resolved(settings.compose(["data=digits", chosen]))
+    assert cfg[group][key] == check.NEUTRAL[group][key]
+    assert key not in identity(cfg)[group]
+    older = {**cfg, group: {k: v for k, v in cfg[group].items() if k != key}}
+    assert run_id(identity(older)) == id_of(chosen) != id_of(chosen, override)
+    assert vars(getattr(settings.read(settings.node(older)), group))[key] == check.NEUTRAL[group][key]
 
 
 def test_id_depends_on_the_version_of_the_numbers(monkeypatch):

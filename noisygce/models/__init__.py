@@ -1,6 +1,7 @@
 """Models: networks, and the trained ones that runs keep. Torch is imported inside functions.
 
-base.py    the class Model; CIFAR ResNet-18 and -34, compact networks for a CPU
+base.py    the class Model; CIFAR ResNet-18 and -34, an 8-layer CNN, compact networks for a CPU
+pool.py    a max pool that can be repeated on a GPU
 resnet.py  the basic block of a ResNet
 peers.py   several networks as one, for losses that train two
 saved.py   model.safetensors: a trained network, what it expects of a picture and what its outputs mean
@@ -8,7 +9,7 @@ saved.py   model.safetensors: a trained network, what it expects of a picture an
 May import check and errors.
 """
 
-from noisygce.models.base import CompactResNet, ConvNet, Model, ResNet
+from noisygce.models.base import CNN, CompactResNet, ConvNet, Model, ResNet
 from noisygce.models.saved import Preprocess, Trained, load
 
-__all__ = ["CompactResNet", "ConvNet", "Model", "Preprocess", "ResNet", "Trained", "load"]
+__all__ = ["CNN", "CompactResNet", "ConvNet", "Model", "Preprocess", "ResNet", "Trained", "load"]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from noisygce import check
+from noisygce.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Generator, nn
@@ -20,7 +22,17 @@ _STREAM = 3  # keeps the draws of weights apart from those of other purposes (do
 
 
 class Model:
-    """A network of images (B, C, H, W) -> logits (B, K)."""
+    """A network of images (B, C, H, W) -> logits (B, K).
+
+    init: the initial weights, biases being torch's own but for those of linear layers under "he_normal".
+    "he_normal": convolutions normal with variance 2 / fan out (He et al. 2015, arXiv 1502.01852, as torchvision's
+    ResNet), linear layers, weights and biases, uniform in +-1/sqrt(fan in).
+    "he_uniform": convolutions uniform with variance 2 / fan in, linear layers uniform with variance 2 / (fan in + fan
+    out) (Glorot & Bengio 2010), as the code of APL, ALFs and epsilon-softmax has it.
+    "torch": torch's default, uniform in +-1/sqrt(fan in) for both.
+    """
+
+    init = "he_normal"
 
     def build(self, shape: tuple[int, int, int], classes: int, seed: int, networks: int = 1) -> nn.Module:
         """The network on the CPU, for images of ``shape`` (H, W, C), with the initial weights of ``seed``.
@@ -44,27 +56,48 @@ class Model:
         with _making, torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(word)
             network = self._layers(shape, classes)
-        _initialise(network, torch.Generator().manual_seed(word))
+        _INITIALISE[self.init](network, torch.Generator().manual_seed(word))
         return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         raise NotImplementedError
 
 
-def _initialise(network: nn.Module, generator: Generator) -> None:
-    """Convolutions: He normal, fan out (He et al. 2015). Batch norm: 1 and 0. Linear: uniform in +-1/sqrt(fan in)."""
+def _he_normal(network: nn.Module, generator: Generator) -> None:
     from torch import nn
 
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-            assert layer.bias is None
         elif isinstance(layer, nn.Linear):
             bound = layer.in_features**-0.5
             nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
             nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
-        elif isinstance(layer, nn.BatchNorm2d):
-            layer.reset_parameters()
+
+
+def _he_uniform(network: nn.Module, generator: Generator) -> None:
+    from torch import nn
+
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_uniform_(layer.weight, mode="fan_in", nonlinearity="relu", generator=generator)
+        elif isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight, generator=generator)
+
+
+def _as_made(network: nn.Module, generator: Generator) -> None:
+    """Layers draw torch's default as they are made, from the same seed."""
+
+
+_INITIALISE: dict[str, Callable[[nn.Module, Generator], None]] = {
+    "he_normal": _he_normal,
+    "he_uniform": _he_uniform,
+    "torch": _as_made,
+}
+
+
+def _init(init: str) -> str:
+    return check.choice("init", init, _INITIALISE)
 
 
 class ResNet(Model):
@@ -74,10 +107,10 @@ class ResNet(Model):
     depth: 18 (11,173,962 parameters with 3 channels and 10 classes) or 34 (21,282,122).
     """
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, depth: int, init: str) -> None:
         if depth not in (18, 34):
             raise check.Invalid("depth", depth, "18 or 34")
-        self.depth = depth
+        self.depth, self.init = depth, _init(init)
 
     def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         from torch import nn
@@ -108,7 +141,10 @@ class CompactResNet(Model):
     layer. Not a published network: ResNet-8 (He et al. 2016, n = 1) has channels 16, 32, 64 and a stem of stride 1.
     """
 
-    def __init__(self, width: int, stem: list[int], channels: list[int], strides: list[int], blocks: int) -> None:
+    def __init__(
+        self, width: int, stem: list[int], channels: list[int], strides: list[int], blocks: int, init: str
+    ) -> None:
+        self.init = _init(init)
         self.width = check.whole("width", width, "[1, 4096]")
         self.stem = check.wholes("stem", stem, "[1, 16]")
         self.channels = check.wholes("channels", channels, "[1, 4096]")
@@ -140,14 +176,48 @@ class CompactResNet(Model):
         return nn.Sequential(*layers)
 
 
+class CNN(Model):
+    """Blocks of two 3x3 convolutions with bias, batch norm and ReLU and a 2x2 max pool, then two linear layers.
+
+    channels: of each block. width: of the hidden linear layer, which has batch norm and ReLU too. With 64, 128, 196 and
+    256 the 8-layer CNN of Ma et al. 2020 (arXiv 2006.13554): 1,639,794 parameters with 3 channels, 32x32, 10 classes.
+    Raises ConfigError where an image is too small for that many blocks.
+    """
+
+    def __init__(self, channels: list[int], width: int, init: str) -> None:
+        self.channels = check.wholes("channels", channels, "[1, 4096]")
+        if not self.channels:
+            raise check.Invalid("channels", channels, "a list that is not empty")
+        self.width, self.init = check.whole("width", width, "[1, 4096]"), _init(init)
+
+    def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+        from torch import nn
+
+        from noisygce.models.pool import MaxPool2
+
+        height, width, before = shape
+        if min(height, width) >> len(self.channels) < 1:
+            most = min(height, width).bit_length() - 1
+            raise ConfigError(f"model.channels={list(self.channels)}: images of {height}x{width} leave {most} blocks")
+        layers: list[nn.Module] = []
+        for after in self.channels:
+            for inside in (before, after):
+                layers += [nn.Conv2d(inside, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU()]
+            layers.append(MaxPool2())
+            before, height, width = after, height // 2, width // 2
+        hidden = nn.Linear(before * height * width, self.width)
+        layers += [nn.Flatten(), hidden, nn.BatchNorm1d(self.width), nn.ReLU(), nn.Linear(self.width, classes)]
+        return nn.Sequential(*layers)
+
+
 class ConvNet(Model):
     """Two 3x3 convolutions with batch norm, a 2x2 average pool and two linear layers: for the 8x8 digits.
 
     width: channels of the first convolution, >= 1.
     """
 
-    def __init__(self, width: int) -> None:
-        self.width = check.whole("width", width, "[1, 4096]")
+    def __init__(self, width: int, init: str) -> None:
+        self.width, self.init = check.whole("width", width, "[1, 4096]"), _init(init)
 
     def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         from torch import nn

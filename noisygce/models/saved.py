@@ -6,6 +6,7 @@ No pickle: a header in JSON and plain tensors (https://github.com/huggingface/sa
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -176,6 +177,9 @@ def _model(node: Mapping[str, Any], path: Path) -> Model:
     try:
         values = {key: value for key, value in node.items() if key not in ("_target_", "name")}
         own = {key: _model(v, path) if isinstance(v, Mapping) and "_target_" in v else v for key, v in values.items()}
-        return check.subclass(node.get("_target_"), Model)(**own)
+        cls = check.subclass(node.get("_target_"), Model)
+        known = inspect.signature(cls).parameters
+        younger = {key: value for key, value in check.NEUTRAL["model"].items() if key in known}
+        return cls(**{**younger, **own})
     except (ValueError, TypeError) as error:
         raise DataError(f"{path}: its network cannot be made here: {error}".splitlines()[0]) from None

@@ -18,6 +18,7 @@ _PROTOCOL = (
     ("prune.mode", "pruning"),
 )
 _NOT_USUAL = (  # told where a run has them: younger values, which the config of a run names where they are not neutral
+    ("model.init", "initial weights"),
     ("schedule.annealing", "annealing"),
     ("schedule.clip_norm", "gradients clipped to"),
 )
