@@ -33,7 +33,7 @@ COMPUTES = (
         f"noisygce.training.{name}"
         for name in ("cuda_graph", "evaluate", "fit", "loader", "philox", "predictions", "prune", "step")
     }
-    | {"noisygce.models.resnet", "noisygce.models.peers", "noisygce.losses.torch"}
+    | {"noisygce.models.resnet", "noisygce.models.peers", "noisygce.models.pool", "noisygce.losses.torch"}
     | {f"noisygce.bench.{path.stem}" for path in (PACKAGE / "bench").glob("[a-z]*.py")}
 )
 CONFIG_SYSTEM = {"settings", "sweep", "train"}  # know Hydra and OmegaConf
