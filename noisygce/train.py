@@ -95,7 +95,7 @@ def _train_on(place: str, e: Experiment, run: Run, followers: loggers.Loggers) -
     rows, prunings = training.progress.rows, training.progress.prunings
     with (
         followers.following(run.id, run.identity, run.folder, rows, prunings),
-        Watch(run, training, e.runtime, saved, device.describe(place)) as watch,
+        Watch(run, training, e.runtime, saved, device.describe(place, training.fused)) as watch,
     ):
         for row in fit(training, watch.after_step, watch.stop_if_asked):
             watch.after_epoch(row)

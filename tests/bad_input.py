@@ -75,6 +75,11 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "runtime.device=mps: runtime.device must be auto or cpu, since Apple's GPU cannot repeat a run: it has no "
             "float64, in which a loss is summed, and not every kernel is deterministic",
         ),
+        ("runtime.fused=yes", "runtime.fused=yes: runtime.fused must be one of auto, on, off"),
+        (
+            "runtime.fused=on runtime.device=cpu",
+            "runtime.fused=on: runtime.fused must be auto or off where runtime.device=cpu",
+        ),
         ("runtime.graph=yes", "runtime.graph=yes: runtime.graph must be one of auto, on, off"),
         (
             "runtime.device=cpu runtime.graph=on",

@@ -27,13 +27,14 @@ FLOORS = [
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms} | {"__init__": -1}
 
-HEAVY = {"torch", "torchvision", "pandas", "matplotlib", "scipy", "sklearn"}
+HEAVY = {"torch", "torchvision", "triton", "pandas", "matplotlib", "scipy", "sklearn"}
 COMPUTES = (
     {  # import torch when they are imported, so that nothing that starts a command may import them
         f"noisygce.training.{name}"
         for name in ("cuda_graph", "evaluate", "fit", "loader", "philox", "predictions", "prune", "step")
     }
-    | {"noisygce.models.resnet", "noisygce.models.peers", "noisygce.models.pool", "noisygce.losses.torch"}
+    | {f"noisygce.models.{name}" for name in ("resnet", "fused", "fused_kernels", "peers", "pool")}
+    | {"noisygce.losses.torch"}
     | {f"noisygce.bench.{path.stem}" for path in (PACKAGE / "bench").glob("[a-z]*.py")}
 )
 CONFIG_SYSTEM = {"settings", "sweep", "train"}  # know Hydra and OmegaConf

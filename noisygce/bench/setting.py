@@ -59,10 +59,13 @@ class Setting:
         """Normal ones: zeros or ones would make a processor draw less power, and run faster."""
         return torch.empty(shape).normal_(generator=torch.Generator().manual_seed(0)).to(self.place, self.type)
 
-    def training(self, graph: str = "auto", batch_size: int | None = None, **changes: Any) -> Training:
+    def training(
+        self, graph: str = "auto", fused: str = "auto", batch_size: int | None = None, **changes: Any
+    ) -> Training:
         """A training like the experiment's, but for these of its values."""
         runtime, schedule = copy.copy(self.experiment.runtime), copy.copy(self.experiment.schedule)
-        runtime.graph, schedule.batch_size = graph, batch_size or self.batch_size
+        runtime.graph, runtime.fused = graph, fused
+        schedule.batch_size = batch_size or self.batch_size
         changed = dataclasses.replace(self.experiment, runtime=runtime, schedule=schedule, **changes)
         return training_of(copy.deepcopy(changed), self.place)
 

@@ -66,12 +66,13 @@ def _modes(setting: Setting) -> dict[str, Row]:
     modes[precision] = {"precision": precision, "compile": False, "graph": "off"}
     if setting.on_gpu:
         modes[f"{precision}, graph"] = {"compile": False, "graph": "on"}
+        modes[f"{precision}, graph, not fused"] = {"compile": False, "graph": "on", "fused": "off"}
         modes[f"{precision}, graph, not deterministic"] = {"compile": False, "graph": "on", "deterministic": False}
     return modes
 
 
 def _plain(setting: Setting) -> Steps:
-    e, training = setting.experiment, setting.training(graph="off")
+    e, training = setting.experiment, setting.training(graph="off", fused="off")
     loop = plain.steps(training.task, e.preprocessing, training.network, e.schedule, setting.place)
 
     def some(count: int) -> None:

@@ -1,10 +1,12 @@
 """Models: networks, and the trained ones that runs keep. Torch is imported inside functions.
 
-base.py    the class Model; CIFAR ResNet-18 and -34, an 8-layer CNN, compact networks for a CPU
-pool.py    a max pool that can be repeated on a GPU
-resnet.py  the basic block of a ResNet
-peers.py   several networks as one, for losses that train two
-saved.py   model.safetensors: a trained network, what it expects of a picture and what its outputs mean
+base.py           the class Model; CIFAR ResNet-18 and -34, an 8-layer CNN, compact networks for a CPU
+pool.py           a max pool that can be repeated on a GPU
+resnet.py         the basic block of a ResNet
+fused.py          batch norm, addition and ReLU of a training step on a GPU, in one
+fused_kernels.py  its Triton kernels
+peers.py          several networks as one, for losses that train two
+saved.py          model.safetensors: a trained network, what it expects of a picture and what its outputs mean
 
 May import check and errors.
 """

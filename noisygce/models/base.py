@@ -115,13 +115,12 @@ class ResNet(Model):
     def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         from torch import nn
 
-        from noisygce.models.resnet import stage
+        from noisygce.models.resnet import BatchNorm, stage
 
         height, width, channels = shape
         layers: dict[str, nn.Module] = {
             "conv1": nn.Conv2d(channels, 64, 3, padding=1, bias=False),
-            "bn1": nn.BatchNorm2d(64),
-            "relu": nn.ReLU(inplace=True),
+            "bn1": BatchNorm(64, relu=True),
         }
         before = 64
         for i, blocks in enumerate({18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}[self.depth]):
@@ -158,14 +157,14 @@ class CompactResNet(Model):
     def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         from torch import nn
 
-        from noisygce.models.resnet import stage
+        from noisygce.models.resnet import BatchNorm, stage
 
         (kernel, stride), before, (height, width, colours) = self.stem, self.width, shape
         padding = (kernel - 1) // 2
         height, width = ((side + 2 * padding - kernel) // stride + 1 for side in (height, width))
         layers: list[nn.Module] = [
             nn.Conv2d(colours, before, kernel, stride, padding, bias=False),
-            nn.BatchNorm2d(before),
+            BatchNorm(before),
             nn.ReLU(inplace=True),
         ]
         for after, first in zip(self.channels, self.strides, strict=True):

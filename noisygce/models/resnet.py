@@ -2,7 +2,34 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """relu(batch norm(x) + residual); without the ReLU or the addition where there is none.
+
+    fused: a training step in bf16 goes through the kernels of noisygce.models.fused, which needs a GPU.
+    """
+
+    fused = False
+
+    def __init__(self, channels: int, relu: bool = False) -> None:
+        super().__init__(channels)
+        self.relu = relu
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        if self.fused and self.training and x.dtype == torch.bfloat16:
+            from noisygce.models.fused import batch_norm
+
+            self.num_batches_tracked.add_(1)  # type: ignore[union-attr, operator]
+            running = (self.running_mean, self.running_var)
+            return batch_norm(x, residual, self.weight, self.bias, *running, self.momentum, self.eps, self.relu)  # type: ignore[arg-type]
+        y = super().forward(x)
+        if residual is not None:
+            y += residual
+        return F.relu_(y) if self.relu else y
 
 
 class BasicBlock(nn.Module):
@@ -15,18 +42,17 @@ class BasicBlock(nn.Module):
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(after)
-        self.relu = nn.ReLU(inplace=True)
+        self.bn1 = BatchNorm(after, relu=True)
         self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(after)
+        self.bn2 = BatchNorm(after, relu=True)
         self.downsample: nn.Module | None = None
         if stride != 1 or before != after:
-            self.downsample = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+            self.downsample = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), BatchNorm(after))
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        out += x if self.downsample is None else self.downsample(x)
-        return self.relu(out)  # type: ignore[no-any-return]
+        out = self.conv2(self.bn1(self.conv1(x)))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.bn2(out, shortcut)  # type: ignore[no-any-return]
 
 
 def stage(before: int, after: int, stride: int, blocks: int) -> list[nn.Module]:

@@ -25,12 +25,12 @@ def training_of(e: Experiment, place: str) -> Training:
 
     graph = device.graphs(place, e.runtime.graph)
     device.require(place, e.precision, e.compile)
+    fused = device.fused(place, e.runtime.fused, e.precision, e.compile)
     task = prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
     shape = task.arrays.train_images.shape[1:]
     network = e.model.build(shape, len(task.arrays.classes), e.seed, e.loss.networks)
-    return Training(
-        task, e.preprocessing, network, e.loss, e.schedule, e.pruning, e.seed, e.precision, place, e.compile, graph
-    )
+    how = (e.seed, e.precision, place, e.compile, graph, fused)
+    return Training(task, e.preprocessing, network, e.loss, e.schedule, e.pruning, *how)
 
 
 def seconds_on_a_core(e: Experiment) -> float:

@@ -45,6 +45,7 @@ class Runtime:
 
     device: "auto" is the GPU where there is one. threads: of the CPU; null is torch's choice.
     graph: replay CUDA graphs ("auto": on a GPU). concurrent: runs of a sweep trained at once on one GPU.
+    fused: a step in bf16 takes batch norm, addition and ReLU together ("auto": on a GPU on which that works).
     checkpoint_every: in seconds.
     stop_after: a time allowance such as 90s, 9m, 2h after which to save and stop (exit code 75); null for none.
     whole_runs: start no run that would not end within the allowance, were it to take as long as the longest so far.
@@ -57,6 +58,7 @@ class Runtime:
         device: str,
         threads: int | None,
         graph: str,
+        fused: str,
         concurrent: int,
         checkpoint_every: float,
         stop_after: str | None,
@@ -72,9 +74,12 @@ class Runtime:
             raise check.Invalid("device", device, "auto, cpu, cuda or cuda:N")
         if graph == "on" and device == "cpu":
             raise check.Invalid("graph", graph, "auto or off where runtime.device=cpu")
+        if fused == "on" and device == "cpu":
+            raise check.Invalid("fused", fused, "auto or off where runtime.device=cpu")
         self.device = str(device)
         self.threads = threads if threads is None else check.whole("threads", threads, "[1, 1024]")
         self.graph = check.choice("graph", graph, ("auto", "on", "off"))
+        self.fused = check.choice("fused", fused, ("auto", "on", "off"))
         self.concurrent = check.whole("concurrent", concurrent, "[1, 16]")
         self.checkpoint_every = check.number("checkpoint_every", checkpoint_every, "[0, inf)")
         self.stop_after = None if stop_after is None else self._seconds(stop_after)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.metadata
 import logging
 import os
 import platform
@@ -170,6 +171,34 @@ def graphs(device: str, choice: str) -> str:
     return choice if on_gpu else "off"
 
 
+def fused(device: str, choice: str, precision: str, compile: bool) -> bool:
+    """Whether to use the kernels of noisygce.models.fused, for ``runtime.fused``: auto, on or off. Raises ConfigError
+    for "on" where they cannot be used."""
+    on_gpu = device.startswith("cuda")
+    wanted = on_gpu and precision == "bf16" and not compile
+    if choice == "off" or (choice == "auto" and not wanted):
+        return False
+    reason = no_fused(device) if wanted or not on_gpu else "it is for precision=bf16 and compile=false"
+    if reason and choice == "on":
+        raise ConfigError(f"runtime.fused=on: {reason}; runtime.fused=auto uses them where it can")
+    if reason:
+        _warn(f"going on with torch's batch norm, which is slower: {reason}")
+    return not reason
+
+
+def no_fused(device: str) -> str:
+    """Why the kernels of noisygce.models.fused are not for a device; empty where they are."""
+    if not device.startswith("cuda"):
+        return "the fused kernels need a GPU"
+    if reason := no_bf16(device):
+        return reason
+    try:
+        from noisygce.models import fused
+    except ImportError as error:
+        return f"the fused kernels need Triton ({error})"
+    return f"no fused kernels: {reason}" if (reason := fused.unusable(device)) else ""
+
+
 def require(device: str, precision: str, compile: bool) -> None:
     """Raises ConfigError where a device cannot compute so."""
     if precision == "bf16" and (reason := no_bf16(device)):
@@ -178,8 +207,9 @@ def require(device: str, precision: str, compile: bool) -> None:
         raise ConfigError("compile=true: there is no C++ compiler, such as g++; install one, or use compile=false")
 
 
-def describe(device: str) -> dict[str, Any]:
-    """What the numbers of a run may depend on: device, threads and versions, for its manifest."""
+def describe(device: str, fused: bool = False) -> dict[str, Any]:
+    """What the numbers of a run may depend on: device, threads and versions, for its manifest. fused: its kernels are
+    those of noisygce.models.fused."""
     import numpy
     import torch
 
@@ -195,6 +225,7 @@ def describe(device: str) -> dict[str, Any]:
             "torch": str(torch.__version__),  # a class of its own, which a checkpoint may not hold
             "numpy": numpy.__version__,
             "cuda": torch.version.cuda if on_gpu else None,
+            "triton": importlib.metadata.version("triton") if fused else None,
             "cudnn": torch.backends.cudnn.version() if on_gpu else None,
         },
     }

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from noisygce.data import Preprocessing
 from noisygce.errors import CheckpointError, NonFinite
 from noisygce.losses import Loss
+from noisygce.models.resnet import BatchNorm
 from noisygce.noise import Matrix
 from noisygce.schedule import Pruning, Schedule
 from noisygce.training import prune
@@ -58,9 +59,10 @@ class Training:
         device: str,
         compile: bool = False,
         graph: str = "off",
+        fused: bool = False,
     ) -> None:
         """graph: replay CUDA graphs, on the current stream, where batches have their full size ("auto": if they can be
-        recorded; "on"; "off"); changes no number."""
+        recorded; "on"; "off"); changes no number. fused: steps in bf16 use the kernels of noisygce.models.fused."""
         self.task, self.loss, self.schedule, self.pruning, self.precision = task, loss, schedule, pruning, precision
         self.progress = Progress()
         arrays = task.arrays
@@ -70,7 +72,10 @@ class Training:
             torch.from_numpy(a).to(device)
             for a in (task.noisy, task.clean, arrays.test_labels, task.train, task.validation, task.test)
         )
-        self.network = network.to(device)
+        self.network, self.fused = network.to(device), fused
+        for layer in network.modules():
+            if isinstance(layer, BatchNorm):
+                layer.fused = fused
         loss.bind(samples=len(task.noisy), classes=len(arrays.classes), device=device, transition=task.transition)
         self.loader = Loader(self.images, self.train, schedule.batch_size, seed, loss.views, loss.mixup)
         pool = Pool(required=graph == "on") if graph != "off" else None
