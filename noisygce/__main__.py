@@ -21,6 +21,7 @@ eval "$(noisygce -sc install=bash)" (zsh: the same after bashcompinit; fish: noi
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import runpy
@@ -43,7 +44,9 @@ def main() -> None:
     elif first in COMMANDS:
         _run(first, rest)
     else:
-        print(f"noisygce: {first}: there is no such command; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        close = difflib.get_close_matches(first, COMMANDS, n=1)
+        hint = f"did you mean {close[0]}? There" if close else "there"
+        print(f"noisygce: {first}: there is no such command; {hint} are {', '.join(COMMANDS)}", file=sys.stderr)
         sys.exit(2)
 
 

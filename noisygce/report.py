@@ -72,7 +72,7 @@ def _missing(plan: Plan, runs: Sequence[Result]) -> str:
     absent = [run for run in runs if run.state != "done"]
     if not absent:
         return "<p>Nothing: every run is done.</p>"
-    go_on = page.command(["python -m noisygce.train -m", *plan.arguments])
+    go_on = page.command("python -m noisygce.train -m", arguments.typed(plan.arguments))
     rows = [[run.id, run.state, run.note] for run in absent]
     listed = page.words(["run", "state", "why"], rows)
     again = "A failed or unreadable run is left out until its failed.json or manifest.json is deleted."
@@ -104,11 +104,12 @@ def reproduce(plan: Plan, cell: Cell) -> str:
 
     seeds = ",".join(str(run.config["seed"]) for run in cell.runs)
     job = [override for override in shaping(cell.runs[0].job) if not override.startswith("seed=")]
-    arguments = [*([f"experiment={plan.name}"] if plan.name else []), *job, f"seed={seeds}"]
+    words = [*([f"experiment={plan.name}"] if plan.name else []), *job, f"seed={seeds}"]
     wanted = {tuple(sorted(shaping(run.job))) for run in cell.runs}
-    if {tuple(sorted(shaping(other))) for other in expand(arguments, plan.grid)} != wanted:
-        arguments.insert(1, "grid=null")  # blocks of the grid that set other keys would bring other runs
-    return " ".join(["python -m noisygce.train -m", *arguments])
+    if {tuple(sorted(shaping(other))) for other in expand(words, plan.grid)} != wanted:
+        words.insert(1, "grid=null")  # blocks of the grid that set other keys would bring other runs
+    hydra = arguments.typed([word for word in plan.arguments if word.startswith("hydra.")])
+    return " ".join(["python -m noisygce.train -m", *hydra, *words])
 
 
 def _digests(runs: Sequence[Result]) -> str:

@@ -105,7 +105,7 @@ def _train_on(place: str, e: Experiment, run: Run, followers: loggers.Loggers) -
             hat = {name: transition_hat(training, q, watch.stop_if_asked) for name, q in ANCHORS.items()}
             estimated = {"transition_hat_sha256": run.write_transition_hat(hat)}
         files = kept.write(run, training, e.runtime, watch.stop_if_asked)
-        manifest = {**manifest_of(e, run, training, watch), **estimated, **files}
+        manifest = {**manifest_of(e, run.identity, training), **watch.record(), **estimated, **files}
         run.finish(manifest)
         followers.done(manifest)
     return manifest

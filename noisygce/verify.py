@@ -161,7 +161,7 @@ def tables(folder: Path) -> Iterator[tuple[Path, str]]:
         name = str(path.with_suffix(""))
         try:
             if name not in made:
-                own, rest = arguments.split(places.arguments(path), OPTIONS)
+                own, rest = arguments.split(arguments.words(places.arguments(path)), OPTIONS)
                 made[name] = tabulate(plan_of(rest), **own)
         except Exception as error:
             if not (isinstance(error, NoisygceError) or hints.of_config(error)):

@@ -14,6 +14,7 @@ import pytest
 
 import noisygce
 from noisygce import __main__ as overview
+from noisygce.settings import arguments
 
 PACKAGE = Path(noisygce.__file__).parent
 COMMANDS = sorted(
@@ -49,7 +50,7 @@ def test_noisygce_runs_the_command_that_it_is_given_and_names_them_all_for_any_o
     assert noisygce_("--version").stdout == f"noisygce {noisygce.__version__}\n"
     done = noisygce_("tabel")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("noisygce: tabel: there is no such command; there are train, status,")
+    assert done.stderr.startswith("noisygce: tabel: there is no such command; did you mean table? There are train,")
     assert all(name in done.stderr for name in COMMANDS)
 
 
@@ -63,6 +64,10 @@ def test_a_folder_of_one_s_own_configs_goes_with_every_command(command: str, tmp
         done = noisygce_(command, *option, *words)
         assert done.returncode == 0, done.stderr
         assert {"status": "mine: 2 runs: 2 missing", "table": "(0/2)"}[command] in done.stdout
+        assert "searchpath" not in done.stdout
+        if command == "table":  # says how it was made, in words that find the folder again
+            made_by = re.findall(r"Made by `python -m noisygce\.table (--config-dir .*)`", done.stdout)[0].split()
+            assert arguments.words(made_by) == [f"hydra.searchpath=['file://{tmp_path}/conf']", "experiment=mine"]
     assert "there is no such experiment" in noisygce_(command, *words).stderr
     assert "nowhere: there is no such folder" in noisygce_(command, "--config-dir", "nowhere", *words).stderr
 

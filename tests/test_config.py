@@ -222,7 +222,7 @@ def test_a_wrong_value_is_named_by_the_key_that_was_typed(overrides, message):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("loss=gcee", "loss=gcee: there is no such loss; did you mean gce?; there are "),
+        ("loss=gcee", "loss=gcee: there is no such loss; did you mean gce? There are "),
         ("noise=pairs", "noise=pairs: there is no such noise; did you mean pair?"),
         ("schedule.epoch=3", "schedule.epoch: there is no such key; did you mean schedule.epochs?"),
         ("q=0.3", "q: there is no such key; did you mean loss.q?"),

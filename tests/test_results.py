@@ -51,6 +51,44 @@ def test_a_plan_gives_the_ids_that_training_gives(arguments):
     assert len(set(composed)) == len(composed) > 1
 
 
+# What a choice, or an experiment, does beside putting a leaf in its place.
+LOSSES = ("gce", "other", "tgce")
+LEAF = "name: other\n_target_: noisygce.losses.GCE\nq: 0.5\n"
+GLOBAL = "# @package _global_\n"
+OVERLAYS = {
+    "what an experiment says of the loss": {"experiment/mine": GLOBAL + "loss: {q: 0.7}\n", "loss/other": LEAF},
+    "a default that follows the loss": {
+        "experiment/mine": GLOBAL + "defaults:\n  - override /schedule: ${loss}\n",
+        "loss/other": LEAF,
+        **{
+            f"schedule/{loss}": f"defaults: [digits, _self_]\nlr: {lr}\n"
+            for loss, lr in zip(LOSSES, (1, 2, 3), strict=True)
+        },
+    },
+    "a loss that brings a rate": {
+        "experiment/mine": GLOBAL,
+        "loss/other": GLOBAL + "rate: 0.1\nloss: {name: other, _target_: noisygce.losses.GCE, q: 0.5}\n",
+    },
+    "a loss that brings a way of pruning": {
+        "experiment/mine": GLOBAL,
+        "schedule/mask": "mode: mask\n",
+        "loss/other": "defaults: [/schedule@_global_.prune: mask]\n" + LEAF,
+    },
+}
+
+
+@pytest.mark.parametrize("files", OVERLAYS.values(), ids=OVERLAYS)
+def test_a_plan_gives_the_ids_that_training_gives_whatever_else_a_choice_does(files, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.yaml").write_text(text)
+    where = f"hydra.searchpath=['file://{tmp_path}']"
+    plan = plan_of([where, "experiment=mine", "data=digits", f"loss={','.join(LOSSES)}", "noise=uniform,pair"])
+    composed = [runs.run_id(runs.identity(settings.resolved(settings.compose([where, *run.job])))) for run in plan.runs]
+    assert [run.id for run in plan.runs] == composed
+    assert len(set(composed)) == 6
+
+
 def test_a_plan_follows_the_order_of_the_sweep(demo):
     grid = settings.compose(["experiment=demo"]).grid
     assert [list(run.job) for run in demo.runs] == expand(demo.arguments, grid)

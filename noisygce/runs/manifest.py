@@ -7,7 +7,6 @@ import json
 import math
 import operator
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,6 @@ from noisygce.noise import describe
 from noisygce.runs.ids import run_id
 
 if TYPE_CHECKING:
-    from noisygce.runs.run import Run
-    from noisygce.runs.watch import Watch
     from noisygce.settings import Experiment
     from noisygce.training.fit import Training
 
@@ -86,25 +83,20 @@ def read(text: str | bytes, expected: str = "") -> dict[str, Any]:
     return dict(found)
 
 
-def manifest_of(e: Experiment, run: Run, training: Training, watcher: Watch) -> dict[str, Any]:
-    """The manifest of a training that has ended."""
+def manifest_of(e: Experiment, identity: Mapping[str, Any], training: Training) -> dict[str, Any]:
+    """What a training that has ended has come to; ``Watch.record`` says how it was made."""
     from noisygce.training.fit import digest
 
     task = training.task
     return {
-        "run_id": run.id,
-        "config": run.identity,
+        "run_id": run_id(identity),
+        "config": identity,
         "results": select(training.progress.rows),
         "noisy_validation": noisy_validation(training.progress.rows),
         "noise": describe(e.noise.rate, task.clean, task.drawn, len(task.arrays.classes)),
         "pruning": training.progress.prunings,
         **e.loss.report(),
         "state_sha256": digest(training.step.weights()),
-        "images_per_s": round(watcher.images_per_s(), 1),
-        "seconds": round(watcher.seconds, 2),
-        **watcher.made[-1],
-        "also_made": [other for other in watcher.made[:-1] if other != watcher.made[-1]],
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
 

@@ -16,7 +16,7 @@ from noisygce.runs.manifest import commit
 from noisygce.runs.stops import process
 
 if TYPE_CHECKING:
-    from noisygce.runs import Run
+    from noisygce.runs.run import Run
     from noisygce.settings import Runtime
     from noisygce.training.fit import Row, Training
 
@@ -67,6 +67,16 @@ class Watch:
     def images_per_s(self) -> float:
         """Training images over all seconds of this process's share, evaluation and pruning included."""
         return self.images / max(time.monotonic() - self.started, 1e-9)
+
+    def record(self) -> dict[str, Any]:
+        """How the run was made, for its manifest."""
+        return {
+            "images_per_s": round(self.images_per_s(), 1),
+            "seconds": round(self.seconds, 2),
+            **self.made[-1],
+            "also_made": self.made[:-1],
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
 
     def after_step(self, training: Training, images: int) -> None:
         """After each step on so many images."""

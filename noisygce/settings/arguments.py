@@ -1,10 +1,11 @@
-"""Arguments of the commands that answer from files: a few of their own, and those of ``noisygce.train``, which pick
+"""Arguments of the commands that answer from files: a few options, and those of ``noisygce.train``, which pick
 the runs. All are ``key=value``."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,10 +30,9 @@ def main(answer: Callable[[list[str]], None], usage: str | None) -> None:
 
 def help_was_asked(usage: str | None) -> bool:
     """Prints ``usage`` where the command line has -h or --help, and says whether it has."""
-    asked = bool({"-h", "--help"} & set(sys.argv[1:]))
-    if asked:
+    if found := bool({"-h", "--help"} & set(sys.argv[1:])):
         print((usage or "").strip())
-    return asked
+    return found
 
 
 def words(given: Sequence[str]) -> list[str]:
@@ -44,37 +44,47 @@ def words(given: Sequence[str]) -> list[str]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.error = refuse  # type: ignore[method-assign]
     parser.add_argument("--config-dir", "-cd")
-    own, rest = parser.parse_known_args([*given])
-    if own.config_dir is None:
+    options, rest = parser.parse_known_args([*given])
+    if options.config_dir is None:
         return rest
-    folder = Path(own.config_dir).expanduser().resolve()
+    folder = Path(options.config_dir).expanduser().resolve()
     if not folder.is_dir():
-        raise ConfigError(f"--config-dir {own.config_dir}: there is no such folder")
+        raise ConfigError(f"--config-dir {options.config_dir}: there is no such folder")
     quoted = str(folder).replace("'", "\\'")
     return [f"hydra.searchpath=['file://{quoted}']", *rest]
 
 
-def split(arguments: Sequence[str], own: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[str]]:
-    """A command's own arguments, and the rest. Raises ConfigError, also for a key that nothing has.
+def typed(words: Sequence[str]) -> list[str]:
+    """Words of ``words`` as a person types them: ``--config-dir DIR``, from the folder that they are in."""
+    found: list[str] = []
+    for word in words:
+        folder = re.fullmatch(r"hydra\.searchpath=\['file://(.+)'\]", word)
+        found += ["--config-dir", os.path.relpath(folder[1].replace("\\'", "'"))] if folder else [word]
+    return found
 
-    own: the values that each own key may have.
+
+def split(arguments: Sequence[str], options: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[str]]:
+    """The options of a command that are given, and the other arguments. Raises ConfigError, also for a key that nothing
+    has.
+
+    options: the values that each may have.
     """
     if mistake := hints.mistake(arguments):
         raise ConfigError(mistake)
-    mine: dict[str, str] = {}
+    chosen: dict[str, str] = {}
     rest: list[str] = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals and not argument.startswith("~"):
             raise ConfigError(f"{argument}: arguments are key=value, such as experiment=demo")
-        if key not in own:
+        if key not in options:
             rest.append(argument)
             continue
         try:
-            mine[key] = check.choice(key, value, own[key])
+            chosen[key] = check.choice(key, value, options[key])
         except check.Invalid as error:
             raise ConfigError(str(error)) from None
     for override in rest:
-        if unknown := hints.no_such_key(override, [*own]):
+        if unknown := hints.no_such_key(override, [*options]):
             raise ConfigError(unknown)
-    return mine, rest
+    return chosen, rest

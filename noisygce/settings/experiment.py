@@ -172,8 +172,8 @@ def read(cfg: DictConfig) -> Experiment:
 def build_data(node: DictConfig) -> tuple[Data, Split, Verdicts, Preprocessing]:
     """What one group of values makes: where samples come from, which a run trains on, what people say of their labels,
     how they are fed. Raises ConfigError. (``data.class_map`` is there for noise=class_map to refer to.)"""
-    beside = [name for cls in (Split, Verdicts, Preprocessing) for name in _parameters(cls)]
-    data = build(node, Data, "data", (*beside, "class_map"))
+    others = [name for cls in (Split, Verdicts, Preprocessing) for name in _parameters(cls)]
+    data = build(node, Data, "data", (*others, "class_map"))
 
     def part(cls: type[T], **facts: Any) -> T:
         return _construct(cls, node, "data", {*map(str, node)} - {*_parameters(cls)}, **facts)
@@ -182,9 +182,9 @@ def build_data(node: DictConfig) -> tuple[Data, Split, Verdicts, Preprocessing]:
     return data, split, verdicts, part(Preprocessing, channels=data.channels)
 
 
-def build(node: DictConfig, base: type[T], key: str, beside: Sequence[str] = ()) -> T:
+def build(node: DictConfig, base: type[T], key: str, ignore: Sequence[str] = ()) -> T:
     """An object of the class that the config node names, which must be a subclass of ``base``; a value that
-    names a class is built first, in the same way. beside: values in the node that are not its.
+    names a class is built first, in the same way. ignore: values in the node that are not its.
 
     Not ``hydra.utils.instantiate``, which calls whatever a config file names. Raises ConfigError, with the full key.
     """
@@ -198,7 +198,7 @@ def build(node: DictConfig, base: type[T], key: str, beside: Sequence[str] = ())
         for part, value in ((str(k), v) for k, v in node.items())
         if isinstance(value, DictConfig) and "_target_" in value
     }
-    return _construct(cls, node, key, ("_target_", "name", *beside), parts)
+    return _construct(cls, node, key, ("_target_", "name", *ignore), parts)
 
 
 _MOVED = {"noisygce.folder.Folder": "noisygce.data.folder.Folder"}  # the names that configs and run ids hold stay
@@ -213,7 +213,7 @@ def named(target: Any, base: type[T], key: str) -> type[T]:
 
 
 def _parameters(cls: type) -> list[str]:
-    """The values that a class is configured with."""
+    """The values that a class must be configured with."""
     parameters = inspect.signature(cls).parameters.values()
     return [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
 
@@ -221,19 +221,19 @@ def _parameters(cls: type) -> list[str]:
 def _construct(
     cls: type[T], node: Any, key: str, ignore: Iterable[str] = (), parts: Mapping[str, Any] | None = None, **facts: Any
 ) -> T:
+    known = inspect.signature(cls).parameters
     if not isinstance(node, DictConfig):
-        names = ", ".join(f"{key}.{name}" for name in inspect.signature(cls).parameters)
-        raise ConfigError(f"{key}={node}: {key} is a group of values: {names}")
+        listed = ", ".join(f"{key}.{name}" for name in known)
+        raise ConfigError(f"{key}={node}: {key} is a group of values: {listed}")
     plain: Any = OmegaConf.to_container(node, resolve=True)
     values = {name: value for name, value in plain.items() if name not in ignore} | dict(parts or {})
-    wanted, neutral = _parameters(cls), check.NEUTRAL.get(key.partition(".")[0], {})
-    younger = [name for name in neutral if name in inspect.signature(cls).parameters]
-    wanted += [name for name in younger if name not in wanted]
-    values = {name: neutral[name] for name in younger} | values
+    neutral = {k: v for k, v in check.NEUTRAL.get(key.partition(".")[0], {}).items() if k in known}
+    wanted = dict.fromkeys((*_parameters(cls), *neutral))
+    values = neutral | values
     for name in values:
         if name not in wanted:
-            known = [f"{key}.{w}" for w in (*wanted, *ignore) if w not in ("_target_", "name")]
-            listed = ", ".join(known) or "no values"
+            names = [f"{key}.{each}" for each in (*wanted, *ignore) if each not in ("_target_", "name")]
+            listed = ", ".join(names) or "no values"
             raise ConfigError(f"{key}.{name}={values[name]}: {cls.__name__} has no such value; it has {listed}")
     for name in wanted:
         if name not in values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,11 @@ from noisygce.errors import ConfigError
 from noisygce.settings.compose import ASIDE, GROUPS, KEYS, compose, config_dir
 
 PACKAGES = {"launcher": "hydra-submitit-launcher", "sweeper": "hydra-optuna-sweeper"}  # that bring others
+_ALSO_CALLED = {  # kinds of noise, in papers and in other code
+    **dict.fromkeys(("symmetric", "sym"), "uniform"),
+    **dict.fromkeys(("asymmetric", "asym"), "class_map"),
+    **dict.fromkeys(("flip", "pairflip"), "pair"),
+}
 
 
 def mistake(words: Sequence[str]) -> str:
@@ -31,23 +37,32 @@ def ordered(words: Sequence[str]) -> list[str]:
     """The words of noisygce.train as Hydra wants them, options before settings. Raises ConfigError for what it would
     misread, or answer with its usage or a stack trace."""
     options_first = sorted(words, key=lambda word: "=" in word and not word.startswith("-"))
-    if said := mistake(words) or _wrong_options(options_first):
-        raise ConfigError(said)
+    if message := mistake(words) or _wrong_options(options_first):
+        raise ConfigError(message)
     return options_first
 
 
+class Options(argparse.ArgumentParser):
+    """The options of a program of Hydra's (hydra.cc/docs/advanced/hydra-command-line-flags)."""
+
+    def __init__(self) -> None:
+        super().__init__(add_help=False)
+        for flag in ("--help -h", "--hydra-help", "--version", "--resolve", "--run -r", "--multirun -m"):
+            self.add_argument(*flag.split(), action="store_true")
+        self.add_argument("--shell-completion", "-sc", action="store_true")
+        for option in ("--package -p", "--config-path -cp", "--config-name -cn", "--config-dir -cd"):
+            self.add_argument(*option.split())
+        self.add_argument("--experimental-rerun")
+        self.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
+        parts = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+        self.add_argument("--info", "-i", nargs="?", const="all", choices=parts)
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; settings are KEY=VALUE without dashes, and --help lists them")
+
+
 def _wrong_options(words: Sequence[str]) -> str:
-    from hydra._internal.utils import get_args_parser
-
-    def refuse(message: str) -> NoReturn:
-        raise ValueError(message)
-
-    parser: Any = get_args_parser()
-    parser.error = refuse
-    try:
-        given, others = parser.parse_known_args([*words])
-    except ValueError as error:
-        return f"{error}; settings are KEY=VALUE without dashes, and --help lists them"
+    given, others = Options().parse_known_args([*words])
     for word in others:
         if word.startswith("-"):
             return _dashed(word, words[words.index(word) + 1 :])
@@ -104,10 +119,13 @@ def explain(error: BaseException) -> str:
         group, _, leaf = str(error.missing_cfg_file).rpartition("/")
         options = sorted(error.options)
         if group:
-            there = f"; there are {', '.join(options)}" if options else ""
+            hint = meant(leaf, options)
+            if group == "noise" and leaf.lower() in _ALSO_CALLED:
+                hint = f"; {leaf} noise is noise={_ALSO_CALLED[leaf.lower()]} here."
+            there = f"{' There' if hint else '; there'} are {', '.join(options)}" if options else ""
             if package := PACKAGES.get(group.removeprefix("hydra/")):
                 there += f"; others come with packages, such as {package}"
-            return f"{group}={leaf}: there is no such {group}{meant(leaf, options)}{there}"
+            return f"{group}={leaf}: there is no such {group}{hint}{there}"
     if match := re.search(r"Could not override '([^']+)'", text):
         return unknown(match[1], getattr(cause, "parent_node", None))
     if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
@@ -116,13 +134,12 @@ def explain(error: BaseException) -> str:
         return f"{several}; for one number: {decimal[1]}.{decimal[2]}" if decimal else several
     if match := re.search(r"To override a value use 'override (\S+): ([^']+)'", text):
         return f"+{match[1]}={match[2]}: {match[1]} has a value already; did you mean {match[1]}={match[2]}?"
-    said = " ".join(str(cause or error).split())
-    said, _, key = said.partition(" full_key: ")
-    said = said.removeprefix("ConfigError raised while resolving interpolation: ")
-    return f"{key.partition(' ')[0]}: {said}" if key else said
+    message, _, key = " ".join(str(cause or error).split()).partition(" full_key: ")
+    message = message.removeprefix("ConfigError raised while resolving interpolation: ")
+    return f"{key.partition(' ')[0]}: {message}" if key else message
 
 
-def _syntax(override: str, said: str) -> str:
+def _syntax(override: str, why: str) -> str:
     """What is wrong with an argument that is no KEY=VALUE."""
     key, equals, value = override.partition("=")
     if not equals:
@@ -137,36 +154,34 @@ def _syntax(override: str, said: str) -> str:
     if any(value.count(a) != value.count(b) for a, b in ("[]", "{}", "()")) or value.count('"') % 2:
         return f"{override}: a bracket or a quote is not closed; where there are some, write '{key}=...' for the shell"
     return (
-        f"{override}: the value cannot be read ({said.splitlines()[0]}); a text with signs in it needs '{key}=\"...\"'"
+        f"{override}: the value cannot be read ({why.splitlines()[0]}); a text with signs in it needs '{key}=\"...\"'"
     )
 
 
-def unknown(key: str, near: Any = None, own: Sequence[str] = ()) -> str:
+def unknown(key: str, near: Any = None, options: Sequence[str] = ()) -> str:
     """That there is no such key, and which one was probably meant.
 
-    near: a node of the config that the key was looked for in; None for the config without any choice. own: keys of a
-    command beside those of a config.
+    near: a node of the config that the key was looked for in; None for the config without any choice. options: keys of
+    a command beside those of a config.
     """
     root = near if isinstance(near, DictConfig) else compose([])
     while isinstance(parent := root._get_parent(), DictConfig):
         root = parent
     group, _, name = key.partition(".")
-    owners = _leaves_with(group, name) if name else []
-    better = (
-        f"; {' and '.join(f'{group}={leaf}' for leaf in owners)} {'has' if len(owners) == 1 else 'have'} it"
-        if owners
-        else ""
-    )
-    everything = "; python -m noisygce.train --cfg job shows them all"
-    return f"{key}: there is no such key{better or meant(key, [*own, *known(root)]) or everything}"
+    hint = meant(key, [*options, *known(root)]) or "; python -m noisygce.train --cfg job shows them all"
+    if owners := _leaves_with(group, name) if name else []:
+        hint = f"; {' and '.join(f'{group}={leaf}' for leaf in owners)} {'has' if len(owners) == 1 else 'have'} it"
+    return f"{key}: there is no such key{hint}"
 
 
-def no_such_key(override: str, own: Sequence[str]) -> str:
+def no_such_key(override: str, options: Sequence[str]) -> str:
     """``unknown``, for an override that begins with no key that there is; empty for any other.
 
     By the first word alone: what a group holds depends on the choice made, and Hydra knows it.
     """
-    return "" if _first(override) in (*KEYS, *ASIDE) else unknown(re.split("[=@]", override.lstrip("+~"))[0], None, own)
+    if _first(override) in (*KEYS, *ASIDE):
+        return ""
+    return unknown(re.split("[=@]", override.lstrip("+~"))[0], None, options)
 
 
 def _leaves_with(group: str, name: str) -> list[str]:

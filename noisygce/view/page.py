@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from noisygce.view.sheet import escape
@@ -55,9 +56,9 @@ def page(title: str, lead: str, sections: Sequence[tuple[str, str, str]]) -> str
     )
 
 
-def command(words: Sequence[str]) -> str:
+def command(name: str, words: Sequence[str]) -> str:
     """A command line to copy: a click selects all of it."""
-    return f"<pre>{escape(' '.join(words))}</pre>"
+    return f"<pre>{escape(f'{name} {shlex.join(words)}')}</pre>"
 
 
 def listing(lines: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from noisygce.errors import NoisygceError
 from noisygce.runs import archive
+from noisygce.settings.arguments import typed
 from noisygce.sweep.plan import Plan
 
 _LONGEST = 150  # characters of a name, which a file system must bear with what is added
@@ -48,7 +49,7 @@ def _variant(plan: Plan, *options: str) -> str:
 
 def command(plan: Plan, *options: str) -> str:
     """The command line that makes the table of a plan."""
-    return shlex.join(["python", "-m", "noisygce.table", *_words(plan), *options])
+    return shlex.join(["python", "-m", "noisygce.table", *typed(_words(plan)), *options])
 
 
 def _words(plan: Plan) -> list[str]:
