@@ -8,7 +8,7 @@ from conftest import SMALL
 
 from noisygce import check, settings
 from noisygce.bench import __main__ as bench
-from noisygce.bench import plain, setting
+from noisygce.bench import plain, setting, steps
 from noisygce.bench.setting import Setting
 from noisygce.errors import ConfigError
 
@@ -50,6 +50,13 @@ def test_the_plain_loop_trains_on_every_image_once_an_epoch():
     torch.set_deterministic_debug_mode("error")
     assert sizes == [32, 32, 32, 4]
     assert all(not torch.equal(p, b) for p, b in zip(t.network.parameters(), before, strict=True))
+
+
+def test_two_networks_are_twice_the_work_and_the_plain_loop_beside_them_trains_one():
+    both = of("loss=jocor", "schedule.batch_size=32")
+    assert both.flop == 2 * of("loss=ce", "schedule.batch_size=32").flop
+    loop = steps._plain(both)
+    loop(2)
 
 
 def test_a_setting_s_trainings_share_nothing():

@@ -72,8 +72,9 @@ def _modes(setting: Setting) -> dict[str, Row]:
 
 
 def _plain(setting: Setting) -> Steps:
-    e, training = setting.experiment, setting.training(graph="off", fused="off")
-    loop = plain.steps(training.task, e.preprocessing, training.network, e.schedule, setting.place)
+    e, task = setting.experiment, setting.training(graph="off").task
+    network = e.model.build(task.arrays.train_images.shape[1:], len(task.arrays.classes), e.seed)  # one, for any loss
+    loop = plain.steps(task, e.preprocessing, network, e.schedule, setting.place)
 
     def some(count: int) -> None:
         with arithmetic(deterministic=False, benchmark=True, tf32=True):
