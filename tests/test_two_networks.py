@@ -127,7 +127,8 @@ def test_the_forget_rate_grows_to_that_of_the_wrong_labels() -> None:
     half_of_the_classes = np.eye(4)
     half_of_the_classes[0] = [0.6, 0.4, 0, 0]
     half_of_the_classes[2] = [0, 0, 0.6, 0.4]
-    loss.bind(samples=0, classes=4, device="cpu", transition=half_of_the_classes)
+    half_of_the_classes = np.pad(half_of_the_classes, (0, 1))  # and one without samples
+    loss.bind(samples=0, classes=5, device="cpu", transition=half_of_the_classes)
     found = []
     for epoch in (0, 1, 5, 10, 39):
         loss.start_epoch(epoch)

@@ -9,9 +9,10 @@ from noisygce.losses.base import Loss, Matrix, Tensor
 class SmallLoss(Loss):
     """A loss that chooses: of each batch, the share R(e) with the smallest losses, R(e) = 1 - tau min(e / E_k, 1).
 
-    e: epochs done. forget_rate: tau in [0, 1), or None for the share of wrong labels as T has it, the mean over classes
-    of 1 - T[y, y]. gradual: E_k, in epochs. logits (2 B, K): of one network, then of the other. The loss of a sample is
-    0 where it is not chosen, and else weighted so that the mean over the batch is the mean over the chosen.
+    e: epochs done. forget_rate: tau in [0, 1), or None for the share of wrong labels as T has it, the mean of
+    1 - T[y, y] over the classes that have samples. gradual: E_k, in epochs. logits (2 B, K): of one network, then of
+    the other. The loss of a sample is 0 where it is not chosen, and else weighted so that the mean over the batch is
+    the mean over the chosen.
     """
 
     networks = 2
@@ -29,7 +30,7 @@ class SmallLoss(Loss):
             self._tau = self.forget_rate
         elif transition is not None:
             # Rounded, since floor(R B) would otherwise depend on the last bits of a mean.
-            self._tau = round(float(1 - transition.diagonal().mean()), 12)
+            self._tau = round(float(1 - transition.trace() / transition.sum()), 12)
         else:
             raise TypeError(f"{type(self).__name__}: transition is missing: T (K, K), or give forget_rate")
         self._forgotten = torch.zeros((), dtype=torch.float64, device=device)
