@@ -173,7 +173,7 @@ def test_values_out_of_range_are_refused(make: Any, said: str) -> None:
 
 
 def test_the_first_of_several_networks_is_the_one_there_would_be_alone_and_the_others_differ() -> None:
-    alone, three = ConvNet(4).build((8, 8, 1), K, 7), ConvNet(4).build((8, 8, 1), K, 7, 3)
+    alone, three = ConvNet(4, "he_normal").build((8, 8, 1), K, 7), ConvNet(4, "he_normal").build((8, 8, 1), K, 7, 3)
     first, second, third = (network.state_dict() for network in three.peers)  # type: ignore[union-attr]
     assert all(torch.equal(tensor, first[name]) for name, tensor in alone.state_dict().items())
     for name, p in alone.named_parameters():
@@ -182,7 +182,7 @@ def test_the_first_of_several_networks_is_the_one_there_would_be_alone_and_the_o
 
 
 def test_in_training_all_networks_answer_and_in_evaluation_the_first() -> None:
-    both = ConvNet(4).build((8, 8, 1), K, 0, 2)
+    both = ConvNet(4, "he_normal").build((8, 8, 1), K, 0, 2)
     images = torch.randn(6, 1, 8, 8)
     apart = [copy.deepcopy(network) for network in both.peers]  # type: ignore[union-attr, operator]
     assert torch.equal(both(images), torch.cat([network(images) for network in apart]))
