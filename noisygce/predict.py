@@ -3,9 +3,11 @@
     python -m noisygce.predict results/runs/<id> cat.png dog.jpg     a run by its folder, or by its id
     python -m noisygce.predict <id> holiday/ out=said.csv            all pictures below a folder, into a file
     python -m noisygce.predict model.safetensors cat.png             a model that was copied elsewhere
+    python -m noisygce.predict <id> X.npy                            vectors, by a run on data=features
 
 Writes CSV, a line a picture: file, the likeliest class and its p, then the three next. Pictures of any size are resized
-as those of data=folder are. Needs the run's model.safetensors (runtime.keep_model=best) and no data set.
+as those of data=folder are. A vector has the number of its row in place of a file. Needs the run's model.safetensors
+(runtime.keep_model=best) and no data set.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ import io
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from noisygce import models, results
+from noisygce.data.features import vectors
 from noisygce.data.folder import SUFFIXES
 from noisygce.errors import ConfigError, DataError
 from noisygce.runs import atomic
@@ -40,17 +44,33 @@ def answer(words: list[str]) -> None:
         raise ConfigError("name a finished run, then pictures or folders of them; --help says more")
     run = Path(named[0])
     trained = models.load(run if run.is_file() else results.finished(named[0]).folder)
-    files = list(listed(named[1:]))
+    samples, called = _vectors(trained, named[1:]) if trained.preprocess.vectors else _pictures(named[1:])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     ranks = ["", *(f"_{rank}" for rank in range(2, SHOWN + 1))]
-    writer.writerow(["file", *(f"{column}{rank}" for rank in ranks for column in ("class", "p"))])
-    writer.writerows([file, *line] for file, line in zip(files, predict(trained, files), strict=True))
+    writer.writerow([called, *(f"{column}{rank}" for rank in ranks for column in ("class", "p"))])
+    lines = predict(trained, [sample for _, sample in samples])
+    writer.writerows([name, *line] for (name, _), line in zip(samples, lines, strict=True))
     if not out:
         sys.stdout.write(text.getvalue())
         return
     atomic.write_text(Path(out[0]), text.getvalue())
-    print(f"{out[0]}: {len(files):,} pictures")
+    print(f"{out[0]}: {len(samples):,} {'rows' if trained.preprocess.vectors else 'pictures'}")
+
+
+def _pictures(names: Sequence[str]) -> tuple[list[tuple[Any, Any]], str]:
+    """The pictures that are named, each with its name, and what such names are."""
+    return [(path, path) for path in listed(names)], "file"
+
+
+def _vectors(trained: models.Trained, names: Sequence[str]) -> tuple[list[tuple[Any, Any]], str]:
+    """The rows of an .npy file, each with its number. Raises ConfigError or DataError."""
+    if len(names) != 1:
+        raise ConfigError(f"{' '.join(names)}: this run was trained on vectors; name one .npy file of them")
+    found, width = vectors(Path(names[0])), trained.preprocess.shape[2]
+    if found.shape[1] != width:
+        raise DataError(f"{names[0]} has {found.shape[1]} columns, and the run was trained on {width}")
+    return list(enumerate(found)), "row"
 
 
 def listed(names: Iterable[str]) -> Iterator[Path]:
@@ -69,13 +89,13 @@ def listed(names: Iterable[str]) -> Iterator[Path]:
         yield from found
 
 
-def predict(trained: models.Trained, files: Sequence[Path]) -> Iterator[list[str]]:
-    """For each picture its ``SHOWN`` likeliest classes, each with its p, in one list; empty where K is smaller."""
+def predict(trained: models.Trained, samples: Sequence[Any]) -> Iterator[list[str]]:
+    """For each sample its ``SHOWN`` likeliest classes, each with its p, in one list; empty where K is smaller."""
     import torch
 
-    for start in range(0, len(files), _BATCH):
+    for start in range(0, len(samples), _BATCH):
         with torch.inference_mode():
-            p = trained.network(trained.preprocess(files[start : start + _BATCH])).double().softmax(1)
+            p = trained.network(trained.preprocess(samples[start : start + _BATCH])).double().softmax(1)
         values, classes = p.topk(min(SHOWN, p.shape[1]), 1)
         for shares, which in zip(values.tolist(), classes.tolist(), strict=True):
             line: list[str] = []

@@ -31,9 +31,8 @@ def again(then: Manifest, overrides: list[str], folder: Path) -> Result:
     """Trains the run of a manifest below the results folder ``folder``."""
     threads = [] if any(o.startswith("runtime.threads=") for o in overrides) else [f"runtime.threads={then['threads']}"]
     here = settings.compose([*overrides, *threads, f"paths.results='{folder}'"])
-    config = {key: value for key, value in then["config"].items() if key not in ("numerics", "code")}
-    experiment = settings.read(settings.node({**config, "runtime": here.runtime, "paths": here.paths}))
-    shaping = runs.identity(config)
+    cfg = settings.node({**runs.given(then["config"]), "runtime": here.runtime, "paths": here.paths})
+    experiment, shaping = settings.read(cfg), runs.identity(settings.resolved(cfg))
     train.train(experiment, shaping)
     return results.of_folder(runs.Run(folder, shaping).folder)
 
@@ -71,6 +70,8 @@ def causes(was: Manifest, is_: Manifest) -> Iterator[str]:
             yield f"version of {name}: {was['versions'].get(name)} then, {is_['versions'].get(name)} now"
     code, code_now = (each["config"].get("code", {}) for each in (was, is_))  # modules of a person's own
     yield from (f"{name}.py has changed" for name in sorted({*code, *code_now}) if code.get(name) != code_now.get(name))
+    data, data_now = (each["config"].get("contents", {}) for each in (was, is_))
+    yield from (f"data.{name} holds something else" for name in data if data[name] != data_now.get(name))
     if was["config"]["numerics"] != is_["config"]["numerics"]:
         yield f"numerics: {was['config']['numerics']} then, {is_['config']['numerics']} now (meant to differ)"
     for when, made in (("then", was), ("now", is_)):

@@ -5,10 +5,12 @@
     python -m noisygce.suspects <id> top=5000 out=folder        more pictures on the page; files elsewhere
     python -m noisygce.suspects <id> <id> <id>                  each sample by the runs that held it out for validation
     python -m noisygce.suspects <id> verdicts=saved.csv         your verdicts from the page, as a file of clean labels
+    python -m noisygce.suspects <id> pictures=folder            vectors with the pictures below it that their ids name
 
 Writes <id>.csv, all training and validation samples with the most suspicious first, and <id>.html, the ``top`` (2000)
 first of them with their pictures: judge them with keys or clicks and save your verdicts from the page. Files go to
-results/suspects. Needs the run's predictions.npz, and the data set for the page (paths.data=FOLDER).
+results/suspects. Needs the run's predictions.npz, and the data set for the pictures (paths.data=FOLDER); vectors of
+data=features have none, unless their ids are files of pictures.
 
 With verdicts it writes <id>-cleaned.csv instead, file,label of all samples but the dropped ones: a train.csv of
 data=folder. Samples without a file are named by their index.
@@ -29,11 +31,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisygce import check, results, settings
-from noisygce.data import Folder
+from noisygce.data import Features, Folder
+from noisygce.data.base import located
 from noisygce.data.verdicts import VERDICTS
 from noisygce.errors import ConfigError, DataError
 from noisygce.noise import digest
-from noisygce.runs import atomic, kept
+from noisygce.runs import atomic, changed, given, kept
 from noisygce.settings import arguments
 from noisygce.training import detection
 from noisygce.training.task import prepare
@@ -55,7 +58,9 @@ def main() -> None:
 
 def answer(words: list[str]) -> None:
     """Writes list and page of the runs that the words name."""
-    own = dict(word.split("=", 1) for word in words if word.startswith(("score=", "top=", "out=", "verdicts=")))
+    own = dict(
+        word.split("=", 1) for word in words if word.startswith(("score=", "top=", "out=", "verdicts=", "pictures="))
+    )
     paths = [word for word in words if word.startswith("paths.")]
     runs = [word for word in words if word.partition("=")[0] not in own and word not in paths]
     if not runs or any(word.startswith("-") or ("=" in word and not Path(word).exists()) for word in runs):
@@ -86,12 +91,12 @@ def answer(words: list[str]) -> None:
     print(
         f"{folder / name}.csv: {len(order):,} samples; of {doubted:,} the model says another class than the given one"
     )
-    tiles = Tiles(found[0], paths)
-    page = gallery.page(
-        name, score, columns, lines[:top], samples.classes, [tiles(samples.index[i]) for i in order[:top]]
-    )
+    tiles = Tiles(found[0], paths, own.get("pictures"))
+    pictures = [tiles(samples.index[i]) for i in order[:top]] if tiles.there else []
+    page = gallery.page(name, score, columns, lines[:top], samples.classes, pictures)
     atomic.write_text(folder / f"{name}.html", page, durable=False)
-    print(f"{folder / name}.html: the first {min(top, len(order)):,} with their pictures, to open in a browser")
+    shown = f"the first {min(top, len(order)):,}{' with their pictures' if pictures else ''}"
+    print(f"{folder / name}.html: {shown}, to open in a browser")
 
 
 @dataclass(frozen=True)
@@ -253,24 +258,29 @@ class Tiles:
     """The pictures of a run's training set, by index, as people shall see them: uint8 (H, W, 1 or 3).
 
     Those of one's own folder anew from their files, at most 128 pixels wide and high; others as the network had them.
-    Raises DataError where the data set is not there, or is not the one that the run was trained on.
+    pictures: the folder below which the names of vectors are files; None: those of vectors are not ``there``. Raises
+    DataError where the data set is not there, or is not the one that the run was trained on.
     """
 
-    def __init__(self, run: Result, paths: Sequence[str]) -> None:
-        config = {key: value for key, value in run.manifest["config"].items() if key not in ("numerics", "code")}
+    def __init__(self, run: Result, paths: Sequence[str], pictures: str | None = None) -> None:
+        config = given(run.manifest["config"])
         here = settings.compose(paths)
         e = settings.read(settings.node({**config, "runtime": here.runtime, "paths": here.paths}))
         task = prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
         if digest(task.drawn) != run.manifest["noise"]["labels_sha256"]:
             raise DataError(f"the data set below {e.paths.data} is not the one of {run.id}: its labels are others now")
+        if other := changed(run.manifest["config"], e.data, e.paths.data):
+            raise DataError(f"{other} is not the one of {run.id}: it holds something else now")
         self.images = task.arrays.train_images
-        self.files: list[Path] = []
-        if isinstance(e.data, Folder):
-            self.files = [e.paths.data / e.data.folder / name for name in task.arrays.train_names]
+        base = located(e.paths.data, e.data.folder) if isinstance(e.data, Folder) else pictures and Path(pictures)
+        self.files = [Path(base) / name for name in task.arrays.train_names] if base else []
+        if pictures and not self.files:
+            raise ConfigError(f"pictures={pictures}: samples without names, such as data.ids=FILE.csv, have no files")
+        self.there = bool(self.files) or not isinstance(e.data, Features)
 
     def __call__(self, index: int) -> NDArray[np.uint8]:
         if not self.files:
-            return self.images[index]
+            return self.images[index]  # type: ignore[return-value]
         import numpy as np
 
         try:

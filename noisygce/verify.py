@@ -86,6 +86,8 @@ class Verifier:
         if missing := [name for name in noise.files if not (self.data_root / name).is_file()]:
             raise Unchecked(f"{missing[0]} is not in {self.data_root} (paths.data=FOLDER)")
         arrays = self.arrays(data)
+        if other := runs.changed(config, data, self.data_root):
+            raise Unchecked(f"{other} holds something else now")
         _, noisy, clean, _ = corrupted(arrays, noise, config["seed"], self.data_root)
         return describe(noise.rate, clean, noisy, len(arrays.classes))
 

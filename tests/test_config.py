@@ -9,7 +9,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from noisygce import losses, settings
-from noisygce.data import Data, Preprocessing, Split, Verdicts
+from noisygce.data import Data, Split, Verdicts
 from noisygce.errors import ConfigError
 from noisygce.losses import GCE, Loss, TruncatedGCE
 from noisygce.models import Model
@@ -52,7 +52,8 @@ def leaf(path):
 def test_keys_of_a_leaf_are_the_parameters_of_its_class_and_none_has_a_default(path):
     """A value is written once, in the leaf. What has a default is keyword-only and no config's business: reduction;
     or null in the leaf and None in the class (check.NEUTRAL)."""
-    classes = [class_of(path), *((Split, Verdicts, Preprocessing) if path.parent.name == "data" else ())]
+    own = class_of(path)
+    classes = [own, *((Split, Verdicts, own.fed) if path.parent.name == "data" else ())]
     found = [p for cls in classes for p in parameters(cls)]
     keys = {*(key for key in leaf_values(path) if key not in ("name", "_target_", "defaults")), *parts(path)}
     keys -= {"class_map"} if path.parent.name == "data" else set()  # noise=class_map refers to it
@@ -89,7 +90,9 @@ def test_keys_of_the_other_groups_are_the_parameters_of_their_classes(key, cls, 
 
 @pytest.mark.parametrize("path", LEAVES, ids=leaf)
 def test_every_leaf_makes_a_config_that_can_be_read(path):
-    needed = {"file": ["noise.file=a.npy"], "folder": ["data.folder=mine"]}.get(path.stem, [])
+    features = ["data.features=X.npy", "data.labels=y.npy"] if path.parent.name == "data" else []
+    own = {"file": ["noise.file=a.npy"], "folder": ["data.folder=mine"], "features": features}
+    needed = own.get(path.stem, [])
     e = read(compose([f"{path.parent.name}={path.stem}", *needed]))
     assert type(getattr(e, path.parent.name)) is class_of(path)
 

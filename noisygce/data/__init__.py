@@ -7,6 +7,7 @@ cifar.py          CIFAR-10, CIFAR-100
 fashion_mnist.py  Fashion-MNIST
 digits.py         the UCI digits, shipped here
 folder.py         a person's own pictures
+features.py       a person's own vectors
 split.py          training, validation and test samples
 verdicts.py       labels that people have judged
 preprocessing.py  normalisation, crop and flip
@@ -16,8 +17,9 @@ from noisygce.data.base import Arrays, Data, Ints
 from noisygce.data.cifar import Cifar10, Cifar100
 from noisygce.data.digits import Digits
 from noisygce.data.fashion_mnist import FashionMnist
+from noisygce.data.features import Features
 from noisygce.data.folder import Folder
-from noisygce.data.preprocessing import Preprocessing
+from noisygce.data.preprocessing import Preprocessing, Standardisation
 from noisygce.data.published import Published
 from noisygce.data.split import Split
 from noisygce.data.verdicts import Verdicts
@@ -29,10 +31,12 @@ __all__ = [
     "Data",
     "Digits",
     "FashionMnist",
+    "Features",
     "Folder",
     "Ints",
     "Preprocessing",
     "Published",
     "Split",
+    "Standardisation",
     "Verdicts",
 ]

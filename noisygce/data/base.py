@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,20 +12,24 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from noisygce.data.preprocessing import Preprocessing
+
 Ints = NDArray[np.int64]
+Images = NDArray[Any]  # uint8: pixels; float32: numbers that stand for themselves
 
 
 @dataclass(frozen=True)
 class Arrays:
     """Images (N, H, W, C) uint8, labels (N,) int64 and K class names of a data set.
 
+    Vectors of D numbers are images (N, 1, 1, D) of float32, which are fed as they are where pixels are divided by 255.
     truth: whether the labels are known to be the true ones; if not, nothing can be said of which are wrong.
     train_names, test_names: what the samples are called, such as their files; none where they are known by number.
     """
 
-    train_images: NDArray[np.uint8]
+    train_images: Images
     train_labels: Ints
-    test_images: NDArray[np.uint8]
+    test_images: Images
     test_labels: Ints
     classes: tuple[str, ...]
     truth: bool = True
@@ -37,6 +43,7 @@ class Data:
     full: ClassVar[int] = 0  # training images, validation included; 0: not known before they are read
     channels: int = 0  # of its images; 0: not known before they are read
     files: ClassVar[Mapping[str, str]] = {}  # published files below the data root: their MD5
+    fed: ClassVar[type[Preprocessing]] = Preprocessing  # how its images are fed to a network
     _kept: ClassVar[tuple[Any, Any]] = (None, None)  # what was read last, from which files in which state
 
     def load(self, root: Path) -> Arrays:
@@ -60,8 +67,30 @@ class Data:
         """The files that are read."""
         return [root / name for name in self.files]
 
+    def contents(self, root: Path) -> Mapping[str, str]:
+        """SHA-256 of a person's own files, by the value that says where they lie: a run's id is made from what they
+        hold. Empty where this code knows the files by their digests. Raises DataError or OSError."""
+        return {}
+
     def _read(self, root: Path) -> Arrays:
         raise NotImplementedError
+
+
+def located(root: Path, name: str) -> Path:
+    """Where a person's own file or folder lies: below the data ``root``, or else from the current folder."""
+    below = root / name
+    return below if below.exists() or not Path(name).exists() else Path(name)
+
+
+def sha256(path: Path) -> str:
+    """Of the content of a file, which is read again only where it has changed."""
+    return _sha256(path, _state(path))
+
+
+@functools.lru_cache(maxsize=100_000)
+def _sha256(path: Path, _: tuple[Any, ...]) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _state(path: Path) -> tuple[Any, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisygce import check
-from noisygce.data.base import Arrays, Data
+from noisygce.data.base import Arrays, Data, located, sha256
 from noisygce.errors import DataError
 
 log = logging.getLogger("noisygce")
@@ -28,7 +29,8 @@ class Folder(Data):
     Labels come from the folders, ``train/cat/7.png``, or from ``train.csv`` and ``test.csv`` with a line
     ``file,label`` a picture, its file below ``folder``. Classes are the labels found, in alphabetical order. Samples
     are named by their files, below ``folder``. Nothing is known of which labels are true.
-    folder: below the data root, or an absolute path. size: pixels, 8..512. channels: 3 for colour, 1 for grey.
+    folder: below the data root, from the current folder, or an absolute path. size: pixels, 8..512. channels: 3 for
+    colour, 1 for grey.
     """
 
     def __init__(self, folder: str | None, size: int, channels: int) -> None:
@@ -42,16 +44,24 @@ class Folder(Data):
         self.channels = channels
 
     def require(self, root: Path) -> None:
-        if not (root / self.folder).is_dir():
+        if not located(root, self.folder).is_dir():
             raise DataError(f"data.folder={self.folder}: there is no folder {root / self.folder}")
 
+    def contents(self, root: Path) -> Mapping[str, str]:
+        """Of the names, labels and contents of all pictures."""
+        base, whole = located(root, self.folder), hashlib.sha256()
+        for part in ("train", "test"):
+            for path, label in self._list(base, part):
+                whole.update(repr((part, path.relative_to(base).as_posix(), label, sha256(path))).encode())
+        return {"folder": whole.hexdigest()}
+
     def inputs(self, root: Path) -> Sequence[Path]:
-        base = root / self.folder
+        base = located(root, self.folder)
         tables = [path for part in ("train", "test") if (path := base / f"{part}.csv").is_file()]
         return [*tables, *(path for part in ("train", "test") for path, _ in self._list(base, part))]
 
     def _read(self, root: Path) -> Arrays:
-        base = root / self.folder
+        base = located(root, self.folder)
         train, test = (self._pictures(self._list(base, part)) for part in ("train", "test"))
         if not len(train.labels):
             raise DataError(f"{base} has no pictures to train on: neither train/CLASS/*.png nor train.csv")

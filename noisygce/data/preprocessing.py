@@ -25,3 +25,16 @@ class Preprocessing:
                 raise check.Invalid(key, list(values), f"a list of {channels}, one for each channel")
         self.padding = check.whole("padding", padding, "[0, 64]")
         self.flip = check.flag("flip", flip)
+
+
+class Standardisation(Preprocessing):
+    """How vectors are fed to a network.
+
+    normalise: "standard" gives each of their values the mean 0 and the standard deviation 1 over the training set (a
+    value that never changes becomes 0); "none" leaves them as they are.
+    """
+
+    def __init__(self, normalise: str, *, channels: int = 0) -> None:
+        self.normalise = check.choice("normalise", normalise, ("standard", "none"))
+        self.mean, self.std = (0.0,), (1.0,)
+        self.padding, self.flip = 0, False

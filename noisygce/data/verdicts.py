@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisygce import check
-from noisygce.data.base import Ints
+from noisygce.data.base import Ints, located
 from noisygce.errors import DataError, MissingData
 
 _COLUMNS = ("index", "file", "given", "suggested", "verdict")
@@ -19,9 +19,10 @@ VERDICTS = ("keep", "relabel", "drop")
 
 
 class Verdicts:
-    """verdicts: a CSV file as the page of noisygce.suspects saves it, below the data root or with its whole path, with
-    columns index, file, given, suggested, verdict; null for none. A sample that is dropped is neither trained on nor
-    validated with; one that is relabelled has the suggested label from then on, whatever noise came before.
+    """verdicts: a CSV file as the page of noisygce.suspects saves it, below the data root, from the current folder or
+    with its whole path, with columns index, file, given, suggested, verdict; null for none. A sample that is dropped is
+    neither trained on nor validated with; one that is relabelled has the suggested label from then on, whatever noise
+    came before.
     verdicts_sha256: of the file, so that the run's id stands for these very verdicts, wherever their file lies.
     """
 
@@ -43,7 +44,7 @@ class Verdicts:
         labels, stay = labels.copy(), np.ones(len(labels), dtype=bool)
         if self.file is None:
             return labels, stay
-        path = root / self.file
+        path = located(root, self.file)
         try:
             content = path.read_bytes()
             rows = list(csv.DictReader(content.decode("utf-8-sig").splitlines()))

@@ -1,6 +1,6 @@
 """Models: networks, and the trained ones that runs keep. Torch is imported inside functions.
 
-base.py           the class Model; CIFAR ResNet-18 and -34, an 8-layer CNN, compact networks for a CPU
+base.py           the class Model; CIFAR ResNet-18 and -34, an 8-layer CNN, compact networks for a CPU; linear layers
 pool.py           a max pool that can be repeated on a GPU
 resnet.py         the basic block of a ResNet
 fused.py          batch norm, addition and ReLU of a training step on a GPU, in one
@@ -11,7 +11,7 @@ saved.py          model.safetensors: a trained network, what it expects of a pic
 May import check and errors.
 """
 
-from noisygce.models.base import CNN, CompactResNet, ConvNet, Model, ResNet
+from noisygce.models.base import CNN, MLP, CompactResNet, ConvNet, Model, ResNet
 from noisygce.models.saved import Preprocess, Trained, load
 
-__all__ = ["CNN", "CompactResNet", "ConvNet", "Model", "Preprocess", "ResNet", "Trained", "load"]
+__all__ = ["CNN", "MLP", "CompactResNet", "ConvNet", "Model", "Preprocess", "ResNet", "Trained", "load"]

@@ -236,3 +236,21 @@ class ConvNet(Model):
             nn.ReLU(),
             nn.Linear(4 * w, classes),
         )
+
+
+class MLP(Model):
+    """Linear layers with ReLU between them, of the flattened image or vector; widths: of each hidden layer, [] none."""
+
+    def __init__(self, widths: list[int], init: str) -> None:
+        self.widths, self.init = check.wholes("widths", widths, "[1, 65536]"), _init(init)
+
+    def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+        from torch import nn
+
+        height, width, channels = shape
+        layers: list[nn.Module] = [nn.Flatten()]
+        before = height * width * channels
+        for after in self.widths:
+            layers += [nn.Linear(before, after), nn.ReLU()]
+            before = after
+        return nn.Sequential(*layers, nn.Linear(before, classes))

@@ -34,19 +34,30 @@ class Preprocess:
     size (H, W) and the C channels of the training images: bilinear, 1 channel is grey, 3 are RGB. mean, std: (C,) or
     (H, W, C), in units of the full range 0..1. Raises DataError for a file that is no picture, and ValueError for an
     array of another shape.
+
+    vectors: of the network of a run on data=features, whose samples are arrays of numbers (D,), shape is (1, 1, D), and
+    mean and std are in units of their own.
     """
 
-    def __init__(self, shape: tuple[int, int, int], mean: Tensor, std: Tensor) -> None:
-        self.shape, self.mean, self.std = shape, mean, std
+    def __init__(self, shape: tuple[int, int, int], mean: Tensor, std: Tensor, vectors: bool = False) -> None:
+        self.shape, self.mean, self.std, self.vectors = shape, mean, std, vectors
 
     def __call__(self, pictures: Iterable[Path | str | Image | NDArray[np.uint8]]) -> Tensor:
         import numpy as np
         import torch
 
-        pixels = [self.pixels(picture) for picture in pictures]
-        stacked = np.stack(pixels) if pixels else np.empty((0, *self.shape), dtype=np.uint8)
-        image = torch.from_numpy(stacked).float() / 255
+        samples = [self._vector(each) if self.vectors else self.pixels(each) for each in pictures]
+        stacked = np.stack(samples) if samples else np.empty((0, *self.shape), dtype=np.uint8)
+        image = torch.from_numpy(stacked).float() / (1 if self.vectors else 255)
         return ((image - self.mean) / self.std).permute(0, 3, 1, 2)
+
+    def _vector(self, numbers: Any) -> NDArray[np.float32]:
+        import numpy as np
+
+        found: NDArray[np.float32] = np.asarray(numbers, dtype=np.float32)
+        if found.size != self.shape[2] or found.ndim != 1:
+            raise ValueError(f"a vector must be of {self.shape[2]} numbers, not of shape {found.shape}")
+        return found.reshape(self.shape)
 
     def pixels(self, picture: Path | str | Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
         """One picture as uint8 (H, W, C), before normalisation."""
@@ -80,7 +91,7 @@ def load(run: Path | str) -> Trained:
     noisy validation, or the last one where nothing was held out.
 
         network, preprocess, classes = models.load("results/runs/<id>")
-        p = network(preprocess(["cat.png"])).softmax(1)          # (1, K)
+        p = network(preprocess(["cat.png"])).softmax(1)          # (1, K); of vectors: preprocess(X), X (B, D)
 
     Of a loss that trains two networks the first one answers; both are in ``network.peers``.
     Neither the data set nor the torch version of the run is needed; a network of one's own must be importable. Where
@@ -102,20 +113,19 @@ def load(run: Path | str) -> Trained:
         config, classes = json.loads(about["config"]), tuple(json.loads(about["classes"]))
         node, seed = config["model"], config["seed"]
         height, width, channels = json.loads(about["shape"])
-        mean, std = tensors.pop(_MEAN), tensors.pop(_STD)
+        preprocess = Preprocess((height, width, channels), tensors.pop(_MEAN), tensors.pop(_STD), "vectors" in about)
     except (SafetensorError, ValueError, KeyError, TypeError):
         raise DataError(f"{path} is damaged, or is not a model kept by a run of noisygce") from None
-    shape = (height, width, channels)
     model = _model(node, path)
     weights = {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items()}
     with torch.no_grad():
-        network = model.build(shape, len(classes), seed, peers.count(weights))
+        network = model.build(preprocess.shape, len(classes), seed, peers.count(weights))
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         first = " ".join(str(error).splitlines()[1:2]).strip()  # below a heading
         raise DataError(f"{path} does not fit the network that its config names: {first}") from None
-    return Trained(network.eval(), Preprocess(shape, mean, std), classes)
+    return Trained(network.eval(), preprocess, classes)
 
 
 def packed(
@@ -131,6 +141,7 @@ def packed(
         "config": json.dumps(config),
         "classes": json.dumps(list(classes)),
         "shape": json.dumps(preprocess.shape),
+        **({"vectors": "true"} if preprocess.vectors else {}),
     }
     content = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, about)
     # Metadata come in random order; sorted, the same model is the same bytes. Values start at a multiple of 8.

@@ -15,7 +15,7 @@ from noisygce import check
 Labels = NDArray[np.int64]
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
-Images = NDArray[np.uint8]
+Images = NDArray[Any]  # uint8, or float32 of data=features
 
 _WHO, _INTO = 6, 7  # purposes of draws
 _STREAM = 1  # keeps the draws of noise apart from those of other purposes (docs/protocol.md, Randomness)

@@ -18,7 +18,8 @@ class Instance(Noise):
     """Instance-dependent noise: P(z | y, x) = q_x softmax(x W_y without y)_z for z != y, and 1 - q_x for z = y.
 
     Xia et al. 2020, algorithm 2 (arXiv 2006.07836): q_x ~ N(r, 0.1^2) truncated to [0, 1], one for each image;
-    W_y (D, K) ~ N(0, 1), one for each class; x (D,) the D = H W C pixels of the image, not augmented.
+    W_y (D, K) ~ N(0, 1), one for each class; x (D,) the D = H W C pixels of the image, not augmented. Vectors of
+    data=features are taken as they are.
 
     pixels: "raw", in 0..1, or "normalised" by mean and standard deviation of each channel over the training images, as
     code that draws from a loader's images has them. That is another noise: all raw images have a mean in common, which
@@ -55,7 +56,13 @@ class Instance(Noise):
         """What is subtracted from the D pixels of an image, and what they are divided by."""
         channels = images.shape[-1]
         shift, scale = np.zeros(channels), np.full(channels, 255.0)
-        if self.pixels == "normalised":
+        if images.dtype != np.uint8:
+            scale[:] = 1
+            if self.pixels == "normalised":
+                flat = images.reshape(-1, channels)
+                shift, scale = flat.mean(0, dtype=np.float64), flat.std(0, dtype=np.float64)
+                scale[scale == 0] = 1
+        elif self.pixels == "normalised":
             counts = [np.bincount(images[..., c].ravel(), minlength=256) for c in range(channels)]
             values = np.arange(256)
             shift = np.array([np.average(values, weights=n) for n in counts])

@@ -16,8 +16,20 @@ messages.py    what a run says to the person who started it
 atomic.py      files that are the old one or the new one, never a part
 """
 
-from noisygce.runs.ids import NUMERICS, foreign_code, identity, run_id
+from noisygce.runs.ids import NUMERICS, changed, foreign_code, given, identity, run_id
 from noisygce.runs.manifest import ORACLES, RULES, noisy_validation, select
 from noisygce.runs.run import Run
 
-__all__ = ["NUMERICS", "ORACLES", "RULES", "Run", "foreign_code", "identity", "noisy_validation", "run_id", "select"]
+__all__ = [
+    "NUMERICS",
+    "ORACLES",
+    "RULES",
+    "Run",
+    "changed",
+    "foreign_code",
+    "given",
+    "identity",
+    "noisy_validation",
+    "run_id",
+    "select",
+]

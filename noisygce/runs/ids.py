@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from noisygce import check
+from noisygce.data import Data
+from noisygce.errors import ConfigError, DataError
 
 # Raised by hand whenever a change of code alters a number, so that an old result is never taken for a new one.
 # tests/test_numerics.py fails when it should have been raised.
@@ -23,7 +25,12 @@ _NOT_SHAPING = ("runtime", "paths", "logger", "hydra", "grid", "table")
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """What shapes the numbers of a run, from its resolved config: the rest left out, 1.0 and 1 made one."""
     shaping = {key: _older(key, value) for key, value in config.items() if key not in _NOT_SHAPING}
-    return {"numerics": NUMERICS, **foreign_code(shaping), **_canonical(shaping)}
+    return {"numerics": NUMERICS, **foreign_code(shaping), **foreign_data(config), **_canonical(shaping)}
+
+
+def given(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The config that an identity was made from, as far as it shapes numbers."""
+    return {key: value for key, value in identity.items() if key not in ("numerics", "code", "contents")}
 
 
 def _older(group: str, value: Any) -> Any:
@@ -56,6 +63,32 @@ def foreign_code(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"code": dict(sorted(found.items()))} if found else {}
 
 
+def foreign_data(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``contents``: the SHA-256 of a person's own files, by the value of ``data`` that says where they lie; or nothing.
+
+    Nothing too where they cannot be read, which who trains on them is told.
+    """
+    from noisygce import settings
+
+    node, root = config.get("data"), config.get("paths", {}).get("data")
+    if not root or not isinstance(node, Mapping) or "_target_" not in node:
+        return {}
+    try:
+        data = settings.build_data(settings.node(node))[0]
+        found = data.contents(Path(root).expanduser())
+    except (ConfigError, DataError, OSError):
+        return {}
+    return {"contents": {key: digest[:16] for key, digest in sorted(found.items())}} if found else {}
+
+
+def changed(identity: Mapping[str, Any], data: Data, root: Path) -> str:
+    """What of a person's own data is not what a run was trained on, such as ``data.labels=y.npy``; empty for nothing.
+    Raises DataError or OSError."""
+    known, found = identity.get("contents", {}), data.contents(root)
+    other = [key for key in known if known[key] != found.get(key, "")[:16]]
+    return f"data.{other[0]}={identity['data'].get(other[0])}" if other else ""
+
+
 def _canonical(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(k): _canonical(v) for k, v in sorted(value.items(), key=lambda item: str(item[0]))}
@@ -73,9 +106,19 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def run_id(identity: Mapping[str, Any]) -> str:
-    """Readable label and 8 hex digits of the SHA-256 of the canonical JSON: at most 200 bytes, safe as a file name."""
+    """Readable label and 8 hex digits of the SHA-256 of the canonical JSON: at most 200 bytes, safe as a file name.
+
+    Where a file lies is no part of it, if the digest of what it holds is.
+    """
     names = [identity[group]["name"] for group in ("data", "model", "noise", "loss")]
     label = "-".join([*names[:3], f"{identity['rate']:g}", names[3], f"s{identity['seed']}"])
     readable = re.sub(r"[^A-Za-z0-9_.-]+", "_", label)[:180].lstrip(".-")
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    shaping = {**identity, "data": _wherever(identity)}
+    text = json.dumps(shaping, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _wherever(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of ``data`` without the paths of files whose digests stand beside them."""
+    data, known = identity["data"], identity.get("contents", {})
+    return {k: v for k, v in data.items() if k not in known and data.get(f"{k}_sha256") is None}

@@ -172,14 +172,15 @@ def read(cfg: DictConfig) -> Experiment:
 def build_data(node: DictConfig) -> tuple[Data, Split, Verdicts, Preprocessing]:
     """What one group of values makes: where samples come from, which a run trains on, what people say of their labels,
     how they are fed. Raises ConfigError. (``data.class_map`` is there for noise=class_map to refer to.)"""
-    others = [name for cls in (Split, Verdicts, Preprocessing) for name in _parameters(cls)]
+    fed = named(node.get("_target_"), Data, "data").fed
+    others = [name for cls in (Split, Verdicts, fed) for name in _parameters(cls)]
     data = build(node, Data, "data", (*others, "class_map"))
 
     def part(cls: type[T], **facts: Any) -> T:
         return _construct(cls, node, "data", {*map(str, node)} - {*_parameters(cls)}, **facts)
 
     split, verdicts = part(Split, samples=data.full), part(Verdicts)
-    return data, split, verdicts, part(Preprocessing, channels=data.channels)
+    return data, split, verdicts, part(fed, channels=data.channels)
 
 
 def build(node: DictConfig, base: type[T], key: str, ignore: Sequence[str] = ()) -> T:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from noisygce.data import Preprocessing
+from noisygce.data.base import Images as Pixels
 from noisygce.training.philox import below, beta, philox
 
 _ORDER, _AUGMENT, _MIX = 4, 5, 6  # keep their draws apart from those of other purposes (docs/protocol.md, Randomness)
@@ -51,26 +51,30 @@ class Draw:
 class Images:
     """A set of images (N, H, W, C) on the device, zero-padded for the crop, and its normalisation.
 
+    uint8 is pixels, of which 255 is the full range; float32 is numbers that stand for themselves.
     ``pixel_mean`` is 0 in the padding, so that padding stays 0 after subtraction, as when padding comes last.
     """
 
-    def __init__(
-        self, images: NDArray[np.uint8], preprocessing: Preprocessing, train_images: NDArray[np.uint8], device: str
-    ) -> None:
+    def __init__(self, images: Pixels, preprocessing: Preprocessing, train_images: Pixels, device: str) -> None:
         p = self.padding = preprocessing.padding
         self.flip = preprocessing.flip
         self.size = images.shape[1:3]
         n, h, w, c = images.shape
-        self.pixels = torch.zeros((n, h + 2 * p, w + 2 * p, c), dtype=torch.uint8, device=device)
-        self.pixels[:, p : p + h, p : p + w] = torch.from_numpy(images).to(device)
+        given = torch.from_numpy(images)
+        self.pixels = torch.zeros((n, h + 2 * p, w + 2 * p, c), dtype=given.dtype, device=device)
+        self.pixels[:, p : p + h, p : p + w] = given.to(device)
         if preprocessing.normalise == "pixel_mean":
             mean = np.zeros(self.pixels.shape[1:], dtype=np.float32)
             mean[p : p + h, p : p + w] = train_images.mean(0, dtype=np.float64) / 255
             self.mean, self.std = torch.from_numpy(mean).to(device), torch.ones(c, device=device)
+        elif preprocessing.normalise == "standard":
+            centre, spread = train_images.mean(0, dtype=np.float64), train_images.std(0, dtype=np.float64)
+            spread[spread < 1e-6 * np.abs(centre).clip(1e-6)] = 1  # a constant, but for rounding
+            self.mean, self.std = (torch.from_numpy(v.astype(np.float32)).to(device) for v in (centre, spread))
         else:
             self.mean, self.std = (torch.tensor(v, device=device) for v in (preprocessing.mean, preprocessing.std))
         # On the device: CUDA divides by a number of Python's as a product with its reciprocal, which rounds otherwise.
-        self.full = torch.tensor(255.0, device=device)
+        self.full = torch.tensor(255.0 if given.dtype == torch.uint8 else 1.0, device=device)
 
     def crop(self, draw: Draw) -> Tensor:
         """Normalised float32 images (V B, C, H, W), channels_last in memory, from windows of the padded ones."""

@@ -31,7 +31,8 @@ def page(
     classes: Sequence[str],
     pictures: Sequence[NDArray[np.uint8]],
 ) -> str:
-    """The page of these rows (noisygce.suspects.COLUMNS), a picture uint8 (H, W, 1 or 3) each, in their order."""
+    """The page of these rows (noisygce.suspects.COLUMNS), a picture uint8 (H, W, 1 or 3) each, in their order; or no
+    pictures at all."""
     size = max((max(picture.shape[:2]) for picture in pictures), default=1)
     content = {
         "title": title,

@@ -1,0 +1,268 @@
+"""A person's own vectors: read, checked, trained on, judged; an id stands for what files hold, wherever they lie."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers_reliability import one_line, run_folder, train
+from PIL import Image
+
+from noisygce import models, predict, results, runs, settings, suspects, verify
+from noisygce.data import Digits
+from noisygce.errors import ConfigError, DataError
+from noisygce.runs import kept
+from noisygce.runs.begin import training_of
+from noisygce.training.task import Task, prepare
+
+NAMES = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
+WORDS = ("data=features", "data.features=X.npy", "data.labels=y.npy", "paths.data=.")
+
+
+def write(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The digits' pixels as X.npy, their names as y.npy, one label in five wrong, ids.csv; true labels, which are."""
+    arrays = Digits().load(folder)
+    rng = np.random.default_rng(0)
+    y = arrays.train_labels
+    wrong = rng.random(len(y)) < 0.2
+    noisy = np.where(wrong, (y + rng.integers(1, 10, len(y))) % 10, y)
+    np.save(folder / "X.npy", arrays.train_images.reshape(len(y), -1) / 16)
+    np.save(folder / "y.npy", NAMES[noisy])
+    lines = [f"digit-{i:04}.png,{NAMES[label]}" for i, label in enumerate(noisy)]
+    (folder / "ids.csv").write_text("\n".join(["id,label", *lines]) + "\n")
+    return y, wrong
+
+
+def task(*overrides: str, root: Path) -> Task:
+    e = settings.read(settings.compose([*WORDS, *overrides]))
+    return prepare(e.data, e.split, e.verdicts, e.noise, e.seed, root)
+
+
+def id_of(*overrides: str, root: Path) -> str:
+    return runs.run_id(runs.identity(settings.resolved(settings.compose([*overrides, f"paths.data={root}"]))))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray, np.ndarray]:
+    folder = tmp_path_factory.mktemp("features")
+    y, wrong = write(folder)
+    code, text = train(folder, *WORDS, "data.ids=ids.csv", "loss=tgce", "schedule.epochs=20")
+    assert code == 0, text
+    return run_folder(folder), y, wrong
+
+
+def listed(run: Path, out: Path, *words: str) -> list[dict[str, str]]:
+    suspects.answer([str(run), f"out={out}", f"paths.data={run.parents[2]}", *words])
+    return list(csv.DictReader((out / f"{run.name}.csv").read_text().splitlines()))
+
+
+def test_wrong_labels_of_vectors_are_found_and_named_by_their_ids(finished, tmp_path: Path) -> None:
+    run, y, wrong = finished
+    rows = listed(run, tmp_path)
+    index = np.array([int(row["index"]) for row in rows])
+    assert wrong[index][: wrong.sum()].mean() > 0.9
+    assert all(row["file"] == f"digit-{i:04}.png" for i, row in zip(index, rows, strict=True))
+    first = [row["suggested"] == NAMES[y[i]] for i, row in zip(index[:100], rows, strict=False)]
+    assert np.mean(first) > 0.9
+    page = (tmp_path / f"{run.name}.html").read_text()
+    assert not re.findall(r'class="sprite">', page), "vectors have no pictures"
+    assert verify.Verifier(run.parents[2]).faults(results.of_folder(run)) == ([], [])
+
+
+def test_ids_that_are_files_bring_their_pictures_onto_the_page(finished, tmp_path: Path) -> None:
+    run, _, _ = finished
+    images = Digits().load(tmp_path).train_images
+    for i, image in enumerate(images):
+        Image.fromarray(image[..., 0]).save(tmp_path / f"digit-{i:04}.png")
+    listed(run, tmp_path, f"pictures={tmp_path}", "top=100")
+    assert len(re.findall(r'class="sprite">', (tmp_path / f"{run.name}.html").read_text())) == 1
+
+
+def test_a_kept_model_says_of_vectors_what_it_said(finished, capsys) -> None:
+    run, _, _ = finished
+    found = kept.predictions(run, results.of_folder(run).manifest)
+    file = run.parents[2] / "X.npy"
+    network, preprocess, classes = models.load(run)
+    with torch.no_grad():
+        p = network(preprocess(np.load(file))).softmax(1).numpy()
+    assert np.abs(p - found.p).max() < 1e-3
+    capsys.readouterr()
+    predict.answer([str(run), str(file)])
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["row"] for row in rows] == [str(i) for i in range(1500)]
+    assert [row["class"] for row in rows] == [classes[k] for k in found.predicted]
+    with pytest.raises(DataError, match=r"is not an \.npy file"):
+        predict.answer([str(run), str(run / "config.yaml")])
+    with pytest.raises(ValueError, match="a vector must be of 64 numbers"):
+        preprocess([np.zeros(63)])
+
+
+def test_the_network_gets_each_value_with_mean_0_and_deviation_1(tmp_path: Path) -> None:
+    write(tmp_path)
+    x = np.load(tmp_path / "X.npy") * 1e3 + 1e5
+    x[:, 7] = 0.1
+    np.save(tmp_path / "X.npy", x)
+    words = (*WORDS[:3], f"paths.data={tmp_path}", "model=linear")
+    fed = training(*words).images.plain(torch.arange(1500))
+    assert fed.shape == (1500, 64, 1, 1)
+    flat = fed.flatten(1).double()
+    spread = torch.from_numpy(x.std(0) > 1e-9)
+    assert flat.mean(0).abs().max() < 1e-3
+    assert (flat[:, spread].std(0, correction=0) - 1).abs().max() < 1e-3
+    assert 0 < (~spread).sum() < 64
+    assert flat[:, ~spread].abs().max() < 1e-3, "what never changes becomes 0"
+    as_they_are = training(*words, "data.normalise=none").images.plain(torch.arange(1500)).flatten(1)
+    assert torch.equal(as_they_are, torch.from_numpy(x.astype(np.float32)))
+
+
+def training(*words: str):
+    return training_of(settings.read(settings.compose(words)), "cpu")
+
+
+def test_labels_may_be_numbers_names_or_a_column(tmp_path: Path) -> None:
+    write(tmp_path)
+    by_name = task(root=tmp_path)
+    assert by_name.arrays.classes == tuple(sorted(NAMES))
+    assert not by_name.arrays.truth
+    column = task("data.labels=ids.csv", root=tmp_path)
+    assert np.array_equal(column.noisy, by_name.noisy)
+    body = (tmp_path / "ids.csv").read_text().split("\n", 1)[1]
+    (tmp_path / "bare.csv").write_text(body)  # without a header
+    bare = task("data.labels=bare.csv", "data.ids=bare.csv", root=tmp_path)
+    assert np.array_equal(bare.noisy, by_name.noisy)
+    assert bare.arrays.train_names[:2] == ("digit-0000.png", "digit-0001.png")
+    assert by_name.arrays.train_names == ()
+    numbers = np.array([[*NAMES].index(name) for name in np.load(tmp_path / "y.npy")]) * 5 + 1  # 1, 6, 11, ...
+    for labels in (numbers, numbers.astype(float), numbers.astype("S")):
+        np.save(tmp_path / "y.npy", labels)
+        found = task(root=tmp_path)
+        assert found.arrays.classes == tuple(str(5 * k + 1) for k in range(10)), "in the order of numbers"
+        assert np.array_equal(found.noisy, (numbers - 1) // 5)
+
+
+def test_a_test_set_of_vectors_is_read(tmp_path: Path) -> None:
+    write(tmp_path)
+    x, y = np.load(tmp_path / "X.npy"), np.load(tmp_path / "y.npy")
+    np.save(tmp_path / "Xt.npy", x[:30].astype(np.float16))
+    np.save(tmp_path / "yt.npy", y[:30])
+    words = ("data.test_features=Xt.npy", "data.test_labels=yt.npy")
+    found = task(*words, root=tmp_path)
+    assert found.arrays.test_images.shape == (30, 1, 1, 64)
+    assert np.array_equal(found.arrays.test_labels, found.arrays.train_labels[:30])
+    np.save(tmp_path / "yt.npy", np.full(30, "ten"))
+    with pytest.raises(DataError, match="no training sample is labelled ten"):
+        task(*words, root=tmp_path)
+    with pytest.raises(ConfigError, match=r"data\.test_features"):
+        task(words[0], root=tmp_path)
+
+
+X, Y = np.ones((6, 3)), np.array(["a", "b"] * 3)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "ids", "says"),
+    [
+        (X[0], Y, "", r"X\.npy must hold N x D numbers; it holds float64 of shape \(3,\)"),
+        (X.astype(str), Y, "", "must hold N x D numbers; it holds <U"),
+        (
+            np.where(np.arange(18).reshape(6, 3) == 7, np.nan, X),
+            Y,
+            "",
+            "1 of 6 rows hold NaN or infinity, row 2 first",
+        ),
+        (X * 1e300, Y, "", "6 of 6 rows hold NaN or infinity"),
+        (X, Y[:5], "", r"y\.npy must hold 6 labels, one for each vector; its shape is \(5,\)"),
+        (X, np.arange(6) / 2, "", "labels are integers or names, not float64"),
+        (X, np.array([{}] * 6, dtype=object), "", "it holds objects; save names by np.save"),
+        (X, Y[:1].repeat(6), "", "there must be at least two classes; there is a"),
+        (X, Y, "a\nb\n", r"ids\.csv has 2 lines; it needs one for each of 6 vectors"),
+        (X, Y, "a\nb\nc\nd\ne\na\n", "each sample needs an id of its own; a comes 2 times"),
+        (X, Y, "a,1\nb,2\n,3\nd,4\ne,5\nf,6\n", "sample 2 has an empty field"),
+    ],
+)
+def test_vectors_labels_and_ids_that_cannot_be_used_are_told(x, y, ids: str, says: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "X.npy", x)
+    np.save(tmp_path / "y.npy", y, allow_pickle=True)
+    (tmp_path / "ids.csv").write_text(ids)
+    with pytest.raises(DataError, match=says):
+        task(*(["data.ids=ids.csv"] if ids else []), root=tmp_path)
+
+
+def test_missing_files_are_told_in_one_line(tmp_path: Path) -> None:
+    np.save(tmp_path / "X.npy", X)
+    code, text = train(tmp_path, *WORDS)
+    assert code == 2
+    assert "data.labels=y.npy: there is no file y.npy; give its whole path, or paths.data=FOLDER" in one_line(text)
+    with pytest.raises(ConfigError, match=r"data\.features=null: data\.features must be an \.npy file"):
+        settings.read(settings.compose(["data=features"]))
+
+
+def test_an_id_stands_for_what_files_hold_wherever_they_lie(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    write(here)
+    shutil.copytree(here, there)
+    (there / "X.npy").rename(there / "other.npy")
+    first = id_of(*WORDS[:3], root=here)
+    assert id_of("data=features", f"data.features={there}/other.npy", "data.labels=y.npy", root=there) == first
+    np.save(here / "y.npy", np.roll(np.load(here / "y.npy"), 1))
+    changed = id_of(*WORDS[:3], root=here)
+    assert changed != first
+    assert id_of(*WORDS[:3], "data.ids=ids.csv", root=here) not in (changed, first)
+
+
+def test_an_id_of_pictures_stands_for_what_they_hold(tmp_path: Path) -> None:
+    for name in ("one/a/train/x", "one/a/train/y"):
+        (tmp_path / name).mkdir(parents=True)
+        Image.new("L", (9, 9), len(name)).save(tmp_path / name / "1.png")
+    shutil.copytree(tmp_path / "one" / "a", tmp_path / "b")
+    words = ("data=folder", "noise=clean")
+    first = id_of(*words, "data.folder=a", root=tmp_path / "one")
+    assert id_of(*words, f"data.folder={tmp_path}/b", root=tmp_path) == first
+    Image.new("L", (9, 9), 77).save(tmp_path / "b" / "train" / "y" / "1.png")
+    assert id_of(*words, "data.folder=b", root=tmp_path) != first
+    (tmp_path / "one" / "a" / "train" / "y" / "1.png").rename(tmp_path / "one" / "a" / "train" / "x" / "2.png")
+    assert id_of(*words, "data.folder=a", root=tmp_path / "one") != first, "a label is content too"
+
+
+def test_the_path_of_verdicts_is_no_part_of_an_id(tmp_path: Path) -> None:
+    words = ("data=digits", f"data.verdicts_sha256={'0' * 64}")
+    assert len({id_of(*words, f"data.verdicts={name}.csv", root=tmp_path) for name in "ab"}) == 1
+    assert len({id_of("data=digits", f"data.verdicts={name}.csv", root=tmp_path) for name in "ab"}) == 2
+
+
+def test_data_that_has_changed_since_is_told(finished, tmp_path: Path) -> None:
+    run, _, _ = finished
+    copy = tmp_path / "results" / "runs" / run.name
+    shutil.copytree(run, copy)
+    for name in ("X.npy", "y.npy", "ids.csv"):
+        shutil.copy(run.parents[2] / name, tmp_path / name)
+    np.save(tmp_path / "X.npy", np.load(tmp_path / "X.npy") + 1)
+    found = results.of_folder(copy)
+    assert verify.Verifier(tmp_path).faults(found) == ([], ["data.features=X.npy holds something else now"])
+    with pytest.raises(DataError, match=r"data\.features=X\.npy is not the one of"):
+        suspects.Tiles(found, [f"paths.data={tmp_path}"])
+
+
+def test_pictures_of_samples_that_are_only_numbers_cannot_be_shown(finished, tmp_path: Path) -> None:
+    found = results.of_folder(finished[0])
+    config = runs.given(found.manifest["config"])
+    bare = replace(found, manifest={**found.manifest, "config": {**config, "data": {**config["data"], "ids": None}}})
+    root = f"paths.data={finished[0].parents[2]}"
+    assert not suspects.Tiles(bare, [root]).there
+    with pytest.raises(ConfigError, match="samples without names"):
+        suspects.Tiles(bare, [root], str(tmp_path))
+
+
+@pytest.mark.parametrize("noise", ["uniform", "instance", "instance noise.pixels=normalised"])
+def test_noise_on_vectors_is_drawn(noise: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    found = task(*f"noise={noise} rate=0.3".split(), root=tmp_path)
+    assert found.arrays.truth
+    assert (found.noisy != found.clean).mean() == pytest.approx(0.3, abs=0.05)
