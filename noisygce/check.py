@@ -106,7 +106,7 @@ def subclass(target: Any, base: type[T]) -> type[T]:
     try:
         found = getattr(importlib.import_module(module), name)
     except Exception as error:  # importing runs the module, which may raise anything
-        raise ValueError(f"cannot be imported ({error})") from None
+        raise ValueError(f"cannot be imported ({error})") from error
     if not (isinstance(found, type) and issubclass(found, base) and found is not base):
         raise ValueError(refusal)
     return found

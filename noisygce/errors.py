@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class NoisygceError(RuntimeError):
@@ -40,6 +41,12 @@ class Locked(NoisygceError):
     exit_code = 5
 
 
+class ForeignError(NoisygceError):
+    """A fault in a person's own model, noise or loss: its file and line, and what Python says of it."""
+
+    exit_code = 2
+
+
 class CheckpointError(NoisygceError):
     """A checkpoint that cannot be used: which file, and why."""
 
@@ -61,3 +68,38 @@ class Stopped(BaseException):
     """Training was asked to stop, and is saved. Not an Exception: it ends a sweep too."""
 
     exit_code = 75
+
+
+def foreign(error: BaseException) -> ForeignError | None:
+    """What a person should know of an error that came out of their own code: neither this package's, nor Python's, nor
+    installed. None where it came through none, or says all there is to say."""
+    import sysconfig
+    import traceback
+
+    if not isinstance(error, Exception) or isinstance(error, NoisygceError | MemoryError):
+        return None
+    others = [Path(__file__).parent, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))]
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((str(error.filename), error.lineno))
+    for name, line in reversed(places):
+        path = Path(name)
+        if path.is_file() and not any(path.resolve().is_relative_to(other.resolve()) for other in others):
+            return ForeignError(f"{_shown(path)}:{line}: {type(error).__name__}: {error}".splitlines()[0])
+    return None
+
+
+def defined(kind: type) -> str:
+    """Where a class is written, FILE:LINE, and its name."""
+    import inspect
+
+    try:
+        return f"{_shown(Path(inspect.getfile(kind)))}:{inspect.getsourcelines(kind)[1]}: {kind.__name__}"
+    except (OSError, TypeError):
+        return kind.__name__
+
+
+def _shown(path: Path) -> Path:
+    """A path as it is written from the current folder, where it lies below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

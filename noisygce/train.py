@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from noisygce import results, settings
-from noisygce.errors import NonFinite, Stopped
+from noisygce.errors import ForeignError, NonFinite, Stopped, foreign
 from noisygce.runs import Run, identity, kept, loggers, messages, noisy_validation
 from noisygce.runs.begin import resume, training_of
 from noisygce.runs.manifest import manifest_of
@@ -74,10 +74,14 @@ def _train(e: Experiment, run: Run, followers: loggers.Loggers) -> dict[str, Any
     """Trains a claimed run to its end and returns its manifest."""
     place = device.prepare(e.runtime.device, e.runtime.threads)
     try:
-        with device.stream(place), messages.to_file(run.folder / "train.log"):
+        with device.stream(place), messages.to_file(run.folder / "train.log"), messages.trace():
             return _train_on(place, e, run, followers)
     except NonFinite as error:
         run.fail(str(error))
+        raise
+    except Exception as error:
+        if told := foreign(error):
+            raise ForeignError(f"{told}; {run.folder / 'train.log'} has its whole trace") from error
         raise
     finally:
         device.release(place)

@@ -300,6 +300,18 @@ def test_the_worked_noise_of_the_docs_is_drawn(tmp_path):
     assert abs(drawn - expected).max() < 0.12  # 150 images a class: three standard deviations
 
 
+def test_the_worked_model_of_the_docs_trains(tmp_path):
+    code, leaf = example(3)
+    (tmp_path / "my_models.py").write_text(code)
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "wide.yaml").write_text(leaf)
+    words = ["data=digits", "model=wide", "noise=clean", "schedule.epochs=5", "schedule.milestones=[]"]
+    done = run("train", "--config-dir", "conf", *words, "schedule.lr=0.02", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (manifest,) = (json.loads(path.read_text()) for path in tmp_path.glob("results/runs/*-wide-*/manifest.json"))
+    assert manifest["results"]["last"] > 0.7
+
+
 def test_the_worked_example_of_the_docs_trains_and_enters_a_table(tmp_path):
     """docs/adding.md, its two files taken from the page itself."""
     code, leaf = example(1)

@@ -1,6 +1,7 @@
 """Models: networks, and the trained ones that runs keep. Torch is imported inside functions.
 
 base.py           the class Model; CIFAR ResNet-18 and -34, an 8-layer CNN, compact networks for a CPU; linear layers
+own.py            whether a network of one's own can be trained
 pool.py           a max pool that can be repeated on a GPU
 resnet.py         the basic block of a ResNet
 fused.py          batch norm, addition and ReLU of a training step on a GPU, in one

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from noisygce import check
-from noisygce.errors import ConfigError
+from noisygce.errors import ConfigError, ForeignError, defined, foreign
+from noisygce.models import own
 
 if TYPE_CHECKING:
     from torch import Generator, nn
@@ -24,20 +25,23 @@ _STREAM = 3  # keeps the draws of weights apart from those of other purposes (do
 class Model:
     """A network of images (B, C, H, W) -> logits (B, K).
 
+    A subclass gives ``_layers``.
+
     init: the initial weights, biases being torch's own but for those of linear layers under "he_normal".
     "he_normal": convolutions normal with variance 2 / fan out (He et al. 2015, arXiv 1502.01852, as torchvision's
     ResNet), linear layers, weights and biases, uniform in +-1/sqrt(fan in).
     "he_uniform": convolutions uniform with variance 2 / fan in, linear layers uniform with variance 2 / (fan in + fan
     out) (Glorot & Bengio 2010), as the code of APL, ALFs and epsilon-softmax has it.
-    "torch": torch's default, uniform in +-1/sqrt(fan in) for both.
+    "torch": as ``_layers`` has made them: torch's default, uniform in +-1/sqrt(fan in) for both, where it sets none.
     """
 
-    init = "he_normal"
+    init = "torch"
 
     def build(self, shape: tuple[int, int, int], classes: int, seed: int, networks: int = 1) -> nn.Module:
         """The network on the CPU, for images of ``shape`` (H, W, C), with the initial weights of ``seed``.
 
-        networks: where more than one, ``Peers`` of so many; the first is the one that there would be alone.
+        networks: where more than one, ``Peers`` of so many; the first is the one that there would be alone. Raises
+        ForeignError where a network of one's own cannot be made, or not be trained.
         """
         made = [self._network(shape, classes, seed, number) for number in range(networks)]
         if networks == 1:
@@ -55,12 +59,21 @@ class Model:
         # Layers draw from the global generator as they are made, one network at a time.
         with _making, torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(word)
-            network = self._layers(shape, classes)
+            try:
+                network = self._layers(shape, classes)
+            except Exception as error:
+                raise foreign(error) or error from None
+            if not own.is_ours(self):
+                network = own.tried(self, network, shape, classes)
         _INITIALISE[self.init](network, torch.Generator().manual_seed(word))
-        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for tensor in (*network.parameters(), *network.buffers()):
+            if tensor.dim() == 4:
+                tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+        return network
 
     def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
-        raise NotImplementedError
+        """The network for images of ``shape`` (H, W, C) and K ``classes``."""
+        raise ForeignError(f"{defined(type(self))} has no _layers(shape, classes)")
 
 
 def _he_normal(network: nn.Module, generator: Generator) -> None:

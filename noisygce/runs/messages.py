@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisygce import settings
+from noisygce.errors import foreign
 from noisygce.runs.begin import seconds_on_a_core
 from noisygce.runs.manifest import ORACLES, RULES
 from noisygce.runs.run import Run
@@ -61,6 +62,17 @@ def to_file(path: Path) -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         handler.close()
+
+
+@contextlib.contextmanager
+def trace() -> Iterator[None]:
+    """Within it an error in a person's own code is written down with its whole trace, not on the console."""
+    try:
+        yield
+    except Exception as error:
+        if foreign(error):
+            log.debug("", exc_info=True)
+        raise
 
 
 def result(folder: Path, manifest: Mapping[str, Any]) -> str:

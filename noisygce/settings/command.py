@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from noisygce import check
-from noisygce.errors import NoisygceError, Stopped
+from noisygce.errors import NoisygceError, Stopped, foreign
 from noisygce.settings import hints
 
 
@@ -15,6 +15,8 @@ def exit_code(error: BaseException) -> int:
     """The exit code that an error gives a command (noisygce/errors.py)."""
     if isinstance(error, NoisygceError | Stopped):
         return error.exit_code
+    if told := foreign(error):
+        return told.exit_code
     if hints.of_config(error) or isinstance(error, check.Invalid):
         return 2
     if isinstance(error, KeyboardInterrupt):
@@ -25,7 +27,7 @@ def exit_code(error: BaseException) -> int:
 def expected(error: BaseException) -> bool:
     """Whether an error says all there is to say; any other is a fault of this program, or of memory or a GPU."""
     kinds = NoisygceError | Stopped | check.Invalid | KeyboardInterrupt | OSError
-    return isinstance(error, kinds) or hints.of_config(error)
+    return isinstance(error, kinds) or hints.of_config(error) or foreign(error) is not None
 
 
 @contextmanager
@@ -41,6 +43,8 @@ def exits(on_interrupt: str = "stopped", on_os_error: str = "") -> Iterator[None
             message = hints.explain(error)
         elif isinstance(error, NoisygceError | Stopped | check.Invalid):
             message = str(error)
+        elif told := foreign(error):
+            message = str(told)
         elif isinstance(error, KeyboardInterrupt):
             message = on_interrupt
         elif isinstance(error, OSError):

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from noisygce import check
 from noisygce.data import Data, Preprocessing, Split, Verdicts
-from noisygce.errors import ConfigError
+from noisygce.errors import ConfigError, foreign
 from noisygce.losses import Loss
 from noisygce.models import Model
 from noisygce.noise import Noise
@@ -210,7 +210,9 @@ def named(target: Any, base: type[T], key: str) -> type[T]:
     try:
         return check.subclass(_MOVED.get(str(target), str(target)), base)
     except ValueError as error:
-        raise ConfigError(f"{key}._target_={target}: {error}") from None
+        told = foreign(error.__cause__) if error.__cause__ else None
+        reason = f"cannot be imported ({told})" if told else f"{error}"
+        raise ConfigError(f"{key}._target_={target}: {reason}") from None
 
 
 def _parameters(cls: type) -> list[str]:
@@ -243,6 +245,8 @@ def _construct(
         return cls(**values, **facts)
     except check.Invalid as error:
         raise ConfigError(error.message(_typed(node, key, error.key))) from None
+    except Exception as error:
+        raise foreign(error) or error from None
 
 
 def _typed(node: DictConfig, key: str, name: str) -> str:

@@ -3,6 +3,7 @@
     task.py        data set + noise + seed -> noisy labels and a split
     loader.py      batches made on the device: order, crop, flip, normalise (philox.py: their random bits)
     step.py        one training step
+    dropout.py     dropout drawn from the run's seed
     cuda_graph.py  the step as one CUDA graph
     evaluate.py    logits of a whole set, and accuracies
     prune.py       which samples the truncated loss keeps

@@ -21,7 +21,7 @@ from noisygce.losses import Loss
 from noisygce.models.resnet import BatchNorm
 from noisygce.noise import Matrix
 from noisygce.schedule import Pruning, Schedule
-from noisygce.training import prune
+from noisygce.training import dropout, prune
 from noisygce.training.cuda_graph import Pool
 from noisygce.training.evaluate import Evaluation, accuracy
 from noisygce.training.loader import Draw, Images, Loader
@@ -76,6 +76,7 @@ class Training:
         for layer in network.modules():
             if isinstance(layer, BatchNorm):
                 layer.fused = fused
+        dropout.from_seed(self.network, seed, device)
         loss.bind(samples=len(task.noisy), classes=len(arrays.classes), device=device, transition=task.transition)
         self.loader = Loader(self.images, self.train, schedule.batch_size, seed, loss.views, loss.mixup)
         pool = Pool(required=graph == "on") if graph != "off" else None

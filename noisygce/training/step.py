@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from noisygce.errors import ForeignError, defined
 from noisygce.losses import Loss
 from noisygce.schedule import Schedule
+from noisygce.training import dropout
 from noisygce.training.cuda_graph import Captured, Pool
 from noisygce.training.evaluate import autocast
 from noisygce.training.loader import Draw, Images
@@ -44,7 +46,8 @@ class Step:
         self._forward = functools.partial(functional_call, network)
         self._full = compiled(self._forward) if compile else self._forward  # for batches of full size
         self.schedule, self.precision = schedule, precision
-        self.parameters: list[Tensor] = list(network.parameters())
+        trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        self.names, self.parameters = list(trained), list[Tensor](trained.values())
         self.matrices = weight_matrices(network) if precision == "bf16" else {}
         # Batch norm counts its calls, one kernel a layer: here it counts on the host, and one kernel counts for all.
         self.counters = {n: b for n, b in network.named_buffers() if n.endswith("num_batches_tracked")}
@@ -65,12 +68,12 @@ class Step:
         """Every tensor that a step changes, by name; the tensors themselves, not copies."""
         sums = ("kept", "loss_sum", "steps", "good_steps", "predictions")
         own = {name: getattr(self, name) for name in sums}
+        own |= {f"dropout.{name}": tensor for name, tensor in dropout.calls(self.network).items()}
         return self.weights() | own | {f"loss.{name}": tensor for name, tensor in self.loss.state().items()}
 
     def weights(self) -> dict[str, Tensor]:
         """Weights, batch norm statistics and momenta by name."""
-        names = [name for name, _ in self.network.named_parameters()]
-        momenta = {f"momentum.{name}": m for name, m in zip(names, self.momenta, strict=True)}
+        momenta = {f"momentum.{name}": m for name, m in zip(self.names, self.momenta, strict=True)}
         return {f"network.{k}": v for k, v in self.network.state_dict().items()} | momenta
 
     def finite(self) -> Tensor:
@@ -97,6 +100,7 @@ class Step:
         logits = logits.float()
         loss = draw.mixed(lambda places: self._losses(logits, index[places])).mean()
         loss.backward()
+        self._refuse_idle()
         with torch.no_grad():
             if self.schedule.clip_norm is not None:
                 # torch.nn.utils.clip_grad_norm_, but for foreach, which copies from the host. The norm is not read.
@@ -126,7 +130,19 @@ class Step:
 
     def _losses(self, logits: Tensor, index: Tensor) -> Tensor:
         """The loss of each sample (B,). One that is not kept has weight 0; the mean counts it all the same."""
-        return self.loss.of_batch(logits, self.labels[index], index).where(self.kept[index], 0)
+        losses = self.loss.of_batch(logits, self.labels[index], index)
+        if losses.shape != index.shape:
+            shape = tuple(losses.shape)
+            raise ForeignError(f"{defined(type(self.loss))} gives {shape}, not the loss of each sample (B,)")
+        return losses.where(self.kept[index], 0)
+
+    def _refuse_idle(self) -> None:
+        """Raises ForeignError where a weight has no gradient, so that weight decay alone would train it."""
+        for name, parameter in zip(self.names, self.parameters, strict=True):
+            if parameter.grad is None:
+                raise ForeignError(
+                    f"the weight {name} takes no part in the loss; requires_grad_(False) keeps it as it is"
+                )
 
     def _forget(self) -> None:
         """Drops the gradients."""
@@ -136,7 +152,8 @@ class Step:
 def weight_matrices(network: nn.Module) -> dict[str, Tensor]:
     """The weights, by name, that autocast casts one by one, in every step: those of convolutions and linear layers."""
     layers = ((name, layer) for name, layer in network.named_modules() if type(layer) in (nn.Conv2d, nn.Linear))
-    return {f"{name}.{key}": p for name, layer in layers for key, p in layer.named_parameters(recurse=False)}
+    every = ((f"{name}.{key}", p) for name, layer in layers for key, p in layer.named_parameters(recurse=False))
+    return {name: p for name, p in every if p.requires_grad}
 
 
 class Bf16(torch.autograd.Function):

@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
+from noisygce import check
 from noisygce.data import Arrays, Cifar100, Data, Ints, Split, Verdicts
-from noisygce.errors import DataError
+from noisygce.errors import DataError, ForeignError, defined, foreign
 from noisygce.noise import Clean, Matrix, Noise, empirical_transition
 
 
@@ -48,10 +51,26 @@ def corrupted(arrays: Arrays, noise: Noise, seed: int, root: Path) -> tuple[Arra
     """
     labels = arrays.train_labels
     noise.bind(root, labels, arrays.classes)
-    noisy = noise.draw(labels, arrays.train_images, arrays.classes, seed)
-    transition = noise.transition(arrays.classes)
+    noisy, transition = _drawn(noise, labels, arrays, seed)
     if transition is None:
         transition = empirical_transition(labels, noisy, len(arrays.classes))
     images, clean = noise.replace(arrays.train_images, labels, lambda: Cifar100().load(root).train_images, seed)
     truth = arrays.truth or not isinstance(noise, Clean)
     return replace(arrays, train_images=images, truth=truth), noisy, clean, transition
+
+
+def _drawn(noise: Noise, labels: Ints, arrays: Arrays, seed: int) -> tuple[Ints, Matrix | None]:
+    """Noisy labels (N,) and T (K, K) or None, as a noise gives them. Raises ForeignError where they cannot be."""
+    k = len(arrays.classes)
+    try:
+        noisy = np.asarray(noise.draw(labels, arrays.train_images, arrays.classes, seed))
+        if noisy.shape != labels.shape or noisy.dtype.kind not in "iu" or not 0 <= noisy.min() <= noisy.max() < k:
+            raise ValueError(f"draw must give {len(labels)} integers in 0..{k - 1}")
+        transition = noise.transition(arrays.classes)
+        if transition is not None and np.shape(transition) != (k, k):
+            raise ValueError(f"transition must be ({k}, {k}), not {np.shape(transition)}")
+    except check.Invalid:
+        raise
+    except (ValueError, NotImplementedError) as error:
+        raise foreign(error) or ForeignError(f"{defined(type(noise))}: {error}") from None
+    return noisy.astype(np.int64, copy=False), transition

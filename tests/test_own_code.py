@@ -1,0 +1,336 @@
+"""Models, noises and losses as people write them: their weights stay, dropout can be repeated, mistakes are told."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers_reliability import Command, one_line
+from torch import nn
+
+from noisygce import models, settings
+from noisygce.data import Digits
+from noisygce.errors import ForeignError
+from noisygce.models import Model
+from noisygce.training import dropout
+from noisygce.training.fit import Progress, Training, digest, fit
+
+SHAPE = (8, 8, 1)
+
+
+def model_of(make_network):
+    """A model of one's own whose ``_layers`` is a function of nothing."""
+
+    class Own(Model):
+        def _layers(self, shape, classes):
+            return make_network()
+
+    return Own()
+
+
+def dropping() -> nn.Module:
+    return nn.Sequential(
+        *(nn.Conv2d(1, 6, 3, bias=True), nn.BatchNorm2d(6), nn.GELU(), nn.Dropout2d(0.2), nn.Flatten()),
+        *(nn.Linear(216, 20), nn.LayerNorm(20), nn.ReLU(), nn.Dropout(0.5), nn.Linear(20, 10)),
+    )
+
+
+@pytest.fixture
+def train_own(make):
+    """Makes a small training of a network of one's own."""
+
+    def build(make_network, *overrides: str, seed: int = 0) -> Training:
+        e = settings.read(
+            settings.compose(
+                ["data=digits", "data.subset=200", "schedule.epochs=3", "schedule.batch_size=64", *overrides]
+            )
+        )
+        ready = make(*overrides)
+        network = model_of(make_network).build(SHAPE, 10, seed)
+        return Training(ready.task, e.preprocessing, network, e.loss, e.schedule, e.pruning, seed, e.precision, "cpu")
+
+    return build
+
+
+def test_weights_that_the_author_has_set_stay() -> None:
+    def pretrained() -> nn.Module:
+        network = dropping()
+        for i, p in enumerate(network.parameters()):
+            nn.init.constant_(p, i / 10)
+        return network
+
+    for i, p in enumerate(model_of(pretrained).build(SHAPE, 10, 0).parameters()):
+        assert (p == torch.tensor(i / 10)).all()
+    torch.manual_seed(5)
+    first = model_of(dropping).build(SHAPE, 10, 3).state_dict()
+    torch.manual_seed(6)
+    again, other = (model_of(dropping).build(SHAPE, 10, seed).state_dict() for seed in (3, 4))
+    assert all(torch.equal(first[name], again[name]) for name in first), "what layers draw is drawn from the seed"
+    assert not torch.equal(first["0.weight"], other["0.weight"])
+    assert first["0.bias"].abs().max() > 0, "torch's own rule for a bias"
+
+
+def test_layers_made_by_their_first_input_and_of_any_kind_are_made() -> None:
+    def lazy() -> nn.Module:
+        return nn.Sequential(nn.Unflatten(1, (1, 1)), nn.Conv3d(1, 2, (1, 3, 3)), nn.Flatten(), nn.LazyLinear(10))
+
+    network = model_of(lazy).build(SHAPE, 10, 0)
+    assert network[3].weight.shape == (10, 72)
+    assert torch.equal(network[3].weight, model_of(lazy).build(SHAPE, 10, 0)[3].weight)
+
+
+def test_dropout_zeroes_its_share_and_keeps_the_mean() -> None:
+    x = torch.ones(200, 50, 4, 4)
+    for p in (0.1, 0.5, 0.9):
+        for channels in (False, True):
+            layer = dropout.Dropout(p, channels, 0, 0, "cpu")
+            y = layer(x)
+            assert {round(v, 4) for v in y.unique().tolist()} == {0.0, round(1 / (1 - p), 4)}
+            units = y[:, :, 0, 0] if channels else y
+            assert (units == 0).float().mean().item() == pytest.approx(p, abs=4 * (p * (1 - p) / units.numel()) ** 0.5)
+            if channels:
+                assert torch.equal(y, y[:, :, :1, :1].expand_as(y))
+            assert not torch.equal(layer(x), y), "each call draws anew"
+            assert torch.equal(dropout.Dropout(p, channels, 0, 0, "cpu")(x), y)
+            assert not torch.equal(dropout.Dropout(p, channels, 1, 0, "cpu")(x), y), "layers draw apart"
+            assert not torch.equal(dropout.Dropout(p, channels, 0, 1, "cpu")(x), y), "and seeds"
+            assert layer.eval()(x) is x
+    assert (dropout.Dropout(1.0, False, 0, 0, "cpu")(x) == 0).all()
+
+
+def test_dropout_passes_gradients_where_it_passes_values() -> None:
+    x = torch.randn(30, 7, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    y = dropout.Dropout(0.4, False, 0, 0, "cpu")(x)
+    y.sum().backward()
+    assert torch.equal(x.grad, (y != 0) / torch.tensor(0.6))
+
+
+def test_a_network_with_dropout_goes_on_from_any_step_with_the_same_bits(train_own) -> None:
+    whole, saved = train_own(dropping), []
+
+    def save(training: Training, _: int) -> None:
+        tensors = {name: tensor.clone() for name, tensor in training.tensors().items()}
+        saved.append((tensors, copy.deepcopy(dataclasses.asdict(training.progress))))
+
+    rows = list(fit(whole, save))
+    assert any(layer.training for layer in whole.network.modules() if isinstance(layer, dropout.Dropout))
+    for tensors, progress in saved[::2]:
+        again = train_own(dropping)
+        again.load(tensors, Progress(**progress))
+        torch.rand(3)  # the process's own generator is no part of it
+        for _ in fit(again, lambda *_: None):
+            pass
+        assert again.progress.rows == rows
+        assert digest(again.tensors()) == digest(whole.tensors())
+    other = train_own(dropping)
+    for name, tensor in dropout.calls(other.network).items():
+        assert tensor == 0, name
+    other.load({n: t + 1 if n.startswith("dropout.") else t for n, t in saved[0][0].items()}, Progress(**saved[0][1]))
+    for _ in fit(other, lambda *_: None):
+        pass
+    assert other.progress.rows != rows, "what is dropped does matter here"
+
+
+def test_a_kept_model_with_dropout_is_torch_s_own(train_own) -> None:
+    assert set(train_own(dropping).best) == set(dropping().state_dict())
+
+
+def test_frozen_weights_stay(train_own) -> None:
+    def frozen() -> nn.Module:
+        network = dropping()
+        network[0].requires_grad_(False)
+        network[5].weight.requires_grad_(False)
+        return network
+
+    for precision in ("fp32", "bf16"):
+        t = train_own(frozen, f"precision={precision}")
+        before = {name: p.clone() for name, p in t.network.named_parameters()}
+        for _ in fit(t, lambda *_: None):
+            pass
+        for name, p in t.network.named_parameters():
+            assert torch.equal(p, before[name]) == (name in ("0.weight", "0.bias", "5.weight")), name
+
+
+def test_a_weight_without_a_part_in_the_loss_is_named(train_own) -> None:
+    class Spare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.spare = nn.Linear(64, 10), nn.Linear(3, 3)
+
+        def forward(self, x):
+            return self.used(x.flatten(1))
+
+    with pytest.raises(ForeignError, match=r"the weight spare\.weight takes no part in the loss"):
+        next(fit(train_own(Spare), lambda *_: None))
+
+
+class Noisy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.head(nn.functional.dropout(x.flatten(1), 0.1, self.training))
+
+
+class Wrong(nn.Module):
+    def forward(self, x):
+        return x.flatten(1) @ torch.ones(3, 3)
+
+
+REFUSED = {
+    "of images (2, 1, 8, 8) it makes (2, 3), not logits (2, 10)": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3)),
+    "forward (Noisy) draws random numbers of its own": Noisy,
+    "1 (RReLU) draws random numbers of its own": lambda: nn.Sequential(nn.Flatten(), nn.RReLU(), nn.Linear(64, 10)),
+    "1 has momentum=None": lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64, momentum=None), nn.Linear(64, 10)),
+    "must give a torch.nn.Module, not NoneType": lambda: None,
+    "mat1 and mat2 shapes cannot be multiplied (2x64 and 3x3)": Wrong,
+    "mat1 and mat2 shapes cannot be multiplied (2x64 and 7x10)": lambda: nn.Sequential(nn.Flatten(), nn.Linear(7, 10)),
+    "KeyError: 'layers'": lambda: {}["layers"],
+}
+
+
+@pytest.mark.parametrize("says", REFUSED)
+def test_a_network_that_cannot_be_trained_is_refused_in_one_line_with_its_place(says: str) -> None:
+    with pytest.raises(ForeignError) as told:
+        model_of(REFUSED[says]).build(SHAPE, 10, 0)
+    text = str(told.value)
+    assert says in text
+    assert f"{Path(__file__).name}:" in text
+    assert "\n" not in text
+    with pytest.raises(ForeignError, match="Bare has no _layers"):
+        type("Bare", (Model,), {})().build(SHAPE, 10, 0)
+
+
+def test_attention_with_dropout_is_refused_and_without_it_trains(train_own) -> None:
+    class Attends(nn.Module):
+        def __init__(self, p: float) -> None:
+            super().__init__()
+            self.layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True)
+            self.layer.self_attn.dropout = p
+            self.head = nn.Linear(64, 10)
+
+        def forward(self, x):
+            return self.head(self.layer(x[:, 0]).flatten(1))
+
+    with pytest.raises(ForeignError, match=r"layer\.self_attn \(MultiheadAttention\) draws random numbers"):
+        model_of(lambda: Attends(0.1)).build(SHAPE, 10, 0)
+    t = train_own(lambda: Attends(0.0))
+    assert len(list(fit(t, lambda *_: None))) == 3
+
+
+MODULE = """import numpy as np
+from torch import nn
+
+from noisygce.losses import Loss
+from noisygce.models import Model
+from noisygce.noise import Noise
+
+
+class Fails(Loss):
+    def per_sample(self, logits, labels):
+        return logits[:, 99]
+
+
+class Mean(Loss):
+    def per_sample(self, logits, labels):
+        return logits.sum(1).mean()
+
+
+class Odd(Noise):
+    def transition(self, classes):
+        return np.eye(len(classes) + 1)
+
+
+class Half(Noise):
+    def draw(self, labels, images, classes, seed):
+        return labels / 2
+
+
+class Breaks(Noise):
+    def draw(self, labels, images, classes, seed):
+        return labels + {"a": 1}["b"]
+
+
+class Net(Model):
+    def __init__(self, width):
+        self.width = width + 1
+
+    def _layers(self, shape, classes):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, self.width), nn.ReLU(), nn.Linear(self.width + 1, classes))
+"""
+
+
+def line(text: str) -> int:
+    return MODULE[: MODULE.index(text)].count("\n") + 1
+
+
+TOLD = {
+    ("loss", "Fails", ""): f"mine.py:{line('return logits[:, 99]')}: IndexError: index 99 is out of bounds",
+    ("loss", "Mean", ""): f"mine.py:{line('class Mean')}: Mean gives (), not the loss of each sample (B,)",
+    ("noise", "Odd", ""): f"mine.py:{line('class Odd')}: Odd: ",
+    ("noise", "Half", ""): f"mine.py:{line('class Half')}: Half: draw must give 1500 integers in 0..9",
+    ("noise", "Breaks", ""): f"mine.py:{line('return labels + {')}: KeyError: 'b'",
+    ("model", "Net", "width: 5"): f"mine.py:{line('class Net')}: Net: RuntimeError: ",
+    ("model", "Net", "width: a"): f"mine.py:{line('self.width = width + 1')}: TypeError: ",
+}
+
+
+@pytest.mark.parametrize(("group", "name", "value"), TOLD)
+def test_mistakes_in_one_s_own_code_are_one_line_with_file_and_line(
+    group: str, name: str, value: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(MODULE)
+    leaf = tmp_path / "conf" / group / "mine.yaml"
+    leaf.parent.mkdir(parents=True)
+    more = {"noise": "rate: ${rate}\nseed: null"}.get(group, value)
+    leaf.write_text(f"name: mine\n_target_: mine.{name}\n{more}\n")
+    words = ("--config-dir", "conf", "data=digits", f"{group}=mine", "schedule.epochs=1", "schedule.milestones=[]")
+    command = Command(tmp_path, *words, before=_here)
+    assert command.wait() == 2, command.text()
+    last = command.text().strip().splitlines()[-1]
+    assert last.startswith("noisygce: ")
+    assert TOLD[group, name, value] in last
+    assert "Traceback" not in command.text()
+    logs = list(tmp_path.glob("results/runs/*/train.log"))
+    if "mine.py:" in last and "whole trace" in last:
+        assert "Traceback" in logs[0].read_text()
+
+
+def test_a_module_that_cannot_be_read_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import torch\n\n\nclass Loss(:\n")
+    (tmp_path / "conf" / "loss").mkdir(parents=True)
+    (tmp_path / "conf" / "loss" / "mine.yaml").write_text("name: mine\n_target_: mine.Fails\n")
+    command = Command(tmp_path, "--config-dir", "conf", "data=digits", "loss=mine", before=_here)
+    assert command.wait() == 2, command.text()
+    assert "loss._target_=mine.Fails: cannot be imported (mine.py:4: SyntaxError: " in one_line(command.text())
+
+
+def _here() -> None:
+    """Modules are found in the folder that the command runs in, as with python -m."""
+    sys.path.insert(0, "")
+
+
+def test_a_network_of_one_s_own_is_predicted_with_again(tmp_path: Path) -> None:
+    source = MODULE.replace("self.width + 1, classes", "self.width, classes").replace(
+        "nn.ReLU(), ", "nn.Dropout(0.3), "
+    )
+    (tmp_path / "mine.py").write_text(source)
+    leaf = tmp_path / "conf" / "model" / "mine.yaml"
+    leaf.parent.mkdir(parents=True)
+    leaf.write_text("name: mine\n_target_: mine.Net\nwidth: 7\n")
+    words = ("--config-dir", "conf", "data=digits", "model=mine", "schedule.epochs=1", "schedule.milestones=[]")
+    command = Command(tmp_path, *words, before=_here)
+    assert command.wait() == 0, command.text()
+    (run,) = tmp_path.glob("results/runs/*")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        network, preprocess, classes = models.load(run)
+    finally:
+        sys.path.remove(str(tmp_path))
+        del sys.modules["mine"]
+    assert network(preprocess(Digits().load(tmp_path).train_images[:5])).shape == (5, len(classes))
