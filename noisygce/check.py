@@ -1,8 +1,10 @@
-"""Checks of what comes from outside: configured values, each with its key; classes; pickles; pictures."""
+"""Checks of what comes from outside: configured values, each with its key; classes; files, pickles, pictures."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import importlib
 import io
 import math
@@ -10,6 +12,7 @@ import pickle
 import re
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -20,7 +23,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "data": {"folds": None, "fold": None, "verdicts": None, "verdicts_sha256": None},
     "noise": {"sequential": False, "exact": False, "pixels": "raw"},
     "loss": {"clip": None},
-    "model": {"init": "he_normal"},
+    "model": {"init": "he_normal", "weights": None, "frozen": False},
     "schedule": {"annealing": "step", "clip_norm": None},
 }
 
@@ -142,6 +145,23 @@ def opened(source: Any) -> Any:
             ready = ready.convert("RGBA")
             ready = Image.alpha_composite(Image.new("RGBA", ready.size, "white"), ready)
         return ready
+
+
+def sha256(path: Path) -> str:
+    """Of the content of a file, which is read again only where it has changed. Raises OSError."""
+    return _sha256(path, state(path))
+
+
+@functools.lru_cache(maxsize=100_000)
+def _sha256(path: Path, _: tuple[Any, ...]) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def state(path: Path) -> tuple[Any, ...]:
+    """What changes when a file does. Raises OSError."""
+    found = path.stat()
+    return str(path.resolve()), found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def unpickled(content: bytes) -> Any:

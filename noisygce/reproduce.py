@@ -71,7 +71,7 @@ def causes(was: Manifest, is_: Manifest) -> Iterator[str]:
     code, code_now = (each["config"].get("code", {}) for each in (was, is_))  # modules of a person's own
     yield from (f"{name}.py has changed" for name in sorted({*code, *code_now}) if code.get(name) != code_now.get(name))
     data, data_now = (each["config"].get("contents", {}) for each in (was, is_))
-    yield from (f"data.{name} holds something else" for name in data if data[name] != data_now.get(name))
+    yield from (f"{name} holds something else" for name in data if data[name] != data_now.get(name))
     if was["config"]["numerics"] != is_["config"]["numerics"]:
         yield f"numerics: {was['config']['numerics']} then, {is_['config']['numerics']} now (meant to differ)"
     for when, made in (("then", was), ("now", is_)):

@@ -35,8 +35,8 @@ from noisygce.data import Features, Folder
 from noisygce.data.base import located
 from noisygce.data.verdicts import VERDICTS
 from noisygce.errors import ConfigError, DataError
-from noisygce.noise import digest
-from noisygce.runs import atomic, changed, given, kept
+from noisygce.noise import Noise, digest
+from noisygce.runs import atomic, changed, kept
 from noisygce.settings import arguments
 from noisygce.training import detection
 from noisygce.training.task import prepare
@@ -263,20 +263,20 @@ class Tiles:
     """
 
     def __init__(self, run: Result, paths: Sequence[str], pictures: str | None = None) -> None:
-        config = given(run.manifest["config"])
-        here = settings.compose(paths)
-        e = settings.read(settings.node({**config, "runtime": here.runtime, "paths": here.paths}))
-        task = prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
+        config, root = run.manifest["config"], settings.read(settings.compose(paths)).paths.data
+        cfg = settings.node({key: config[key] for key in ("data", "noise")})  # neither loss nor model need be here
+        data, split, verdicts, _ = settings.build_data(cfg.data)
+        task = prepare(data, split, verdicts, settings.build(cfg.noise, Noise, "noise"), config["seed"], root)
         if digest(task.drawn) != run.manifest["noise"]["labels_sha256"]:
-            raise DataError(f"the data set below {e.paths.data} is not the one of {run.id}: its labels are others now")
-        if other := changed(run.manifest["config"], e.data, e.paths.data):
+            raise DataError(f"the data set below {root} is not the one of {run.id}: its labels are others now")
+        if other := changed(config, data, root):
             raise DataError(f"{other} is not the one of {run.id}: it holds something else now")
         self.images = task.arrays.train_images
-        base = located(e.paths.data, e.data.folder) if isinstance(e.data, Folder) else pictures and Path(pictures)
+        base = located(root, data.folder) if isinstance(data, Folder) else pictures and Path(pictures)
         self.files = [Path(base) / name for name in task.arrays.train_names] if base else []
         if pictures and not self.files:
             raise ConfigError(f"pictures={pictures}: samples without names, such as data.ids=FILE.csv, have no files")
-        self.there = bool(self.files) or not isinstance(e.data, Features)
+        self.there = bool(self.files) or not isinstance(data, Features)
 
     def __call__(self, index: int) -> NDArray[np.uint8]:
         if not self.files:

@@ -5,9 +5,10 @@
     python -m noisygce.verify results paths.data=/data          data sets elsewhere, to draw the noisy labels from
 
 Every manifest is held against its id, config.yaml and metrics.csv, against transition_hat.json, model.safetensors and
-predictions.npz where they are there, and its noisy labels are drawn again from its config where the data set is there;
-runs in archives (runs.jsonl) as well as in folders. Written tables are made again from the runs beside them. Nothing is
-trained (that is noisygce.reproduce) and nothing is fetched. Exit code 1 where a run or a table is not what it says.
+predictions.npz where they are there. Where the data set is there, its noisy labels are drawn again from its config, and
+how well wrong labels are found is measured again from the predictions. Runs in archives (runs.jsonl) are verified as
+those in folders. Written tables are made again from the runs beside them. Nothing is trained (that is
+noisygce.reproduce) and nothing is fetched. Exit code 1 where a run or a table is not what it says.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from noisygce import results, runs, settings
-from noisygce.data import Arrays, Data
+from noisygce.data import Arrays, Data, Ints
 from noisygce.errors import ConfigError, DataError, MissingData, NoisygceError
+from noisygce.losses import Loss
 from noisygce.noise import Noise, describe
 from noisygce.results import Result
 from noisygce.runs import archive, kept, manifest
+from noisygce.runs.ids import flat
 from noisygce.settings import arguments, hints
+from noisygce.training import detection
 from noisygce.training.task import corrupted
 
 
@@ -39,7 +43,7 @@ class Verifier:
     def __init__(self, data_root: Path) -> None:
         self.data_root = data_root
         self.read: dict[str, Arrays] = {}  # many runs share a data set
-        self.drawn: dict[str, dict[str, Any]] = {}  # and every loss of a seed its labels
+        self.drawn: dict[str, tuple[dict[str, Any], Ints | None]] = {}  # and every loss of a seed its labels
 
     def faults(self, run: Result) -> tuple[list[str], list[str]]:
         """What is wrong with a finished run, and what could not be checked."""
@@ -47,7 +51,14 @@ class Verifier:
             return [run.note], []
         wrong: list[str] = []
         unchecked: list[str] = []
-        checks: list[Callable[[Result], Iterator[str]]] = [config, metrics, estimates, files, self.noise]
+        checks: list[Callable[[Result], Iterator[str]]] = [
+            config,
+            metrics,
+            estimates,
+            files,
+            self.noise,
+            self.detection,
+        ]
         for check in checks:
             try:
                 wrong += check(run)
@@ -66,7 +77,7 @@ class Verifier:
         if given != said["labels_sha256"]:
             yield f"noise.labels_sha256 is {_short(said['labels_sha256'])}, its config has {_short(given)}"
             return
-        which = json.dumps([own["data"], own["noise"], own["seed"]], sort_keys=True)
+        which = _labels(own)
         try:
             if which not in self.drawn:
                 self.drawn[which] = self.draw(own)
@@ -75,12 +86,33 @@ class Verifier:
         except DataError as error:
             yield str(error)
             return
-        for name, value in self.drawn[which].items():
+        for name, value in self.drawn[which][0].items():
             if said[name] != value:
                 yield f"noise.{name} is {_short(said[name])}, its config draws {_short(value)}"
 
-    def draw(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """What a manifest says of noisy labels, from its config alone. Raises Unchecked or DataError."""
+    def detection(self, run: Result) -> Iterator[str]:
+        """How well the model finds wrong labels is what its predictions give, held against the true labels."""
+        recorded, path = run.manifest.get("detection"), run.folder / kept.PREDICTIONS
+        drawn = self.drawn.get(_labels(run.manifest["config"]))
+        if run.archive or recorded is None or drawn is None or not path.is_file() or list(files(run)):
+            return  # or another check has said why
+        found, clean = kept.predictions(run.folder, run.manifest), drawn[1]
+        if not kept.has_scores(path):  # older: measured by p, which is rounded there
+            return
+        mine = found.split == "train"
+        wrong = None if clean is None else found.given[mine] != clean[found.index[mine]]
+        prunes = settings.named(run.manifest["config"]["loss"]["_target_"], Loss, "loss").prunes
+        measured = {
+            "best": detection.measure({name: getattr(found, s)[mine] for name, s in detection.SCORES.items()}, wrong),
+            "pruned": detection.of_pruned(found.kept[mine], wrong if prunes else None),
+        }
+        for name, value in flat(measured).items():
+            if not manifest.same(was := flat(recorded).get(name), value):
+                yield f"detection.{name} is {was}, {kept.PREDICTIONS} gives {value}"
+
+    def draw(self, config: Mapping[str, Any]) -> tuple[dict[str, Any], Ints | None]:
+        """What a manifest says of noisy labels, from its config alone; and the true labels (N,), where they are known.
+        Raises Unchecked or DataError."""
         cfg = settings.node({key: config[key] for key in ("data", "noise")})
         data, noise = settings.build_data(cfg.data)[0], settings.build(cfg.noise, Noise, "noise")
         if missing := [name for name in noise.files if not (self.data_root / name).is_file()]:
@@ -88,8 +120,8 @@ class Verifier:
         arrays = self.arrays(data)
         if other := runs.changed(config, data, self.data_root):
             raise Unchecked(f"{other} holds something else now")
-        _, noisy, clean, _ = corrupted(arrays, noise, config["seed"], self.data_root)
-        return describe(noise.rate, clean, noisy, len(arrays.classes))
+        arrays, noisy, clean, _ = corrupted(arrays, noise, config["seed"], self.data_root)
+        return describe(noise.rate, clean, noisy, len(arrays.classes)), clean if arrays.truth else None
 
     def arrays(self, data: Data) -> Arrays:
         if missing := [name for name in data.files if not (self.data_root / name).is_file()]:
@@ -101,6 +133,11 @@ class Verifier:
             except DataError as error:
                 raise Unchecked(str(error)) from None
         return self.read[which]
+
+
+def _labels(config: Mapping[str, Any]) -> str:
+    """What noisy labels are drawn from."""
+    return json.dumps([config["data"], config["noise"], config["seed"]], sort_keys=True)
 
 
 def config(run: Result) -> Iterator[str]:

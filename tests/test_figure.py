@@ -4,6 +4,7 @@ import dataclasses
 import re
 
 import made_up
+import pandas
 import pytest
 
 from noisygce import figure
@@ -36,6 +37,30 @@ def test_accuracy_has_a_panel_a_setting_and_a_line_a_seed_and_mean(demo, tmp_pat
     assert mean.get_ydata()[-1] == pytest.approx(44.5)
     assert mean.get_linewidth() > 2 * lines[0].get_linewidth()
     assert len(axes[0].get_lines()) == 4 * 3 - 1
+
+
+def test_without_a_test_set_accuracy_on_noisy_validation_is_drawn(demo, tmp_path):
+    cells = laid_out(demo, tmp_path)
+    for path in tmp_path.glob("runs/*/metrics.csv"):
+        table = pandas.read_csv(path)
+        table["test_accuracy"] = ""
+        table.to_csv(path, index=False)
+    cells = lay_out(demo, look(demo))
+    drawn = curves.accuracy(cells)
+    assert "accuracy on noisy validation in %" in [text.get_text() for text in drawn.texts]
+    line = drawn.axes[0].get_lines()[0]
+    metrics = cells.at(("ce",), ("uniform", 0.4)).runs[0].metrics()
+    assert list(line.get_ydata()) == pytest.approx([100 * share for share in metrics["val_accuracy"]])
+
+
+def test_precision_that_is_not_known_has_no_place_in_the_legend(demo, tmp_path):
+    cells = laid_out(demo, tmp_path)
+    for cell in cells.cell.values():
+        for run in cell.runs:
+            for row in run.manifest.get("pruning", []):
+                row["precision"] = row["recall"] = None
+    drawn = curves.pruning(cells)
+    assert [text.get_text() for legend in drawn.legends for text in legend.get_texts()] == ["kept of all"]
 
 
 def test_memorisation_counts_what_was_pruned(demo, tmp_path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 import torch
 from helpers_reliability import SMALL, Command, run_folder, train
 
-from noisygce import models, results, runs, settings
+from noisygce import models, results, runs, settings, verify
 from noisygce.errors import DataError
 from noisygce.runs import kept
 from noisygce.sweep.jobs import expand
@@ -257,3 +259,18 @@ def test_big_experiments_keep_no_models_unless_asked() -> None:
         assert settings.read(cfg).runtime.keep_model == ("none" if big else "best"), path.stem
     both = settings.compose(["experiment=demo", "runtime.keep_model=best"])
     assert settings.read(both).runtime.keep_model == "best"
+
+
+def test_verify_measures_detection_again(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / finished.name
+    shutil.copytree(finished, run)
+    verifier = verify.Verifier(tmp_path)
+    assert verifier.faults(results.of_folder(run)) == ([], [])
+    path = run / "manifest.json"
+    text = json.loads(path.read_text())
+    text["detection"]["best"]["margin"]["auroc"] += 1e-6
+    text["detection"]["pruned"]["recall"] = 0.5
+    path.write_text(json.dumps(text))
+    wrong, unchecked = verifier.faults(results.of_folder(run))
+    assert [fault.split(" is ")[0] for fault in wrong] == ["detection.best.margin.auroc", "detection.pruned.recall"]
+    assert unchecked == []

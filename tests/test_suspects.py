@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import dataclasses
 import io
 import json
 import re
@@ -269,6 +270,13 @@ def test_what_cannot_be_predicted_or_listed_is_told_in_one_line(run: Path, pictu
         command = Command(tmp_path / "here", *words, module=module)
         assert command.wait() == 2, command.text()
         assert says in one_line(command.text())
+
+
+def test_the_page_needs_neither_the_module_of_the_loss_nor_of_the_model(run: Path) -> None:
+    found = results.of_folder(run)
+    config = {**found.manifest["config"], "loss": {"_target_": "not_here.Loss"}, "model": {"_target_": "not_here.Net"}}
+    tiles = suspects.Tiles(dataclasses.replace(found, manifest={**found.manifest, "config": config}), [])
+    assert tiles(0).shape == (8, 8, 1)
 
 
 def test_a_data_set_that_has_changed_is_refused(run: Path, monkeypatch, tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from noisygce import check
 from noisygce.data.preprocessing import Preprocessing
 
 Ints = NDArray[np.int64]
@@ -52,7 +51,7 @@ class Data:
         Those read last are kept while their files stay as they are: the next run of a sweep mostly wants them too.
         """
         self.require(root)
-        source = type(self), str(sorted(vars(self).items())), *map(_state, self.inputs(root))
+        source = type(self), str(sorted(vars(self).items())), *map(check.state, self.inputs(root))
         kept = Data._kept
         if source != kept[0]:
             kept = Data._kept = source, self._read(root)
@@ -80,20 +79,3 @@ def located(root: Path, name: str) -> Path:
     """Where a person's own file or folder lies: below the data ``root``, or else from the current folder."""
     below = root / name
     return below if below.exists() or not Path(name).exists() else Path(name)
-
-
-def sha256(path: Path) -> str:
-    """Of the content of a file, which is read again only where it has changed."""
-    return _sha256(path, _state(path))
-
-
-@functools.lru_cache(maxsize=100_000)
-def _sha256(path: Path, _: tuple[Any, ...]) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _state(path: Path) -> tuple[Any, ...]:
-    """What changes when a file does."""
-    found = path.stat()
-    return str(path.resolve()), found.st_ino, found.st_size, found.st_mtime_ns

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisygce import check
-from noisygce.data.base import Arrays, Data, located, sha256
+from noisygce.data.base import Arrays, Data, located
 from noisygce.data.preprocessing import Standardisation
 from noisygce.errors import DataError
 
@@ -59,7 +59,7 @@ class Features(Data):
         return list(self._files(root).values())
 
     def contents(self, root: Path) -> Mapping[str, str]:
-        return {key: sha256(path) for key, path in self._files(root).items()}
+        return {key: check.sha256(path) for key, path in self._files(root).items()}
 
     def _files(self, root: Path) -> dict[str, Path]:
         return {key: located(root, str(name)) for key, name in vars(self).items() if name is not None}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisygce import check
-from noisygce.data.base import Arrays, Data, located, sha256
+from noisygce.data.base import Arrays, Data, located
 from noisygce.errors import DataError
 
 log = logging.getLogger("noisygce")
@@ -52,7 +52,7 @@ class Folder(Data):
         base, whole = located(root, self.folder), hashlib.sha256()
         for part in ("train", "test"):
             for path, label in self._list(base, part):
-                whole.update(repr((part, path.relative_to(base).as_posix(), label, sha256(path))).encode())
+                whole.update(repr((part, path.relative_to(base).as_posix(), label, check.sha256(path))).encode())
         return {"folder": whole.hexdigest()}
 
     def inputs(self, root: Path) -> Sequence[Path]:

@@ -2,7 +2,8 @@
 
 base.py           the class Model; CIFAR ResNet-18 and -34, an 8-layer CNN, compact networks for a CPU; linear layers
 own.py            whether a network of one's own can be trained
-pool.py           a max pool that can be repeated on a GPU
+pretrained.py     weights of ResNets that were trained elsewhere
+pool.py           max pools that can be repeated on a GPU
 resnet.py         the basic block of a ResNet
 fused.py          batch norm, addition and ReLU of a training step on a GPU, in one
 fused_kernels.py  its Triton kernels

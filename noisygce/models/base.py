@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from noisygce import check
@@ -37,13 +37,22 @@ class Model:
 
     init = "torch"
 
-    def build(self, shape: tuple[int, int, int], classes: int, seed: int, networks: int = 1) -> nn.Module:
+    def contents(self) -> Mapping[str, str]:
+        """SHA-256 of files of weights that training starts from, by the value that names them. Raises OSError."""
+        return {}
+
+    def build(
+        self, shape: tuple[int, int, int], classes: int, seed: int, networks: int = 1, pretrained: bool = True
+    ) -> nn.Module:
         """The network on the CPU, for images of ``shape`` (H, W, C), with the initial weights of ``seed``.
 
-        networks: where more than one, ``Peers`` of so many; the first is the one that there would be alone. Raises
-        ForeignError where a network of one's own cannot be made, or not be trained.
+        networks: where more than one, ``Peers`` of so many; the first is the one that there would be alone.
+        pretrained: read the files of weights that training starts from, if any. Raises ForeignError where a network of
+        one's own cannot be made, or not be trained; DataError for files of weights.
         """
         made = [self._network(shape, classes, seed, number) for number in range(networks)]
+        for network in made if pretrained else ():
+            self._start(network)
         if networks == 1:
             return made[0]
         from noisygce.models.peers import Peers
@@ -70,6 +79,9 @@ class Model:
             if tensor.dim() == 4:
                 tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
         return network
+
+    def _start(self, network: nn.Module) -> None:
+        """Loads the weights that training starts from, in the place of drawn ones; almost always none."""
 
     def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         """The network for images of ``shape`` (H, W, C) and K ``classes``."""
@@ -117,32 +129,56 @@ class ResNet(Model):
     """ResNet with the CIFAR stem: a first convolution of 3x3 stride 1 and no first pool (He et al. 2016).
 
     Its layers have torchvision's names.
-    depth: 18 (11,173,962 parameters with 3 channels and 10 classes) or 34 (21,282,122).
+    depth: 18 (11,173,962 parameters with 3 channels and 10 classes) or 34 (21,282,122). weights: what all of it but the
+    head starts from, IMAGENET1K_V1 (torchvision's) or a file; null: nothing. With weights it has torchvision's stem: a
+    first convolution of 7x7 and a max pool, each of stride 2. frozen: these weights stay, batch norm keeps its
+    statistics, and the head alone is trained.
     """
 
-    def __init__(self, depth: int, init: str) -> None:
+    def __init__(self, depth: int, init: str, weights: str | None, frozen: bool) -> None:
         if depth not in (18, 34):
             raise check.Invalid("depth", depth, "18 or 34")
+        if weights is not None and (not isinstance(weights, str) or not weights):
+            raise check.Invalid("weights", weights, "IMAGENET1K_V1, a file of weights, or null")
+        if check.flag("frozen", frozen) and weights is None:
+            raise check.Invalid("frozen", frozen, "false where model.weights=null")
         self.depth, self.init = depth, _init(init)
+        self.weights, self.frozen = weights, frozen
+
+    def contents(self) -> Mapping[str, str]:
+        from noisygce.models import pretrained
+
+        return {"weights": pretrained.digest(self.depth, self.weights)} if self.weights else {}
+
+    def _start(self, network: nn.Module) -> None:
+        from noisygce.models import pretrained
+
+        if self.weights:
+            pretrained.into(network, self.depth, self.weights)
 
     def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         from torch import nn
 
-        from noisygce.models.resnet import BatchNorm, stage
+        from noisygce.models.pool import MaxPool3
+        from noisygce.models.resnet import BatchNorm, HeadAlone, stage
 
         height, width, channels = shape
+        stem = 1 if self.weights is None else 4
+        kernel, stride = (3, 1) if stem == 1 else (7, 2)
         layers: dict[str, nn.Module] = {
-            "conv1": nn.Conv2d(channels, 64, 3, padding=1, bias=False),
+            "conv1": nn.Conv2d(channels, 64, kernel, stride, kernel // 2, bias=False),
             "bn1": BatchNorm(64, relu=True),
+            **({} if stem == 1 else {"maxpool": MaxPool3()}),
         }
         before = 64
         for i, blocks in enumerate({18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}[self.depth]):
             layers[f"layer{i + 1}"] = nn.Sequential(*stage(before, 64 << i, 1 if i == 0 else 2, blocks))
             before = 64 << i
-        # Three strides of 2 leave (H/8, W/8), rounded up. A plain average pool over all of it: the backward pass of
-        # AdaptiveAvgPool2d has no deterministic form on CUDA.
-        layers["avgpool"] = nn.AvgPool2d((-(-height // 8), -(-width // 8)))
-        return nn.Sequential(OrderedDict(layers, flatten=nn.Flatten(), fc=nn.Linear(before, classes)))
+        # Three strides of 2 and the stem's leave (H/8, W/8) or (H/32, W/32), rounded up. A plain average pool over all
+        # of it: the backward pass of AdaptiveAvgPool2d has no deterministic form on CUDA.
+        layers["avgpool"] = nn.AvgPool2d((-(-height // (8 * stem)), -(-width // (8 * stem))))
+        whole = OrderedDict(layers, flatten=nn.Flatten(), fc=nn.Linear(before, classes))
+        return HeadAlone(whole) if self.frozen else nn.Sequential(whole)
 
 
 class CompactResNet(Model):

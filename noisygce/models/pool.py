@@ -1,4 +1,4 @@
-"""A max pool whose backward pass is deterministic. torch's adds in any order on CUDA and is refused there."""
+"""Max pools whose backward pass is deterministic. torch's adds in any order on CUDA and is refused there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import max_pool2d, pad
 
 
 class MaxPool2(nn.Module):
@@ -17,6 +17,23 @@ class MaxPool2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return _Max.apply(x)  # type: ignore[no-any-return]
+
+
+class MaxPool3(nn.Module):
+    """The largest of each 3x3 places, stride 2, padding 1: (B, C, H, W) -> (B, C, (H + 1) // 2, (W + 1) // 2).
+
+    On a GPU equal places share the gradient, where nn.MaxPool2d gives it to the first: after a ReLU, whose zeros pass
+    none on, that is the same.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return max_pool2d(x, 3, 2, 1) if x.device.type == "cpu" else self.of_slices(x)
+
+    def of_slices(self, x: Tensor) -> Tensor:
+        height, width = ((side + 1) // 2 * 2 for side in x.shape[2:])
+        padded = pad(x, (1, 2, 1, 2), value=-torch.inf)
+        places = [padded[..., top : top + height : 2, left : left + width : 2] for top in range(3) for left in range(3)]
+        return torch.stack(places).amax(0)
 
 
 class _Max(torch.autograd.Function):

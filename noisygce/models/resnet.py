@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -58,3 +60,18 @@ class BasicBlock(nn.Module):
 def stage(before: int, after: int, stride: int, blocks: int) -> list[nn.Module]:
     """Blocks of a stage; the first one has its stride and changes the channels."""
     return [BasicBlock(before, after, stride), *(BasicBlock(after, after, 1) for _ in range(blocks - 1))]
+
+
+class HeadAlone(nn.Sequential):
+    """Layers of which the last one alone is trained; the others stay as they are, and in eval mode."""
+
+    def __init__(self, layers: OrderedDict[str, nn.Module]) -> None:
+        super().__init__(layers)
+        for layer in list(layers.values())[:-1]:
+            layer.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> HeadAlone:
+        super().train(mode)
+        for layer in list(self.children())[:-1]:
+            layer.eval()
+        return self

@@ -119,7 +119,7 @@ def load(run: Path | str) -> Trained:
     model = _model(node, path)
     weights = {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items()}
     with torch.no_grad():
-        network = model.build(preprocess.shape, len(classes), seed, peers.count(weights))
+        network = model.build(preprocess.shape, len(classes), seed, peers.count(weights), pretrained=False)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

@@ -13,6 +13,7 @@ from typing import Any
 from noisygce import check
 from noisygce.data import Data
 from noisygce.errors import ConfigError, DataError
+from noisygce.models import Model
 
 # Raised by hand whenever a change of code alters a number, so that an old result is never taken for a new one.
 # tests/test_numerics.py fails when it should have been raised.
@@ -64,7 +65,8 @@ def foreign_code(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def foreign_data(config: Mapping[str, Any]) -> dict[str, Any]:
-    """``contents``: the SHA-256 of a person's own files, by the value of ``data`` that says where they lie; or nothing.
+    """``contents``: the SHA-256 of a person's own files and of weights to start from, by the value that names them; or
+    nothing.
 
     Nothing too where they cannot be read, which who trains on them is told.
     """
@@ -75,7 +77,9 @@ def foreign_data(config: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     try:
         data = settings.build_data(settings.node(node))[0]
-        found = data.contents(Path(root).expanduser())
+        model = settings.build(settings.node(config["model"]), Model, "model")
+        found = {f"data.{key}": digest for key, digest in data.contents(Path(root).expanduser()).items()}
+        found |= {f"model.{key}": digest for key, digest in model.contents().items()}
     except (ConfigError, DataError, OSError):
         return {}
     return {"contents": {key: digest[:16] for key, digest in sorted(found.items())}} if found else {}
@@ -85,8 +89,8 @@ def changed(identity: Mapping[str, Any], data: Data, root: Path) -> str:
     """What of a person's own data is not what a run was trained on, such as ``data.labels=y.npy``; empty for nothing.
     Raises DataError or OSError."""
     known, found = identity.get("contents", {}), data.contents(root)
-    other = [key for key in known if known[key] != found.get(key, "")[:16]]
-    return f"data.{other[0]}={identity['data'].get(other[0])}" if other else ""
+    other = [key for key in found if found[key][:16] != known.get(f"data.{key}")]
+    return f"data.{other[0]}={identity['data'].get(other[0])}" if known and other else ""
 
 
 def _canonical(value: Any) -> Any:
@@ -113,12 +117,12 @@ def run_id(identity: Mapping[str, Any]) -> str:
     names = [identity[group]["name"] for group in ("data", "model", "noise", "loss")]
     label = "-".join([*names[:3], f"{identity['rate']:g}", names[3], f"s{identity['seed']}"])
     readable = re.sub(r"[^A-Za-z0-9_.-]+", "_", label)[:180].lstrip(".-")
-    shaping = {**identity, "data": _wherever(identity)}
+    shaping = {**identity, "data": _wherever(identity, "data"), "model": _wherever(identity, "model")}
     text = json.dumps(shaping, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def _wherever(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of ``data`` without the paths of files whose digests stand beside them."""
-    data, known = identity["data"], identity.get("contents", {})
-    return {k: v for k, v in data.items() if k not in known and data.get(f"{k}_sha256") is None}
+def _wherever(identity: Mapping[str, Any], group: str) -> dict[str, Any]:
+    """The values of a group without the paths of files whose digests stand beside them."""
+    values, known = identity[group], identity.get("contents", {})
+    return {k: v for k, v in values.items() if f"{group}.{k}" not in known and values.get(f"{k}_sha256") is None}

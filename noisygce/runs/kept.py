@@ -128,6 +128,12 @@ def predictions(folder: Path, manifest: Mapping[str, Any]) -> Kept:
         raise DataError(f"{path} is not a file of predictions kept by a run: {error}") from None
 
 
+def has_scores(path: Path) -> bool:
+    """Whether a file of predictions holds the scores that were measured; older ones do not."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return {*arrays.files} >= _YOUNGER
+
+
 def _of_p(p: NDArray[np.float16], given: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     log_p = np.log(p.astype(np.float64).clip(2.0**-25))  # half of the smallest float16
     scores = {column: detection.score(name, log_p, given) for name, column in detection.SCORES.items()}

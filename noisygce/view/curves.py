@@ -19,14 +19,22 @@ if TYPE_CHECKING:
 _MOST_SIDE_BY_SIDE = 4  # rows of an overview
 _MOST = 8  # lines in a panel beyond which single seeds would hide them
 
+_MEASURES = {"test_accuracy": "test accuracy in %", "val_accuracy": "accuracy on noisy validation in %"}
+
 Values = Sequence[float | None]  # of one seed, an epoch or a round each; None where there is nothing to divide by
 
 
 def accuracy(cells: Cells, first: str = "") -> Figure | None:
-    """Test accuracy over epochs: a panel a setting, a line a row of the table; where these are many, a panel a row of
-    the settings that fit a page (``Cells.page``), the other rows grey."""
+    """Test accuracy over epochs, or accuracy on noisy validation where no run has a test set: a panel a setting, a line
+    a row of the table; where these are many, a panel a row of the settings that fit a page (``Cells.page``), the other
+    rows grey."""
+    every = [run for cell in cells.cell.values() for run in done(cell)]
+    measures = [key for key in _MEASURES if any(value is not None for run in every for value in run.get(key, []))]
+    if not measures:
+        return None
+    key = measures[0]
     if len(cells.rows) > _MOST:
-        return _small_multiples(cells, first)
+        return _small_multiples(cells, first, key)
     columns = [c for c in cells.columns if any((cell := cells.at(r, c)) and done(cell) for r in cells.rows)]
     if not columns:
         return None
@@ -36,13 +44,13 @@ def accuracy(cells: Cells, first: str = "") -> Figure | None:
         axis.grid(axis="y", color=canvas.GREY, alpha=0.3, linewidth=0.5)
         for i, row in enumerate(cells.rows):
             runs = done(cells.at(row, column))
-            _lines(axis, [run["test_accuracy"] for run in runs], runs[0]["epoch"] if runs else [], canvas.look(i))
+            _lines(axis, [run[key] for run in runs], runs[0]["epoch"] if runs else [], canvas.look(i))
     canvas.legend(figure, [(cells.row_label(r), canvas.look(i)) for i, r in enumerate(cells.rows)])
-    canvas.label(figure, "epoch", "test accuracy in %")
+    canvas.label(figure, "epoch", _MEASURES[key])
     return figure
 
 
-def _small_multiples(cells: Cells, first: str) -> Figure | None:
+def _small_multiples(cells: Cells, first: str, key: str) -> Figure | None:
     seeds = {
         (row, column): runs
         for column in cells.page(first)
@@ -51,7 +59,7 @@ def _small_multiples(cells: Cells, first: str) -> Figure | None:
     }
     if not seeds:
         return None
-    means = {place: mean([run["test_accuracy"] for run in runs]) for place, runs in seeds.items()}
+    means = {place: mean([run[key] for run in runs]) for place, runs in seeds.items()}
     settings = list(dict.fromkeys(cells.column_label(column) for _, column in seeds))
     figure, axes = canvas.panels(len(seeds), 6, (1.5, 1.3))
     for axis, (row, column) in zip(axes, seeds, strict=True):
@@ -61,9 +69,9 @@ def _small_multiples(cells: Cells, first: str) -> Figure | None:
         for (_, other), values in means.items():
             if other == column:
                 axis.plot(seeds[row, column][0]["epoch"], _percent(values), color=canvas.GREY, alpha=0.4, linewidth=0.5)
-        accuracies = [run["test_accuracy"] for run in seeds[row, column]]
+        accuracies = [run[key] for run in seeds[row, column]]
         _lines(axis, accuracies, seeds[row, column][0]["epoch"], canvas.look(0))
-    canvas.label(figure, "epoch", ", ".join(["test accuracy in %", *(settings if len(settings) == 1 else [])]))
+    canvas.label(figure, "epoch", ", ".join([_MEASURES[key], *(settings if len(settings) == 1 else [])]))
     return figure
 
 
@@ -91,7 +99,9 @@ def pruning(cells: Cells) -> Figure | None:
         epochs = [r["after_epoch"] for r in seeds[0]]
         for key, _, look in _PRUNING:
             _lines(axis, [[r[key] for r in rounds] for rounds in seeds], epochs, look, marker="o")
-    canvas.legend(figure, [(name, look) for _, name, look in _PRUNING])
+    every = [row for seeds in shown.values() for rounds in seeds for row in rounds]
+    known = [each for each in _PRUNING if any(row[each[0]] is not None for row in every)]  # truth may be unknown
+    canvas.legend(figure, [(name, look) for _, name, look in known])
     canvas.label(figure, "epochs done when pruned", "share in %")
     return figure
 
