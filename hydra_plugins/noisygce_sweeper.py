@@ -49,14 +49,14 @@ class NoisygceSweeper(Sweeper):
         loader, launcher = self.hydra_context.config_loader, self.launcher
         config = self.config
 
-        def looked_at(job: Job) -> DictConfig:
+        def composed(job: Job) -> DictConfig:
             cfg = loader.load_sweep_config(config, job)
             guard.refuse(cfg.hydra)
             return cfg
 
         jobs = expand(arguments, config.get("grid"))
         some_of_each = kinds(jobs)
-        check_all(map(looked_at, some_of_each), some_of_each)
+        check_all(map(composed, some_of_each), some_of_each)
 
         from noisygce import train
 

@@ -42,10 +42,11 @@ class Finding(NamedTuple):
 
 
 def main() -> None:
-    arguments.main(_answer, __doc__)
+    arguments.main(answer, __doc__)
 
 
-def _answer(words: list[str]) -> None:
+def answer(words: list[str]) -> None:
+    """Prints what this machine has, and what to do where it lacks something; exits with 1 where it does."""
     _, rest = arguments.split(words, {})
     e = settings.read(settings.compose(rest))
     made = commit()

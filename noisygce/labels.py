@@ -11,36 +11,37 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
+
+from noisygce import settings
+from noisygce.errors import ConfigError
 from noisygce.noise import digest, realised_rate
+from noisygce.runs import atomic
+from noisygce.settings import arguments
+from noisygce.training.task import prepare
 
 
-def _answer(given: list[str]) -> None:
-    import numpy as np
+def main() -> None:
+    arguments.main(answer, __doc__)
 
-    from noisygce import settings
-    from noisygce.errors import ConfigError
-    from noisygce.runs import atomic
-    from noisygce.settings import arguments
-    from noisygce.training.task import prepare
 
-    out = [argument.partition("=")[2] for argument in given if argument.startswith("out=")]
-    if len(out) != 1 or not out[0].endswith(".npy"):
+def answer(words: list[str]) -> None:
+    """Writes the noisy labels of the run that the words describe."""
+    options, rest = arguments.take(words, "out")
+    out = Path(options.get("out", ""))
+    if out.suffix != ".npy":
         raise ConfigError("out: must be the file to write, such as out=labels.npy")
-    _, words = arguments.split([argument for argument in given if not argument.startswith("out=")], {})
-    e = settings.read(settings.compose(words))
+    arguments.split(rest, {})
+    e = settings.read(settings.compose(rest))
     task = prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
     buffer = io.BytesIO()
     np.save(buffer, task.noisy)
-    atomic.write(Path(out[0]), [buffer.getvalue()])
+    atomic.write(out, [buffer.getvalue()])
     rate, sha256 = realised_rate(task.clean, task.noisy), digest(task.noisy)
-    print(f"{out[0]}: {len(task.noisy):,} labels, {100 * rate:.2f} % of them changed, SHA-256 {sha256}")
-    kept = " ".join(word for word in words if not word.startswith(("noise", "rate=")))
-    print(
-        f"to train on them: {kept} noise=file noise.file={Path(out[0]).resolve()} noise.sha256={sha256} rate={rate:.4f}"
-    )
+    print(f"{out}: {len(task.noisy):,} labels, {100 * rate:.2f} % of them changed, SHA-256 {sha256}")
+    kept = " ".join(arguments.typed([word for word in rest if not word.startswith(("noise", "rate="))]))
+    print(f"to train on them: {kept} noise=file noise.file={out.resolve()} noise.sha256={sha256} rate={rate:.4f}")
 
 
 if __name__ == "__main__":
-    from noisygce.settings import arguments
-
-    arguments.main(_answer, __doc__)
+    main()

@@ -36,10 +36,9 @@ def main() -> None:
 
 def answer(words: list[str]) -> None:
     """Classifies the pictures that the words name."""
-    out = [word.removeprefix("out=") for word in words if word.startswith("out=")]
-    named = [word for word in words if not word.startswith("out=")]
-    if len(out) > 1 or any(word.startswith("-") for word in named):
-        raise ConfigError(f"{' '.join(words)}: name a run and pictures, and out=FILE at most once; --help says more")
+    options, named = arguments.take(words, "out")
+    if unknown := [word for word in named if word.startswith("-")]:
+        raise ConfigError(f"{unknown[0]}: there is no such option; --help says more")
     if len(named) < 2:
         raise ConfigError("name a finished run, then pictures or folders of them; --help says more")
     run = Path(named[0])
@@ -51,11 +50,11 @@ def answer(words: list[str]) -> None:
     writer.writerow([called, *(f"{column}{rank}" for rank in ranks for column in ("class", "p"))])
     lines = predict(trained, [sample for _, sample in samples])
     writer.writerows([name, *line] for (name, _), line in zip(samples, lines, strict=True))
-    if not out:
+    if "out" not in options:
         sys.stdout.write(text.getvalue())
         return
-    atomic.write_text(Path(out[0]), text.getvalue())
-    print(f"{out[0]}: {len(samples):,} {'rows' if trained.preprocess.vectors else 'pictures'}")
+    atomic.write_text(Path(options["out"]), text.getvalue())
+    print(f"{options['out']}: {len(samples):,} {'rows' if trained.preprocess.vectors else 'pictures'}")
 
 
 def _pictures(names: Sequence[str]) -> tuple[list[tuple[Any, Any]], str]:

@@ -124,7 +124,7 @@ def main() -> None:
     with exits():
         sys.argv[1:] = hints.ordered(arguments.words(sys.argv[1:]))
         if not {"-sc", "--shell-completion"} & {*sys.argv}:  # what is completed is no config yet
-            sys.argv += tuning.overrides(guard.look(sys.argv[1:]), sys.argv)
+            sys.argv += tuning.overrides(guard.checked(sys.argv[1:]), sys.argv)
         hydra.main(config_path=str(settings.config_dir()), config_name="train", version_base="1.3")(_task)()
 
 

@@ -43,12 +43,10 @@ def main() -> None:
 
 def answer(words: list[str]) -> None:
     """Measures what the arguments ask for; what is found is written after each part."""
-    own = dict(word.split("=", 1) for word in words if word.startswith(("parts=", "rounds=")))
-    rest = [word for word in words if word.partition("=")[0] not in own]
+    options, rest = arguments.take(words, "parts", "rounds")
     _, overrides = arguments.split(rest, {"parts": (), "rounds": ()})
-    given = own.get("rounds", "5")
-    rounds = check.whole("rounds", int(given) if given.isdigit() else given, "[1, 1000]")
-    parts = own["parts"].split(",") if "parts" in own else list(_PARTS)
+    rounds = arguments.whole("rounds", options.get("rounds", "5"), "[1, 1000]")
+    parts = options["parts"].split(",") if "parts" in options else list(_PARTS)
     for part in parts:
         check.choice("parts", part, _PARTS)
     cfg = settings.compose(overrides)
@@ -67,7 +65,7 @@ def answer(words: list[str]) -> None:
         "matmul_flop_per_s": setting.matmul_rate,
     }
     show(found)
-    label = " ".join([found["run"], found["device"], *(parts if "parts" in own else [])])
+    label = " ".join([found["run"], found["device"], *(parts if "parts" in options else [])])
     path = e.paths.results / "bench" / f"{re.sub(r'[^A-Za-z0-9.]+', '-', label).strip('-')}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     for part in parts:

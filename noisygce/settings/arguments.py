@@ -54,6 +54,26 @@ def words(given: Sequence[str]) -> list[str]:
     return [f"hydra.searchpath=['file://{quoted}']", *rest]
 
 
+def take(words: Sequence[str], *keys: str) -> tuple[dict[str, str], list[str]]:
+    """What the words say of these keys, and the other words. Raises ConfigError where one is given twice."""
+    chosen: dict[str, str] = {}
+    rest: list[str] = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or key not in keys:
+            rest.append(word)
+        elif key in chosen:
+            raise ConfigError(f"{word}: {key} is given twice")
+        else:
+            chosen[key] = value
+    return chosen, rest
+
+
+def whole(key: str, text: str, interval: str) -> int:
+    """An integer within ``interval``, as a word has it. Raises check.Invalid."""
+    return check.whole(key, int(text) if text.isdecimal() else text, interval)
+
+
 def typed(words: Sequence[str]) -> list[str]:
     """Words of ``words`` as a person types them: ``--config-dir DIR``, from the folder that they are in."""
     found: list[str] = []

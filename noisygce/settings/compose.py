@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 CHOSEN = ("data", "noise", "loss", "model")  # groups: a choice names a class
 GROUPS = (*CHOSEN, "schedule", "experiment")
@@ -33,8 +37,13 @@ def compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
         return hydra_compose("train", list(overrides), return_hydra_config=with_hydra)
 
 
-def sweeps(override: str) -> bool:
-    """Whether an override has several values: ``seed=0,1``. Raises what Hydra raises for one that it cannot read."""
+def parsed(overrides: Sequence[str]) -> list[Override]:
+    """Overrides in Hydra's grammar. Raises what Hydra raises for one that it cannot read."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    return OverridesParser.create().parse_overrides([override])[0].is_sweep_override()
+    return OverridesParser.create().parse_overrides([*overrides])
+
+
+def sweeps(override: str) -> bool:
+    """Whether an override has several values: ``seed=0,1``."""
+    return parsed([override])[0].is_sweep_override()

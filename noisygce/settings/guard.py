@@ -16,7 +16,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from noisygce.errors import ConfigError
-from noisygce.settings.compose import GROUPS, compose, sweeps
+from noisygce.settings.compose import GROUPS, compose, parsed, sweeps
 from noisygce.settings.experiment import named
 from noisygce.settings.hints import PACKAGES
 
@@ -24,7 +24,7 @@ from noisygce.settings.hints import PACKAGES
 _LOGGING = {"job_logging": ("none", "disabled", "stdout"), "hydra_logging": ("none", "disabled", "default")}
 
 
-def look(words: Sequence[str]) -> DictConfig:
+def checked(words: Sequence[str]) -> DictConfig:
     """What the config of a command line says of Hydra. Raises ConfigError where ``refuse`` refuses that, or that of any
     choice that it sweeps over."""
     overrides = [word for word in words if word[:1] == "~" or ("=" in word and word[0] != "-")]
@@ -38,10 +38,8 @@ def look(words: Sequence[str]) -> DictConfig:
 
 def _swept_choices(swept: Sequence[str], sweeper: Any) -> Iterator[str]:
     """Each choice of a group that a sweeper may make: a choice may bring values of Hydra with it."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     params = (sweeper.get("params") if isinstance(sweeper, DictConfig) else None) or {}
-    for override in OverridesParser.create().parse_overrides([*swept, *(f"{k}={v}" for k, v in params.items())]):
+    for override in parsed([*swept, *(f"{k}={v}" for k, v in params.items())]):
         key = override.get_key_element()
         if key.lstrip("+").startswith("hydra"):
             raise ConfigError(f"{key}: a sweep cannot vary what Hydra is told")

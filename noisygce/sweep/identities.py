@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from noisygce import runs, settings
-from noisygce.settings.compose import VALUES
+from noisygce.settings.compose import VALUES, parsed
 from noisygce.sweep.jobs import Job, pair
 
 Tree = dict[str, Any]  # a config that is not resolved yet
@@ -135,6 +135,4 @@ def _is_value(override: str) -> bool:
 @functools.cache
 def _value(override: str) -> Any:
     """The value of a plain override, in Hydra's grammar."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    return OverridesParser.create().parse_override(override).value()
+    return parsed([override])[0].value()

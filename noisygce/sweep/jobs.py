@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,6 +17,7 @@ from noisygce import check, settings
 from noisygce.errors import ConfigError, DataError, Locked, SweepFailed
 from noisygce.runs import loggers
 from noisygce.settings import command
+from noisygce.settings.compose import parsed
 from noisygce.training import device
 
 log = logging.getLogger("noisygce")
@@ -37,7 +37,7 @@ def expand(arguments: Sequence[str], grid: Any = None) -> list[Job]:
     grid: a list of {key: value or list of values}; a key on the command line takes the place of the grid's.
     """
     given: dict[str, list[str]] = {}
-    for override in OverridesParser.create().parse_overrides(list(arguments)):
+    for override in parsed(arguments):
         key = override.get_key_element()
         if override.is_interval_sweep():
             raise ConfigError(f"{override.input_line}: an interval is for a search, such as hydra/sweeper=optuna")

@@ -48,7 +48,7 @@ def _has(node: DictConfig, key: str) -> bool:
 
 
 class Best(Callback):
-    """Prints the best run in the end, and with which of the swept values it was made."""
+    """Prints the best run at the end, and with which of the swept values it was made."""
 
     def __init__(self) -> None:
         self.ended: list[tuple[float, list[str], DictConfig]] = []

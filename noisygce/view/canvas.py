@@ -25,7 +25,7 @@ FORMATS = ("pdf", "png", "svg")
 _ACROSS = 4  # panels in a row, unless the figure says otherwise
 
 
-def look(index: int) -> dict[str, Any]:
+def style(index: int) -> dict[str, Any]:
     """Colour and style of the index-th line."""
     return {"color": _CYCLE[index % len(_CYCLE)], "linestyle": _STYLES[index // len(_CYCLE) % len(_STYLES)]}
 

@@ -44,8 +44,8 @@ def accuracy(cells: Cells, first: str = "") -> Figure | None:
         axis.grid(axis="y", color=canvas.GREY, alpha=0.3, linewidth=0.5)
         for i, row in enumerate(cells.rows):
             runs = done(cells.at(row, column))
-            _lines(axis, [run[key] for run in runs], runs[0]["epoch"] if runs else [], canvas.look(i))
-    canvas.legend(figure, [(cells.row_label(r), canvas.look(i)) for i, r in enumerate(cells.rows)])
+            _lines(axis, [run[key] for run in runs], runs[0]["epoch"] if runs else [], canvas.style(i))
+    canvas.legend(figure, [(cells.row_label(r), canvas.style(i)) for i, r in enumerate(cells.rows)])
     canvas.label(figure, "epoch", _MEASURES[key])
     return figure
 
@@ -70,7 +70,7 @@ def _small_multiples(cells: Cells, first: str, key: str) -> Figure | None:
             if other == column:
                 axis.plot(seeds[row, column][0]["epoch"], _percent(values), color=canvas.GREY, alpha=0.4, linewidth=0.5)
         accuracies = [run[key] for run in seeds[row, column]]
-        _lines(axis, accuracies, seeds[row, column][0]["epoch"], canvas.look(0))
+        _lines(axis, accuracies, seeds[row, column][0]["epoch"], canvas.style(0))
     canvas.label(figure, "epoch", ", ".join([_MEASURES[key], *(settings if len(settings) == 1 else [])]))
     return figure
 
@@ -97,11 +97,11 @@ def pruning(cells: Cells) -> Figure | None:
         axis.set_ylim(-4, 104)
         axis.grid(axis="y", color=canvas.GREY, alpha=0.3, linewidth=0.5)
         epochs = [r["after_epoch"] for r in seeds[0]]
-        for key, _, look in _PRUNING:
-            _lines(axis, [[r[key] for r in rounds] for rounds in seeds], epochs, look, marker="o")
+        for key, _, style in _PRUNING:
+            _lines(axis, [[r[key] for r in rounds] for rounds in seeds], epochs, style, marker="o")
     every = [row for seeds in shown.values() for rounds in seeds for row in rounds]
     known = [each for each in _PRUNING if any(row[each[0]] is not None for row in every)]  # truth may be unknown
-    canvas.legend(figure, [(name, look) for _, name, look in known])
+    canvas.legend(figure, [(name, style) for _, name, style in known])
     canvas.label(figure, "epochs done when pruned", "share in %")
     return figure
 
@@ -151,13 +151,13 @@ def overview(cells: Cells, shown: Mapping[str, Any]) -> Figure | None:
     if not rows:
         return None
     figure, left, right = canvas.halves(len(rows))
-    looks = [{"color": colour} for colour in (canvas.BLUE, canvas.PURPLE, canvas.INK, canvas.ORANGE)]
-    for label, look in zip(rows, looks, strict=False):
+    styles = [{"color": colour} for colour in (canvas.BLUE, canvas.PURPLE, canvas.INK, canvas.ORANGE)]
+    for label, style in zip(rows, styles, strict=False):
         seeds = done(runs[label])
-        _lines(left, [run["test_accuracy"] for run in seeds], seeds[0]["epoch"], look)
+        _lines(left, [run["test_accuracy"] for run in seeds], seeds[0]["epoch"], style)
     left.grid(axis="y", color=canvas.GREY, alpha=0.3, linewidth=0.5)
     canvas.heading(figure.subfigs[0], f"Test accuracy in %, {shown['column']}")
-    canvas.legend(figure.subfigs[0], list(zip(rows, looks, strict=False)), "outside lower left")
+    canvas.legend(figure.subfigs[0], list(zip(rows, styles, strict=False)), "outside lower left")
     fates = {label: _fates(runs[label]) for label in rows}
     for axis, label in zip(right, rows, strict=True):
         canvas.title(axis, label)
@@ -203,12 +203,12 @@ def _rounds(cell: Cell) -> list[list[Mapping[str, Any]]]:
     return [run.manifest["pruning"] for run in cell.runs if run.manifest.get("pruning")]
 
 
-def _lines(axis: Axes, seeds: Sequence[Values], x: Sequence[float], look: dict[str, Any], marker: str = "") -> None:
+def _lines(axis: Axes, seeds: Sequence[Values], x: Sequence[float], style: dict[str, Any], marker: str = "") -> None:
     """Every seed thin, their mean bold, in per cent."""
     for values in seeds:
-        axis.plot(x, _percent(values), **look, linewidth=0.6, alpha=0.5)
+        axis.plot(x, _percent(values), **style, linewidth=0.6, alpha=0.5)
     if seeds:
-        axis.plot(x, _percent(mean(seeds)), **look, linewidth=1.9, marker=marker, markersize=3)
+        axis.plot(x, _percent(mean(seeds)), **style, linewidth=1.9, marker=marker, markersize=3)
 
 
 def _stack(axis: Axes, seeds: Sequence[Mapping[str, Sequence[float]]]) -> None:
