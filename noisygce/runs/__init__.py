@@ -11,7 +11,7 @@ checkpoint.py  everything that a resume needs
 begin.py       its training, at the beginning or from the checkpoint
 watch.py       what goes on around the steps: progress, checkpoints by time
 stops.py       when a process stops: signals, its allowance of time
-loggers.py     what a run tells TensorBoard, MLflow, Weights & Biases, Trackio or a hook of one's own
+loggers/       what a run tells TensorBoard, MLflow, Weights & Biases, Trackio or a hook of one's own
 messages.py    what a run says to the person who started it
 atomic.py      files that are the old one or the new one, never a part
 """

@@ -1,0 +1,52 @@
+"""Trackio."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from noisygce.runs.ids import flat
+from noisygce.runs.loggers.base import Numbers, Row, numbers
+
+
+class Trackio(Numbers):
+    """A run of a Trackio project in a folder. A run that goes on is written anew, so that no step is there twice."""
+
+    def __init__(self, project: str, folder: str) -> None:
+        self.project, self.folder = project, Path(folder).resolve()
+
+    def begin(self, run_id: str, config: Row, folder: Path) -> int:
+        os.environ.setdefault("TRACKIO_DIR", str(self.folder))  # which trackio reads when it is imported
+        with _quiet():
+            import trackio
+
+            if trackio.SQLiteStorage.get_project_db_path(self.project).exists():
+                for old in trackio.Api().runs(self.project):
+                    if old.name == run_id:
+                        old.delete()
+            options: dict[str, Any] = {"auto_log_gpu": False, "auto_log_cpu": False, "embed": False}
+            self.run = trackio.init(self.project, name=run_id, config=flat(config), **options)
+        return 0
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        self.run.log({"epoch": step, **values}, step=step)
+
+    def done(self, manifest: Row) -> None:
+        self.log(numbers(manifest["results"], "results/"), manifest["config"]["schedule"]["epochs"])
+
+    def close(self) -> None:
+        import trackio
+
+        with _quiet():
+            trackio.finish()  # of this thread's run
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what a package prints of itself."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
