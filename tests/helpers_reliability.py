@@ -126,6 +126,13 @@ def run_folder(folder: Path) -> Path:
     return found
 
 
+def trained(folder: Path, *arguments: str) -> Path:
+    """The folder of a run with these arguments, trained to its end below ``folder``."""
+    code, text = train(folder, *arguments)
+    assert code == 0, text
+    return run_folder(folder)
+
+
 def stamp(path: Path) -> int:
     """Changes whenever the file is replaced; 0 while it is not there."""
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers_reliability import SMALL, Command, run_folder, train
+from helpers_reliability import SMALL, Command, run_folder, train, trained
 
 from noisygce import models, results, runs, settings, verify
 from noisygce.errors import DataError
@@ -26,9 +26,7 @@ from noisygce.training.predictions import detect, predict
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("kept")
-    code, text = train(folder, *SMALL)
-    assert code == 0, text
-    return run_folder(folder)
+    return trained(folder, *SMALL)
 
 
 def manifest(folder: Path) -> dict:
@@ -155,9 +153,7 @@ def test_pictures_become_what_evaluation_had(make, normalise: str, padding: int,
 
 
 def test_what_is_kept_changes_neither_the_id_nor_a_number(finished: Path, tmp_path: Path) -> None:
-    code, text = train(tmp_path, *SMALL, "runtime.keep_model=none", "runtime.keep_predictions=false")
-    assert code == 0, text
-    other = run_folder(tmp_path)
+    other = trained(tmp_path, *SMALL, "runtime.keep_model=none", "runtime.keep_predictions=false")
     assert other.name == finished.name
     assert (other / "metrics.csv").read_bytes() == (finished / "metrics.csv").read_bytes()
     assert manifest(other)["state_sha256"] == manifest(finished)["state_sha256"]

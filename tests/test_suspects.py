@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers_reliability import SMALL, Command, one_line, run_folder, train
+from helpers_reliability import SMALL, Command, one_line, run_folder, train, trained
 from PIL import Image
 
 from noisygce import predict, results, settings, suspects
@@ -24,15 +24,13 @@ from noisygce.errors import ConfigError, DataError
 from noisygce.runs import kept
 from noisygce.training import detection
 from noisygce.training.task import prepare
-from noisygce.view import gallery
+from noisygce.view import gallery, ranking
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("suspects")
-    code, text = train(folder, *SMALL)
-    assert code == 0, text
-    return run_folder(folder)
+    return trained(folder, *SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +50,7 @@ def written(run: Path, out: Path, *words: str) -> list[dict[str, str]]:
 
 def test_the_list_holds_every_sample_once_and_wrong_labels_first(run: Path, task, tmp_path: Path) -> None:
     rows = written(run, tmp_path)
-    assert [*rows[0]] == [column.replace("score", "margin_log_odds") for column in suspects.COLUMNS]
+    assert [*rows[0]] == [column.replace("score", "margin_log_odds") for column in ranking.COLUMNS]
     index = np.array([int(row["index"]) for row in rows])
     assert np.array_equal(np.sort(index), np.arange(1500))
     assert [row["given"] for row in rows] == [str(y) for y in task.noisy[index]]
@@ -80,8 +78,8 @@ def test_other_scores_rank_otherwise(run: Path, tmp_path: Path, score: str) -> N
 @pytest.mark.parametrize("score", ["margin", "self_confidence"])
 def test_the_list_is_the_ranking_that_the_manifest_measures(run: Path, task, score: str) -> None:
     found = results.of_folder(run)
-    samples = suspects.beliefs(found)
-    order, _ = suspects.ranked(samples, score)
+    samples = ranking.samples_of(found)
+    order, _ = ranking.ranked(samples, score)
     trained = order[samples.kept[order] >= 0]
     index = samples.index[trained]
     ranks = np.arange(len(trained), dtype=float)
@@ -92,20 +90,16 @@ def test_the_list_is_the_ranking_that_the_manifest_measures(run: Path, task, sco
 def test_confident_learning_is_that_of_cleanlab(run: Path, tmp_path: Path) -> None:
     cleanlab = pytest.importorskip("cleanlab")
     rows = written(run, tmp_path, "score=confident_learning")
-    samples = suspects.beliefs(results.of_folder(run))
+    samples = ranking.samples_of(results.of_folder(run))
     found = cleanlab.filter.find_label_issues(samples.given, samples.p / samples.p.sum(1, keepdims=True))
     assert {int(row["index"]) for row in rows[: found.sum()]} == set(samples.index[found].tolist())
 
 
 def test_several_runs_judge_what_each_has_held_out(run: Path, capsys, tmp_path: Path) -> None:
-    others = []
-    for validation in (300, 400):
-        code, text = train(tmp_path / str(validation), *SMALL, f"data.validation={validation}")
-        assert code == 0, text
-        others.append(run_folder(tmp_path / str(validation)))
+    others = [trained(tmp_path / str(held), *SMALL, f"data.validation={held}") for held in (300, 400)]
     suspects.answer([str(others[0]), str(others[1]), f"out={tmp_path}"])
     rows = table(next(tmp_path.glob("*.csv")))
-    each = [suspects.beliefs(results.of_folder(other)) for other in others]
+    each = [ranking.samples_of(results.of_folder(other)) for other in others]
     held = [set(one.index[one.kept < 0].tolist()) for one in each]
     assert {int(row["index"]) for row in rows} == held[0] | held[1]
     both = next(row for row in rows if int(row["index"]) in held[0] & held[1])
@@ -116,7 +110,7 @@ def test_several_runs_judge_what_each_has_held_out(run: Path, capsys, tmp_path: 
     kept = each[0].kept[each[0].index == int(alone["index"])][0]
     assert alone["kept"] == str(kept)
     saved = tmp_path / "saved.csv"
-    suspects.write(saved, [suspects.COLUMNS, [*list(rows[0].values())[:-1], "drop"]])
+    suspects.write(saved, [ranking.COLUMNS, [*list(rows[0].values())[:-1], "drop"]])
     capsys.readouterr()
     suspects.answer([str(others[0]), str(others[1]), f"out={tmp_path}", f"verdicts={saved}"])
     clean = table(next(tmp_path.glob("*-cleaned.csv")))
@@ -151,7 +145,7 @@ def test_the_page_holds_rows_and_pictures_and_needs_nothing_else(run: Path, task
 def test_names_of_people_cannot_become_code() -> None:
     name = "</script><script>alert(1)</script>"
     row = ["1", "0", name, name, "b", "0.1", "0.9", "-0.8", "1", ""]
-    page = gallery.page(name, "margin", suspects.COLUMNS, [row], [name, "b"], [np.zeros((8, 8, 1), np.uint8)])
+    page = gallery.page(name, "margin", ranking.COLUMNS, [row], [name, "b"], [np.zeros((8, 8, 1), np.uint8)])
     assert name not in page
     assert json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])["rows"] == [row]
 
@@ -162,7 +156,7 @@ def test_verdicts_make_a_file_of_clean_labels(run: Path, task, tmp_path: Path) -
     for row, verdict in zip(judged, ["relabel", "drop", "keep", ""], strict=True):
         row["verdict"] = verdict
     saved = tmp_path / "saved.csv"
-    suspects.write(saved, [suspects.COLUMNS, *(list(row.values()) for row in judged)])
+    suspects.write(saved, [ranking.COLUMNS, *(list(row.values()) for row in judged)])
     suspects.answer([str(run), f"out={tmp_path}", f"verdicts={saved}"])
     labels = {int(row["index"]): row["label"] for row in table(tmp_path / f"{run.name}-cleaned.csv")}
     relabelled, dropped = int(judged[0]["index"]), int(judged[1]["index"])
@@ -175,7 +169,7 @@ def test_verdicts_make_a_file_of_clean_labels(run: Path, task, tmp_path: Path) -
         ("verdict", "maybe", "a verdict is keep, relabel, drop"),
         ("suggested", "cat", "a label one of the run's classes"),
     ):
-        suspects.write(saved, [suspects.COLUMNS, list((judged[0] | {column: value}).values())])
+        suspects.write(saved, [ranking.COLUMNS, list((judged[0] | {column: value}).values())])
         with pytest.raises(DataError, match=says):
             suspects.answer([str(run), f"out={tmp_path}", f"verdicts={saved}"])
     saved.write_text("a,b\n1,2\n")
@@ -243,9 +237,7 @@ def test_pictures_get_their_likeliest_classes(run: Path, pictures: Path, capsys,
 def test_what_cannot_be_predicted_or_listed_is_told_in_one_line(run: Path, pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"not a picture")
     (tmp_path / "empty").mkdir()
-    code, text = train(tmp_path / "bare", *SMALL, "runtime.keep_model=none", "runtime.keep_predictions=false")
-    assert code == 0, text
-    bare = run_folder(tmp_path / "bare")
+    bare = trained(tmp_path / "bare", *SMALL, "runtime.keep_model=none", "runtime.keep_predictions=false")
     copy = tmp_path / "changed" / run.name
     shutil.copytree(run, copy)
     for name in ("model.safetensors", "predictions.npz"):

@@ -13,6 +13,7 @@
     canvas.py      one look for all figures
     page.py        a page of HTML
     gallery.py     a page of pictures whose labels are doubtful (gallery.html)
+    ranking.py     samples by how probably their label is wrong
     places.py      where what is written stands, and by which command
 
 May import sweep, results and what is below them.

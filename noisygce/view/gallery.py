@@ -10,9 +10,9 @@ import base64
 import io
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from noisygce.view.page import filled
 from noisygce.view.sheet import escape
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def page(
     classes: Sequence[str],
     pictures: Sequence[NDArray[np.uint8]],
 ) -> str:
-    """The page of these rows (noisygce.suspects.COLUMNS), a picture uint8 (H, W, 1 or 3) each, in their order; or no
+    """The page of these rows (ranking.COLUMNS), a picture uint8 (H, W, 1 or 3) each, in their order, or no
     pictures at all."""
     size = max((max(picture.shape[:2]) for picture in pictures), default=1)
     content = {
@@ -50,9 +50,7 @@ def page(
         f'<script type="text/plain" class="sprite">{sprite(pictures[start : start + CHUNK], size)}</script>'
         for start in range(0, len(pictures), CHUNK)
     )
-    template = Path(__file__).with_name("gallery.html").read_text(encoding="utf-8")
-    whole = template.replace("{{title}}", escape(title))
-    return whole.replace("{{sprites}}", sprites, 1).replace("{{data}}", data, 1)
+    return filled("gallery.html", title=escape(title), sprites=sprites, data=data)
 
 
 def sprite(pictures: Sequence[NDArray[np.uint8]], size: int) -> str:
