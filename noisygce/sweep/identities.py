@@ -1,15 +1,15 @@
 """Identities: what the ids of many runs are made from, as ``noisygce.train`` would record it.
 
-Composing a config takes Hydra a tenth of a second, so it is not done anew for each run. Choices that can do nothing but
-take the place of their group are composed all at once, side by side; any other is composed beside the first choices of
-the other groups, and where it changes more than its own group, beside each of the others. Plain values are set in what
-Hydra has composed, and runs that differ in the seed alone differ in nothing else. A test asserts that the ids are those
-of Hydra's configs.
+Composing a config takes Hydra a tenth of a second, so it is not done anew for each run. Losses, noises and models that
+can do nothing but take the place of their group are composed all at once, side by side, and then put in place; any
+other choice is composed with each of the others. Plain values are set in what Hydra has composed, and runs that differ
+in the seed alone differ in nothing else. A test asserts that the ids are those of Hydra's configs.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,6 +21,7 @@ from noisygce import runs, settings
 from noisygce.settings.compose import VALUES, parsed
 from noisygce.sweep.jobs import Job, pair
 
+_PLAIN = re.compile(r"(noise|loss|model)=\w+")  # a choice that seldom does more than to take the place of its group
 Tree = dict[str, Any]  # a config that is not resolved yet
 
 
@@ -57,7 +58,9 @@ class _Composer:
         self.jobs, self.aside = jobs, aside
         self.composed: dict[tuple[str, ...], Tree] = {}
         self.made: dict[tuple[str, ...], tuple[Tree, bool]] = {}
-        self.firsts: dict[tuple[str, ...], tuple[tuple[str, ...], Tree]] = {}  # by the groups that are chosen from
+        self.firsts: dict[
+            tuple[str, ...], tuple[tuple[str, ...], Tree]
+        ] = {}  # and leaves, by all but the plain choices
 
     def __call__(self, choices: tuple[str, ...]) -> tuple[Tree, bool]:
         if choices not in self.made:
@@ -66,52 +69,37 @@ class _Composer:
         return self.made[choices]
 
     def _put_together(self, choices: tuple[str, ...]) -> Tree:
-        groups = tuple(pair(choice)[0] for choice in choices)
-        if groups not in self.firsts:
-            self.firsts[groups] = choices, self._leaves(choices)
-        first, leaves = self.firsts[groups]
-        tree = dict(base := self._compose(first))
-        for i, (group, choice) in enumerate(zip(groups, choices, strict=True)):
-            if choice == first[i]:
-                continue
-            if choice in leaves:
-                tree[group] = leaves[choice]
-                continue
-            other = self._compose((*first[:i], choice, *first[i + 1 :]))
-            if _differs(base, other, (group,)):
-                return self._compose(choices)
-            tree[group] = other.get(group)
-        return tree
+        alike = tuple(pair(choice)[0] if _PLAIN.fullmatch(choice) else choice for choice in choices)
+        if alike not in self.firsts:
+            self.firsts[alike] = choices, self._leaves(choices)
+        first, leaves = self.firsts[alike]
+        others = [choice for choice in choices if choice not in first]
+        if not leaves.keys() >= {*others}:
+            return self._compose(choices)
+        return self._compose(first) | {pair(choice)[0]: leaves[choice] for choice in others}
 
     def _leaves(self, first: tuple[str, ...]) -> Tree:
-        """Of the groups that the jobs choose from, the choices that can only take the place of their group, and what
-        they put there.
+        """The choices of the jobs that can only take the place of their group, and what they put there.
 
         These groups are deleted, and all choices composed aside of the config: then nothing else writes to such a group
         and no default follows its choice, or Hydra would refuse; and no choice writes elsewhere, or the rest would
         differ. A leaf that is meant for the root (``@package _global_``) names no class.
         """
-        found: dict[str, tuple[str, str]] = {}
-        for choice in dict.fromkeys(override for job in self.jobs for override in job):
-            group, name = pair(choice)
-            if group in ("noise", "loss", "model") and name.isidentifier() and choice not in first:
-                found[choice] = group, name
-        groups = {group for group, _ in found.values()}
+        others = dict.fromkeys(override for job in self.jobs for override in job if override not in first)
+        plain = [(choice, *pair(choice)) for choice in others if _PLAIN.fullmatch(choice)]
+        groups = {group for _, group, _ in plain}
         if not groups:
             return {}
+        kept = [choice for choice in first if pair(choice)[0] not in groups]
+        added = [f"+{group}@_leaves.{group}.{name}={name}" for _, group, name in plain]
         try:
-            tree = self._compose(
-                (
-                    *(choice for choice in first if pair(choice)[0] not in groups),
-                    *(f"~{group}" for group in groups),
-                    *(f"+{group}@_leaves.{group}.{name}={name}" for group, name in found.values()),
-                )
-            )
+            tree = self._compose((*kept, *(f"~{group}" for group in groups), *added))
         except (HydraException, OmegaConfBaseException):
             return {}
-        if groups & tree.keys() or _differs(tree, self._compose(first), (*groups, "_leaves")):
+        rest = {key: value for key, value in self._compose(first).items() if key not in groups}
+        if tree != {**rest, "_leaves": tree["_leaves"]}:
             return {}
-        nodes = {choice: tree["_leaves"][group][name] for choice, (group, name) in found.items()}
+        nodes = {choice: tree["_leaves"][group][name] for choice, group, name in plain}
         return {choice: node for choice, node in nodes.items() if "_target_" in node}
 
     def _compose(self, choices: tuple[str, ...]) -> Tree:
@@ -119,10 +107,6 @@ class _Composer:
             whole: Any = OmegaConf.to_container(settings.compose([*self.aside, *choices]), resolve=False)
             self.composed[choices] = {name: part for name, part in whole.items() if name not in ("grid", "table")}
         return self.composed[choices]
-
-
-def _differs(one: Tree, other: Tree, but: Sequence[str]) -> bool:
-    return any(one.get(key) != other.get(key) for key in {*one, *other} - {*but})
 
 
 def _is_value(override: str) -> bool:

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,19 +42,6 @@ class Plan:
     results: Path
 
 
-@contextlib.contextmanager
-def _no_collector() -> Iterator[None]:
-    """Composing makes many small objects that stay: to look for garbage among them takes a third of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-@_no_collector()
 def plan_of(arguments: Sequence[str]) -> Plan:
     """The runs of ``noisygce.train -m`` with these arguments, in its order. Raises ConfigError."""
     chosen = dict(map(pair, arguments))

@@ -2,14 +2,12 @@
 
 ``logger=tensorboard``, ``logger=[mlflow,wandb]``, or a class of a person's own, named in a YAML (docs/loggers.md).
 
-base.py      what a logger may do
-several.py   those of a run, each on its own
+base.py  what a logger may do; those of a run, each on its own
 tensorboard.py  mlflow.py  wandb.py  trackio.py
 """
 
-from noisygce.runs.loggers.base import Logger
+from noisygce.runs.loggers.base import Logger, Loggers, read
 from noisygce.runs.loggers.mlflow import MLflow
-from noisygce.runs.loggers.several import Loggers, read
 from noisygce.runs.loggers.tensorboard import TensorBoard
 from noisygce.runs.loggers.trackio import Trackio
 from noisygce.runs.loggers.wandb import Wandb

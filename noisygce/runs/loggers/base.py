@@ -1,14 +1,19 @@
-"""A logger: what it may do."""
+"""What a logger may do; and the loggers of a run, each on its own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from noisygce import settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+log = logging.getLogger("noisygce")
 Row = Mapping[str, Any]
 
 
@@ -57,3 +62,83 @@ def numbers(row: Row, prefix: str = "") -> dict[str, float]:
     """The numbers of a row that are there, but for the epoch, under their names with a prefix."""
     names = [k for k, v in row.items() if isinstance(v, int | float) and k not in ("epoch", "after_epoch")]
     return {f"{prefix}{name}": float(row[name]) for name in names}
+
+
+class Loggers:
+    """The loggers of one run by name, each on its own: one that fails says so once and is left out."""
+
+    def __init__(self, loggers: Mapping[str, Logger]) -> None:
+        self.active = dict(loggers)
+        self.last_epoch: dict[int, int] = {}  # by id(logger); what follows a checkpoint comes again
+
+    @contextlib.contextmanager
+    def following(
+        self, run_id: str, config: Row, folder: Path, rows: Sequence[Row], prunings: Sequence[Row]
+    ) -> Iterator[None]:
+        """Within it the run is followed, from where each logger has left it."""
+        self.rows, self.prunings = rows, prunings  # both grow as the run goes on
+        self._all(lambda logger: self._catch_up(logger, logger.begin(run_id, config, folder)))
+        try:
+            yield
+        finally:
+            self._all(lambda logger: logger.close())
+
+    def epoch(self, row: Row) -> None:
+        """After each epoch, and the pruning that follows it."""
+        self._all(lambda logger: self._tell(logger, row))
+
+    def done(self, manifest: Row) -> None:
+        if self.active:
+            figure = curves(self.rows)
+            self._all(lambda logger: logger.figure("curves", figure))
+            self._all(lambda logger: logger.done(manifest))
+
+    def _catch_up(self, logger: Logger, last_epoch: int) -> None:
+        self.last_epoch[id(logger)] = last_epoch
+        for row in self.rows:
+            self._tell(logger, row)
+
+    def _tell(self, logger: Logger, row: Row) -> None:
+        if int(row["epoch"]) <= self.last_epoch[id(logger)]:
+            return
+        logger.epoch(row)
+        for pruning in self.prunings:
+            if pruning["after_epoch"] == row["epoch"]:
+                logger.pruning(pruning)
+
+    def _all(self, call: Callable[[Logger], object]) -> None:
+        for name, logger in [*self.active.items()]:
+            try:
+                call(logger)
+            except Exception as error:
+                reason = f"{error}".strip().partition("\n")[0]
+                if isinstance(error, ModuleNotFoundError) and type(logger).__module__.startswith(f"{__package__}."):
+                    reason += f" (pip install {name})"
+                log.warning(f"logger {name}: {type(error).__name__}: {reason}; the run goes on without it")
+                del self.active[name]
+                with contextlib.suppress(Exception):
+                    logger.close()
+
+
+def read(cfg: Any) -> Loggers:
+    """The loggers that a composed config names. Raises ConfigError."""
+    nodes = cfg.get("logger") or {}
+    return Loggers({str(name): settings.build(node, Logger, f"logger.{name}") for name, node in nodes.items()})
+
+
+def curves(rows: Sequence[Row]) -> Figure:
+    """Accuracy over epochs, beside what becomes of the mislabelled training samples."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    panels = {
+        "accuracy": ("train_accuracy", "val_accuracy", "test_accuracy"),
+        "of the mislabelled, predicted as": ("mislabelled_as_true", "mislabelled_as_noisy", "mislabelled_as_other"),
+    }
+    for axis, (title, names) in zip(figure.subplots(1, 2), panels.items(), strict=True):
+        for name in names:
+            there = [row for row in rows if row[name] is not None]
+            axis.plot([row["epoch"] for row in there], [row[name] for row in there], label=name)
+        axis.set(title=title, xlabel="epoch", ylim=(0, 1))
+        axis.legend(fontsize=8)
+    return figure
