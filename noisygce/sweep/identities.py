@@ -58,9 +58,7 @@ class _Composer:
         self.jobs, self.aside = jobs, aside
         self.composed: dict[tuple[str, ...], Tree] = {}
         self.made: dict[tuple[str, ...], tuple[Tree, bool]] = {}
-        self.firsts: dict[
-            tuple[str, ...], tuple[tuple[str, ...], Tree]
-        ] = {}  # and leaves, by all but the plain choices
+        self.firsts: dict[tuple[str, ...], tuple[tuple[str, ...], Tree]] = {}  # choices and ``_leaves``
 
     def __call__(self, choices: tuple[str, ...]) -> tuple[Tree, bool]:
         if choices not in self.made:
