@@ -305,7 +305,7 @@ def test_the_worked_model_of_the_docs_trains(tmp_path):
     (tmp_path / "my_models.py").write_text(code)
     (tmp_path / "conf" / "model").mkdir(parents=True)
     (tmp_path / "conf" / "model" / "wide.yaml").write_text(leaf)
-    words = ["data=digits", "model=wide", "noise=clean", "schedule.epochs=5", "schedule.milestones=[]"]
+    words = ["data=digits", "model=wide", "noise=clean", "loss=ce", "schedule.epochs=8", "schedule.milestones=[]"]
     done = run("train", "--config-dir", "conf", *words, "schedule.lr=0.02", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     (manifest,) = (json.loads(path.read_text()) for path in tmp_path.glob("results/runs/*-wide-*/manifest.json"))
