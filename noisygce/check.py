@@ -20,9 +20,9 @@ T = TypeVar("T")
 # Values that are younger than published runs, and what a config means that does not name them; leaves hold the same.
 # Where they are so they are left out of a run's id (runs.ids); where such a config is read they are filled in.
 NEUTRAL: dict[str, dict[str, Any]] = {
-    "data": {"folds": None, "fold": None, "verdicts": None, "verdicts_sha256": None},
+    "data": {"folds": None, "fold": None, "verdicts": None, "verdicts_sha256": None, "rotation": 0},
     "noise": {"sequential": False, "exact": False, "pixels": "raw"},
-    "loss": {"clip": None},
+    "loss": {"clip": None, "detached": None},
     "model": {"init": "he_normal", "weights": None, "frozen": False},
     "schedule": {"annealing": "step", "clip_norm": None},
 }

@@ -1,16 +1,17 @@
 import math
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
 from noisygce.data import Preprocessing
-from noisygce.training.loader import Draw, Images, Loader
+from noisygce.training.loader import ANGLES, Draw, Images, Loader, rotations
 
 
-def settings(padding=2, flip=True, normalise="channel", channels=3):
+def settings(padding=2, flip=True, normalise="channel", channels=3, rotation=0):
     mean, std = [0.3, 0.4, 0.5][:channels], [0.2, 0.25, 0.3][:channels]
-    return Preprocessing(normalise, mean, std, padding, flip)
+    return Preprocessing(normalise, mean, std, padding, flip, rotation)
 
 
 def pictures(n=20, height=6, width=8, channels=3):
@@ -28,11 +29,11 @@ def everyone(n=100):
 
 
 def joined(batches):
-    return Draw(*(torch.cat([getattr(b, f) for b in batches]) for f in ("index", "top", "left", "mirror")))
+    return Draw(*(torch.cat([getattr(b, f) for b in batches]) for f in ("index", "top", "left", "mirror", "turn")))
 
 
 def equal(a, b):
-    return all(torch.equal(getattr(a, f), getattr(b, f)) for f in ("index", "top", "left", "mirror"))
+    return all(torch.equal(getattr(a, f), getattr(b, f)) for f in ("index", "top", "left", "mirror", "turn"))
 
 
 def assert_chi_square(counts, expected, freedom):
@@ -70,7 +71,7 @@ def test_dropping_images_changes_neither_order_nor_crop_of_the_others():
     inside[::3] = False
     kept = joined(loader().epoch(5, inside))
     still = inside[whole.index]
-    assert equal(kept, Draw(*(getattr(whole, f)[still] for f in ("index", "top", "left", "mirror"))))
+    assert equal(kept, Draw(*(getattr(whole, f)[still] for f in ("index", "top", "left", "mirror", "turn"))))
 
 
 def test_every_image_is_equally_likely_at_every_place():
@@ -113,23 +114,67 @@ def test_without_flip_and_padding_every_image_stays_as_it_is():
 def test_a_crop_is_numpy_s_slice_of_the_zero_padded_image(normalise, channels):
     """Every corner of a padding of 2, flipped and not, against NumPy, one image at a time."""
     data, images = settings(2, True, normalise, channels), pictures(channels=channels)
-    draws = [(i % 20, i // 10 % 5, i // 2 % 5, i % 2) for i in range(50)]
+    draws = [(i % 20, i // 10 % 5, i // 2 % 5, i % 2, 0) for i in range(50)]
     found = Images(images, data, images, "cpu").crop(Draw(*map(torch.tensor, zip(*draws, strict=True))))
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0))) / 255
     if normalise == "channel":
         ready = (padded - np.array(data.mean)) / np.array(data.std)
     else:  # padding comes last, as zeros
         ready = np.pad(images / 255 - (images / 255).mean(0), ((0, 0), (2, 2), (2, 2), (0, 0)))
-    for image, (index, top, left, mirror) in zip(found, draws, strict=True):
+    for image, (index, top, left, mirror, _) in zip(found, draws, strict=True):
         window = ready[index, top : top + 6, left : left + 8]
         window = window[:, ::-1] if mirror else window
         np.testing.assert_allclose(image.numpy(), window.transpose(2, 0, 1), rtol=0, atol=2e-6)
 
 
+def test_turned_images_are_those_of_pil_to_the_pixel():
+    """But for pixels whose source lies on a border between two: PIL computes in fixed point."""
+    images = pictures(n=200, height=32, width=32)
+    made = Images(images, settings(4, True, rotation=20), images, "cpu")
+    (draw,) = Loader(made, torch.arange(200), 200, 0).epoch(0, everyone(200))
+    upright = Images(images, settings(4, True), images, "cpu").crop(draw)
+    mean, std = made.mean.view(3, 1, 1), made.std.view(3, 1, 1)
+    pixels = [((t * std + mean) * 255).round().byte().permute(0, 2, 3, 1).numpy() for t in (upright, made.crop(draw))]
+    angles = 20 * ((2 * draw.turn.double() + 1) / ANGLES - 1)
+    equal = 0.0
+    for image, turned, angle in zip(*pixels, angles.tolist(), strict=True):
+        theirs = np.asarray(PIL.Image.fromarray(image).rotate(-angle))
+        equal += float((theirs == turned).all(-1).mean()) / 200
+    assert equal > 0.998
+    assert (pixels[0] == pixels[1]).all(-1).mean() < 0.3  # most places come from elsewhere
+
+
+def test_angles_are_uniform_and_a_turn_about_the_centre_loses_corners_only():
+    turns = joined(loader(n=4000, batch_size=4000, rotation=20).epoch(3, everyone(4000))).turn
+    assert_chi_square(torch.bincount(turns // 64, minlength=16).double(), 4000 / 16, 15)
+    places = rotations(32, 32, 20.0)
+    assert places.shape == (ANGLES, 1024)
+    centre = places.reshape(ANGLES, 32, 32)[:, 15:17, 15:17].reshape(ANGLES, 4)
+    assert (centre == [15 * 32 + 15, 15 * 32 + 16, 16 * 32 + 15, 16 * 32 + 16]).all()
+    beyond = (places == 1024).reshape(ANGLES, 32, 32)
+    assert not beyond[:, 8:24, 8:24].any()
+    assert beyond[[0, -1], 0, 0].all()
+    assert not beyond[ANGLES // 2].any()  # hardly turned at all
+
+
+def test_turned_pixel_mean_is_zero_beyond_the_border():
+    images = pictures(n=20, height=32, width=32)
+    made = Images(images, settings(0, False, "pixel_mean", rotation=20), images, "cpu")
+    (draw,) = Loader(made, torch.arange(20), 20, 0).epoch(0, everyone(20))
+    turned = made.crop(draw)
+    beyond = torch.from_numpy(rotations(32, 32, 20.0) == 1024)[draw.turn].view(20, 32, 32)
+    assert beyond.any()
+    assert (turned.abs().amax(1)[beyond] == 0).all()
+    assert torch.equal(
+        made.plain(torch.arange(20)),
+        Images(images, settings(0, False, "pixel_mean"), images, "cpu").plain(torch.arange(20)),
+    )
+
+
 def test_pixel_mean_leaves_the_padding_at_zero():
     images = pictures()
     made = Images(images, settings(normalise="pixel_mean"), images, "cpu")
-    corner = made.crop(Draw(*(torch.tensor([v]) for v in (0, 0, 0, 0))))
+    corner = made.crop(Draw(*(torch.tensor([v]) for v in (0, 0, 0, 0, 0))))
     assert (corner[0, :, :2] == 0).all()
     assert (corner[0, :, :, :2] == 0).all()
     assert (corner[0, :, 2:, 2:] != 0).float().mean() > 0.95

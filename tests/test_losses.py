@@ -174,7 +174,7 @@ def _parameters() -> list[tuple[str, str, Any]]:
         special = {"loss.k": 0.1, "loss.b": 0.5, "loss.anchor": "max", "loss.above": 6}
         special |= {"loss.gradual": 2 * LATE, "loss.warm_up": 2 * LATE}
         if value is None:
-            return 0.1  # clip, forget_rate
+            return True if key.endswith("detached") else 0.1  # clip, forget_rate
         if key in special:
             return special[key]
         return value + 1 if isinstance(value, int) else 0.9 * value
@@ -460,9 +460,9 @@ def smoothed(p: Tensor, y: Tensor) -> Tensor:
     return -(targets * p.log()).sum(1)
 
 
-def detached_focal(p: Tensor, y: Tensor) -> Tensor:
-    each = -((1 - p.detach()) ** 0.5) * p.log()
-    return (one_hot(y) * each).sum(1) / each.sum(1)
+def detached_focal(p: Tensor) -> Tensor:
+    """The focal loss of the APL code under each label, g = 0.5."""
+    return -((1 - p.detach()) ** 0.5) * p.log()
 
 
 def bound_to(loss: Loss) -> Loss:
@@ -523,13 +523,18 @@ def test_label_smoothing_of_the_sce_code_is_nearly_twice_as_large_for_100_classe
     torch.testing.assert_close(here, -(targets * logits.log_softmax(1)).sum(1), rtol=1e-6, atol=1e-6)
 
 
-def test_nfl_has_the_value_of_public_code_which_detaches_its_weights_and_another_gradient() -> None:
+@pytest.mark.parametrize(("loss", "share"), [(losses.Focal, False), (losses.NFL, True)])
+def test_focal_losses_have_the_gradient_of_public_code_if_their_weights_are_detached(loss, share: bool) -> None:
     logits, labels, index = draw(CE)
-    value, gradient = slopes(losses.NFL(0.5), logits, labels, index)
+    found = {flag: slopes(loss(0.5, flag), logits, labels, index) for flag in (None, True)}
     logits.requires_grad_()
-    expected = detached_focal(logits.softmax(1), labels)
-    torch.testing.assert_close(value, expected.detach())
-    assert not torch.allclose(gradient, torch.autograd.grad(expected.sum(), logits)[0], rtol=1e-2)
+    each = detached_focal(logits.softmax(1))
+    expected = (one_hot(labels) * each).sum(1) / (each.sum(1) if share else 1)
+    gradient = torch.autograd.grad(expected.sum(), logits)[0]
+    for value, _ in found.values():
+        torch.testing.assert_close(value, expected.detach())
+    torch.testing.assert_close(found[True][1], gradient)
+    assert not torch.allclose(found[None][1], gradient, rtol=1e-2)
 
 
 def test_a_value_that_came_later_leaves_ids_and_old_configs_as_they_were() -> None:

@@ -131,12 +131,12 @@ def test_partners_are_a_permutation_of_the_batch_and_weights_are_one_a_batch() -
     assert len({float(draw.weight) for draw in draws if draw.weight is not None}) == len(draws) == 16
     for alone, mixed in zip(mixing(0.0), draws, strict=True):  # all else is as it would be without
         assert alone.partner is alone.weight is None
-        assert all(torch.equal(a, b) for a, b in zip(alone.tensors(), mixed.tensors()[:4], strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(alone.tensors(), mixed.tensors()[:5], strict=True))
 
 
 def test_partners_and_weights_are_a_function_of_seed_and_epoch() -> None:
     def drawn(*how: Any) -> list[Tensor]:
-        return [tensor for draw in mixing(8.0, *how) for tensor in draw.tensors()[4:]]
+        return [tensor for draw in mixing(8.0, *how) for tensor in draw.tensors()[5:]]
 
     first = drawn(0)
     assert all(torch.equal(a, b) for a, b in zip(first, drawn(0), strict=True))
@@ -150,7 +150,7 @@ def test_a_step_of_mixup_is_the_one_by_hand(augmented: list[str]) -> None:
     t = training("loss=mixup", *augmented)
     draw = t.batches()[0]
     assert draw.partner is not None
-    images = t.images.crop(Draw(*draw.tensors()[:4]))
+    images = t.images.crop(Draw(*draw.tensors()[:5]))
     network, labels = copy.deepcopy(t.network), F.one_hot(t.noisy[draw.index], 10).float()
     mixed, soft = (draw.weight * x + (1 - draw.weight) * x[draw.partner] for x in (images, labels))  # type: ignore[operator]
     torch.testing.assert_close(t.images.crop(draw), mixed)

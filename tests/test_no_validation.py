@@ -1,4 +1,4 @@
-"""Training on all images (data.validation=0), with a cosine and clipped gradients: what a run keeps and shows."""
+"""The protocol of the robust-loss papers, on digits: all images, cosine, clipping, CNN. What such a run shows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from noisygce.training.fit import digest, fit
 
 ALL = ("data=digits", "data.validation=0", "loss=ce", "runtime.threads=1")
 COSINE = ("schedule.annealing=cosine", "schedule.milestones=[]", "schedule.clip_norm=0.5", "schedule.epochs=4")
-RUN = (*ALL, *COSINE)
+CNN8 = ("model=cnn8", "model.channels=[4,8,8]", "model.width=16", "data.padding=1", "data.rotation=20")
+RUN = (*ALL, *COSINE, *CNN8)
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +89,8 @@ def test_commands_that_show_results_know_it(
     table.answer([*RUN])
     text = capsys.readouterr().out
     assert re.search(r"Rule `val`.*\| ce +\| - \(1\)", text, re.DOTALL)
-    assert f"| ce   | **{last:.2f}** (1)" in text
-    assert "annealing cosine; gradients clipped to 0.5; validation 0." in text
+    assert re.search(rf"\| ce +\| \*\*{last:.2f}\*\* \(1\)", text)
+    assert "initial weights he_uniform; annealing cosine; gradients clipped to 0.5; rotation 20; validation 0." in text
     table.answer([*RUN, "measure=per_class"])
     text = capsys.readouterr().out
     assert "Rule `val`" not in text

@@ -10,11 +10,20 @@ class Preprocessing:
 
     normalise: "channel" subtracts the channel's mean and divides by its std; "pixel_mean" subtracts each pixel's mean
     over the training set (the paper's). mean, std: per channel, in units of the full range 0..1. padding: zero pixels
-    on each side before the random crop. flip: horizontally, with probability 1/2.
+    on each side before the random crop. flip: horizontally, with probability 1/2. rotation: in degrees; each image is
+    then turned about its centre by an angle uniform in +-rotation, nearest pixels, zeros from beyond its border.
     """
 
     def __init__(
-        self, normalise: str, mean: list[float], std: list[float], padding: int, flip: bool, *, channels: int = 0
+        self,
+        normalise: str,
+        mean: list[float],
+        std: list[float],
+        padding: int,
+        flip: bool,
+        rotation: float,
+        *,
+        channels: int = 0,
     ) -> None:
         """channels: of the images, where they are known; 0 where they are not yet."""
         self.normalise = check.choice("normalise", normalise, ("channel", "pixel_mean"))
@@ -25,6 +34,7 @@ class Preprocessing:
                 raise check.Invalid(key, list(values), f"a list of {channels}, one for each channel")
         self.padding = check.whole("padding", padding, "[0, 64]")
         self.flip = check.flag("flip", flip)
+        self.rotation = check.number("rotation", rotation, "[0, 180]")
 
 
 class Standardisation(Preprocessing):
@@ -37,4 +47,4 @@ class Standardisation(Preprocessing):
     def __init__(self, normalise: str, *, channels: int = 0) -> None:
         self.normalise = check.choice("normalise", normalise, ("standard", "none"))
         self.mean, self.std = (0.0,), (1.0,)
-        self.padding, self.flip = 0, False
+        self.padding, self.flip, self.rotation = 0, False, 0.0

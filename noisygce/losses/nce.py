@@ -16,7 +16,10 @@ class NCE(Loss):
 
 
 class NFL(Focal):
-    """Normalised focal loss: (1 - p_y)^g log p_y / sum_k (1 - p_k)^g log p_k. g = 0 is NCE; public code has 0.5."""
+    """Normalised focal loss: (1 - p_y)^g log p_y / sum_k (1 - p_k)^g log p_k. g = 0 is NCE; public code has 0.5.
+
+    detached: true takes every (1 - p_k)^g as a constant of the gradient, as public code does.
+    """
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         return _share(self.of(log_softmax(logits)), labels)

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from noisygce import results, runs, settings
 from noisygce.errors import ConfigError
 from noisygce.results import Result
 from noisygce.settings.compose import CHOSEN, sweeps
 from noisygce.sweep import identities
-from noisygce.sweep.jobs import expand, pair
+from noisygce.sweep.jobs import Job, expand, pair
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,28 @@ def plan_of(arguments: Sequence[str]) -> Plan:
         )
     if "," in name:
         raise ConfigError(f"experiment={name}: one experiment at a time")
-    base = settings.compose([argument for argument in arguments if not sweeps(argument)])
+    base = _base(arguments)
     aside = [argument for argument in arguments if argument.startswith("hydra.")]
-    jobs = expand([argument for argument in arguments if argument not in aside], base.get("grid"))
+    jobs = _jobs(arguments, base)
     table = OmegaConf.to_container(base.table, resolve=True) if base.get("table") else _TABLE
     planned = tuple(
         Planned(tuple(job), runs.run_id(made), made) for job, made in zip(jobs, identities.of(jobs, aside), strict=True)
     )
     table = _with_all_that_varies(dict(table), arguments)  # type: ignore[arg-type]
     return Plan(name, tuple(arguments), planned, base.get("grid"), table, settings.read(base).paths.results)
+
+
+def jobs_of(arguments: Sequence[str]) -> list[Job]:
+    """The overrides that make each run of a plan, in its order: without ids, in no time."""
+    return _jobs(arguments, _base(arguments))
+
+
+def _base(arguments: Sequence[str]) -> DictConfig:
+    return settings.compose([argument for argument in arguments if not sweeps(argument)])
+
+
+def _jobs(arguments: Sequence[str], base: DictConfig) -> list[Job]:
+    return expand([argument for argument in arguments if not argument.startswith("hydra.")], base.get("grid"))
 
 
 _TABLE: dict[str, Any] = {"title": "Test accuracy in %", "rows": ["loss.name"], "columns": ["noise.name", "rate"]}

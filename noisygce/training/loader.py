@@ -25,14 +25,16 @@ class Draw:
     """What a batch is made from: B images, each seen in V augmented views.
 
     index (B,): into the full training set. For each view (V B,), all images of the first one first: top, left, the
-    corner of the window in the padded image, in 0..2 padding; mirror, 0 or 1. Of images that are mixed in pairs, V = 1:
-    partner (B,), the place in the batch of the other one; weight (), float32, of the one, and the other has the rest.
+    corner of the window in the padded image, in 0..2 padding; mirror, 0 or 1; turn, a row of ``rotations``. Of images
+    that are mixed in pairs, V = 1: partner (B,), the place in the batch of the other one; weight (), float32, of the
+    one, and the other has the rest.
     """
 
     index: Tensor
     top: Tensor
     left: Tensor
     mirror: Tensor
+    turn: Tensor
     partner: Tensor | None = None
     weight: Tensor | None = None
 
@@ -48,6 +50,23 @@ class Draw:
         return self.weight * own + (1 - self.weight) * of(self.partner)
 
 
+ANGLES = 1024  # of a rotation: at 20 degrees 0.04 degrees apart, 0.015 pixels in the corner of 32x32
+
+
+def rotations(height: int, width: int, degrees: float) -> NDArray[np.int32]:
+    """For ``ANGLES`` evenly spaced angles in +-degrees the place in an image that comes to each place (ANGLES, H W).
+
+    Places count row by row; H W is beyond the border. Nearest pixels, about the centre. Made on the host, so that the
+    same pixels come on every device.
+    """
+    angle = np.radians(degrees * ((2 * np.arange(ANGLES) + 1) / ANGLES - 1))[:, None, None]
+    y, x = np.arange(height)[:, None] + 0.5 - height / 2, np.arange(width) + 0.5 - width / 2
+    row = np.floor(np.cos(angle) * y - np.sin(angle) * x + height / 2).astype(np.int32)
+    column = np.floor(np.sin(angle) * y + np.cos(angle) * x + width / 2).astype(np.int32)
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    return np.where(inside, row * width + column, height * width).reshape(ANGLES, -1).astype(np.int32)
+
+
 class Images:
     """A set of images (N, H, W, C) on the device, zero-padded for the crop, and its normalisation.
 
@@ -59,6 +78,9 @@ class Images:
         p = self.padding = preprocessing.padding
         self.flip = preprocessing.flip
         self.size = images.shape[1:3]
+        self.turns: Tensor | None = None
+        if preprocessing.rotation:
+            self.turns = torch.from_numpy(rotations(self.size[0], self.size[1], preprocessing.rotation)).to(device)
         n, h, w, c = images.shape
         given = torch.from_numpy(images)
         self.pixels = torch.zeros((n, h + 2 * p, w + 2 * p, c), dtype=given.dtype, device=device)
@@ -83,10 +105,12 @@ class Images:
 
     def _cropped(self, draw: Draw) -> Tensor:
         index = draw.index.repeat(len(draw.top) // len(draw.index))
-        if not (self.padding or self.flip):
+        if not (self.padding or self.flip or self.turns is not None):
             return self.plain(index)
-        image = self._windows(self.pixels, index * self.pixels.shape[1] + draw.top, draw)
-        return self._normalised(image, self.mean if self.mean.dim() == 1 else self._windows(self.mean, draw.top, draw))
+        image = self._turned(self._windows(self.pixels, index * self.pixels.shape[1] + draw.top, draw), draw)
+        if self.mean.dim() == 1:
+            return self._normalised(image, self.mean)
+        return self._normalised(image, self._turned(self._windows(self.mean, draw.top, draw), draw))
 
     def plain(self, index: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) as they are, for evaluation."""
@@ -104,6 +128,14 @@ class Images:
         rows = padded.as_strided((padded.numel() // c - w + 1, w * c), (c, 1)).index_select(0, first.flatten())
         windows = rows.view(-1, h, w, c)
         return torch.where(draw.mirror[:, None, None, None] > 0, windows.flip(2), windows) if self.flip else windows
+
+    def _turned(self, windows: Tensor, draw: Draw) -> Tensor:
+        """The windows (V B, H, W, C), each turned."""
+        if self.turns is None:
+            return windows
+        pixels = torch.nn.functional.pad(windows.flatten(1, 2), (0, 0, 0, 1))  # the last place: beyond the border
+        places = self.turns.index_select(0, draw.turn).long()[:, :, None].expand(-1, -1, windows.shape[3])
+        return pixels.gather(1, places).view_as(windows)
 
     def _normalised(self, image: Tensor, mean: Tensor) -> Tensor:
         return ((image.float() / self.full - mean) / self.std).permute(0, 3, 1, 2)
@@ -132,11 +164,12 @@ class Loader:
         high, low, _, _ = philox((index, epoch, 0, 0), (self.seed, _ORDER))
         index = index[torch.argsort((high << 31) | (low >> 1), stable=True)]
         view = torch.arange(self.views, device=index.device)[:, None]
-        top, left, mirror, _ = philox((index, epoch, view, 0), (self.seed, _AUGMENT))  # (V, N)
+        top, left, mirror, turn = philox((index, epoch, view, 0), (self.seed, _AUGMENT))  # (V, N)
         side = 2 * self.images.padding + 1
         mirror = mirror >> 31 if self.images.flip else torch.zeros_like(mirror)
         sizes = self._sizes(len(index))
-        windows = (part.split(sizes, 1) for part in (below(top, side), below(left, side), mirror))
+        drawn = (below(top, side), below(left, side), mirror, below(turn, ANGLES))
+        windows = (part.split(sizes, 1) for part in drawn)
         parts = zip(index.split(sizes), *windows, strict=True)
         draws = [Draw(index, *(window.flatten() for window in each)) for index, *each in parts]
         return self._mixed(draws, epoch) if self.mixup else draws

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from noisygce.view import published, stats
 from noisygce.view.cells import Cell, Cells, Key
@@ -23,7 +24,8 @@ def mean_and_std(number: stats.Sample | Number | None, signed: bool = False) -> 
 
 def against_sheet(cells: Cells, rule: str, against: str, lookup: Lookup) -> Sheet:
     """Each cell beside the published or reference number."""
-    body, configs = [], []
+    body: list[list[Entry]] = []
+    beside: list[tuple[Mapping[str, Any], Number]] = []
     for row, column in itertools.product(cells.rows, cells.columns):
         cell = cells.at(row, column)
         if cell is None:
@@ -32,7 +34,7 @@ def against_sheet(cells: Cells, rule: str, against: str, lookup: Lookup) -> Shee
         if isinstance(theirs, str):
             compared = ("-", "-", theirs)
         else:
-            configs.append(cell.config)
+            beside.append((cell.config, theirs))
             gap, within = "-", "no run yet"
             if ours is not None:
                 gap = percent(ours.mean - theirs.mean, signed=True)
@@ -41,8 +43,8 @@ def against_sheet(cells: Cells, rule: str, against: str, lookup: Lookup) -> Shee
         where = Entry(cells.row_label(row)), Entry(cells.column_label(column))
         body.append([*where, Entry(mean_and_std(ours), small=cell.count(rule)), *map(Entry, compared)])
     note = "Difference in percentage points; within: at most max(3 std of that number, 1.0)."
-    if against == "published" and configs:
-        note += f" Compared in spite of {published.named(configs)}."
+    if against == "published" and beside:
+        note += f" Compared in spite of {published.named(beside)}."
     head = [(text,) for text in ("row", "setting", "ours", against, "difference", "within")]
     return Sheet(f"Rule `{rule}` against {against} numbers", note, head, body)
 

@@ -21,6 +21,7 @@ _NOT_USUAL = (  # told where a run has them: younger values, which the config of
     ("model.init", "initial weights"),
     ("schedule.annealing", "annealing"),
     ("schedule.clip_norm", "gradients clipped to"),
+    ("data.rotation", "rotation"),
 )
 
 
