@@ -9,7 +9,7 @@ class Focal(Pointwise):
     gradient, as the code of APL, ALFs and epsilon-softmax does; null does not.
     """
 
-    def __init__(self, g: float, detached: bool | None = None, *, reduction: str = "mean") -> None:
+    def __init__(self, g: float, *, detached: bool | None = None, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         self.g = check.number("g", g, "[0, 100]")
         self.detached = detached if detached is None else check.flag("detached", detached)
