@@ -210,11 +210,16 @@ def test_an_old_card_or_driver_is_refused_in_one_line(train, machine, words, say
     ("machine", "code", "says"),
     [
         slow({"FAKE_CC": 90}, 0, "ok    bf16      yes"),
+        slow(
+            {"FAKE_CC": 80},
+            0,
+            "ok    kernels   torch's own, which are slower: the fused kernels differ from torch's by",
+        ),
         slow({"FAKE_CC": 75}, 1, "TO DO bf16      no"),
         ({"NODRIVER": 1}, 1, "TO DO GPU       none; runs train on the CPU"),
         slow({"FAKE_MB": 1400}, 1, "TO DO memory    1.4 of 1.4 GiB free on the GPU"),
     ],
-    ids=["Hopper", "Turing", "an old driver", "little memory"],
+    ids=["Hopper", "kernels that do nothing", "Turing", "an old driver", "little memory"],
 )
 def test_the_doctor_says_what_to_do(on, tmp_path, machine, code, says):
     done = on("-m", "noisygce.doctor", f"paths.results={tmp_path}", **machine)

@@ -128,8 +128,8 @@ def unusable(device: str) -> str:
     try:
         error = difference(device)
     except Exception as error_there:  # whatever Triton, a compiler or a driver may raise
-        return f"{type(error_there).__name__}: {error_there}".splitlines()[0]
-    return "" if error <= 1 else f"they differ from torch's by {error:.2g} times what rounding explains"
+        return f"the fused kernels cannot be built ({type(error_there).__name__}: {error_there}".splitlines()[0] + ")"
+    return "" if error <= 1 else f"the fused kernels differ from torch's by {error:.2g} times what rounding explains"
 
 
 def difference(device: str, dtype: torch.dtype = torch.bfloat16, shape: tuple[int, ...] = (5, 80, 9, 7)) -> float:

@@ -196,7 +196,7 @@ def no_fused(device: str) -> str:
         from noisygce.models import fused
     except ImportError as error:
         return f"the fused kernels need Triton ({error})"
-    return f"no fused kernels: {reason}" if (reason := fused.unusable(device)) else ""
+    return fused.unusable(device)
 
 
 def require(device: str, precision: str, compile: bool) -> None:
