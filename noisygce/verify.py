@@ -102,8 +102,11 @@ class Verifier:
         mine = found.split == "train"
         wrong = None if clean is None else found.given[mine] != clean[found.index[mine]]
         prunes = settings.named(run.manifest["config"]["loss"]["_target_"], Loss, "loss").prunes
+        kept_model = {"val": "best", "last": "last"}[run.kept_by]
         measured = {
-            "best": detection.measure({name: getattr(found, s)[mine] for name, s in detection.SCORES.items()}, wrong),
+            kept_model: detection.measure(
+                {name: getattr(found, s)[mine] for name, s in detection.SCORES.items()}, wrong
+            ),
             "pruned": detection.of_pruned(found.kept[mine], wrong if prunes else None),
         }
         for name, value in flat(measured).items():
