@@ -26,7 +26,17 @@ from noisygce.runs.manifest import commit
 from noisygce.settings import Experiment, arguments
 from noisygce.training import device
 
-_PACKAGES = ("torch", "torchvision", "numpy", "hydra-core", "omegaconf", "filelock", "pandas", "matplotlib")
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "hydra-core",
+    "omegaconf",
+    "filelock",
+    "safetensors",
+    "pandas",
+    "matplotlib",
+)
 # GiB that a run of ResNet-34 on CIFAR-10 in batches of 128 takes on a GPU, the data set and both graphs included, as
 # counted in tests/test_make_believe_cuda.py; cuDNN's workspaces and CUDA itself come on top: some 0.6 (estimate).
 NEEDS = {"bf16": 2.2, "fp32": 3.7}

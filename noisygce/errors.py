@@ -84,7 +84,8 @@ def foreign(error: BaseException) -> ForeignError | None:
         places.append((str(error.filename), error.lineno))
     for name, line in reversed(places):
         path = Path(name)
-        if path.is_file() and not any(path.resolve().is_relative_to(other.resolve()) for other in others):
+        installed = {"site-packages", "dist-packages"} & {*path.parts}  # also a user's, and the system's
+        if path.is_file() and not installed and not any(path.resolve().is_relative_to(o.resolve()) for o in others):
             return ForeignError(f"{_shown(path)}:{line}: {type(error).__name__}: {error}".splitlines()[0])
     return None
 

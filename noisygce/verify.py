@@ -140,7 +140,7 @@ class Verifier:
 
 def _labels(config: Mapping[str, Any]) -> str:
     """What noisy labels are drawn from."""
-    return json.dumps([config["data"], config["noise"], config["seed"]], sort_keys=True)
+    return json.dumps([config["data"], config["noise"], config["seed"], config.get("contents")], sort_keys=True)
 
 
 def config(run: Result) -> Iterator[str]:

@@ -245,6 +245,9 @@ def test_data_that_has_changed_since_is_told(finished, tmp_path: Path) -> None:
         shutil.copy(run.parents[2] / name, tmp_path / name)
     np.save(tmp_path / "X.npy", np.load(tmp_path / "X.npy") + 1)
     found = results.of_folder(copy)
+    verifier = verify.Verifier(tmp_path)
+    verifier.drawn[verify._labels({**found.manifest["config"], "contents": "of now"})] = ({"labels_sha256": "0"}, None)
+    assert verifier.faults(found) == verify.Verifier(tmp_path).faults(found), "what other contents draw is not its own"
     assert verify.Verifier(tmp_path).faults(found) == ([], ["data.features=X.npy holds something else now"])
     with pytest.raises(DataError, match=r"data\.features=X\.npy is not the one of"):
         suspects.Tiles(found, [f"paths.data={tmp_path}"])

@@ -1,5 +1,6 @@
 """Batch norm, addition and ReLU in one: Triton's interpreter computes them on the CPU, and its compiler builds them."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ from noisygce.models.resnet import BasicBlock, BatchNorm
 from noisygce.runs.begin import training_of
 from noisygce.training import device
 
-pytest.importorskip("triton")
+with_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
@@ -61,25 +62,30 @@ def interpreted() -> dict:
     return python(INTERPRETED, TRITON_INTERPRET="1")
 
 
+@with_triton
 def test_results_gradients_and_statistics_are_torchs_within_rounding(interpreted):
     assert max(interpreted["errors"]) <= 1, interpreted
 
 
+@with_triton
 def test_no_cancellation_where_the_mean_is_large(interpreted):
     """Variance 1 at a mean of 1,000: from sums of squares float32 would lose it."""
     found, expected = interpreted["variance"]
     assert found == pytest.approx(expected, rel=1e-5)
 
 
+@with_triton
 def test_nan_stays_nan_in_its_channel(interpreted):
     assert interpreted["nan"] == [True, False]
 
 
+@with_triton
 def test_kernels_that_are_wrong_or_cannot_be_built_are_not_used(interpreted):
     assert "times what rounding explains" in interpreted["wrong"]
     assert interpreted["fails"] == "the fused kernels cannot be built (RuntimeError: Failed to find C compiler.)"
 
 
+@with_triton
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", [80, 90])
 def test_kernels_compile_for_a_gpu(capability, tmp_path):

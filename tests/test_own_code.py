@@ -164,8 +164,41 @@ def test_a_weight_without_a_part_in_the_loss_is_named(train_own) -> None:
         def forward(self, x):
             return self.used(x.flatten(1))
 
-    with pytest.raises(ForeignError, match=r"the weight spare\.weight takes no part in the loss"):
-        next(fit(train_own(Spare), lambda *_: None))
+    for precision in ("fp32", "bf16"):
+        with pytest.raises(ForeignError, match=r"the weight spare\.weight takes no part in the loss"):
+            next(fit(train_own(Spare, f"precision={precision}"), lambda *_: None))
+
+
+def test_a_weight_that_stands_in_two_places_is_one(train_own) -> None:
+    def tied() -> nn.Module:
+        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.Linear(64, 10))
+        network[3].weight = network[1].weight
+        return network
+
+    for precision in ("fp32", "bf16"):
+        t = train_own(tied, f"precision={precision}")
+        before = t.network[1].weight.clone()
+        next(fit(t, lambda *_: None))
+        assert t.network[3].weight is t.network[1].weight
+        assert not torch.equal(t.network[1].weight, before)
+
+
+def test_frozen_batch_norm_counts_nothing(train_own) -> None:
+    class Frozen(nn.Sequential):
+        def train(self, mode: bool = True):
+            super().train(mode)
+            self[1].eval()
+            return self
+
+    t = train_own(lambda: Frozen(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 10)))
+    next(fit(t, lambda *_: None))
+    assert int(t.network[1].num_batches_tracked) == 0
+
+
+def test_a_model_may_be_made_of_another() -> None:
+    inner = model_of(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 10)))
+    network = model_of(lambda: nn.Sequential(inner.build(SHAPE, 10, 0))).build(SHAPE, 10, 0)
+    assert torch.equal(network[0][1].weight, inner.build(SHAPE, 10, 0)[1].weight)
 
 
 class Noisy(nn.Module):
@@ -177,6 +210,10 @@ class Noisy(nn.Module):
         return self.head(nn.functional.dropout(x.flatten(1), 0.1, self.training))
 
 
+class Drop(nn.Dropout):
+    """Not exactly one of torch's, and so not drawn from the seed."""
+
+
 class Wrong(nn.Module):
     def forward(self, x):
         return x.flatten(1) @ torch.ones(3, 3)
@@ -185,6 +222,7 @@ class Wrong(nn.Module):
 REFUSED = {
     "of images (2, 1, 8, 8) it makes (2, 3), not logits (2, 10)": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3)),
     "forward (Noisy) draws random numbers of its own": Noisy,
+    "1 (Drop) draws random numbers of its own": lambda: nn.Sequential(nn.Flatten(), Drop(0.5), nn.Linear(64, 10)),
     "1 (RReLU) draws random numbers of its own": lambda: nn.Sequential(nn.Flatten(), nn.RReLU(), nn.Linear(64, 10)),
     "1 has momentum=None": lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64, momentum=None), nn.Linear(64, 10)),
     "must give a torch.nn.Module, not NoneType": lambda: None,

@@ -69,7 +69,7 @@ class Features(Data):
         train = vectors(files["features"])
         given = _labels(files["labels"], len(train))
         numbers = all(re.fullmatch(r"-?\d+", label) for label in given)
-        classes = sorted({*given}, key=int) if numbers else sorted({*given})
+        classes = sorted({*given}, key=lambda y: (int(y), y)) if numbers else sorted({*given})
         if len(classes) < 2:
             raise DataError(f"{files['labels']}: there must be at least two classes; there is {', '.join(classes)}")
         names: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ from noisygce.models import own
 if TYPE_CHECKING:
     from torch import Generator, nn
 
-_making = threading.Lock()
+_making = threading.RLock()  # a network may be made of others
 _STREAM = 3  # keeps the draws of weights apart from those of other purposes (docs/protocol.md, Randomness)
 
 

@@ -88,6 +88,6 @@ def _watched(network: nn.Module) -> list[str]:
     for name, layer in network.named_modules():
         layer.register_forward_pre_hook(enter(name))
         layer.register_forward_hook(leave)
-        if isinstance(layer, nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d):
+        if type(layer) in (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d):  # those that are drawn from the seed
             layer.eval()
     return found

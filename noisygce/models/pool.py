@@ -22,8 +22,8 @@ class MaxPool2(nn.Module):
 class MaxPool3(nn.Module):
     """The largest of each 3x3 places, stride 2, padding 1: (B, C, H, W) -> (B, C, (H + 1) // 2, (W + 1) // 2).
 
-    On a GPU equal places share the gradient, where nn.MaxPool2d gives it to the first: after a ReLU, whose zeros pass
-    none on, that is the same.
+    On a GPU equal places share the gradient, where nn.MaxPool2d gives it to the first: another gradient where positive
+    values are equal, as they often are in bf16.
     """
 
     def forward(self, x: Tensor) -> Tensor:

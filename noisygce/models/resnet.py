@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,9 @@ class BatchNorm(nn.BatchNorm2d):
         self.relu = relu
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        if self.fused and self.training and x.dtype == torch.bfloat16:
+        # Kernels count in int32; of one value a channel there is no variance, which torch says.
+        countable = x.shape[1] < x.numel() < 2**31
+        if self.fused and self.training and x.dtype == torch.bfloat16 and countable:
             from noisygce.models.fused import batch_norm
 
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr, operator]
@@ -32,6 +35,11 @@ class BatchNorm(nn.BatchNorm2d):
         if residual is not None:
             y += residual
         return F.relu_(y) if self.relu else y
+
+
+def can_fuse(layer: nn.Module) -> TypeGuard[BatchNorm]:
+    """Whether a layer has a use for the fused kernels: batch norm of ours that is trained."""
+    return isinstance(layer, BatchNorm) and layer.weight.requires_grad
 
 
 class BasicBlock(nn.Module):

@@ -20,15 +20,18 @@ log = logging.getLogger("noisygce")
 
 def training_of(e: Experiment, place: str) -> Training:
     """The training of an experiment at its beginning, on a prepared device. Raises ConfigError or DataError."""
+    from noisygce.models.resnet import can_fuse
     from noisygce.training.fit import Training
     from noisygce.training.task import prepare
 
     graph = device.graphs(place, e.runtime.graph)
     device.require(place, e.precision, e.compile)
-    fused = device.fused(place, e.runtime.fused, e.precision, e.compile)
     task = prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
     shape = task.arrays.train_images.shape[1:]
     network = e.model.build(shape, len(task.arrays.classes), e.seed, e.loss.networks)
+    fused = any(can_fuse(layer) for layer in network.modules()) and device.fused(
+        place, e.runtime.fused, e.precision, e.compile
+    )
     how = (e.seed, e.precision, place, e.compile, graph, fused)
     return Training(task, e.preprocessing, network, e.loss, e.schedule, e.pruning, *how)
 

@@ -19,7 +19,8 @@ from noisygce.models import Model
 # tests/test_numerics.py fails when it should have been raised.
 NUMERICS = 1
 
-# What cannot change a number: how and where a run is made, and what is printed about it.
+# How and where a run is made, and what is printed about it. Of these only the device, the number of threads and the
+# kernels of a GPU (runtime.fused) round differently, and a manifest says what they were.
 _NOT_SHAPING = ("runtime", "paths", "logger", "hydra", "grid", "table")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.metadata
 import logging
 import os
 import platform
@@ -192,11 +191,14 @@ def no_fused(device: str) -> str:
         return "the fused kernels need a GPU"
     if reason := no_bf16(device):
         return reason
+    import torch
+
     try:
         from noisygce.models import fused
-    except ImportError as error:
-        return f"the fused kernels need Triton ({error})"
-    return fused.unusable(device)
+    except Exception as error:  # whatever a Triton that does not fit may raise
+        return f"the fused kernels need Triton ({type(error).__name__}: {error})".replace("\n", " ")
+    with torch.cuda.device(device):  # Triton builds for the current one
+        return fused.unusable(device)
 
 
 def require(device: str, precision: str, compile: bool) -> None:
@@ -225,10 +227,17 @@ def describe(device: str, fused: bool = False) -> dict[str, Any]:
             "torch": str(torch.__version__),  # a class of its own, which a checkpoint may not hold
             "numpy": numpy.__version__,
             "cuda": torch.version.cuda if on_gpu else None,
-            "triton": importlib.metadata.version("triton") if fused else None,
+            "triton": _triton() if fused else None,
             "cudnn": torch.backends.cudnn.version() if on_gpu else None,
         },
     }
+
+
+def _triton() -> str:
+    """Its version; the package has several names."""
+    import triton
+
+    return triton.__version__
 
 
 def cpu_kernels() -> str:

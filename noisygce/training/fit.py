@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from noisygce.data import Preprocessing
 from noisygce.errors import CheckpointError, NonFinite
 from noisygce.losses import Loss
-from noisygce.models.resnet import BatchNorm
+from noisygce.models.resnet import can_fuse
 from noisygce.noise import Matrix
 from noisygce.schedule import Pruning, Schedule
 from noisygce.training import dropout, prune
@@ -74,7 +74,7 @@ class Training:
         )
         self.network, self.fused = network.to(device), fused
         for layer in network.modules():
-            if isinstance(layer, BatchNorm):
+            if can_fuse(layer):
                 layer.fused = fused
         dropout.from_seed(self.network, seed, device)
         loss.bind(samples=len(task.noisy), classes=len(arrays.classes), device=device, transition=task.transition)

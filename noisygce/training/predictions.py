@@ -40,7 +40,8 @@ class Predictions:
 
 
 def predict(t: Training, stop: Stop = lambda: None) -> Predictions:
-    """What the best-validation model says, in eval mode and without augmentation. The training is left as it is."""
+    """What the kept model, the best on validation or else the last one, says in eval mode and without augmentation. The
+    training is left as it is."""
     index = torch.cat([t.train, t.validation]).sort().values
     held_out = torch.isin(index, t.validation)
     with weights(t, t.best):

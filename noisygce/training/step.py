@@ -50,7 +50,12 @@ class Step:
         self.names, self.parameters = list(trained), list[Tensor](trained.values())
         self.matrices = weight_matrices(network) if precision == "bf16" else {}
         # Batch norm counts its calls, one kernel a layer: here it counts on the host, and one kernel counts for all.
-        self.counters = {n: b for n, b in network.named_buffers() if n.endswith("num_batches_tracked")}
+        layers = (
+            network.train().named_modules()
+        )  # batch norm of a frozen network stays in eval mode, and counts nothing
+        found = ((f"{name}.num_batches_tracked", layer) for name, layer in layers if layer.training)
+        buffers = dict(network.named_buffers())
+        self.counters = {name: buffers[name] for name, _ in found if name in buffers}
         self._on_host = {name: torch.zeros((), dtype=torch.int64) for name in self.counters}
         device = labels.device
         self.kept = torch.ones(len(labels), dtype=torch.bool, device=device)  # (N,) the samples that count
@@ -153,22 +158,25 @@ def weight_matrices(network: nn.Module) -> dict[str, Tensor]:
     """The weights, by name, that autocast casts one by one, in every step: those of convolutions and linear layers."""
     layers = ((name, layer) for name, layer in network.named_modules() if type(layer) in (nn.Conv2d, nn.Linear))
     every = ((f"{name}.{key}", p) for name, layer in layers for key, p in layer.named_parameters(recurse=False))
-    return {name: p for name, p in every if p.requires_grad}
+    names = dict(network.named_parameters())  # of a weight that stands in two places the first: the other follows it
+    return {name: p for name, p in every if name in names and p.requires_grad}
 
 
 class Bf16(torch.autograd.Function):
     """Casts all weights to bf16 in one kernel, and their gradients back in one: the values that autocast computes."""
 
     @staticmethod
-    def forward(_: Any, *weights: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, *weights: Tensor) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)  # a weight that takes no part has no gradient, rather than zeros
         return _cast(weights, torch.bfloat16)
 
     @staticmethod
-    def backward(_: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        return _cast(gradients, torch.float32)
+    def backward(_: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        cast = iter(_cast([g for g in gradients if g is not None], torch.float32))
+        return tuple(None if g is None else next(cast) for g in gradients)
 
 
-def _cast(tensors: tuple[Tensor, ...], to: torch.dtype) -> tuple[Tensor, ...]:
+def _cast(tensors: list[Tensor] | tuple[Tensor, ...], to: torch.dtype) -> tuple[Tensor, ...]:
     results = [torch.empty_like(tensor, dtype=to) for tensor in tensors]
     torch._foreach_copy_(results, tensors)
     return tuple(results)
