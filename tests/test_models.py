@@ -25,13 +25,13 @@ def same(a, b):
 
 @pytest.mark.parametrize(("depth", "parameters"), [(18, 11_173_962), (34, 21_282_122)])
 def test_resnet_has_the_published_number_of_parameters(depth, parameters):
-    assert count(ResNet(depth, "he_normal").build(COLOUR, 10, 0)) == parameters
+    assert count(ResNet(depth, "he_normal", None, False).build(COLOUR, 10, 0)) == parameters
 
 
 def test_parameter_counts_of_other_inputs_differ_by_the_stem_and_the_head_alone():
-    base = count(ResNet(18, "he_normal").build(COLOUR, 10, 0))
-    assert count(ResNet(18, "he_normal").build(COLOUR, 100, 0)) == base + 90 * 513
-    assert count(ResNet(18, "he_normal").build(GREY, 10, 0)) == base - 2 * 9 * 64
+    base = count(ResNet(18, "he_normal", None, False).build(COLOUR, 10, 0))
+    assert count(ResNet(18, "he_normal", None, False).build(COLOUR, 100, 0)) == base + 90 * 513
+    assert count(ResNet(18, "he_normal", None, False).build(GREY, 10, 0)) == base - 2 * 9 * 64
 
 
 def test_convnet_has_the_number_of_parameters_counted_by_hand():
@@ -42,7 +42,7 @@ def test_convnet_has_the_number_of_parameters_counted_by_hand():
 @pytest.mark.parametrize(("depth", "torchvision_s"), [(18, resnet18), (34, resnet34)])
 @pytest.mark.parametrize("shape", [COLOUR, GREY])
 def test_logits_are_those_of_torchvision_s_resnet_with_the_cifar_stem(depth, torchvision_s, shape):
-    ours = ResNet(depth, "he_normal").build(shape, 10, 0)
+    ours = ResNet(depth, "he_normal", None, False).build(shape, 10, 0)
     theirs = torchvision_s(num_classes=10)
     theirs.conv1 = nn.Conv2d(shape[2], 64, kernel_size=3, stride=1, padding=1, bias=False)
     theirs.maxpool = nn.Identity()
@@ -59,7 +59,7 @@ def test_logits_are_those_of_torchvision_s_resnet_with_the_cifar_stem(depth, tor
         (ConvNet(4, "torch"), DIGIT),
         (CNN([4, 8], 8, "he_uniform"), DIGIT),
         (ConvNet(4, "he_normal"), COLOUR),
-        (ResNet(18, "he_normal"), GREY),
+        (ResNet(18, "he_normal", None, False), GREY),
     ],
 )
 def test_weights_are_a_function_of_the_seed(model, shape):
@@ -71,7 +71,7 @@ def test_weights_are_a_function_of_the_seed(model, shape):
         assert constant == torch.equal(p, others[name]), name
 
 
-@pytest.mark.parametrize("model", [ConvNet(4, "he_normal"), ResNet(18, "he_normal")])
+@pytest.mark.parametrize("model", [ConvNet(4, "he_normal"), ResNet(18, "he_normal", None, False)])
 def test_torch_s_global_generator_is_neither_read_nor_moved(model):
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -94,7 +94,7 @@ def test_layers_without_a_rule_of_their_own_are_a_function_of_the_seed_too():
 
 
 def test_initial_weights_are_he_normal_by_fan_out_and_uniform_in_the_linear_layer():
-    network = ResNet(18, "he_normal").build(COLOUR, 10, 0)
+    network = ResNet(18, "he_normal", None, False).build(COLOUR, 10, 0)
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             std = math.sqrt(2 / (layer.out_channels * math.prod(layer.kernel_size)))
@@ -179,7 +179,7 @@ def test_initial_weights_of_the_robust_loss_code_are_he_uniform_by_fan_in_and_gl
 
 def test_torch_s_initial_weights_are_those_that_torch_draws():
     """Uniform in +-1/sqrt(fan in): 0.41 of ours where a layer keeps its channels, 1.94 of it in the first layer."""
-    ours, theirs = (ResNet(18, init).build(COLOUR, 10, 0) for init in ("he_normal", "torch"))
+    ours, theirs = (ResNet(18, init, None, False).build(COLOUR, 10, 0) for init in ("he_normal", "torch"))
     for one, other in zip(ours.modules(), theirs.modules(), strict=True):
         if isinstance(one, nn.Conv2d):
             std, off = spread(other)
@@ -201,7 +201,7 @@ def test_another_way_of_initial_weights_is_refused():
 
 def test_memory_is_channels_last():
     assert (
-        ResNet(18, "he_normal")
+        ResNet(18, "he_normal", None, False)
         .build(COLOUR, 10, 0)
         .layer1[0]
         .conv1.weight.is_contiguous(memory_format=torch.channels_last)
@@ -211,4 +211,4 @@ def test_memory_is_channels_last():
 @pytest.mark.parametrize("depth", [50, 0, "18", None])
 def test_another_depth_is_refused(depth):
     with pytest.raises(Invalid, match="depth must be 18 or 34"):
-        ResNet(depth, "he_normal")
+        ResNet(depth, "he_normal", None, False)

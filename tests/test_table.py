@@ -214,7 +214,8 @@ def test_agreement_is_within_three_std_or_one_point():
 
 
 def test_published_csv_is_read_whole():
-    assert len(published.rows()) == 57
+    assert [len(published._read(name)) for name in published._FILES] == [57, 252]
+    assert len(published.rows()) == 57 + 252
     assert {r["status"] for r in published.rows()} == {"V1", "V2"}
 
 
