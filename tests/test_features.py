@@ -237,6 +237,14 @@ def test_the_path_of_verdicts_is_no_part_of_an_id(tmp_path: Path) -> None:
     assert len({id_of("data=digits", f"data.verdicts={name}.csv", root=tmp_path) for name in "ab"}) == 2
 
 
+def test_the_path_of_a_file_of_labels_is_no_part_of_an_id_but_their_digest_is(tmp_path: Path) -> None:
+    words = ("data=digits", "noise=file")
+    digests = [f"noise.sha256={digit * 64}" for digit in "01"]
+    assert len({id_of(*words, f"noise.file={name}.npy", digests[0], root=tmp_path) for name in "ab"}) == 1
+    assert len({id_of(*words, "noise.file=a.npy", digest, root=tmp_path) for digest in digests}) == 2
+    assert len({id_of(*words, f"noise.file={name}.npy", root=tmp_path) for name in "ab"}) == 2
+
+
 def test_data_that_has_changed_since_is_told(finished, tmp_path: Path) -> None:
     run, _, _ = finished
     copy = tmp_path / "results" / "runs" / run.name

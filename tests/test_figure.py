@@ -63,6 +63,19 @@ def test_precision_that_is_not_known_has_no_place_in_the_legend(demo, tmp_path):
     assert [text.get_text() for legend in drawn.legends for text in legend.get_texts()] == ["kept of all"]
 
 
+def test_pruning_has_panels_in_the_order_of_accuracy_and_marks_whole_epochs(tmp_path):
+    plan = plan_of(
+        ["data=digits", "loss=tgce", "noise=pair,uniform", "rate=0.4,0.2", "seed=0", f"paths.results={tmp_path}"]
+    )
+    cells = laid_out(plan, tmp_path)
+    drawn = curves.pruning(cells)
+    titles = [axis.get_title() for axis in drawn.axes]
+    assert titles == [axis.get_title() for axis in curves.accuracy(cells).axes]
+    assert titles == ["pair 0.2", "pair 0.4", "uniform 0.2", "uniform 0.4"]
+    drawn.draw_without_rendering()
+    assert all(float(tick).is_integer() for axis in drawn.axes for tick in axis.get_xticks())
+
+
 def test_memorisation_counts_what_was_pruned(demo, tmp_path):
     cells = laid_out(demo, tmp_path)
     (tgce, _) = curves._fates(cells.at(("tgce",), ("uniform", 0.4)))

@@ -296,6 +296,14 @@ def test_a_sum_takes_only_parts_that_it_can_train() -> None:
         losses.ForwardHat("q97", MAE)
 
 
+def test_mixed_images_are_no_samples_to_remember() -> None:
+    elr = losses.ELR(lam=3, b=0.7)
+    for part in (elr, losses.WeightedSum(1, 1, CE, elr), losses.LogitClip(1, 1, elr)):
+        with pytest.raises(Invalid, match="of must be a loss that remembers no samples"):
+            losses.Mixup(8, part)
+    losses.Mixup(8, losses.WeightedSum(1, 1, CE, MAE))
+
+
 def test_a_sum_passes_state_and_transition_on_to_its_parts() -> None:
     both = losses.WeightedSum(1, 2, losses.Forward(), losses.ELR(lam=3, b=0.7))
     both.bind(samples=N, classes=K, device="cpu", transition=T)

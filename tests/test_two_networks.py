@@ -254,6 +254,35 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs.Run(Path(cfg.paths.results), shaping).folder
 
 
+class Council(models.Model):
+    """A network whose weights all lie under the attribute that ``Peers`` has them under."""
+
+    def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
+        class Whole(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.peers = nn.ModuleList([nn.Linear(64, classes), nn.Linear(64, classes)])
+
+            def forward(self, images: Tensor) -> Tensor:
+                one, two = (peer(images.flatten(1)) for peer in self.peers)
+                return one + two
+
+        return Whole()
+
+
+@pytest.mark.parametrize("networks", [1, 2])
+def test_a_network_of_one_s_own_may_call_its_layers_peers(networks: int, tmp_path: Path) -> None:
+    network = Council().build((8, 8, 1), K, 0, networks).eval()
+    preprocess = models.Preprocess((8, 8, 1), torch.zeros(1), torch.ones(1))
+    config = {"seed": 0, "model": {"name": "council", "_target_": f"{__name__}.Council"}}
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(models.saved.packed(network.state_dict(), preprocess, ["x"] * K, config))
+    images = torch.rand(5, 1, 8, 8)
+    loaded = models.load(path).network
+    assert isinstance(loaded, Peers) == (networks == 2)
+    assert torch.equal(loaded(images), network(images))
+
+
 def test_a_kept_model_holds_both_networks_and_answers_as_the_first(finished: Path) -> None:
     network, preprocess, _ = models.load(finished)
     assert isinstance(network, Peers)

@@ -74,6 +74,13 @@ class Loss:
         """Whether training needs a validation set, by which to choose the model that prunes, or that estimates T."""
         return self.prunes or self.source is not None
 
+    @property
+    def remembers(self) -> bool:
+        """Whether it, or a part of it, looks at which sample it is given (``of_batch``)."""
+        if parts := self.parts().values():
+            return any(part.remembers for part in parts)
+        return type(self).of_batch is not Loss.of_batch
+
     def __init__(self, *, reduction: str = "mean") -> None:
         self.reduction = check.choice("reduction", reduction, ("mean", "sum", "none"))
 

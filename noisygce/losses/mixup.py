@@ -6,14 +6,17 @@ class Mixup(Loss):
     """Another loss of images mixed in pairs: w l(x, y_i) + (1 - w) l(x, y_j), x = w x_i + (1 - w) x_j.
 
     w ~ Beta(alpha, alpha), drawn for each batch; j a permutation of it (Zhang et al. 2018, ICLR, arXiv 1710.09412).
-    alpha in (0, 1000]; -> 0 is the loss alone, -> inf the mean of two images. of: the loss. Training mixes, as it
-    crops; this class asks it to. In your own loop mix the images yourself, and give mixed labels (B, K).
+    alpha in (0, 1000]; -> 0 is the loss alone, -> inf the mean of two images. of: the loss, not one that remembers what
+    was said of each sample, since a mixed image is none of them. Training mixes, as it crops; this class asks it to. In
+    your own loop mix the images yourself, and give mixed labels (B, K).
     """
 
     def __init__(self, alpha: float, of: Loss, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         self.mixup = check.number("alpha", alpha, "(0, 1000]")
         self.of = self._part("of", of)
+        if of.remembers:
+            raise check.Invalid("of", of, "a loss that remembers no samples, since a mixed image is none of them")
 
     def parts(self) -> dict[str, Loss]:
         return {"of": self.of}

@@ -26,6 +26,6 @@ class Peers(nn.Module):
 
 
 def count(names: Iterable[str]) -> int:
-    """How many networks there are in weights of these names; 1 unless all are those of ``Peers``."""
+    """How many networks there are in weights of these names, if they are those of ``Peers``; 1 where they cannot be."""
     first = {tuple(name.split(".")[:2]) for name in names}
     return len(first) if all(head == "peers" for head, *_ in first) else 1

@@ -119,7 +119,9 @@ def load(run: Path | str) -> Trained:
     model = _model(node, path)
     weights = {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items()}
     with torch.no_grad():
-        network = model.build(preprocess.shape, len(classes), seed, peers.count(weights), pretrained=False)
+        network = model.build(preprocess.shape, len(classes), seed, pretrained=False)
+        if (networks := peers.count(weights)) > 1 and weights.keys() != network.state_dict().keys():
+            network = model.build(preprocess.shape, len(classes), seed, networks, pretrained=False)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

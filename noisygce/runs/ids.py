@@ -118,7 +118,7 @@ def run_id(identity: Mapping[str, Any]) -> str:
     names = [identity[group]["name"] for group in ("data", "model", "noise", "loss")]
     label = "-".join([*names[:3], f"{identity['rate']:g}", names[3], f"s{identity['seed']}"])
     readable = re.sub(r"[^A-Za-z0-9_.-]+", "_", label)[:180].lstrip(".-")
-    shaping = {**identity, "data": _wherever(identity, "data"), "model": _wherever(identity, "model")}
+    shaping = {**identity, **{group: _wherever(identity, group) for group in ("data", "noise", "model")}}
     text = json.dumps(shaping, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -126,4 +126,5 @@ def run_id(identity: Mapping[str, Any]) -> str:
 def _wherever(identity: Mapping[str, Any], group: str) -> dict[str, Any]:
     """The values of a group without the paths of files whose digests stand beside them."""
     values, known = identity[group], identity.get("contents", {})
-    return {k: v for k, v in values.items() if f"{group}.{k}" not in known and values.get(f"{k}_sha256") is None}
+    digests = {key: values.get("sha256" if key == "file" else f"{key}_sha256") for key in values}
+    return {k: v for k, v in values.items() if f"{group}.{k}" not in known and digests[k] is None}

@@ -96,6 +96,13 @@ def title(axis: Axes, text: str) -> None:
     axis.set_title(text, fontsize=10, color=INK)
 
 
+def whole_ticks(axis: Axes) -> None:
+    """Marks whole numbers alone on the x axis that all panels share."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, steps=[1, 2, 5, 10]))
+
+
 def heading(figure: SubFigure, text: str) -> None:
     """Above all panels of a half."""
     figure.suptitle(text, fontsize=10, color=INK)

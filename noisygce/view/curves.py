@@ -84,12 +84,14 @@ _PRUNING = (
 
 def pruning(cells: Cells) -> Figure | None:
     """Precision and recall of the pruned set and the share of kept samples, a panel a cell whose loss prunes."""
-    shown = {place: rounds for place, cell in cells.cell.items() if (rounds := _rounds(cell))}
+    places = [(row, column) for row in cells.rows for column in cells.columns]
+    shown = {place: rounds for place in places if (cell := cells.cell.get(place)) and (rounds := _rounds(cell))}
     if not shown:
         return None
     one = len({row for row, _ in shown}) == 1
     columns = len(cells.columns)  # a row of the table is a row of panels, where it is not too wide
     figure, axes = canvas.panels(len(shown), columns if not one and 1 < columns <= 4 else 4)
+    canvas.whole_ticks(axes[0])
     for axis, ((row, column), seeds) in zip(axes, shown.items(), strict=True):
         canvas.title(
             axis, cells.column_label(column) if one else f"{cells.row_label(row)}, {cells.column_label(column)}"
