@@ -1,6 +1,7 @@
 """Models: networks, and the trained ones that runs keep. Torch is imported inside functions.
 
-base.py           the class Model; CIFAR ResNet-18 and -34, an 8-layer CNN, compact networks for a CPU; linear layers
+base.py           the class Model: seeds, initial weights, one network or several
+networks.py       CIFAR ResNet-18 and -34, an 8-layer CNN, compact networks for a CPU; linear layers
 own.py            whether a network of one's own can be trained
 pretrained.py     weights of ResNets that were trained elsewhere
 pool.py           max pools that can be repeated on a GPU
@@ -13,7 +14,8 @@ saved.py          model.safetensors: a trained network, what it expects of a pic
 May import check and errors.
 """
 
-from noisygce.models.base import CNN, MLP, CompactResNet, ConvNet, Model, ResNet
+from noisygce.models.base import Model
+from noisygce.models.networks import CNN, MLP, CompactResNet, ConvNet, ResNet
 from noisygce.models.saved import Preprocess, Trained, load
 
 __all__ = ["CNN", "MLP", "CompactResNet", "ConvNet", "Model", "Preprocess", "ResNet", "Trained", "load"]
