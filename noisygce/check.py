@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# Values that are younger than published runs, and what a config means that does not name them; leaves hold the same, but
-# for the initial weights of ResNet-18 and -34, which have been torch's default since (docs/results.md).
+# Values that are younger than published runs, and what a config means that does not name them; leaves hold the same,
+# but for the initial weights of ResNet-18 and -34, which are torch's default now (docs/results.md).
 # Where they are so they are left out of a run's id (runs.ids); where such a config is read they are filled in.
 NEUTRAL: dict[str, dict[str, Any]] = {
     "data": {"folds": None, "fold": None, "verdicts": None, "verdicts_sha256": None, "rotation": 0},

@@ -78,7 +78,7 @@ def test_id_depends_on_whatever_shapes_a_number(override):
         ("noise=uniform", "noise.exact=true"),
         ("noise=instance", "noise.pixels=normalised"),
         ("model=convnet", "model.init=torch"),
-        ("model=resnet34", "model.init=he_uniform"),
+        ("model=resnet6", "model.init=he_uniform"),
         ("schedule=digits", "schedule.clip_norm=5"),
     ],
 )
@@ -90,6 +90,12 @@ def test_a_value_that_is_younger_than_published_runs_leaves_their_ids_as_they_we
     older = {**cfg, group: {k: v for k, v in cfg[group].items() if k != key}}
     assert run_id(identity(older)) == id_of(chosen) != id_of(chosen, override)
     assert vars(getattr(settings.read(settings.node(older)), group))[key] == check.NEUTRAL[group][key]
+
+
+def test_initial_weights_of_a_resnet_are_torchs_and_stand_in_its_id():
+    for model in ("resnet18", "resnet34"):
+        assert identity(settings.resolved(settings.compose([f"model={model}"])))["model"]["init"] == "torch"
+    assert id_of("model=resnet34") != id_of("model=resnet34", "model.init=he_normal")
 
 
 def test_id_depends_on_the_version_of_the_numbers(monkeypatch):
