@@ -194,6 +194,18 @@ def test_mlflow_holds_each_epoch_once_and_finds_its_run_again(tmp_path: Path, mo
     assert {f.path for f in client.list_artifacts(held.info.run_id)} == {"curves.png", "manifest.json"}
 
 
+def test_a_server_of_mlflow_that_is_gone_does_not_hold_a_run_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("mlflow")
+    for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
+        monkeypatch.delenv(name, raising=False)
+    begun = time.monotonic()
+    run(tmp_path, "logger=mlflow", "logger.mlflow.uri=http://127.0.0.1:9")
+    assert time.monotonic() - begun < 60  # mlflow itself waits for more than 200 s
+    assert caplog.text.count("the run goes on without it") == 1
+
+
 def test_wandb_offline_holds_each_epoch_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")
     done = stopped_and_continued(tmp_path, monkeypatch, "logger=wandb")
@@ -213,6 +225,7 @@ def test_wandb_offline_holds_each_epoch_once(tmp_path: Path, monkeypatch: pytest
     assert {row["epoch"]: row["test_accuracy"] for row in told} == history(done)
     begun = next(record.run for record in records if record.HasField("run"))
     assert (begun.display_name, plain(begun.config.update)["loss"]["k"]) == (done.id, K)
+    assert len([*file.parent.glob("files/media/images/curves_*.png")]) == 1
     summary = [plain(record.summary.update) for record in records if record.HasField("summary")]
     assert {"results/val": done.manifest["results"]["val"]}.items() <= {
         k: v for s in summary for k, v in s.items()
@@ -250,3 +263,7 @@ def test_trackio_holds_each_epoch_once(tmp_path: Path, monkeypatch: pytest.Monke
     told = [row for row in trackio.SQLiteStorage.get_logs(project, done.id) if "test_accuracy" in row]
     assert [row["epoch"] for row in told] == [*EPOCHS]
     assert {row["epoch"]: row["test_accuracy"] for row in told} == history(done)
+    (curves,) = (row["curves"] for row in trackio.SQLiteStorage.get_logs(project, done.id) if "curves" in row)
+    assert curves["_type"] == "trackio.image"
+    (drawn,) = Path(os.environ["TRACKIO_DIR"], "media", project, done.id).rglob("*.png")  # once, though told twice
+    assert drawn.stat().st_size > 1000

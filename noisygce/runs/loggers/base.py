@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from noisygce import settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 log = logging.getLogger("noisygce")
 Row = Mapping[str, Any]
@@ -62,6 +64,15 @@ def numbers(row: Row, prefix: str = "") -> dict[str, float]:
     """The numbers of a row that are there, but for the epoch, under their names with a prefix."""
     names = [k for k, v in row.items() if isinstance(v, int | float) and k not in ("epoch", "after_epoch")]
     return {f"{prefix}{name}": float(row[name]) for name in names}
+
+
+def picture(figure: Figure) -> Image:
+    """A drawing as W&B and Trackio take it."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return Image.open(content)
 
 
 class Loggers:

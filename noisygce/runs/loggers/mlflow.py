@@ -28,6 +28,9 @@ class MLflow(Numbers):
         self.uri, self.folder, self.experiment = uri, Path(folder).resolve(), experiment
 
     def begin(self, run_id: str, config: Row, folder: Path) -> int:
+        # else a server that is gone keeps the run waiting for four minutes, and twice
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         import mlflow
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # else it tells of each table that it makes

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noisygce.runs.loggers.base import Numbers, Row, numbers
+from noisygce.runs.loggers.base import Numbers, Row, numbers, picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,11 +42,8 @@ class Wandb(Numbers):
 
     def figure(self, name: str, figure: Figure) -> None:
         import wandb
-        from PIL import Image
 
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png")
-        self.run.log({name: wandb.Image(Image.open(picture))})
+        self.run.log({name: wandb.Image(picture(figure))})
 
     def done(self, manifest: Row) -> None:
         self.run.summary.update(numbers(manifest["results"], "results/"))
