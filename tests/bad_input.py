@@ -135,6 +135,18 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ),
         ("rate=0.4,0.6", "rate=0.4,0.6: for a run with each of these values: -m rate=0.4,0.6"),
         ("rate=0,4", "rate=0,4: for a run with each of these values: -m rate=0,4; for one number: rate=0.4"),
+        ("loss=null", "loss=null: there is no such loss; to have no other than usual leave it out"),
+        ("logger=null", "logger=null: there is no such logger; to have no other than usual leave it out"),
+        ("logger=[wandb,foo]", "logger=foo: there is no such logger; there are mlflow, tensorboard, trackio, wandb"),
+        (
+            "-m loss=ce,gce logger=mlflow,wandb",
+            "logger=mlflow,wandb: for all of them in each run: 'logger=[mlflow,wandb]'",
+        ),
+        ("logger.wandb.mode=online", "logger.wandb.mode: there is no such key; choose logger=wandb first"),
+        (
+            "logger=wandb logger.wandb.mode=onlin",
+            "logger.wandb.mode=onlin: logger.wandb.mode must be one of online, offline",
+        ),
         ("loss=[gce,mae]", "loss=[gce,mae]: a run has one loss; to train with each of them: -m loss=gce,mae"),
         ("+data=digits", "+data=digits: data has a value already; did you mean data=digits?"),
     ],

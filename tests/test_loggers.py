@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import time
 from collections.abc import Iterator
@@ -114,7 +115,8 @@ def test_a_logger_that_fails_says_so_once_and_changes_no_bit_of_a_run(
     hook = Fails(when)
     plain, failed = run(tmp_path / "plain"), run(tmp_path / "failed", hook=hook)
     assert hook.closed == (when != "close")
-    assert caplog.text.count("logger hook: ConnectionError: no server; the run goes on without it") == 1
+    place = r"logger hook: \S*test_loggers.py:\d+: ConnectionError: no server; the run goes on without it"
+    assert len(re.findall(place, caplog.text)) == 1
     assert plain.id == failed.id
     assert plain.manifest["state_sha256"] == failed.manifest["state_sha256"]
     assert (plain.folder / "metrics.csv").read_bytes() == (failed.folder / "metrics.csv").read_bytes()
@@ -154,6 +156,9 @@ def test_a_hook_of_one_s_own_is_a_class_and_a_yaml(tmp_path: Path, monkeypatch: 
     monkeypatch.syspath_prepend(str(tmp_path))
     done = run(tmp_path, f"hydra.searchpath=['file://{tmp_path}/conf']", "logger=mine")
     best, val = map(float, (tmp_path / "best").read_text().split())
+    leaf.write_text(leaf.read_text().partition("\n")[2])
+    with pytest.raises(ConfigError, match=r"begin the YAML of a logger with '# @package logger\.NAME'"):
+        run(tmp_path, f"hydra.searchpath=['file://{tmp_path}/conf']", "logger=mine")
     assert (best, val) == (done.manifest["noisy_validation"]["best"], done.manifest["results"]["val"])
 
 

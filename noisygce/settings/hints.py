@@ -30,6 +30,10 @@ def mistake(words: Sequence[str]) -> str:
             return _dashed(word, words[i + 1 :])
         if key in GROUPS and value.startswith("["):  # Hydra would lay one choice over the other
             return f"{word}: a run has one {key}; to train with each of them: -m {key}={value.strip('[]')}"
+        if key in (*GROUPS, "logger") and value == "null":
+            return f"{word}: there is no such {key}; to have no other than usual leave it out"
+        if key == "logger" and re.fullmatch(r"[^[]+,.+", value):
+            return f"{word}: for all of them in each run: '{key}=[{value}]'"
     return ""
 
 
@@ -115,10 +119,10 @@ def explain(error: BaseException) -> str:
     text = f"{error}\n{cause or ''}"
     if isinstance(error, OverrideParseException):
         return _syntax(error.override, str(error))
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, leaf = str(error.missing_cfg_file).rpartition("/")
-        options = sorted(error.options)
-        if group:
+        options = sorted(error.options or (path.stem for path in (config_dir() / group).glob("*.yaml")))
+        if group in (*GROUPS, "logger") or (group and error.options is not None):
             hint = meant(leaf, options)
             if group == "noise" and leaf.lower() in _ALSO_CALLED:
                 hint = f"; {leaf} noise is noise={_ALSO_CALLED[leaf.lower()]} here."
@@ -169,7 +173,14 @@ def unknown(key: str, near: Any = None, options: Sequence[str] = ()) -> str:
         root = parent
     group, _, name = key.partition(".")
     hint = meant(key, [*options, *known(root)]) or "; python -m noisygce.train --cfg job shows them all"
-    if owners := _leaves_with(group, name) if name else []:
+    chosen = name.partition(".")[0]
+    if (
+        group == "logger"
+        and chosen not in (root.get("logger") or {})
+        and (config_dir() / group / f"{chosen}.yaml").is_file()
+    ):
+        hint = f"; choose logger={chosen} first"
+    elif owners := _leaves_with(group, name) if name else []:
         hint = f"; {' and '.join(f'{group}={leaf}' for leaf in owners)} {'has' if len(owners) == 1 else 'have'} it"
     return f"{key}: there is no such key{hint}"
 

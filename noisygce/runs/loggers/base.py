@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisygce import settings
+from noisygce.errors import ConfigError, foreign
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -122,10 +123,10 @@ class Loggers:
             try:
                 call(logger)
             except Exception as error:
-                reason = f"{error}".strip().partition("\n")[0]
+                reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
                 if isinstance(error, ModuleNotFoundError) and type(logger).__module__.startswith(f"{__package__}."):
                     reason += f" (pip install {name})"
-                log.warning(f"logger {name}: {type(error).__name__}: {reason}; the run goes on without it")
+                log.warning(f"logger {name}: {foreign(error) or reason}; the run goes on without it")
                 del self.active[name]
                 with contextlib.suppress(Exception):
                     logger.close()
@@ -134,6 +135,10 @@ class Loggers:
 def read(cfg: Any) -> Loggers:
     """The loggers that a composed config names. Raises ConfigError."""
     nodes = cfg.get("logger") or {}
+    if "_target_" in nodes:
+        raise ConfigError(
+            f"logger._target_={nodes['_target_']}: begin the YAML of a logger with '# @package logger.NAME'"
+        )
     return Loggers({str(name): settings.build(node, Logger, f"logger.{name}") for name, node in nodes.items()})
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from noisygce import check
 from noisygce.runs.loggers.base import Numbers, Row, numbers, picture
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ class Wandb(Numbers):
     """
 
     def __init__(self, project: str, mode: str, folder: str) -> None:
-        self.project, self.mode, self.folder = project, mode, Path(folder)
+        self.project, self.folder = project, Path(folder)
+        self.mode = check.choice("mode", mode, ("online", "offline"))
 
     def begin(self, run_id: str, config: Row, folder: Path) -> int:
         import wandb
