@@ -153,7 +153,7 @@ def sha256(path: Path) -> str:
     return _sha256(path, state(path))
 
 
-@functools.lru_cache(maxsize=100_000)
+@functools.lru_cache(maxsize=1000)
 def _sha256(path: Path, _: tuple[Any, ...]) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -162,7 +162,7 @@ def _sha256(path: Path, _: tuple[Any, ...]) -> str:
 def state(path: Path) -> tuple[Any, ...]:
     """What changes when a file does. Raises OSError."""
     found = path.stat()
-    return str(path.resolve()), found.st_ino, found.st_size, found.st_mtime_ns
+    return str(path.absolute()), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def unpickled(content: bytes) -> Any:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ class Folder(Data):
     colour, 1 for grey.
     """
 
+    _digests: ClassVar[dict[bytes, str]] = {}  # of folders by the state of their files
+
     def __init__(self, folder: str | None, size: int, channels: int) -> None:
         if not isinstance(folder, str) or not folder:
             allowed = "a folder that holds train/: its whole path, or its path below paths.data"
@@ -48,12 +51,16 @@ class Folder(Data):
             raise DataError(f"data.folder={self.folder}: there is no folder {root / self.folder}")
 
     def contents(self, root: Path) -> Mapping[str, str]:
-        """Of the names, labels and contents of all pictures."""
-        base, whole = located(root, self.folder), hashlib.sha256()
-        for part in ("train", "test"):
-            for path, label in self._list(base, part):
+        """Of the names, labels and contents of all pictures, which a process reads again only where any has changed."""
+        base, now, whole = located(root, self.folder), hashlib.sha256(), hashlib.sha256()
+        listed = [(part, path, label) for part in ("train", "test") for path, label in self._list(base, part)]
+        for part, path, label in listed:
+            now.update(repr((part, label, *check.state(path))).encode())
+        if now.digest() not in Folder._digests:
+            for part, path, label in listed:
                 whole.update(repr((part, path.relative_to(base).as_posix(), label, check.sha256(path))).encode())
-        return {"folder": whole.hexdigest()}
+            Folder._digests[now.digest()] = whole.hexdigest()
+        return {"folder": Folder._digests[now.digest()]}
 
     def inputs(self, root: Path) -> Sequence[Path]:
         base = located(root, self.folder)
