@@ -172,8 +172,11 @@ def test_verdicts_make_a_file_of_clean_labels(run: Path, task, tmp_path: Path) -
         suspects.write(saved, [ranking.COLUMNS, list((judged[0] | {column: value}).values())])
         with pytest.raises(DataError, match=says):
             suspects.answer([str(run), f"out={tmp_path}", f"verdicts={saved}"])
-    saved.write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match="no list with verdicts"):
+    suspects.write(saved, [ranking.COLUMNS, list((judged[0] | {"verdict": ""}).values())])
+    with pytest.raises(DataError, match="holds no verdict"):
+        suspects.answer([str(run), f"out={tmp_path}", f"verdicts={saved}"])
+    saved.write_text("hello\n")
+    with pytest.raises(DataError, match="no list with verdicts, as the page saves it: it has no column index"):
         suspects.answer([str(run), f"out={tmp_path}", f"verdicts={saved}"])
 
 

@@ -14,7 +14,7 @@ from noisygce import check
 from noisygce.data.base import Ints, located
 from noisygce.errors import DataError, MissingData
 
-_COLUMNS = ("index", "file", "given", "suggested", "verdict")
+COLUMNS = ("index", "file", "given", "suggested", "verdict")
 VERDICTS = ("keep", "relabel", "drop")
 
 
@@ -58,7 +58,7 @@ class Verdicts:
                 f"data.verdicts_sha256={'null' if self.sha256 is None else self.sha256}: {path} has "
                 f"data.verdicts_sha256={found}; give this one if these are the verdicts you mean"
             )
-        if missing := [column for column in _COLUMNS if not rows or rows[0].get(column) is None]:
+        if missing := [column for column in COLUMNS if not rows or rows[0].get(column) is None]:
             raise DataError(f"{path} has no column {missing[0]}; noisygce.suspects writes such files")
         class_of = {name: y for y, name in enumerate(classes)}
         for line, row in enumerate(rows, start=2):

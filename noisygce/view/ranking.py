@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisygce.data import Ints
+from noisygce.data.verdicts import COLUMNS as JUDGED
 from noisygce.data.verdicts import VERDICTS
 from noisygce.errors import ConfigError, DataError
 from noisygce.results import Result
@@ -140,7 +141,12 @@ def cleaned(each: Sequence[Samples], path: Path) -> tuple[list[list[str]], str]:
     before, counts = dict(labels), dict.fromkeys(VERDICTS, 0)
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            verdicts = [row for row in csv.DictReader(file) if row["verdict"]]
+            listed = csv.DictReader(file)
+            if missing := [column for column in JUDGED if column not in (listed.fieldnames or ())]:
+                raise DataError(f"{path} is no list with verdicts, as the page saves it: it has no column {missing[0]}")
+            verdicts = [row for row in listed if row["verdict"]]
+        if not verdicts:
+            raise DataError(f"{path} holds no verdict; judge samples on the page, and save it there")
         for row in verdicts:
             name = row["file"] or row["index"]
             if before.get(name) != row["given"]:
