@@ -36,7 +36,7 @@ def main() -> None:
 
 def answer(words: list[str]) -> None:
     """Classifies the pictures that the words name."""
-    options, named = arguments.take(words, "out")
+    options, named = arguments.take(words, "out", "hydra.searchpath")  # --config-dir: a run holds its config
     if unknown := [word for word in named if word.startswith("-")]:
         raise ConfigError(f"{unknown[0]}: there is no such option; --help says more")
     if len(named) < 2:

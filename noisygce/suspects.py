@@ -50,7 +50,8 @@ def main() -> None:
 
 def answer(words: list[str]) -> None:
     """Writes list and page of the runs that the words name, or clean labels where they name verdicts."""
-    options, rest = arguments.take(words, "score", "top", "out", "verdicts", "pictures")
+    keys = ("score", "top", "out", "verdicts", "pictures", "hydra.searchpath")  # --config-dir: a run holds its config
+    options, rest = arguments.take(words, *keys)
     paths = [word for word in rest if word.startswith("paths.")]
     runs = [word for word in rest if word not in paths]
     if not runs or any(word.startswith("-") or ("=" in word and not Path(word).exists()) for word in runs):

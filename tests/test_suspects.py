@@ -22,6 +22,7 @@ from PIL import Image
 from noisygce import predict, results, settings, suspects
 from noisygce.errors import ConfigError, DataError
 from noisygce.runs import kept
+from noisygce.settings import arguments
 from noisygce.training import detection
 from noisygce.training.task import prepare
 from noisygce.view import gallery, ranking
@@ -44,7 +45,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def written(run: Path, out: Path, *words: str) -> list[dict[str, str]]:
-    suspects.answer([str(run), f"out={out}", *words])
+    suspects.answer(arguments.words(["--config-dir", str(out.parent), str(run), f"out={out}", *words]))
     return table(out / f"{run.name}.csv")
 
 
@@ -217,7 +218,7 @@ def pictures(task, tmp_path: Path) -> Path:
 
 
 def test_pictures_get_their_likeliest_classes(run: Path, pictures: Path, capsys, tmp_path: Path) -> None:
-    predict.answer([str(run), str(pictures)])
+    predict.answer(arguments.words([str(run), "--config-dir", str(tmp_path), str(pictures)]))
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [Path(row["file"]).name for row in rows] == sorted(path.name for path in pictures.glob("*.png"))
     found = kept.predictions(run, results.of_folder(run).manifest)

@@ -17,6 +17,7 @@ from noisygce.settings import arguments
 from noisygce.sweep import identities
 from noisygce.sweep.plan import plan_of
 from noisygce.view import cells, places, published, sheet, tables
+from noisygce.view.sheet import Entry
 from noisygce.view.stats import Sample
 
 
@@ -135,10 +136,29 @@ def test_latex_has_one_float_a_rule_with_a_caption_that_names_data_noise_and_n(d
     assert tables.latex(tables.tabulate(demo, rule="last")).count("\\begin{table}") == 1
 
 
+def wide(columns):
+    """A table of cells of which some are incomplete."""
+    cells = [Entry(f"{10 + i}.{i:02d} ± 1.23", i % 2 == 0, "(3/5)" if i % 3 else "(5)") for i in range(columns)]
+    head = [("loss",), *(("uniform" if i % 8 < 4 else "pair", f"0.{i}") for i in range(columns))]
+    return sheet.Sheet("Rule `val`", "Mean (runs).", head, [[Entry("bootstrap_soft"), *cells]] * 3)
+
+
+@pytest.mark.parametrize("columns", [1, 3, 8, 12, 40])
+def test_latex_puts_below_each_other_what_a_line_has_no_room_for(columns):
+    text = sheet.latex(wide(columns), "About.", "tab:x")
+    assert all(text.count(f"{10 + i}.{i:02d} $\\pm$") == 3 for i in range(columns))
+    assert (text.count(r"\begin{tabular}") > 1) == (columns > 4)
+    assert text.count("bootstrap") == 3 * text.count(r"\begin{tabular}")
+    assert r"\tiny\setlength" not in text or r"\scriptsize" not in text  # what is small is not larger than the rest
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX")
 def test_latex_compiles_without_a_warning(demo, tmp_path):
     made(demo, tmp_path, but=demo.runs[:3])
-    (tmp_path / "table.tex").write_text(tables.latex(tables.tabulate(demo)))
+    written = [path.read_text() for path in results.reference().glob("*/table.tex")]
+    several = [sheet.latex(wide(columns), "About.", f"tab:x{columns}") for columns in (1, 3, 8, 12)]
+    texts = [tables.latex(tables.tabulate(demo)), *written, *several]
+    (tmp_path / "table.tex").write_text("\\clearpage\n".join(texts))
     begin = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{table}\end{document}"
     (tmp_path / "main.tex").write_text(begin)
     for _ in range(2):  # labels are known the second time

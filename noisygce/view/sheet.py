@@ -45,37 +45,75 @@ def markdown(sheet: Sheet) -> str:
 
 
 def latex(sheet: Sheet, about: str, label: str) -> str:
-    """A ``table`` for the package booktabs; columns of one group stand below its name.
+    """A ``table`` for the package booktabs; columns of one group stand below its name, those for which a line has no
+    room below the others.
 
     about: what the caption begins with. What stands small in every cell alike is left to the caption.
     """
     smalls = {entry.small for row in sheet.body for entry in row[1:] if entry.text}
     same = smalls.pop() if len(smalls) == 1 else ""
-
-    def cell(entry: Entry) -> str:
-        text = f"\\textbf{{{tex(entry.text)}}}" if entry.bold else tex(entry.text)
-        return text + (f" {{\\scriptsize {tex(entry.small)}}}" if entry.small not in ("", same) else "")
-
+    body = [[Entry(e.text, e.bold, e.small if e.small != same else "") for e in row] for row in sheet.body]
+    parts, size = _tex_parts(Sheet(sheet.title, sheet.note, sheet.head, body))
     note = sheet.note.replace(" (runs)", "") if same else sheet.note
     lines = ["\\begin{table}", "\\centering", f"\\caption{{{tex(f'{about} {sheet.title}: {note}')}}}"]
-    lines += [f"\\label{{{re.sub('[^A-Za-z0-9:.=+-]', '-', label)}}}", _tex_size(sheet, same)]
-    lines += [f"\\begin{{tabular}}{{l{'r' * (len(sheet.head) - 1)}}}", "\\toprule"]
-    lines += _tex_head(sheet.head)
-    lines += ["\\midrule", *(" & ".join(map(cell, row)) + r" \\" for row in sheet.body)]
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+    lines += [f"\\label{{{re.sub('[^A-Za-z0-9:.=+-]', '-', label)}}}", f"\\{size}\\setlength{{\\tabcolsep}}{{3pt}}"]
+    tabulars = "\n\n\\medskip\n".join(_tabular(part, _tex_small(size)) for part in parts)
+    return "\n".join([*lines, tabulars, "\\end{table}", ""])
 
 
-_TEX_SIZES = {"normalsize": 10, "small": 9, "footnotesize": 8, "scriptsize": 7, "tiny": 5}  # points, of class article
-_TEX_WIDTH = 345  # points, of a line of class article
+def _tabular(sheet: Sheet, small: str) -> str:
+    def cell(entry: Entry) -> str:
+        text = f"\\textbf{{{tex(entry.text)}}}" if entry.bold else tex(entry.text)
+        return text + (f" {{\\{small} {tex(entry.small)}}}" if entry.small else "")
+
+    lines = [
+        f"\\begin{{tabular}}{{@{{}}l{'r' * (len(sheet.head) - 1)}@{{}}}}",
+        "\\toprule",
+        *_tex_head(sheet.head),
+        "\\midrule",
+    ]
+    lines += [" & ".join(map(cell, row)) + r" \\" for row in sheet.body]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
 
 
-def _tex_size(sheet: Sheet, same: str) -> str:
-    """The largest size at which the table is no wider than a line; a character is half as wide as the size is high."""
-    rows = [[" ".join(head) if len(head) == 1 else head[-1] for head in sheet.head]]
-    rows += [[f"{e.text} {e.small if e.small != same else ''}".strip() for e in row] for row in sheet.body]
-    characters = sum(max(map(len, column)) for column in zip(*rows, strict=True))
-    fits = [name for name, points in _TEX_SIZES.items() if characters * points * 0.52 + 6 * len(rows[0]) <= _TEX_WIDTH]
-    return f"\\{(fits or ['tiny'])[0]}\\setlength{{\\tabcolsep}}{{3pt}}"
+# In points, of class article: a character of what cells hold in each size, as LaTeX measures it, and a line.
+_TEX_SIZES = {"normalsize": 4.65, "small": 4.3, "footnotesize": 3.95, "scriptsize": 3.7, "tiny": 3.17}
+_TEX_WIDTH = 345
+
+
+def _tex_small(size: str) -> str:
+    """The size of what stands small in a table of this size."""
+    return "tiny" if size in ("scriptsize", "tiny") else "scriptsize"
+
+
+def _tex_parts(sheet: Sheet) -> tuple[list[Sheet], str]:
+    """The columns in as few parts as fit into a line, and the largest size at which they do."""
+    count = len(sheet.head) - 1
+    for n in range(1, count + 1):
+        most = -(-count // n)
+        parts = [_columns(sheet, range(first, min(first + most, count + 1))) for first in range(1, count + 1, most)]
+        fits = [size for size in _TEX_SIZES if all(_tex_width(part, size) <= _TEX_WIDTH for part in parts)]
+        if fits or most == 1:
+            break
+    return parts, (fits or ["tiny"])[0]
+
+
+def _columns(sheet: Sheet, which: range) -> Sheet:
+    head, *body = [[row[0], *(row[i] for i in which)] for row in (sheet.head, *sheet.body)]
+    return Sheet(sheet.title, sheet.note, head, body)  # type: ignore[arg-type]
+
+
+def _tex_width(sheet: Sheet, size: str) -> float:
+    """In points, about; bold characters are a ninth wider, signs two thirds."""
+    one, small = _TEX_SIZES[size], _TEX_SIZES[_tex_small(size)]
+
+    def width(e: Entry) -> float:
+        signs = sum(map(e.text.count, "+−"))
+        return one * (len(e.text) + 2 / 3 * signs) * (10 / 9 if e.bold else 1) + small * len(e.small and f" {e.small}")
+
+    rows = [[one * len(" ".join(head) if len(head) == 1 else head[-1]) for head in sheet.head]]
+    rows += [[*map(width, row)] for row in sheet.body]
+    return sum(max(column) for column in zip(*rows, strict=True)) + 6 * (len(sheet.head) - 1)
 
 
 def _tex_head(head: Sequence[tuple[str, ...]]) -> list[str]:
