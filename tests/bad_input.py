@@ -198,7 +198,10 @@ TABLE: dict[str, list[tuple[str, str]]] = {
     "Files of unknown origin": [
         ("loss._target_=os.system", "loss._target_=os.system: must be a subclass of noisygce.losses.*Loss"),
         ("loss._target_=noisygce.noise.Pair", "loss._target_=*Pair: must be a subclass of noisygce.losses.*Loss"),
-        ("loss._target_=nowhere.Loss", "loss._target_=nowhere.Loss: cannot be imported (No module named 'nowhere')"),
+        (
+            "loss._target_=nowhere.Loss",
+            "loss._target_=nowhere.Loss: cannot be imported (No module named 'nowhere'); start in the folder *",
+        ),
         ("loss.name=../../x", "loss.name=../../x: must be 1 to 40 letters, digits or underscores"),
         ("loss.name=null", "loss.name=null: must be 1 to 40 letters, digits or underscores"),
         ("'rate=${oc.env:HOME}'", "noise.rate: HOME: a config may read no environment variables but NOISYGCE_..."),

@@ -212,6 +212,8 @@ def named(target: Any, base: type[T], key: str) -> type[T]:
     except ValueError as error:
         told = foreign(error.__cause__) if error.__cause__ else None
         reason = f"cannot be imported ({told})" if told else f"{error}"
+        if isinstance(error.__cause__, ModuleNotFoundError) and error.__cause__.name == str(target).partition(".")[0]:
+            reason += "; start in the folder that holds it, or name that in PYTHONPATH"
         raise ConfigError(f"{key}._target_={target}: {reason}") from None
 
 
