@@ -123,6 +123,14 @@ def test_a_data_set_brings_its_model_and_schedule_unless_they_are_chosen():
         assert cfg.schedule.lr == 0.5
 
 
+def test_on_digits_a_loss_with_large_gradients_brings_the_rate_at_which_it_trains():
+    assert compose(["data=digits", "loss=ce"]).schedule.lr == compose(["data=digits"]).schedule.lr == 0.1
+    for loss in ("rce", "aul", "ldr_kl"):
+        assert compose([f"loss={loss}", "data=digits"]).schedule.lr < 0.1
+        assert compose([f"loss={loss}", "data=digits", "schedule.lr=0.5"]).schedule.lr == 0.5
+        assert compose([f"loss={loss}"]).schedule == compose([]).schedule, "another data set's rate stays"
+
+
 def test_values_reach_the_object():
     e = read(compose(["loss=tgce", "loss.q=0.3", "loss.k=0.2", "rate=0.6", "noise.include_true=true", "seed=9"]))
     assert isinstance(e.loss, TruncatedGCE)
