@@ -6,6 +6,7 @@ finished runs are drawn. Seeds are thin, their mean is bold.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,8 @@ Values = Sequence[float | None]  # of one seed, an epoch or a round each; None w
 
 def accuracy(cells: Cells, first: str = "") -> Figure | None:
     """Test accuracy over epochs, or accuracy on noisy validation where no run has a test set: a panel a setting, a line
-    a row of the table; where these are many, a panel a row of the settings that fit a page (``Cells.page``), the other
-    rows grey."""
+    a row of the table; where these are many, a panel a row of the settings that fit a page (``Cells.page``), before the
+    range of all rows in grey."""
     every = [run for cell in cells.cell.values() for run in done(cell)]
     measures = [key for key in _MEASURES if any(value is not None for run in every for value in run.get(key, []))]
     if not measures:
@@ -66,9 +67,7 @@ def _small_multiples(cells: Cells, first: str, key: str) -> Figure | None:
         canvas.title(
             axis, ", ".join([cells.row_label(row), *([cells.column_label(column)] if len(settings) > 1 else [])])
         )
-        for (_, other), values in means.items():
-            if other == column:
-                axis.plot(seeds[row, column][0]["epoch"], _percent(values), color=canvas.GREY, alpha=0.4, linewidth=0.5)
+        _range(axis, [values for (_, other), values in means.items() if other == column])
         accuracies = [run[key] for run in seeds[row, column]]
         _lines(axis, accuracies, seeds[row, column][0]["epoch"], canvas.style(0))
     canvas.label(figure, "epoch", ", ".join([_MEASURES[key], *(settings if len(settings) == 1 else [])]))
@@ -211,6 +210,15 @@ def _lines(axis: Axes, seeds: Sequence[Values], x: Sequence[float], style: dict[
         axis.plot(x, _percent(values), **style, linewidth=0.6, alpha=0.5)
     if seeds:
         axis.plot(x, _percent(mean(seeds)), **style, linewidth=1.9, marker=marker, markersize=3)
+
+
+def _range(axis: Axes, rows: Sequence[Values]) -> None:
+    """Where the rows lie, epoch by epoch: from the lowest to the highest, and darker their middle half."""
+    found = [sorted(v for v in at if v is not None) or [float("nan")] for at in itertools.zip_longest(*rows)]
+    for left_out in (0, 0.25):
+        low, high = ([at[end + side * int(left_out * len(at))] for at in found] for end, side in ((0, 1), (-1, -1)))
+        epochs = range(1, len(found) + 1)
+        axis.fill_between(epochs, _percent(low), _percent(high), color=canvas.GREY, alpha=0.3, linewidth=0)
 
 
 def _stack(axis: Axes, seeds: Sequence[Mapping[str, Sequence[float]]]) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 TITLES = {
     "overview": "Test accuracy over epochs, and what the network says of the mislabelled training samples",
-    "accuracy": "Test accuracy over epochs: each seed thin, their mean bold; where losses are many the others are grey",
+    "accuracy": "Test accuracy over epochs: each seed thin, their mean bold; where losses are many, the range of all",
     "pruning": "Pruning: how right it is, and what it keeps",
     "memorisation": "Memorisation: what the network says of the mislabelled training samples (mean of the seeds)",
     "noise": "Noise as drawn: share of each given label among the samples of a true label, in % (mean of the seeds)",
