@@ -136,11 +136,11 @@ def test_latex_has_one_float_a_rule_with_a_caption_that_names_data_noise_and_n(d
     assert tables.latex(tables.tabulate(demo, rule="last")).count("\\begin{table}") == 1
 
 
-def wide(columns):
+def wide(columns, rows=3):
     """A table of cells of which some are incomplete."""
     cells = [Entry(f"{10 + i}.{i:02d} ± 1.23", i % 2 == 0, "(3/5)" if i % 3 else "(5)") for i in range(columns)]
     head = [("loss",), *(("uniform" if i % 8 < 4 else "pair", f"0.{i}") for i in range(columns))]
-    return sheet.Sheet("Rule `val`", "Mean (runs).", head, [[Entry("bootstrap_soft"), *cells]] * 3)
+    return sheet.Sheet("Rule `val`", "Mean (runs).", head, [[Entry("bootstrap_soft"), *cells]] * rows)
 
 
 @pytest.mark.parametrize("columns", [1, 3, 8, 12, 40])
@@ -152,11 +152,21 @@ def test_latex_puts_below_each_other_what_a_line_has_no_room_for(columns):
     assert r"\tiny\setlength" not in text or r"\scriptsize" not in text  # what is small is not larger than the rest
 
 
+def test_latex_puts_what_a_page_has_no_room_for_into_tables_of_their_own():
+    text = sheet.latex(wide(12, 43), "About.", "tab:x")
+    labels = re.findall(r"\\label\{(.+)\}", text)
+    assert labels == ["tab:x", *(f"tab:x-{i}" for i in range(2, len(labels) + 1))] and len(labels) > 1
+    assert text.count("(continued)") == len(labels) - 1
+    assert all(text.count(f"{10 + i}.{i:02d} $\\pm$") == 43 for i in range(12))
+    assert sheet.latex(wide(0), "About.", "tab:x").count("bootstrap") == 3
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX")
 def test_latex_compiles_without_a_warning(demo, tmp_path):
     made(demo, tmp_path, but=demo.runs[:3])
     written = [path.read_text() for path in results.reference().glob("*/table.tex")]
     several = [sheet.latex(wide(columns), "About.", f"tab:x{columns}") for columns in (1, 3, 8, 12)]
+    several += [sheet.latex(wide(columns, 43), "About.", f"tab:tall{columns}") for columns in (1, 4, 12)]
     texts = [tables.latex(tables.tabulate(demo)), *written, *several]
     (tmp_path / "table.tex").write_text("\\clearpage\n".join(texts))
     begin = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{table}\end{document}"

@@ -46,7 +46,7 @@ def markdown(sheet: Sheet) -> str:
 
 def latex(sheet: Sheet, about: str, label: str) -> str:
     """A ``table`` for the package booktabs; columns of one group stand below its name, those for which a line has no
-    room below the others.
+    room below the others, and those for which a page has none in a table of their own.
 
     about: what the caption begins with. What stands small in every cell alike is left to the caption.
     """
@@ -55,8 +55,18 @@ def latex(sheet: Sheet, about: str, label: str) -> str:
     body = [[Entry(e.text, e.bold, e.small if e.small != same else "") for e in row] for row in sheet.body]
     parts, size = _tex_parts(Sheet(sheet.title, sheet.note, sheet.head, body))
     note = sheet.note.replace(" (runs)", "") if same else sheet.note
-    lines = ["\\begin{table}", "\\centering", f"\\caption{{{tex(f'{about} {sheet.title}: {note}')}}}"]
-    lines += [f"\\label{{{re.sub('[^A-Za-z0-9:.=+-]', '-', label)}}}", f"\\{size}\\setlength{{\\tabcolsep}}{{3pt}}"]
+    room = max(1, int(_TEX_HEIGHT // _tex_height(parts[0], size)))
+    floats = [parts[first : first + room] for first in range(0, len(parts), room)]
+    caption, label = tex(f"{about} {sheet.title}: {note}"), re.sub("[^A-Za-z0-9:.=+-]", "-", label)
+    return "\n".join(
+        _float(each, size, caption + " (continued)" * bool(i), label + f"-{i + 1}" * bool(i))
+        for i, each in enumerate(floats)
+    )
+
+
+def _float(parts: Sequence[Sheet], size: str, caption: str, label: str) -> str:
+    lines = ["\\begin{table}", "\\centering", f"\\caption{{{caption}}}", f"\\label{{{label}}}"]
+    lines += [f"\\{size}\\setlength{{\\tabcolsep}}{{3pt}}"]
     tabulars = "\n\n\\medskip\n".join(_tabular(part, _tex_small(size)) for part in parts)
     return "\n".join([*lines, tabulars, "\\end{table}", ""])
 
@@ -76,9 +86,11 @@ def _tabular(sheet: Sheet, small: str) -> str:
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
 
 
-# In points, of class article: a character of what cells hold in each size, as LaTeX measures it, and a line.
+# In points, of class article: a character of what cells hold in each size, as LaTeX measures it, and the distance of
+# lines; a line, and a page without a caption.
 _TEX_SIZES = {"normalsize": 4.65, "small": 4.3, "footnotesize": 3.95, "scriptsize": 3.7, "tiny": 3.17}
-_TEX_WIDTH = 345
+_TEX_LINES = {"normalsize": 12, "small": 11, "footnotesize": 9.5, "scriptsize": 8, "tiny": 6}
+_TEX_WIDTH, _TEX_HEIGHT = 345, 480
 
 
 def _tex_small(size: str) -> str:
@@ -87,12 +99,14 @@ def _tex_small(size: str) -> str:
 
 
 def _tex_parts(sheet: Sheet) -> tuple[list[Sheet], str]:
-    """The columns in as few parts as fit into a line, and the largest size at which they do."""
+    """The columns in as few parts as fit into a line, and the largest size at which they do, and each into a page."""
     count = len(sheet.head) - 1
-    for n in range(1, count + 1):
-        most = -(-count // n)
-        parts = [_columns(sheet, range(first, min(first + most, count + 1))) for first in range(1, count + 1, most)]
+    for n in range(1, max(1, count) + 1):
+        most = max(1, -(-count // n))
+        firsts = range(1, max(1, count) + 1, most)
+        parts = [_columns(sheet, range(first, min(first + most, count + 1))) for first in firsts]
         fits = [size for size in _TEX_SIZES if all(_tex_width(part, size) <= _TEX_WIDTH for part in parts)]
+        fits = [size for size in fits if size == "tiny" or _tex_height(sheet, size) <= _TEX_HEIGHT]
         if fits or most == 1:
             break
     return parts, (fits or ["tiny"])[0]
@@ -101,6 +115,11 @@ def _tex_parts(sheet: Sheet) -> tuple[list[Sheet], str]:
 def _columns(sheet: Sheet, which: range) -> Sheet:
     head, *body = [[row[0], *(row[i] for i in which)] for row in (sheet.head, *sheet.body)]
     return Sheet(sheet.title, sheet.note, head, body)  # type: ignore[arg-type]
+
+
+def _tex_height(sheet: Sheet, size: str) -> float:
+    """In points, about: two lines of heads, three rules, and the space to the next part."""
+    return (len(sheet.body) + 2) * _TEX_LINES[size] + 24
 
 
 def _tex_width(sheet: Sheet, size: str) -> float:
