@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 from noisygce import check, results, settings
 from noisygce.data import Features, Folder
 from noisygce.data.base import located
-from noisygce.errors import ConfigError, DataError
-from noisygce.noise import Noise, digest
+from noisygce.errors import ConfigError, DataError, MissingData
+from noisygce.noise import Clean, Noise, digest
 from noisygce.results import Result
 from noisygce.runs import atomic, changed
 from noisygce.settings import arguments
@@ -109,9 +109,14 @@ class Tiles:
         config, root = run.manifest["config"], settings.read(settings.compose(paths)).paths.data
         cfg = settings.node({key: config[key] for key in ("data", "noise")})  # neither loss nor model need be here
         data, split, verdicts, _ = settings.build_data(cfg.data)
-        task = prepare(data, split, verdicts, settings.build(cfg.noise, Noise, "noise"), config["seed"], root)
-        if digest(task.drawn) != run.manifest["noise"]["labels_sha256"]:
-            raise DataError(f"the data set below {root} is not the one of {run.id}: its labels are others now")
+        try:
+            task = prepare(data, split, verdicts, settings.build(cfg.noise, Noise, "noise"), config["seed"], root)
+            if digest(task.drawn) != run.manifest["noise"]["labels_sha256"]:
+                raise DataError(f"the data set below {root} is not the one of {run.id}: its labels are others now")
+        except MissingData:  # a file of labels may have moved since; the predictions hold them
+            if "file" not in config["noise"]:
+                raise
+            task = prepare(data, split, verdicts, Clean(0, None), config["seed"], root)
         if other := changed(config, data, root):
             raise DataError(f"{other} is not the one of {run.id}: it holds something else now")
         self.images = task.arrays.train_images

@@ -135,8 +135,8 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ),
         ("rate=0.4,0.6", "rate=0.4,0.6: for a run with each of these values: -m rate=0.4,0.6"),
         ("rate=0,4", "rate=0,4: for a run with each of these values: -m rate=0,4; for one number: rate=0.4"),
-        ("loss=null", "loss=null: there is no such loss; to have no other than usual leave it out"),
-        ("logger=null", "logger=null: there is no such logger; to have no other than usual leave it out"),
+        ("loss=null", "loss=null: there is no such loss; leave it out for the default"),
+        ("logger=null", "logger=null: there is no such logger; leave it out for the default"),
         ("logger=[wandb,foo]", "logger=foo: there is no such logger; there are mlflow, tensorboard, trackio, wandb"),
         (
             "-m loss=ce,gce logger=mlflow,wandb",

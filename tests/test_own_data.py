@@ -91,6 +91,10 @@ def test_a_run_on_labels_from_a_file_can_be_verified(tmp_path):
     checked = run("verify", "results", "paths.data=.", folder=tmp_path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "could not" not in checked.stdout, checked.stdout
+    (tmp_path / "a.npy").rename(tmp_path / "b.npy")  # a file of labels may move: the run is found, and judged
+    (folder,) = (tmp_path / "results/runs").iterdir()
+    assert run("suspects", str(folder), "paths.data=.", folder=tmp_path).returncode == 0
+    assert (tmp_path / f"results/suspects/{folder.name}.html").stat().st_size > 10_000
     np.save(tmp_path / "a.npy", labels[::-1])
     assert "noise.sha256" in run("verify", "results", "paths.data=.", folder=tmp_path).stdout
 

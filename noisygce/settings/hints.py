@@ -31,7 +31,7 @@ def mistake(words: Sequence[str]) -> str:
         if key in GROUPS and value.startswith("["):  # Hydra would lay one choice over the other
             return f"{word}: a run has one {key}; to train with each of them: -m {key}={value.strip('[]')}"
         if key in (*GROUPS, "logger") and value == "null":
-            return f"{word}: there is no such {key}; to have no other than usual leave it out"
+            return f"{word}: there is no such {key}; leave it out for the default"
         if key == "logger" and re.fullmatch(r"[^[]+,.+", value):
             return f"{word}: for all of them in each run: '{key}=[{value}]'"
     return ""
