@@ -62,9 +62,9 @@ def _first_difference(was: Rows, is_: Rows) -> Iterator[str]:
 
 def causes(was: Manifest, is_: Manifest) -> Iterator[str]:
     """What was not the same when the two were trained, and may explain why their numbers differ."""
-    for key in ("device", "threads", "commit"):
+    for key in ("device", "processor", "threads", "commit"):
         if was.get(key) != is_.get(key):
-            yield f"{key}: {was.get(key)} then, {is_.get(key)} now"
+            yield f"{key}: {was.get(key, 'not recorded')} then, {is_.get(key)} now"
     for name in sorted({**was["versions"], **is_["versions"]}):
         if was["versions"].get(name) != is_["versions"].get(name):
             yield f"version of {name}: {was['versions'].get(name)} then, {is_['versions'].get(name)} now"

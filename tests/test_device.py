@@ -1,6 +1,8 @@
 """Which devices are refused, and what a user is told. The same with torch's real CUDA: test_make_believe_cuda.py."""
 
 import logging
+import platform
+from pathlib import Path
 
 import pytest
 import torch
@@ -108,3 +110,19 @@ def test_a_gpu_hidden_on_purpose_is_not_spoken_of(no_card, monkeypatch, tmp_path
     assert not caplog.records
     with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES hides"):
         device.prepare("cuda", 1)
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "said"),
+    [
+        (
+            "vendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 207\nstepping\t: 2\n\nprocessor: 1\n",
+            "GenuineIntel 6-207-2",
+        ),
+        ("processor\t: 0\nBogoMIPS\t: 50.00\nCPU implementer\t: 0x41\n", platform.processor()),
+    ],
+)
+def test_a_processor_is_named_by_what_libraries_choose_their_kernels_by(monkeypatch, cpuinfo, said):
+    monkeypatch.setattr(Path, "read_text", lambda _: cpuinfo)
+    assert device.processor() == said
+    assert device.describe("cpu")["processor"] == said

@@ -210,8 +210,8 @@ def require(device: str, precision: str, compile: bool) -> None:
 
 
 def describe(device: str, fused: bool = False) -> dict[str, Any]:
-    """What the numbers of a run may depend on: device, threads and versions, for its manifest. fused: its kernels are
-    those of noisygce.models.fused."""
+    """What the numbers of a run may depend on: device, processor, threads and versions, for its manifest. fused: its
+    kernels are those of noisygce.models.fused."""
     import numpy
     import torch
 
@@ -220,6 +220,7 @@ def describe(device: str, fused: bool = False) -> dict[str, Any]:
     on_gpu = device.startswith("cuda")
     return {
         "device": torch.cuda.get_device_name(device) if on_gpu else f"cpu ({platform.machine()}, {cpu_kernels()})",
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "versions": {
             "noisygce": noisygce.__version__,
@@ -238,6 +239,17 @@ def _triton() -> str:
     import triton
 
     return triton.__version__
+
+
+def processor() -> str:
+    """Maker, family, model and stepping of the CPU: libraries choose their kernels by these too."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+    except OSError:
+        return platform.processor()
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    numbers = [told[key] for key in ("cpu family", "model", "stepping") if key in told]
+    return f"{told['vendor_id']} {'-'.join(numbers)}" if "vendor_id" in told else platform.processor()
 
 
 def cpu_kernels() -> str:
