@@ -6,6 +6,7 @@ TORCH ?=
 SLOW ?=
 TABLE ?= table_cifar10
 RUN := .venv/bin/python -m
+export PYTHONDONTWRITEBYTECODE =  # many containers set it: then each start compiles torch's sources anew, 4 s of 6
 comma := ,
 UV := $(shell command -v uv 2>/dev/null)
 
