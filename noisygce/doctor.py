@@ -24,7 +24,7 @@ import noisygce
 from noisygce import data, settings
 from noisygce.runs.manifest import commit
 from noisygce.settings import Experiment, arguments
-from noisygce.training import device
+from noisygce.training import hardware
 
 _PACKAGES = (
     "torch",
@@ -115,8 +115,8 @@ def _gpu(e: Experiment) -> Iterator[Finding]:
     if wanted == "cpu":
         yield Finding("GPU", "not used, as runtime.device=cpu says")
         return
-    if missing := device.no_gpu():
-        needed = wanted != "auto" or device.has_driver(missing)
+    if missing := hardware.no_gpu():
+        needed = wanted != "auto" or hardware.has_driver(missing)
         found = "none; runs train on the CPU"
         yield Finding("GPU", found if needed else f"{found}: {missing}", missing if needed else "")
         return
@@ -125,16 +125,16 @@ def _gpu(e: Experiment) -> Iterator[Finding]:
         yield Finding("GPU", ", ".join(there), f"runtime.device={wanted} is none of these")
         return
     versions = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}, driver {_driver()}"
-    found = f"{device.name(place)}, {place} of {len(there)}; {versions}"
-    yield Finding("GPU", found, device.no_kernels(place))
-    if device.no_kernels(place):
+    found = f"{hardware.name(place)}, {place} of {len(there)}; {versions}"
+    yield Finding("GPU", found, hardware.no_kernels(place))
+    if hardware.no_kernels(place):
         return
     torch.zeros(1, device=place)  # something runs on it
     torch.cuda.synchronize(place)
-    reason = device.no_bf16(place)
+    reason = hardware.no_bf16(place)
     yield Finding("bf16", "no" if reason else "yes", reason if e.precision == "bf16" else "")
     if not reason:
-        slower = device.no_fused(place)
+        slower = hardware.no_fused(place)
         yield Finding("kernels", f"torch's own, which are slower: {slower}" if slower else "fused batch norm")
     free, total = (size / 2**30 for size in torch.cuda.mem_get_info(place))
     needs = f"a run of ResNet-34 on CIFAR-10 needs {NEEDS['bf16']}, with precision=fp32 {NEEDS['fp32']}"
@@ -157,8 +157,8 @@ def _cpu(e: Experiment) -> Iterator[Finding]:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = e.runtime.threads or torch.get_num_threads()
-    bf16 = "bf16 arithmetic" if device.fast_bf16_cpu() else "no bf16 arithmetic, so that fp32 is faster"
-    found = f"{cores} cores, {threads} threads; {device.cpu_kernels()}, {bf16}"
+    bf16 = "bf16 arithmetic" if hardware.fast_bf16_cpu() else "no bf16 arithmetic, so that fp32 is faster"
+    found = f"{cores} cores, {threads} threads; {hardware.cpu_kernels()}, {bf16}"
     yield Finding("CPU", found, f"more threads than cores: runtime.threads={cores}" if threads > cores else "")
 
 

@@ -22,7 +22,7 @@ from noisygce.runs.stops import process
 from noisygce.runs.watch import Watch
 from noisygce.settings import Experiment, arguments, command, guard, hints
 from noisygce.sweep import tuning
-from noisygce.training import device
+from noisygce.training import device, hardware
 
 log = logging.getLogger("noisygce")
 
@@ -99,7 +99,7 @@ def _train_on(place: str, e: Experiment, run: Run, followers: loggers.Loggers) -
     rows, prunings = training.progress.rows, training.progress.prunings
     with (
         followers.following(run.id, run.identity, run.folder, rows, prunings),
-        Watch(run, training, e.runtime, saved, device.describe(place, training.fused)) as watch,
+        Watch(run, training, e.runtime, saved, hardware.describe(place, training.fused)) as watch,
     ):
         for row in fit(training, watch.after_step, watch.stop_if_asked):
             watch.after_epoch(row)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from noisygce.errors import ConfigError
-from noisygce.training import device
+from noisygce.training import device, hardware
 
 WHEEL = ["sm_75", "sm_80", "sm_90a", "sm_100f", "compute_120"]  # in the manner of torch.cuda.get_arch_list()
 
@@ -38,7 +38,7 @@ def no_card(monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
         monkeypatch.setattr(torch.cuda, "init", init)
-        monkeypatch.setattr(device.platform, "system", lambda: "Linux")
+        monkeypatch.setattr(hardware.platform, "system", lambda: "Linux")
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
     device._warn.cache_clear()
@@ -92,7 +92,7 @@ OLD = "The NVIDIA driver on your system is too old (found version 12040). Please
 )
 def test_training_on_the_cpu_beside_a_driver_is_said_once(no_card, monkeypatch, tmp_path, caplog, said, driver, warned):
     no_card(said)
-    monkeypatch.setattr(device, "_DRIVER", tmp_path if driver else tmp_path / "none")
+    monkeypatch.setattr(hardware, "_DRIVER", tmp_path if driver else tmp_path / "none")
     with caplog.at_level(logging.WARNING, "noisygce"):
         assert [device.prepare("auto", 1), device.prepare("auto", 1)] == ["cpu", "cpu"]
     messages = [record.message for record in caplog.records]
@@ -105,7 +105,7 @@ def test_training_on_the_cpu_beside_a_driver_is_said_once(no_card, monkeypatch, 
 def test_a_gpu_hidden_on_purpose_is_not_spoken_of(no_card, monkeypatch, tmp_path, caplog):
     no_card("No CUDA GPUs are available")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    monkeypatch.setattr(device, "_DRIVER", tmp_path)
+    monkeypatch.setattr(hardware, "_DRIVER", tmp_path)
     assert device.prepare("auto", 1) == "cpu"
     assert not caplog.records
     with pytest.raises(ConfigError, match="CUDA_VISIBLE_DEVICES hides"):
@@ -124,5 +124,5 @@ def test_a_gpu_hidden_on_purpose_is_not_spoken_of(no_card, monkeypatch, tmp_path
 )
 def test_a_processor_is_named_by_what_libraries_choose_their_kernels_by(monkeypatch, cpuinfo, said):
     monkeypatch.setattr(Path, "read_text", lambda _: cpuinfo)
-    assert device.processor() == said
-    assert device.describe("cpu")["processor"] == said
+    assert hardware.processor() == said
+    assert hardware.describe("cpu")["processor"] == said

@@ -72,7 +72,7 @@ def test_what_cannot_be_looked_at_is_said_and_the_rest_is_looked_at(asked, monke
     def fails():
         raise RuntimeError("no such thing")
 
-    monkeypatch.setattr(doctor.device, "cpu_kernels", fails)
+    monkeypatch.setattr(doctor.hardware, "cpu_kernels", fails)
     code, lines = asked("runtime.device=cpu")
     assert (code, list(to_do(lines))) == (1, ["cpu"])
     assert any("results" in line for line in lines)

@@ -27,7 +27,7 @@ from typing import Any
 from noisygce import check, runs, settings
 from noisygce.runs import atomic
 from noisygce.settings import arguments
-from noisygce.training import device
+from noisygce.training import device, hardware
 
 _MODULES = {
     "steps": ["steps", "compiled"],
@@ -58,7 +58,7 @@ def answer(words: list[str]) -> None:
     found: dict[str, Any] = {
         "run": runs.run_id(runs.identity(settings.resolved(cfg))),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        **device.describe(setting.place),
+        **hardware.describe(setting.place),
         "batch_size": setting.batch_size,
         "rounds": setting.rounds,
         "flop_a_step": setting.flop,

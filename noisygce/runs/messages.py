@@ -14,7 +14,7 @@ from noisygce.errors import foreign
 from noisygce.runs.begin import seconds_on_a_core
 from noisygce.runs.manifest import ORACLES, RULES
 from noisygce.runs.run import Run
-from noisygce.training import device
+from noisygce.training import hardware
 
 if TYPE_CHECKING:
     from noisygce.training.fit import Training
@@ -124,7 +124,7 @@ _COMPACT = "table_cifar10_compact"  # the table of real images that a CPU can fi
 
 def _how_long(training: Training, cifar10: bool) -> None:
     seconds = training.estimate()
-    if training.precision == "bf16" and not device.fast_bf16_cpu():
+    if training.precision == "bf16" and not hardware.fast_bf16_cpu():
         log.info("this processor emulates bf16: precision=fp32 is faster here, and is another run")
     if seconds > 600:
         log.info(

@@ -32,7 +32,7 @@ class Watch:
     def __init__(
         self, run: Run, training: Training, runtime: Runtime, saved: dict[str, Any] | None, device: dict[str, Any]
     ) -> None:
-        """saved: the checkpoint that the training goes on from. device: ``device.describe`` of this process."""
+        """saved: the checkpoint that the training goes on from. device: ``hardware.describe`` of this process."""
         from tqdm import tqdm
 
         self.run, self.training, self.runtime = run, training, runtime

@@ -4,6 +4,7 @@ May import data, noise, losses, models, schedule.
 
 compose.py     where the config files are; composing a config from them
 experiment.py  a composed config -> ``Experiment``, every value checked once
+runtime.py     how and where it is run
 hints.py       what is wrong with a command line, and what to type instead
 guard.py       what a config may not say of Hydra itself
 command.py     outcomes -> one line and an exit code
@@ -11,7 +12,8 @@ arguments.py   command lines of the commands that answer from files
 """
 
 from noisygce.settings.compose import compose, config_dir
-from noisygce.settings.experiment import Experiment, Paths, Runtime, build, build_data, named, node, read, resolved
+from noisygce.settings.experiment import Experiment, build, build_data, named, node, read, resolved
+from noisygce.settings.runtime import Paths, Runtime
 
 __all__ = [
     "Experiment",

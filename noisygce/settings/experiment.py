@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
@@ -22,6 +21,7 @@ from noisygce.noise import Noise
 from noisygce.schedule import Pruning, Schedule
 from noisygce.settings.compose import ASIDE, KEYS
 from noisygce.settings.hints import explain, unknown
+from noisygce.settings.runtime import Paths, Runtime
 
 T = TypeVar("T")
 
@@ -38,74 +38,6 @@ def _environment(name: str, default: str | None = None) -> str | None:
 
 
 OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
-
-
-class Runtime:
-    """How to run; cannot change a number, but for device and threads, whose arithmetic may round differently.
-
-    device: "auto" is the GPU where there is one. threads: of the CPU; null is torch's choice.
-    graph: replay CUDA graphs ("auto": on a GPU). concurrent: runs of a sweep trained at once on one GPU.
-    fused: a step in bf16 takes batch norm, addition and ReLU together ("auto": on a GPU on which that works).
-    checkpoint_every: in seconds.
-    stop_after: a time allowance such as 90s, 9m, 2h after which to save and stop (exit code 75); null for none.
-    whole_runs: start no run that would not end within the allowance, were it to take as long as the longest so far.
-    keep_model: "best" or "none". keep_predictions: of that model, for every sample (runs/kept.py).
-    progress: a bar ("auto": where standard error is a terminal), or one log line an epoch.
-    """
-
-    def __init__(
-        self,
-        device: str,
-        threads: int | None,
-        graph: str,
-        fused: str,
-        concurrent: int,
-        checkpoint_every: float,
-        stop_after: str | None,
-        whole_runs: bool,
-        progress: Any,
-        keep_model: str,
-        keep_predictions: bool,
-    ) -> None:
-        if device == "mps":
-            why = "it has no float64, in which a loss is summed, and not every kernel is deterministic"
-            raise check.Invalid("device", device, f"auto or cpu, since Apple's GPU cannot repeat a run: {why}")
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(device)):
-            raise check.Invalid("device", device, "auto, cpu, cuda or cuda:N")
-        if graph == "on" and device == "cpu":
-            raise check.Invalid("graph", graph, "auto or off where runtime.device=cpu")
-        if fused == "on" and device == "cpu":
-            raise check.Invalid("fused", fused, "auto or off where runtime.device=cpu")
-        self.device = str(device)
-        self.threads = threads if threads is None else check.whole("threads", threads, "[1, 1024]")
-        self.graph = check.choice("graph", graph, ("auto", "on", "off"))
-        self.fused = check.choice("fused", fused, ("auto", "on", "off"))
-        self.concurrent = check.whole("concurrent", concurrent, "[1, 16]")
-        self.checkpoint_every = check.number("checkpoint_every", checkpoint_every, "[0, inf)")
-        self.stop_after = None if stop_after is None else self._seconds(stop_after)
-        self.whole_runs = check.flag("whole_runs", whole_runs)
-        if progress not in ("auto", True, False):
-            raise check.Invalid("progress", progress, "auto, true or false")
-        self.progress = progress
-        self.keep_model = check.choice("keep_model", keep_model, ("best", "none"))
-        self.keep_predictions = check.flag("keep_predictions", keep_predictions)
-
-    @staticmethod
-    def _seconds(text: str | float) -> float:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", str(text))
-        if not match:
-            raise check.Invalid("stop_after", text, "a time such as 90s, 9m or 2h, or null")
-        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-class Paths:
-    """data: where data sets lie and are fetched to. results: where runs, tables and figures go."""
-
-    def __init__(self, data: str, results: str) -> None:
-        for key, value in (("data", data), ("results", results)):
-            if not isinstance(value, str) or not value:
-                raise check.Invalid(key, value, "a folder")
-        self.data, self.results = Path(data).expanduser(), Path(results).expanduser()
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ def explain(error: BaseException) -> str:
                 hint = f"; {leaf} noise is noise={_ALSO_CALLED[leaf.lower()]} here."
             there = f"{' There' if hint else '; there'} are {', '.join(options)}" if options else ""
             if group in GROUPS and leaf and not hint:
-                there += "; one of your own is found with --config-dir FOLDER (docs/adding.md)"
+                there += f"; your own, FOLDER/{group}/{leaf}.yaml, is found with --config-dir FOLDER (docs/adding.md)"
             if package := PACKAGES.get(group.removeprefix("hydra/")):
                 there += f"; others come with packages, such as {package}"
             return f"{group}={leaf}: there is no such {group}{hint}{there}"

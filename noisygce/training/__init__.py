@@ -11,7 +11,8 @@
     predictions.py what the best model says of every sample
     detection.py   how well that tells wrong labels from right ones
     device.py      picking the device, making its arithmetic repeatable
+    hardware.py    what processor and GPU there are, and what they cannot do
 
-May import data, noise, losses, schedule. All but task, detection and device import torch: take names from the module
-that has them.
+May import data, noise, losses, schedule. All but task, detection, device and hardware import torch: take names from the
+module that has them.
 """
