@@ -132,7 +132,8 @@ def picture(source: Any, width: int, height: int, channels: int) -> Any:
 
 def opened(source: Any) -> Any:
     """A picture of PIL's, from a file or from one of them, as a person sees it: turned as its EXIF data says,
-    transparent parts on white, 16 bits brought to 8, the first of several frames. Raises what PIL raises.
+    transparent parts on white, 16 bits brought to 8, the first of several frames. Raises what PIL raises, and
+    ValueError for one of floats or of 32 bits, since nothing says which of its values is white.
     """
     import numpy as np
     from PIL import Image, ImageOps
@@ -140,7 +141,11 @@ def opened(source: Any) -> Any:
     own = contextlib.nullcontext(source) if isinstance(source, Image.Image) else Image.open(source)
     with own as stored:
         ready: Any = ImageOps.exif_transpose(stored)
-        if ready.mode.startswith(("I", "F")):  # convert would cut them off at 255
+        if ready.mode == "F" or (
+            ready.mode == "I" and stored.format != "PNG"
+        ):  # older Pillow reads PNG of 16 bits as I
+            raise ValueError("its values are floats or of 32 bits, of no known range; save it with 8 or 16 bits")
+        if ready.mode.startswith("I"):  # convert would cut them off at 255
             ready = Image.fromarray((np.asarray(ready).clip(0, 65535) / 257).astype(np.uint8))
         if ready.has_transparency_data:
             ready = ready.convert("RGBA")

@@ -6,8 +6,8 @@
     python -m noisygce.predict <id> X.npy                            vectors, by a run on data=features
 
 Writes CSV, a line a picture: file, the likeliest class and its p, then the three next. Pictures of any size are resized
-as those of data=folder are. A vector has the number of its row in place of a file. Needs the run's model.safetensors
-(runtime.keep_model=best) and no data set.
+as those of data=folder are; one that cannot be read is named, and its line is empty. A vector has the number of its row
+in place of a file. Needs the run's model.safetensors (runtime.keep_model=best) and no data set.
 """
 
 from __future__ import annotations
@@ -48,10 +48,17 @@ def answer(words: list[str]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     ranks = ["", *(f"_{rank}" for rank in range(2, SHOWN + 1))]
     writer.writerow([called, *(f"{column}{rank}" for rank in ranks for column in ("class", "p"))])
-    lines = predict(trained, [sample for _, sample in samples])
-    writer.writerows([name, *line] for (name, _), line in zip(samples, lines, strict=True))
+    lines = list(predict(trained, [sample for _, sample in samples]))
+    broken = [line for line in lines if isinstance(line, DataError)]
+    if broken and len(broken) == len(lines):
+        raise broken[0]
+    for error in broken:  # one picture of a thousand does not cost the others
+        print(f"noisygce: {error}", file=sys.stderr)
+    for (name, _), line in zip(samples, lines, strict=True):
+        writer.writerow([name, *([""] * 2 * SHOWN if isinstance(line, DataError) else line)])
     if "out" not in options:
-        sys.stdout.write(text.getvalue())
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.getvalue().encode(errors="surrogateescape"))  # names of files may be no UTF-8
         return
     atomic.write_text(Path(options["out"]), text.getvalue())
     print(f"{options['out']}: {len(samples):,} {'rows' if trained.preprocess.vectors else 'pictures'}")
@@ -88,19 +95,36 @@ def listed(names: Iterable[str]) -> Iterator[Path]:
         yield from found
 
 
-def predict(trained: models.Trained, samples: Sequence[Any]) -> Iterator[list[str]]:
-    """For each sample its ``SHOWN`` likeliest classes, each with its p, in one list; empty where K is smaller."""
+def predict(trained: models.Trained, samples: Sequence[Any]) -> Iterator[list[str] | DataError]:
+    """For each sample its ``SHOWN`` likeliest classes, each with its p, in one list, the end empty where K is smaller;
+    or why it cannot be read."""
     import torch
 
     for start in range(0, len(samples), _BATCH):
+        batch = [_ready(trained, sample) for sample in samples[start : start + _BATCH]]
+        there = [sample for sample in batch if not isinstance(sample, DataError)]
         with torch.inference_mode():
-            p = trained.network(trained.preprocess(samples[start : start + _BATCH])).double().softmax(1)
+            p = trained.network(trained.preprocess(there)).double().softmax(1) if there else torch.empty(0, SHOWN)
         values, classes = p.topk(min(SHOWN, p.shape[1]), 1)
-        for shares, which in zip(values.tolist(), classes.tolist(), strict=True):
+        likeliest = zip(classes.tolist(), values.tolist(), strict=True)
+        for sample in batch:
+            if isinstance(sample, DataError):
+                yield sample
+                continue
             line: list[str] = []
-            for share, y in zip(shares, which, strict=True):
+            for y, share in zip(*next(likeliest), strict=True):
                 line += [trained.classes[y], f"{share:.4f}"]
             yield line + [""] * (2 * SHOWN - len(line))
+
+
+def _ready(trained: models.Trained, sample: Any) -> Any:
+    """A vector; the pixels of a picture, or the DataError of one that cannot be read."""
+    if trained.preprocess.vectors:
+        return sample
+    try:
+        return trained.preprocess.pixels(sample)
+    except DataError as error:
+        return error
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ cleanlab finds and ranks them, listed as label_quality (pip install cleanlab).
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -68,7 +69,10 @@ def answer(words: list[str]) -> None:
         )
     folder = Path(options.get("out", "results/suspects"))
     folder.mkdir(parents=True, exist_ok=True)
-    name = found[0].id if len(found) == 1 else f"{found[0].id}+{len(found) - 1}"
+    name = found[0].id
+    if len(found) > 1:  # others with the same first run have files of their own
+        ids = hashlib.sha256(" ".join(sorted(run.id for run in found)).encode()).hexdigest()[:8]
+        name += f"+{len(found) - 1}-{ids}"
     if "verdicts" in options:
         clean, changes = cleaned(each, Path(options["verdicts"]))
         write(folder / f"{name}-cleaned.csv", clean)

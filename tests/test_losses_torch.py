@@ -51,6 +51,25 @@ def test_memory_is_saved_and_restored_with_the_module_around_it() -> None:
     assert torch.equal(fresh["criterion"].targets, whole["criterion"].targets)
 
 
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_memory_that_was_loaded_goes_on(assign: bool) -> None:
+    saved, criterion = elr(), elr()
+    saved(*batch(0))
+    criterion.load_state_dict(copy.deepcopy(saved.state_dict()), assign=assign)
+    assert torch.equal(criterion(*batch(1)), saved(*batch(1)))
+    assert torch.equal(criterion.targets, saved.targets)
+
+
+def test_in_eval_mode_nothing_is_remembered() -> None:
+    criterion = elr()
+    criterion(*batch(0))
+    before, trained = criterion.targets.clone(), copy.deepcopy(criterion)
+    value = criterion.eval()(*batch(1))
+    assert torch.equal(criterion.targets, before)
+    assert torch.equal(trained(*batch(1)), value)
+    assert not torch.equal(trained.targets, before)
+
+
 def test_tensors_of_the_loss_and_of_its_parts_move_with_the_module() -> None:
     both = losses.WeightedSum(1, 2, losses.Forward(), losses.ELR(lam=3, b=0.7))
     criterion = Criterion(both, samples=N, classes=K, transition=T)

@@ -12,7 +12,7 @@ import torch
 from helpers_reliability import Command, one_line
 from torch import nn
 
-from noisygce import models, settings
+from noisygce import models, runs, settings
 from noisygce.data import Digits
 from noisygce.errors import ForeignError
 from noisygce.models import Model
@@ -54,6 +54,36 @@ def train_own(make):
         return Training(ready.task, e.preprocessing, network, e.loss, e.schedule, e.pruning, seed, e.precision, "cpu")
 
     return build
+
+
+def test_the_id_holds_a_loss_and_what_it_imports_from_beside_it(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "noisygce").mkdir()
+    texts = {
+        "own_loss": "import torch\nimport own_top\nfrom own_package import near\nfrom noisygce.losses import Loss\n",
+        "own_top": "import own_loss\n",  # a circle
+        "own_package/__init__": "",
+        "own_package/near": "from . import far\nfrom .deeper.end import *\n",
+        "own_package/far": "def broken(",
+        "own_package/deeper/__init__": "",
+        "own_package/deeper/end": "from ..far import x\nfrom os import path\n",
+        "own_package/other": "",
+        "unused": "",
+        "noisygce/losses": "",  # a folder of that name is not this package
+    }
+    for name, text in texts.items():
+        path = tmp_path / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = {"loss": {"first": {"_target_": "own_loss.Own"}}}
+    found = runs.foreign_code(config)["code"]
+    assert set(found) == {
+        *("own_loss", "own_top", "own_package", "own_package.near", "own_package.far"),
+        *("own_package.deeper", "own_package.deeper.end"),
+    }
+    (tmp_path / "own_package/deeper/end.py").write_text("x = 2\n")
+    assert {k for k, v in runs.foreign_code(config)["code"].items() if v != found[k]} == {"own_package.deeper.end"}
+    assert "own_package" not in sys.modules, "nothing was run"
 
 
 def test_weights_that_the_author_has_set_stay() -> None:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from noisygce import models, runs, settings, suspects
+from noisygce import check, models, runs, settings, suspects
 from noisygce.errors import ConfigError, DataError
 from noisygce.noise import digest
 from noisygce.training.task import prepare
@@ -169,6 +170,57 @@ def test_a_picture_that_cannot_be_read_is_named_and_left_out(tmp_path, caplog):
     assert "train/dark/000.png" not in arrays.train_names
 
 
+def test_hidden_pictures_are_none_and_those_in_no_class_are_counted(tmp_path, caplog):
+    pictures(tmp_path / "mine", np.random.default_rng(0))
+    some = (tmp_path / "mine" / "train" / "dark" / "000.png").read_bytes()
+    for place in (".ipynb_checkpoints/000-checkpoint.png", "dark/._000.png", "dark/deeper/x.png", "above.png"):
+        path = tmp_path / "mine" / "train" / place
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(some)
+    arrays = task(*FOLDER, root=tmp_path).arrays
+    assert arrays.classes == ("bright", "dark")
+    assert len(arrays.train_names) == 80
+    assert "2 pictures below" in caplog.text
+
+
+def test_a_list_of_labels_may_come_from_a_spreadsheet_and_names_each_picture_once(tmp_path):
+    pictures(tmp_path / "mine", np.random.default_rng(0))
+    lines = [f"train/dark/{i:03}.png,{'nuit' if i % 2 else 'jour'}" for i in range(40)]
+    table = tmp_path / "mine" / "train.csv"
+    (tmp_path / "mine" / "test.csv").write_text("file,label\n")
+    table.write_text("\n".join(["file,label", *lines]), encoding="utf-8-sig")
+    assert task(*FOLDER, root=tmp_path).arrays.classes == ("jour", "nuit")
+    table.write_text("\n".join([*lines, "train/dark/003.png,été"]), encoding="utf-8")
+    with pytest.raises(DataError, match=r"train\.csv has train/dark/003\.png twice, as nuit and as été"):
+        task(*FOLDER, root=tmp_path)
+    table.write_text("\n".join([*lines[1:], "train/dark/000.png,été"]), encoding="latin-1")
+    with pytest.raises(DataError, match=r"train\.csv must be CSV in UTF-8"):
+        task(*FOLDER, root=tmp_path)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_pictures_of_no_known_range_are_refused(tmp_path, kind):
+    Image.fromarray(np.ones((8, 8), dtype=kind)).save(tmp_path / "a.tiff")
+    with pytest.raises(ValueError, match="no known range; save it with 8 or 16 bits"):
+        check.picture(tmp_path / "a.tiff", 8, 8, 3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such file names")
+def test_names_of_files_that_are_no_utf_8_are_listed_as_they_are(tmp_path):
+    pictures(tmp_path / "mine", np.random.default_rng(0))
+    odd = b"train/dark/caf\xe9.png"
+    os.rename(tmp_path / "mine" / "train" / "dark" / "000.png", os.fsencode(tmp_path / "mine") + b"/" + odd)
+    words = [*FOLDER, "model=convnet", "precision=fp32", "schedule.epochs=1", "schedule.milestones=[]", "paths.data=."]
+    assert run("train", *words, folder=tmp_path).returncode == 0
+    (folder,) = (tmp_path / "results/runs").iterdir()
+    done = run("suspects", str(folder), "paths.data=.", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert odd in (tmp_path / f"results/suspects/{folder.name}.csv").read_bytes()
+    done = run("predict", str(folder), "mine/train/dark", "out=said.csv", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert odd in (tmp_path / "said.csv").read_bytes()
+
+
 def test_pictures_of_any_mode_are_what_a_person_sees(tmp_path):
     left = np.zeros((8, 8, 3), dtype=np.uint8)
     left[:, :4] = 200  # bright on the left
@@ -223,6 +275,21 @@ def test_noise_on_one_s_own_pictures_is_known(tmp_path):
     pictures(tmp_path / "mine", np.random.default_rng(0))
     assert not task(*FOLDER, root=tmp_path).arrays.truth
     assert task(*FOLDER[:-1], "noise=uniform", root=tmp_path).arrays.truth
+    labels = np.arange(80) % 2
+    np.save(tmp_path / "a.npy", labels)
+    words = ["noise=file", "rate=0.5", "noise.file=a.npy", f"noise.sha256={digest(labels)}"]
+    assert not task(*FOLDER[:-1], *words, root=tmp_path).arrays.truth, "which of the two is wrong, nobody has said"
+
+
+def test_labels_that_people_have_changed_are_not_called_wrong_where_the_truth_is_unknown(tmp_path):
+    pictures(tmp_path / "mine", np.random.default_rng(0))
+    said = verdicts(tmp_path, [f"{i},{i},train/bright/{i:03}.png,bright,dark,0.1,relabel" for i in range(9)])
+    words = [*FOLDER, *said, "model=convnet", "precision=fp32", "schedule.epochs=1", "schedule.milestones=[]"]
+    done = run("train", *words, "paths.data=.", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("results/runs/*/metrics.csv")
+    (row,) = csv.DictReader(path.read_text().splitlines())
+    assert {row[key] for key in row if key.startswith("mislabelled")} == {""}
 
 
 def verdicts(root: Path, rows: list[str]) -> list[str]:

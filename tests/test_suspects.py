@@ -110,6 +110,8 @@ def test_several_runs_judge_what_each_has_held_out(run: Path, capsys, tmp_path: 
     alone = next(row for row in rows if int(row["index"]) in held[1] - held[0])
     kept = each[0].kept[each[0].index == int(alone["index"])][0]
     assert alone["kept"] == str(kept)
+    suspects.answer([str(others[0]), str(run), f"out={tmp_path}"])
+    assert len([*tmp_path.glob("*.csv")]) == 2, "another pair of runs has files of its own"
     saved = tmp_path / "saved.csv"
     suspects.write(saved, [ranking.COLUMNS, [*list(rows[0].values())[:-1], "drop"]])
     capsys.readouterr()
@@ -236,6 +238,15 @@ def test_pictures_get_their_likeliest_classes(run: Path, pictures: Path, capsys,
     capsys.readouterr()
     predict.answer([str(alone), str(next(pictures.glob("0-*")))])
     assert capsys.readouterr().out.splitlines()[1].split(",")[1] == rows[0]["class"]
+    (pictures / "0-broken.png").write_bytes(b"not a picture")
+    predict.answer([str(run), str(pictures)])
+    out, err = capsys.readouterr()
+    (broken,) = [row for row in csv.DictReader(out.splitlines()) if not row["class"]]
+    assert Path(broken["file"]).name == "0-broken.png"
+    assert {value for key, value in broken.items() if key != "file"} == {""}
+    assert [row["class"] for row in csv.DictReader(out.splitlines()) if row["class"]] == [row["class"] for row in rows]
+    assert "0-broken.png cannot be read as a picture" in one_line(err)
+    (pictures / "0-broken.png").unlink()
 
 
 def test_what_cannot_be_predicted_or_listed_is_told_in_one_line(run: Path, pictures: Path, tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ class Folder(Data):
     first of several frames. Those that cannot be read are named in a warning and left out.
     Labels come from the folders, ``train/cat/7.png``, or from ``train.csv`` and ``test.csv`` with a line
     ``file,label`` a picture, its file below ``folder``. Classes are the labels found, in alphabetical order. Samples
-    are named by their files, below ``folder``. Nothing is known of which labels are true.
+    are named by their files, below ``folder``. Nothing is known of which labels are true. Names that begin with a dot
+    are passed over, such as those that notebooks leave; other pictures that are in no class are counted in a warning.
     folder: below the data root, from the current folder, or an absolute path. size: pixels, 8..512. channels: 3 for
     colour, 1 for grey.
     """
@@ -69,6 +70,7 @@ class Folder(Data):
 
     def _read(self, root: Path) -> Arrays:
         base = located(root, self.folder)
+        self._warn_of_others(base)
         train, test = (self._pictures(self._list(base, part)) for part in ("train", "test"))
         if not len(train.labels):
             raise DataError(f"{base} has no pictures to train on: neither train/CLASS/*.png nor train.csv")
@@ -87,15 +89,39 @@ class Folder(Data):
         """Pictures and labels of a part, in the order of their names."""
         table, folder = base / f"{part}.csv", base / part
         if table.is_file():
-            with open(table, newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.reader(file) if row and row != ["file", "label"]]
+            try:
+                with open(table, newline="", encoding="utf-8-sig") as file:  # some spreadsheets begin with a mark
+                    rows = [row for row in csv.reader(file) if row and row != ["file", "label"]]
+            except (UnicodeDecodeError, csv.Error) as error:
+                raise DataError(f"{table} must be CSV in UTF-8: {error}") from None
             if bad := [row for row in rows if len(row) != 2 or not (base / row[0]).is_file()]:
                 raise DataError(f"{table}: a line is FILE,LABEL with a file below {base}; this one is not: {bad[0]}")
             found = [(base / name, label) for name, label in rows]
+            first: dict[Path, str] = {}
+            for path, label in found:
+                if (other := first.setdefault(path, label)) is not label:
+                    raise DataError(f"{table} has {path.relative_to(base)} twice, as {other} and as {label}")
         else:
-            pictures = [path for path in folder.glob("*/*") if path.suffix.lower() in SUFFIXES]
-            found = [(path, path.parent.name) for path in pictures]
+            found = [(path, path.parent.name) for path in folder.glob("*/*") if self._is_picture(path, folder)]
         return sorted(found)
+
+    @staticmethod
+    def _is_picture(path: Path, below: Path) -> bool:
+        """By its ending; nothing that is hidden is one."""
+        hidden = any(part.startswith(".") for part in path.relative_to(below).parts)
+        return path.suffix.lower() in SUFFIXES and not hidden
+
+    def _warn_of_others(self, base: Path) -> None:
+        """Of pictures in the folders of classes that are not taken, since they lie too deep or too high."""
+        for part in ("train", "test"):
+            if (base / f"{part}.csv").is_file():
+                continue
+            every = [path for path in (base / part).rglob("*") if self._is_picture(path, base / part)]
+            if other := [path for path in every if len(path.relative_to(base / part).parts) != 2]:
+                log.warning(
+                    f"{len(other):,} pictures below {base / part} are in no class, such as {other[0]}: a picture is "
+                    f"{part}/CLASS/FILE, or a line of {part}.csv"
+                )
 
     def _pictures(self, found: Sequence[tuple[Path, str]]) -> _Part:
         images = np.empty((len(found), self.size, self.size, self.channels), dtype=np.uint8)

@@ -51,7 +51,11 @@ class Criterion(nn.Module):
             return self.loss(logits, labels)
         if self.kept is not None:
             return self.loss(logits, labels, self.kept[index])  # type: ignore[call-arg]
-        return self.loss.reduced(self.loss.of_batch(logits, labels, index))
+        before = {} if self.training else {name: getattr(self, name).clone() for name in self._places}
+        value = self.loss.reduced(self.loss.of_batch(logits, labels, index))
+        for name, tensor in before.items():  # looking is not learning: in eval mode nothing is remembered
+            getattr(self, name).copy_(tensor)
+        return value
 
     @torch.no_grad()
     def prune(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
@@ -68,9 +72,18 @@ class Criterion(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """What .to, .cuda and .half call: it puts new tensors in place of the buffers."""
         super()._apply(fn, recurse)
+        self._hand_over()
+        return self
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        """What load_state_dict calls: with assign=True it puts new tensors in place of the buffers."""
+        super()._load_from_state_dict(*args, **kwargs)
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Gives the loss the buffers as its tensors."""
         for name, (owner, attribute) in self._places.items():
             setattr(owner, attribute, getattr(self, name))
-        return self
 
     def extra_repr(self) -> str:
         return repr(self.loss)

@@ -120,6 +120,7 @@ class Noise:
     """
 
     files: ClassVar[tuple[str, ...]] = ()  # below the data root, of other data sets
+    makes_wrong: ClassVar[bool] = True  # a label that it changes is wrong, whoever gave the one before
 
     def __init__(self, rate: float, seed: int | None) -> None:
         self.rate = check.number("rate", rate, "[0, 1)")

@@ -16,6 +16,8 @@ from noisygce.noise.base import Images, Labels, Matrix, Noise, corrupt, corrupt_
 class Clean(Noise):
     """No noise: T = I."""
 
+    makes_wrong = False
+
     def __init__(self, rate: float, seed: int | None) -> None:
         if rate != 0:
             raise check.Invalid("rate", rate, "0 with noise=clean")

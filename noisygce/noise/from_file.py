@@ -18,7 +18,10 @@ class FromFile(Noise):
 
     file: below the data root, or an absolute path. sha256: ``digest`` of the labels, so that the run's id stands for
     these very labels, wherever their file lies. rate: their rate as tables shall call it, within 0.02 of the real one.
+    Where the true labels are not known, it is not known either which of the two is wrong, the file's or the data set's.
     """
+
+    makes_wrong = False
 
     def __init__(self, rate: float, file: str | None, sha256: str | None) -> None:
         super().__init__(rate, None)

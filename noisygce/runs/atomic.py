@@ -35,8 +35,8 @@ def write(path: Path, parts: Iterable[bytes | memoryview], durable: bool = True,
 
 
 def write_text(path: Path, text: str, durable: bool = True) -> None:
-    """``write`` of a text, as UTF-8, with line ends as they are."""
-    write(path, [text.encode()], durable)
+    """``write`` of a text, as UTF-8, with line ends as they are. A file name in it that is no UTF-8 keeps its bytes."""
+    write(path, [text.encode(errors="surrogateescape")], durable)
 
 
 def sweep(folder: Path) -> None:

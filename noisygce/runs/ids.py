@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.util
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,12 @@ def _older(group: str, value: Any) -> Any:
 
 
 def foreign_code(config: Mapping[str, Any]) -> dict[str, Any]:
-    """``code``: the SHA-256 of each module outside this package that the config takes a class from; else nothing.
+    """``code``: the SHA-256 of each module outside this package that the config takes a class from, and of the modules
+    beside it that it imports, directly or not; else nothing.
 
     NUMERICS stands for our own code; a person's loss that has been edited must not pass for the one before.
     """
-    found = {}
+    found: dict[str, Any] = {}
     nodes: list[Any] = [config]
     while nodes:
         node = nodes.pop()
@@ -61,8 +63,49 @@ def foreign_code(config: Mapping[str, Any]) -> dict[str, Any]:
                 except (ImportError, ValueError):  # settings.read says so
                     spec = None
                 if spec and spec.origin and Path(spec.origin).is_file():
-                    found[module] = hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:16]
-    return {"code": dict(sorted(found.items()))} if found else {}
+                    found |= _with_imported(module, Path(spec.origin))
+    return {"code": {name: digest[:16] for name, digest in sorted(found.items())}} if found else {}
+
+
+def _with_imported(module: str, path: Path) -> dict[str, str]:
+    """SHA-256 by name of a module and of what it imports from the same place, found without importing anything.
+
+    The same place: the folder that the import path names, or, of an installed package, that package.
+    """
+    root = path.parents[module.count(".") + (path.name == "__init__.py")]
+    installed = {"site-packages", "dist-packages"} & {*root.parts}
+    own = module.partition(".")[0]
+    found: dict[str, str] = {}
+    left = [(module, path)]
+    while left:
+        name, file = left.pop()
+        content = file.read_bytes()
+        found[name] = hashlib.sha256(content).hexdigest()
+        for other in {*_imports(name, file, content)} - {*found}:
+            top, stem = other.partition(".")[0], root.joinpath(*other.split("."))
+            if top == "noisygce" or (installed and top != own):
+                continue
+            places = (stem.with_name(f"{stem.name}.py"), stem / "__init__.py")
+            left += [(other, place) for place in places if place.is_file()][:1]
+    return found
+
+
+def _imports(name: str, file: Path, content: bytes) -> Iterator[str]:
+    """The modules that a module's text may import, and the packages that it is in, by their whole names."""
+    package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+    yield from (".".join(package[:depth]) for depth in range(1, len(package) + 1))
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):  # whoever imports it is told
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = [*above, *(node.module.split(".") if node.module else [])]
+            yield from (".".join([*base, alias.name]) for alias in node.names)
+            yield from [".".join(base)] if base else []
 
 
 def foreign_data(config: Mapping[str, Any]) -> dict[str, Any]:

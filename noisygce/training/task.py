@@ -14,7 +14,7 @@ import numpy as np
 from noisygce import check
 from noisygce.data import Arrays, Cifar100, Data, Ints, Split, Verdicts
 from noisygce.errors import DataError, ForeignError, defined, foreign
-from noisygce.noise import Clean, Matrix, Noise, empirical_transition
+from noisygce.noise import Matrix, Noise, empirical_transition
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def prepare(data: Data, split: Split, verdicts: Verdicts, noise: Noise, seed: in
 def corrupted(arrays: Arrays, noise: Noise, seed: int, root: Path) -> tuple[Arrays, Ints, Ints, Matrix]:
     """What noise makes of a data set: its images, noisy labels (N,), true labels (N,) and T (K, K).
 
-    Of labels that are not known to be true, those that noise has changed are known to be wrong, no others.
+    Of labels that are not known to be true, those that drawn noise has changed are known to be wrong, no others.
     """
     labels = arrays.train_labels
     noise.bind(root, labels, arrays.classes)
@@ -55,7 +55,7 @@ def corrupted(arrays: Arrays, noise: Noise, seed: int, root: Path) -> tuple[Arra
     if transition is None:
         transition = empirical_transition(labels, noisy, len(arrays.classes))
     images, clean = noise.replace(arrays.train_images, labels, lambda: Cifar100().load(root).train_images, seed)
-    truth = arrays.truth or not isinstance(noise, Clean)
+    truth = arrays.truth or noise.makes_wrong
     return replace(arrays, train_images=images, truth=truth), noisy, clean, transition
 
 

@@ -140,7 +140,7 @@ def cleaned(each: Sequence[Samples], path: Path) -> tuple[list[list[str]], str]:
     labels: dict[str, str | None] = dict(known[index] for index in sorted(known))
     before, counts = dict(labels), dict.fromkeys(VERDICTS, 0)
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
             listed = csv.DictReader(file)
             if missing := [column for column in JUDGED if column not in (listed.fieldnames or ())]:
                 raise DataError(f"{path} is no list with verdicts, as the page saves it: it has no column {missing[0]}")

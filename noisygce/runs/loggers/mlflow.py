@@ -45,6 +45,8 @@ class MLflow(Numbers):
         self.finished = bool(found) and found[0].info.status == "FINISHED"
         if found:
             self.run = found[0].info.run_id
+            if not self.finished:
+                self.client.update_run(self.run, status="RUNNING")  # it was stopped, and goes on
             return len(self.client.get_metric_history(self.run, "train_loss"))
         self.run = self.client.create_run(experiment, run_name=run_id, tags={"noisygce.run_id": run_id}).info.run_id
         params = [mlflow.entities.Param(key, str(value)[:500]) for key, value in flat(config).items()]
