@@ -16,7 +16,7 @@ from conftest import SMALL
 
 from noisygce import results, runs, settings, train
 from noisygce.errors import ConfigError, Stopped
-from noisygce.runs.loggers import Logger, Loggers, read
+from noisygce.runs.loggers import Logger, Loggers, MLflow, read
 from noisygce.runs.stops import process
 
 K = 0.11
@@ -197,6 +197,20 @@ def test_mlflow_holds_each_epoch_once_and_finds_its_run_again(tmp_path: Path, mo
     assert [m.step for m in client.get_metric_history(held.info.run_id, "pruning.recall")] == PRUNED_AFTER
     assert held.data.metrics["results.last"] == done.manifest["results"]["last"]
     assert {f.path for f in client.list_artifacts(held.info.run_id)} == {"curves.png", "manifest.json"}
+
+
+def test_mlflow_says_of_a_run_that_goes_on_that_it_is_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    status = []
+    for _ in range(2):
+        logger = MLflow(None, str(tmp_path), "noisygce")
+        logger.begin("id", {}, tmp_path)
+        status.append(logger.client.get_run(logger.run).info.status)
+        logger.close()
+        status.append(logger.client.get_run(logger.run).info.status)
+    assert status == ["RUNNING", "KILLED", "RUNNING", "KILLED"]
 
 
 def test_a_server_of_mlflow_that_is_gone_does_not_hold_a_run_up(

@@ -37,6 +37,8 @@ class Wandb(Numbers):
             **{"config": dict(config), "resume": None if self.mode == "offline" else "allow", "reinit": "create_new"},
             settings=wandb.Settings(silent=True, console="off"),
         )
+        known = self.run.summary.keys()  # it is no dict
+        self.finished = self.run.resumed and any(name.startswith("results/") for name in known)
         return int(self.run.summary.get("epoch", 0)) if self.run.resumed else 0
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -45,7 +47,8 @@ class Wandb(Numbers):
     def figure(self, name: str, figure: Figure) -> None:
         import wandb
 
-        self.run.log({name: wandb.Image(picture(figure))})
+        if not self.finished:  # a run on the server that is told again has it
+            self.run.log({name: wandb.Image(picture(figure))})
 
     def done(self, manifest: Row) -> None:
         self.run.summary.update(numbers(manifest["results"], "results/"))
