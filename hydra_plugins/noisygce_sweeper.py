@@ -7,6 +7,8 @@ whichever Hydra launcher is configured.
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from noisygce.settings import guard
+from noisygce.settings.arguments import typed
 from noisygce.sweep.jobs import Job, at_once, check_all, expand, kinds, launch_all, side_by_side
 
 ConfigStore.instance().store(
@@ -66,4 +69,8 @@ class NoisygceSweeper(Sweeper):
             configs = (loader.load_sweep_config(config, job) for job in some)
             return side_by_side(train.run_one_of_many, configs, some, side)
 
-        return launch_all(launch, jobs)
+        ended = launch_all(launch, jobs)
+        if len(jobs) > 1:
+            asked = [word for word in typed(arguments) if not word.startswith("hydra")]
+            print(f"their table: python -m noisygce.table {shlex.join(asked)}", file=sys.stderr)
+        return ended

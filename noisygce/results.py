@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisygce import runs
-from noisygce.errors import ConfigError, ManifestError
+from noisygce.errors import ConfigError, DataError, ManifestError
 from noisygce.runs import archive, manifest
 from noisygce.runs.archive import Archive, Rows
 from noisygce.runs.ids import flat
@@ -83,7 +83,8 @@ class Result:
         """
         from noisygce.runs import kept
 
-        if self.archive or not (self.folder / kept.PREDICTIONS).is_file():
+        named = self.manifest.get("files", {})  # the file is there before the manifest, and complete with it
+        if self.archive or kept.PREDICTIONS not in named or not (self.folder / kept.PREDICTIONS).is_file():
             return {}
         found = kept.predictions(self.folder, self.manifest)
         test = found.split == "test"
@@ -100,15 +101,19 @@ class Result:
 
     def epochs(self) -> list[dict[str, float | None]]:
         """The rows of metrics.csv as numbers, an absent one as None."""
-        return [
-            {k: float(v) if v else None for k, v in row.items()} | {"epoch": int(row["epoch"])} for row in self.rows()
-        ]
+        return [{k: self._number(row, k) for k in row} | {"epoch": int(row["epoch"])} for row in self.rows()]
 
     def metrics(self) -> Metrics:
         """The columns of metrics.csv so far as numbers, an absent value as None; empty where there is none."""
         rows = self.rows()
         names = rows[0] if rows else ()
-        return {name: [float(row[name]) if row[name] else None for row in rows] for name in names}
+        return {name: [self._number(row, name) for row in rows] for name in names}
+
+    def _number(self, row: Mapping[str, str], name: str) -> float | None:
+        try:
+            return float(row[name]) if row[name] else None
+        except (TypeError, ValueError):
+            raise DataError(f"{self.folder / archive.METRICS} is damaged: {name} is {row[name]!r}") from None
 
 
 def found(folder: Path | str) -> list[Result]:
@@ -231,13 +236,13 @@ def _config(folder: Path) -> dict[str, Any]:
     return flat(read) if isinstance(read, dict) else {}
 
 
-def frame(results: Iterable[Result]) -> DataFrame:
-    """One row a run: id, state, the config under dotted keys, each rule's test accuracy (a fraction) and their gap,
-    accuracy on noisy validation, realised noise rate, seconds, images/s, device, commit and digests; NaN where a run is
-    not done."""
+def frame(results: Iterable[Result] | Path | str) -> DataFrame:
+    """One row a run, of these runs or of all below a folder: id, state, the config under dotted keys, each rule's test
+    accuracy (a fraction) and their gap, accuracy on noisy validation, realised noise rate, seconds, images/s, device,
+    commit and digests; NaN where a run is not done."""
     import pandas as pd
 
-    return pd.DataFrame([_row(result) for result in results])
+    return pd.DataFrame([_row(result) for result in (found(results) if isinstance(results, Path | str) else results)])
 
 
 def _row(r: Result) -> dict[str, Any]:

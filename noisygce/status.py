@@ -19,9 +19,10 @@ from noisygce import results
 from noisygce.results import STATES, Result
 from noisygce.runs.messages import duration
 from noisygce.settings import arguments
-from noisygce.sweep.plan import look, plan_of, results_folder
+from noisygce.sweep.plan import closest, look, plan_of, results_folder
 
 _KIND = ("data.name", "model.name", "loss.name", "schedule.epochs")  # what the time of a run depends on most
+_NEED = ("failed", "unreadable")
 _NAMED_UP_TO = 10  # stopped and missing runs are named up to so many; running, failed and unreadable ones always
 
 
@@ -34,7 +35,10 @@ def answer(words: list[str]) -> None:
     _, rest = arguments.split(words, {})
     if any(not argument.startswith(("paths.", "hydra.")) for argument in rest):
         plan = plan_of(rest)
-        print("\n".join(report(plan.name or "asked for", look(plan), time.time())))
+        found = look(plan)
+        print("\n".join(report(plan.name or "asked for", found, time.time())))
+        if all(run.state == "missing" for run in found) and (hint := closest(plan)):
+            print(hint)
     else:
         folder = results_folder(rest)
         print("\n".join(report(str(folder), results.found(folder), time.time())))
@@ -46,12 +50,18 @@ def report(name: str, runs: Sequence[Result], now: float) -> list[str]:
     summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     lines = [f"{name}: {len(runs)} runs{': ' + summary if summary else ''}"]
     lines += [f"  running     {_running(run, now)}" for run in runs if run.state == "running"]
-    lines += [f"  {run.state:<11} {run.id}: {run.note}" for run in runs if run.state in ("failed", "unreadable")]
+    lines += [f"  {run.state:<11} {run.id}: {run.note}{_again(run)}" for run in runs if run.state in _NEED]
     for state in ("stopped", "missing"):
         names = [" ".join([run.id, *_values(run)]) for run in runs if run.state == state]
         lines += [f"  {state:<11} {run}" for run in names[:_NAMED_UP_TO]]
         lines += [f"  {state:<11} and {len(names) - _NAMED_UP_TO} more"] if len(names) > _NAMED_UP_TO else []
     return [*lines, left(runs)]
+
+
+def _again(run: Result) -> str:
+    """What to do about a run that does not go on by itself."""
+    name = {"failed": "failed.json", "unreadable": "manifest.json"}[run.state]
+    return f"; delete {run.folder / name} to train it again" if (run.folder / name).is_file() else ""
 
 
 def _running(run: Result, now: float) -> str:
@@ -82,7 +92,9 @@ def left(runs: Sequence[Result]) -> str:
     """
     to_do = [run for run in runs if run.state in ("running", "stopped", "missing")]
     if not to_do:
-        return "nothing is left to do" if runs else "no runs"
+        need = sum(run.state in _NEED for run in runs)
+        whole = f"nothing is left to do{f' but for {need} that need you' if need else ''}"
+        return whole if runs else "no runs"
     took: dict[tuple[str, ...], list[float]] = {}
     for run in runs:
         if run.state == "done" and isinstance(run.manifest.get("seconds"), int | float):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from noisygce.runs import atomic
 from noisygce.settings import arguments
-from noisygce.sweep.plan import plan_of
+from noisygce.sweep.plan import closest, plan_of
 from noisygce.view import places
 from noisygce.view.tables import OPTIONS, TEXTS, Table, tabulate
 
@@ -36,6 +36,8 @@ def answer(words: list[str]) -> None:
         atomic.write_text(stem.with_name(f"{stem.name}{ending}"), text(table), durable=False)
     print(table)
     print(f"Written: {stem}.md, .tex, .csv")
+    if all(run.state == "missing" for run in table.runs) and (hint := closest(plan)):
+        print(hint)
 
 
 def of(*words: str) -> Table:

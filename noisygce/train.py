@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from noisygce import results, settings
-from noisygce.errors import ForeignError, NonFinite, Stopped, foreign
+from noisygce.errors import ConfigError, DataError, ForeignError, NonFinite, Stopped, foreign
 from noisygce.runs import Run, identity, kept, loggers, messages, noisy_validation
 from noisygce.runs.begin import resume, training_of
 from noisygce.runs.manifest import manifest_of
@@ -79,8 +79,14 @@ def _train(e: Experiment, run: Run, followers: loggers.Loggers) -> dict[str, Any
     except NonFinite as error:
         run.fail(str(error))
         raise
+    except (ConfigError, DataError, ForeignError):  # refused, in a line that says all
+        run.forget()
+        raise
     except Exception as error:
-        if told := foreign(error):
+        told = foreign(error)
+        if told or not command.expected(error):
+            run.crash(str(told or f"{type(error).__name__}: {error}".splitlines()[0]))
+        if told:
             raise ForeignError(f"{told}; {run.folder / 'train.log'} has its whole trace") from error
         raise
     finally:

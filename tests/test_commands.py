@@ -14,7 +14,7 @@ import pytest
 
 import noisygce
 from noisygce import __main__ as overview
-from noisygce.settings import arguments
+from noisygce.settings import arguments, config_dir
 
 PACKAGE = Path(noisygce.__file__).parent
 COMMANDS = sorted(
@@ -70,6 +70,15 @@ def test_a_folder_of_one_s_own_configs_goes_with_every_command(command: str, tmp
             assert arguments.words(made_by) == [f"hydra.searchpath=['file://{tmp_path}/conf']", "experiment=mine"]
     assert "there is no such experiment" in noisygce_(command, *words).stderr
     assert "nowhere: there is no such folder" in noisygce_(command, "--config-dir", "nowhere", *words).stderr
+    hidden = tmp_path / "other" / "loss" / "gce.yaml"
+    hidden.parent.mkdir(parents=True)
+    hidden.write_bytes((config_dir() / "loss" / "gce.yaml").read_bytes())
+    asked = (command, "--config-dir", f"{tmp_path}/other", "data=digits", "loss=gce", f"paths.results={tmp_path}")
+    assert noisygce_(*asked).returncode == 0, "it is equal to ours"
+    hidden.write_text(hidden.read_text().replace("0.7", "0.3"))
+    said = noisygce_(*asked)
+    assert (said.returncode, said.stdout) == (2, "")
+    assert "loss/gce.yaml is hidden by noisygce's own; give yours another name" in said.stderr
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")

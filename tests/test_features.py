@@ -39,6 +39,15 @@ def write(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     return y, wrong
 
 
+@pytest.mark.parametrize("model", ["convnet", "resnet8", "cnn8", "resnet18"])
+def test_a_network_for_pictures_is_refused_for_vectors(model: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    code, text = train(tmp_path, *WORDS, f"model={model}")
+    assert code == 2
+    assert "is a network for pictures; vectors need model=mlp or linear" in one_line(text)
+    assert not [*tmp_path.glob("results/runs/*")]
+
+
 def task(*overrides: str, root: Path) -> Task:
     e = settings.read(settings.compose([*WORDS, *overrides]))
     return prepare(e.data, e.split, e.verdicts, e.noise, e.seed, root)

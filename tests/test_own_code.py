@@ -12,7 +12,7 @@ import torch
 from helpers_reliability import Command, one_line
 from torch import nn
 
-from noisygce import models, runs, settings
+from noisygce import models, results, runs, settings
 from noisygce.data import Digits
 from noisygce.errors import ForeignError
 from noisygce.models import Model
@@ -309,6 +309,11 @@ class Mean(Loss):
         return logits.sum(1).mean()
 
 
+class Flat(Loss):
+    def per_sample(self, logits, labels):
+        return logits.detach().sum(1)
+
+
 class Odd(Noise):
     def transition(self, classes):
         return np.eye(len(classes) + 1)
@@ -340,6 +345,7 @@ def line(text: str) -> int:
 TOLD = {
     ("loss", "Fails", ""): f"mine.py:{line('return logits[:, 99]')}: IndexError: index 99 is out of bounds",
     ("loss", "Mean", ""): f"mine.py:{line('class Mean')}: Mean gives (), not the loss of each sample (B,)",
+    ("loss", "Flat", ""): f"mine.py:{line('class Flat')}: Flat: its values have no gradient",
     ("noise", "Odd", ""): f"mine.py:{line('class Odd')}: Odd: ",
     ("noise", "Half", ""): f"mine.py:{line('class Half')}: Half: draw must give 1500 integers in 0..9",
     ("noise", "Breaks", ""): f"mine.py:{line('return labels + {')}: KeyError: 'b'",
@@ -367,6 +373,9 @@ def test_mistakes_in_one_s_own_code_are_one_line_with_file_and_line(
     logs = list(tmp_path.glob("results/runs/*/train.log"))
     if "mine.py:" in last and "whole trace" in last:
         assert "Traceback" in logs[0].read_text()
+        assert results.of_folder(logs[0].parent).state == "failed"
+    else:
+        assert not logs, "what was refused before it began leaves no folder"
 
 
 def test_a_module_that_cannot_be_read_is_told_with_its_line(tmp_path: Path) -> None:

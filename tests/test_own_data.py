@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ import torch
 from PIL import Image
 
 from noisygce import check, models, runs, settings, suspects
+from noisygce.data.verdicts import read
 from noisygce.errors import ConfigError, DataError
 from noisygce.noise import digest
 from noisygce.training.task import prepare
+from noisygce.view import ranking
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -331,6 +334,33 @@ def test_verdicts_on_other_samples_are_refused_with_their_line(tmp_path, row, sa
         task("data=digits", "noise=clean", *verdicts(tmp_path, [row]), root=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["0,0,a,bright,dark,0.1,"], "holds no verdict: judge samples on the page"),
+        ([], "holds no verdict"),
+        (["0,0,a,bright,dark,0.1,drop", "0,0,a,bright,dark,0.1,keep"], "line 3: sample 0 is judged in line 2 too"),
+        (["0,0,a,bright,dark,drop"], "line 2: it has 6 fields, and the first line 7"),
+    ],
+)
+def test_a_file_of_verdicts_is_read_alike_by_training_and_by_the_list_of_clean_labels(tmp_path, rows, said):
+    pictures(tmp_path / "mine", np.random.default_rng(0))
+    words = verdicts(tmp_path, rows)
+    with pytest.raises(DataError, match=said):
+        task(*FOLDER, *words, root=tmp_path)
+    samples = SimpleNamespace(
+        index=np.array([0]), name=np.array(["a"]), given=np.array([0]), classes=("bright", "dark")
+    )
+    with pytest.raises(DataError, match=said):
+        ranking.cleaned([samples], tmp_path / "said.csv")  # type: ignore[list-item]
+
+
+def test_semicolons_of_a_spreadsheet_are_named(tmp_path):
+    (tmp_path / "said.csv").write_text("rank;index;file;given;suggested;verdict\n")
+    with pytest.raises(DataError, match="parted by semicolons; save it with commas"):
+        read(tmp_path / "said.csv", (tmp_path / "said.csv").read_bytes())
+
+
 def test_verdicts_must_be_the_ones_that_were_meant(tmp_path):
     file, digest_ = verdicts(tmp_path, ["1,0,,0,9,0.1,drop"])
     with pytest.raises(DataError, match=digest_):
@@ -340,7 +370,7 @@ def test_verdicts_must_be_the_ones_that_were_meant(tmp_path):
         for words in ([], [file, digest_], [file, f"{digest_[:-1]}0"])
     }
     assert len(ids) == 3
-    with pytest.raises(DataError, match=r"nowhere\.csv is missing"):
+    with pytest.raises(DataError, match=r"nowhere\.csv: no such file below .* or here"):
         task("data=digits", "data.verdicts=nowhere.csv", root=tmp_path)
 
 

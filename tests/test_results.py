@@ -10,6 +10,7 @@ import pytest
 from hydra.errors import ConfigCompositionException
 
 from noisygce import results, runs, settings
+from noisygce.errors import DataError
 from noisygce.settings import command
 from noisygce.sweep.jobs import expand
 from noisygce.sweep.plan import look, plan_of
@@ -175,6 +176,32 @@ def test_frame_is_tidy(demo, tmp_path):
     assert first["val"] == 0.44
     assert first["gap"] == pytest.approx(0.02)
     assert frame["val"].notna().sum() == 3
+
+
+def test_a_frame_is_of_a_folder_too(demo, tmp_path):
+    made_up.finish(tmp_path, demo.runs[0])
+    for folder in (tmp_path, str(tmp_path)):
+        assert list(results.frame(folder).run_id) == [demo.runs[0].id]
+
+
+def test_damaged_metrics_are_named(demo, tmp_path):
+    folder = made_up.finish(tmp_path, demo.runs[0])
+    text = (folder / "metrics.csv").read_text()
+    (folder / "metrics.csv").write_text(text.replace("0.125", "0.1x5", 1))
+    run = results.of_folder(folder)
+    for read in (run.metrics, run.epochs):
+        with pytest.raises(DataError, match=r"metrics\.csv is damaged: mislabelled_as_noisy is '0\.1x5'"):
+            read()
+
+
+def test_predictions_count_once_the_run_is_done(demo, tmp_path):
+    folder = made_up.finish(tmp_path, demo.runs[0])
+    made_up.keep(folder, p=[[0.9, 0.1], [0.2, 0.8]], given=[0, 1])
+    assert results.of_folder(folder).confusion
+    (folder / "manifest.json").rename(tmp_path / "later")
+    assert results.of_folder(folder).confusion == {}
+    (folder / "manifest.json").write_text("{")
+    assert results.of_folder(folder).confusion == {}
 
 
 def test_an_absent_value_in_metrics_is_none(demo, tmp_path):

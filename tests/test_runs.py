@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from noisygce import check, runs, settings
+from noisygce import check, results, runs, settings
 from noisygce.errors import Locked, ManifestError, NonFinite
 from noisygce.runs import Run, atomic, identity, run_id, select
 
@@ -302,6 +302,31 @@ def test_a_failed_run_is_refused_until_its_mark_is_deleted(tmp_path):
     assert not (r.folder / "last.ckpt").exists()
     (r.folder / "failed.json").unlink()
     r.refuse_if_failed()
+
+
+def test_a_crashed_run_says_why_and_may_be_tried_again(tmp_path):
+    r = run(tmp_path)
+    with r.claim():
+        (r.folder / "last.ckpt").touch()
+        r.crash("RuntimeError: of one's own")
+    assert results.of_folder(r.folder).state == "failed"
+    assert results.of_folder(r.folder).note == "RuntimeError: of one's own"
+    r.refuse_if_failed()
+    with r.claim():
+        assert not (r.folder / "failed.json").exists()
+        assert (r.folder / "last.ckpt").exists()
+
+
+def test_a_run_that_was_refused_leaves_no_folder_and_one_that_was_begun_stays(tmp_path):
+    r = run(tmp_path)
+    with r.claim():
+        r.write_metrics([])
+        r.forget()
+    assert not r.folder.exists()
+    with r.claim():
+        (r.folder / "last.ckpt").touch()
+        r.forget()
+    assert (r.folder / "last.ckpt").exists()
 
 
 def test_a_write_leaves_the_old_file_where_the_new_one_cannot_be_written(tmp_path):

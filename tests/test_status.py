@@ -8,7 +8,7 @@ import time
 import made_up
 import pytest
 
-from noisygce import runs, status
+from noisygce import runs, status, table
 from noisygce.sweep.plan import look, plan_of
 
 
@@ -38,6 +38,33 @@ def test_each_state_is_said(demo, tmp_path):
     assert f"failed      {demo.runs[0].id}: not finite" in said
     # 60 s a run: 36 of 40 epochs of one, and another, by one worker
     assert said.endswith("2 runs left: about 2 min by 1 worker")
+
+
+def test_what_does_not_go_on_by_itself_is_asked_of_the_reader(demo, tmp_path):
+    for run in demo.runs[2:]:
+        made_up.finish(tmp_path, run)
+    failed, damaged = (made_up.begin(tmp_path, run) for run in demo.runs[:2])
+    (failed / "failed.json").write_text(json.dumps({"cause": "not finite"}))
+    (damaged / "manifest.json").write_text("{")
+    said = report(demo)
+    assert f"not finite; delete {failed / 'failed.json'} to train it again" in said
+    assert f"incomplete; delete {damaged / 'manifest.json'} to train it again" in said
+    assert said.endswith("nothing is left to do but for 2 that need you")
+
+
+def test_of_a_plan_without_a_run_the_most_alike_is_named(tmp_path, capsys):
+    words = ["data=digits", "loss=gce", f"paths.results={tmp_path}"]
+    (near,) = plan_of([*words, "schedule.epochs=12", "schedule.milestones=[]"]).runs
+    (far,) = plan_of([*words, "schedule.epochs=12", "schedule.milestones=[]", "seed=3", "rate=0.1"]).runs
+    for run in (near, far):
+        made_up.finish(tmp_path, run)
+    status.answer([*words, "seed=0,1"])
+    out = capsys.readouterr().out
+    assert f"the most alike there is {near.id}, with schedule.epochs=12 schedule.milestones=[]" in out
+    table.answer([*words, "seed=0,1"])
+    assert near.id in capsys.readouterr().out
+    status.answer([*words, "schedule.epochs=12", "schedule.milestones=[]", "seed=0,1"])
+    assert "alike" not in capsys.readouterr().out
 
 
 def test_done_is_done(demo, tmp_path):

@@ -169,8 +169,8 @@ def test_verdicts_make_a_file_of_clean_labels(run: Path, task, tmp_path: Path) -
     for column, value, says in (
         ("given", judged[0]["suggested"], "is of another set"),
         ("index", "9999", "is of another set"),
-        ("verdict", "maybe", "a verdict is keep, relabel, drop"),
-        ("suggested", "cat", "a label one of the run's classes"),
+        ("verdict", "maybe", "line 2: verdict 'maybe' must be keep, relabel, drop or empty"),
+        ("suggested", "cat", "line 2: 'cat' is none of the classes 0, 1"),
     ):
         suspects.write(saved, [ranking.COLUMNS, list((judged[0] | {column: value}).values())])
         with pytest.raises(DataError, match=says):
@@ -179,7 +179,7 @@ def test_verdicts_make_a_file_of_clean_labels(run: Path, task, tmp_path: Path) -
     with pytest.raises(DataError, match="holds no verdict"):
         suspects.answer([str(run), f"out={tmp_path}", f"verdicts={saved}"])
     saved.write_text("hello\n")
-    with pytest.raises(DataError, match="no list with verdicts, as the page saves it: it has no column index"):
+    with pytest.raises(DataError, match="has no column index"):
         suspects.answer([str(run), f"out={tmp_path}", f"verdicts={saved}"])
 
 

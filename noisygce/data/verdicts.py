@@ -6,6 +6,7 @@ import csv
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,46 +36,83 @@ class Verdicts:
 
     def __call__(
         self, root: Path, labels: Ints, classes: Sequence[str], names: Sequence[str]
-    ) -> tuple[Ints, NDArray[np.bool_]]:
-        """Labels (N,) as they are from then on, and which samples (N,) stay.
+    ) -> tuple[Ints, NDArray[np.bool_], dict[str, int]]:
+        """Labels (N,) as they are from then on, which samples (N,) stay, and how many verdicts of each kind there are.
 
         labels (N,): those that were judged; names: of the samples, or none. Raises DataError for another file than the
         config's, and for verdicts on other samples or labels.
         """
-        labels, stay = labels.copy(), np.ones(len(labels), dtype=bool)
+        changed, stay = labels.copy(), np.ones(len(labels), dtype=bool)
         if self.file is None:
-            return labels, stay
+            return changed, stay, {}
         path = located(root, self.file)
         try:
             content = path.read_bytes()
-            rows = list(csv.DictReader(content.decode("utf-8-sig").splitlines()))
         except FileNotFoundError:
-            raise MissingData(f"data.verdicts={self.file}: {path} is missing") from None
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"data.verdicts={self.file}: {path} cannot be read: {error}") from None
+            raise MissingData(f"data.verdicts={self.file}: no such file below {root} or here") from None
+        except OSError as error:
+            raise DataError(f"data.verdicts={self.file}: {path} cannot be read: {error.strerror}") from None
         found = hashlib.sha256(content).hexdigest()
         if found != self.sha256:
             raise DataError(
                 f"data.verdicts_sha256={'null' if self.sha256 is None else self.sha256}: {path} has "
                 f"data.verdicts_sha256={found}; give this one if these are the verdicts you mean"
             )
-        if missing := [column for column in COLUMNS if not rows or rows[0].get(column) is None]:
-            raise DataError(f"{path} has no column {missing[0]}; noisygce.suspects writes such files")
         class_of = {name: y for y, name in enumerate(classes)}
-        for line, row in enumerate(rows, start=2):
-            where = f"{path}, line {line}"
-            if row["verdict"] not in ("", *VERDICTS):
-                raise DataError(f"{where}: verdict {row['verdict']!r} must be keep, relabel, drop or empty")
-            if not row["index"].isdecimal() or (i := int(row["index"])) >= len(labels):
-                raise DataError(f"{where}: index {row['index']!r} must be in 0..{len(labels) - 1}")
-            if names and row["file"] and Path(row["file"]).name != Path(names[i]).name:
+        counts = dict.fromkeys(VERDICTS, 0)
+        for row in read(path, content):
+            where = f"{path}, line {row.line}"
+            if not row.sample.isdecimal() or (i := int(row.sample)) >= len(labels):
+                raise DataError(f"{where}: index {row.sample!r} must be in 0..{len(labels) - 1}")
+            if names and row.file and Path(row.file).name != Path(names[i]).name:
                 raise DataError(f"{where}: sample {i} is {names[i]} here; the verdicts are on another data set")
-            if row["given"] != classes[given := int(labels[i])] and stay[i]:
-                raise DataError(f"{where}: sample {i} is labelled {classes[given]} here, not {row['given']}")
-            if row["verdict"] == "drop":
+            if row.given != classes[int(labels[i])]:
+                raise DataError(f"{where}: sample {i} is labelled {classes[int(labels[i])]} here, not {row.given}")
+            if row.verdict == "drop":
                 stay[i] = False
-            elif row["verdict"] == "relabel":
-                if row["suggested"] not in class_of:
-                    raise DataError(f"{where}: {row['suggested']!r} is none of the classes {', '.join(classes)}")
-                labels[i] = class_of[row["suggested"]]
-        return labels, stay
+            elif row.verdict == "relabel":
+                if row.suggested not in class_of:
+                    raise DataError(f"{where}: {row.suggested!r} is none of the classes {', '.join(classes)}")
+                changed[i] = class_of[row.suggested]
+            if row.verdict:
+                counts[row.verdict] += 1
+        return changed, stay, counts
+
+
+class Row(NamedTuple):
+    """A line of a file of verdicts, as text. sample: its index; verdict: empty where it was not judged."""
+
+    line: int
+    sample: str
+    file: str
+    given: str
+    suggested: str
+    verdict: str
+
+
+def read(path: Path, content: bytes) -> list[Row]:
+    """The lines of a file of verdicts, judged or not. Raises DataError, with the line, also where none is judged."""
+    saved = "noisygce.suspects writes such files, and its page saves them"
+    lines = list(csv.reader(content.decode("utf-8-sig", errors="surrogateescape").splitlines()))
+    header = lines[0] if lines else []
+    if len(header) == 1 and ";" in header[0]:
+        raise DataError(f"{path}: its columns are parted by semicolons; save it with commas")
+    if missing := [column for column in COLUMNS if column not in header]:
+        raise DataError(f"{path} has no column {missing[0]}; {saved}")
+    rows, judged = [], dict[str, int]()
+    for number, fields in enumerate(lines[1:], start=2):
+        where = f"{path}, line {number}"
+        if not fields:
+            continue
+        if len(fields) != len(header):
+            raise DataError(f"{where}: it has {len(fields)} fields, and the first line {len(header)}")
+        by_name = dict(zip(header, fields, strict=True))
+        row = Row(number, *(by_name[column] for column in COLUMNS))
+        if row.verdict not in ("", *VERDICTS):
+            raise DataError(f"{where}: verdict {row.verdict!r} must be keep, relabel, drop or empty")
+        if row.verdict and judged.setdefault(row.sample, number) != number:
+            raise DataError(f"{where}: sample {row.sample} is judged in line {judged[row.sample]} too")
+        rows.append(row)
+    if not judged:
+        raise DataError(f"{path} holds no verdict: judge samples on the page of noisygce.suspects, and save it there")
+    return rows

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from noisygce import check
-from noisygce.errors import ForeignError, defined, foreign
+from noisygce.errors import ConfigError, ForeignError, defined, foreign
 from noisygce.models import own
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Model:
     """
 
     init = "torch"
+    of_pictures: ClassVar[bool] = False  # and not of vectors too, which come as images of 1 x 1
 
     def contents(self) -> Mapping[str, str]:
         """SHA-256 of files of weights that training starts from, by the value that names them. Raises OSError."""
@@ -67,6 +68,8 @@ class Model:
         # Layers draw from the global generator as they are made, one network at a time.
         with _making, torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(word)
+            if self.of_pictures and shape[:2] == (1, 1):
+                raise ConfigError(f"{type(self).__name__} is a network for pictures; vectors need model=mlp or linear")
             try:
                 network = self._layers(shape, classes)
             except Exception as error:

@@ -24,6 +24,8 @@ class ResNet(Model):
     statistics, and the head alone is trained.
     """
 
+    of_pictures = True
+
     def __init__(self, depth: int, init: str, weights: str | None, frozen: bool) -> None:
         if depth not in (18, 34):
             raise check.Invalid("depth", depth, "18 or 34")
@@ -78,6 +80,8 @@ class CompactResNet(Model):
     layer. Not a published network: ResNet-8 (He et al. 2016, n = 1) has channels 16, 32, 64 and a stem of stride 1.
     """
 
+    of_pictures = True
+
     def __init__(
         self, width: int, stem: list[int], channels: list[int], strides: list[int], blocks: int, init: str
     ) -> None:
@@ -121,6 +125,8 @@ class CNN(Model):
     Raises ConfigError where an image is too small for that many blocks.
     """
 
+    of_pictures = True
+
     def __init__(self, channels: list[int], width: int, init: str) -> None:
         self.channels = check.wholes("channels", channels, "[1, 4096]")
         if not self.channels:
@@ -152,6 +158,8 @@ class ConvNet(Model):
 
     width: channels of the first convolution, >= 1.
     """
+
+    of_pictures = True
 
     def __init__(self, width: int, init: str) -> None:
         self.width, self.init = check.whole("width", width, "[1, 4096]"), initialisation(init)

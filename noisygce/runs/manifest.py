@@ -94,6 +94,7 @@ def manifest_of(e: Experiment, identity: Mapping[str, Any], training: Training) 
         "results": select(training.progress.rows),
         "noisy_validation": noisy_validation(training.progress.rows),
         "noise": describe(e.noise.rate, task.clean, task.drawn, len(task.arrays.classes)),
+        **({"verdicts": dict(task.verdicts)} if task.verdicts else {}),
         "pruning": training.progress.prunings,
         **e.loss.report(),
         "state_sha256": digest(training.step.weights()),

@@ -108,6 +108,8 @@ def pruning(rounds: Sequence[Mapping[str, Any]]) -> None:
 def begin(run: Run, training: Training, place: str) -> None:
     """Says, before the first step of a run, where it trains, how long that takes on a CPU, and what will not happen."""
     log.info(f"{run.id}: {len(training.train):,} images on {place}")
+    if judged := training.task.verdicts:
+        log.info(f"verdicts: {', '.join(f'{kind} {count:,}' for kind, count in judged.items())}")
     if place == "cpu":
         _how_long(training, run.identity["data"]["name"] == "cifar10")
     pruning, epochs = training.pruning, training.schedule.epochs

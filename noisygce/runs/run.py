@@ -16,6 +16,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -66,6 +67,7 @@ class Run:
         try:
             owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
             atomic.sweep(self.folder)
+            (self.folder / "failed.json").unlink(missing_ok=True)  # of a crash: others were refused before
             atomic.write_text(self.folder / "config.yaml", yaml.safe_dump(self.identity, sort_keys=True))
             yield
         finally:
@@ -85,15 +87,27 @@ class Run:
         path = self.folder / "failed.json"
         if path.exists():
             try:
-                cause = json.loads(path.read_text())["cause"]
-            except (ValueError, KeyError, TypeError):
-                cause = "for a reason that can no longer be read"
-            raise NonFinite(f"{self.id} has failed: {cause}; delete {path} to try again")
+                told = json.loads(path.read_text())
+                cause, crashed = told["cause"], told.get("crashed", False)
+            except (ValueError, KeyError, TypeError, AttributeError):
+                cause, crashed = "for a reason that can no longer be read", False
+            if not crashed:
+                raise NonFinite(f"{self.id} has failed: {cause}; delete {path} to try again")
 
     def fail(self, cause: str) -> None:
         """Marks the run as failed, so that a sweep does not loop on it."""
         atomic.write_text(self.folder / "failed.json", json.dumps({"cause": cause}) + "\n")
         checkpoint.remove(self.folder)
+
+    def crash(self, cause: str) -> None:
+        """Leaves word of what ended the run, which may be tried again from its checkpoint."""
+        atomic.write_text(self.folder / "failed.json", json.dumps({"cause": cause, "crashed": True}) + "\n")
+
+    def forget(self) -> None:
+        """Deletes the folder of a run that was refused before anything was trained; only for who holds its lock."""
+        begun = {path.name for path in self.folder.iterdir() if path.stat().st_size or path.suffix != ".csv"}
+        if begun <= {"config.yaml", "lock", "owner.json", "train.log"}:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes metrics.csv anew; an absent value is an empty field, a float has all its digits."""

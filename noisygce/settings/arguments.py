@@ -15,6 +15,7 @@ from typing import NoReturn
 from noisygce import check
 from noisygce.errors import ConfigError
 from noisygce.settings import command, hints
+from noisygce.settings.compose import config_dir
 
 
 def main(answer: Callable[[list[str]], None], usage: str | None) -> None:
@@ -52,6 +53,13 @@ def words(given: Sequence[str]) -> list[str]:
     folder = Path(options.config_dir).expanduser().resolve()
     if not folder.is_dir():
         raise ConfigError(f"--config-dir {options.config_dir}: there is no such folder")
+    for own in sorted(folder.rglob("*.yaml")):
+        name = own.relative_to(folder)
+        ours = config_dir() / name
+        if ours.is_file() and ours.read_bytes() != own.read_bytes():  # Hydra takes the first one that it finds
+            raise ConfigError(
+                f"--config-dir {options.config_dir}: {name} is hidden by noisygce's own; give yours another name"
+            )
     quoted = str(folder).replace("'", "\\'")
     return [f"hydra.searchpath=['file://{quoted}']", *rest]
 

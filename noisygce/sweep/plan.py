@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from noisygce import results, runs, settings
 from noisygce.errors import ConfigError
 from noisygce.results import Result
+from noisygce.runs.ids import flat
 from noisygce.settings.compose import CHOSEN, sweeps
 from noisygce.sweep import identities
 from noisygce.sweep.jobs import Job, expand, pair
@@ -95,6 +96,23 @@ def _with_all_that_varies(table: dict[str, Any], arguments: Sequence[str]) -> di
 def look(plan: Plan) -> list[Result]:
     """The runs that a plan asks for, in its order, each with what is there of it."""
     return results.look(plan.results, [(run.id, run.identity, run.job) for run in plan.runs])
+
+
+def closest(plan: Plan) -> str:
+    """Of a plan of which no run is done: the finished run of its data that is most like one of it, and how it differs;
+    empty where there is none."""
+    asked = [flat(runs.given(run.identity)) for run in plan.runs]
+    best: tuple[int, str] | None = None
+    for run in results.found(plan.results):
+        if run.state != "done" or run.config.get("data.name") not in {each.get("data.name") for each in asked}:
+            continue
+        there = flat(runs.given(run.manifest["config"]))
+        for each in asked:
+            others = [key for key in sorted({*there, *each}) if there.get(key) != each.get(key)]
+            has = " ".join(f"{key}={there[key]}" for key in others if key in there and not key.endswith("_target_"))
+            if best is None or len(others) < best[0]:
+                best = len(others), f"none of these runs is done; the most alike there is {run.id}, with {has}"
+    return best[1] if best else ""
 
 
 def results_folder(arguments: Sequence[str]) -> Path:

@@ -104,6 +104,8 @@ class Step:
             logits = forward(weights | self._on_host, (self.images.crop(draw),))
         logits = logits.float()
         loss = draw.mixed(lambda places: self._losses(logits, index[places])).mean()
+        if not loss.requires_grad:
+            raise ForeignError(f"{defined(type(self.loss))}: its values have no gradient; is there a detach() in it?")
         loss.backward()
         self._refuse_idle()
         with torch.no_grad():

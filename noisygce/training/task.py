@@ -6,7 +6,8 @@ over all N labels, before the split -> training and validation indices.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,19 +30,20 @@ class Task:
     validation: Ints  # none where nothing is held out
     test: Ints  # indices into the test set
     transition: Matrix  # T of the noise (K, K); where it depends on more than the class, as realised
+    verdicts: Mapping[str, int] = field(default_factory=dict)  # how many of each kind people have given
 
 
 def prepare(data: Data, split: Split, verdicts: Verdicts, noise: Noise, seed: int, root: Path) -> Task:
     """The task of a run: noisy labels over all of the training set, then what people say of them, then the split."""
     published = data.load(root)
     arrays, drawn, clean, transition = corrupted(published, noise, seed, root)
-    noisy, stay = verdicts(root, drawn, arrays.classes, arrays.train_names)
+    noisy, stay, judged = verdicts(root, drawn, arrays.classes, arrays.train_names)
     train, validation, test = split(published.train_labels, published.test_labels, seed)
     train, validation = train[stay[train]], validation[stay[validation]]
     for name, left, needed in (("training", train, True), ("validation", validation, split.holds_out)):
         if needed and not len(left):
             raise DataError(f"data.verdicts drops every {name} sample; nothing could be trained or selected by")
-    return Task(arrays, noisy, drawn, clean, train, validation, test, transition)
+    return Task(arrays, noisy, drawn, clean, train, validation, test, transition, judged)
 
 
 def corrupted(arrays: Arrays, noise: Noise, seed: int, root: Path) -> tuple[Arrays, Ints, Ints, Matrix]:

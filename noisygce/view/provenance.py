@@ -32,6 +32,9 @@ def footer(results: Sequence[Result]) -> list[str]:
     said = [f"{name} {_values(results, key)}" for key, name in keys]
     if any(run.config.get("data.validation") == 0 for run in results):
         said.append(f"validation {_values(results, 'data.validation')}")
+    if any("data.verdicts_sha256" in run.config for run in results):
+        files = sorted({str(run.config.get("data.verdicts_sha256", "none"))[:8] for run in results})
+        said.append(f"labels after the verdicts {', '.join(files)}")
     lines = [f"Protocol: {'; '.join(said)}."]
     made = {name: Counter(map(of, done)) for name, of in _MADE.items()} if done else {}
     lines += [f"{name[0].upper()}{name[1:]}: {_counted(counts)}." for name, counts in made.items()]

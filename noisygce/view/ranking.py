@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisygce.data import Ints
-from noisygce.data.verdicts import COLUMNS as JUDGED
-from noisygce.data.verdicts import VERDICTS
+from noisygce.data.verdicts import VERDICTS, read
 from noisygce.errors import ConfigError, DataError
 from noisygce.results import Result
 from noisygce.runs import kept
@@ -140,25 +138,17 @@ def cleaned(each: Sequence[Samples], path: Path) -> tuple[list[list[str]], str]:
     labels: dict[str, str | None] = dict(known[index] for index in sorted(known))
     before, counts = dict(labels), dict.fromkeys(VERDICTS, 0)
     try:
-        with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-            listed = csv.DictReader(file)
-            if missing := [column for column in JUDGED if column not in (listed.fieldnames or ())]:
-                raise DataError(f"{path} is no list with verdicts, as the page saves it: it has no column {missing[0]}")
-            verdicts = [row for row in listed if row["verdict"]]
-        if not verdicts:
-            raise DataError(f"{path} holds no verdict; judge samples on the page, and save it there")
-        for row in verdicts:
-            name = row["file"] or row["index"]
-            if before.get(name) != row["given"]:
-                raise DataError(f"{path} is of another set: {name}, labelled {row['given']}, is not of this run")
-            if row["verdict"] not in VERDICTS or row["suggested"] not in classes:
-                raise DataError(f"{path}: {name}: a verdict is {', '.join(VERDICTS)}; a label one of the run's classes")
-            counts[row["verdict"]] += 1
-            labels[name] = {"keep": row["given"], "relabel": row["suggested"], "drop": None}[row["verdict"]]
+        verdicts = [row for row in read(path, path.read_bytes()) if row.verdict]
     except OSError as error:
         raise DataError(f"verdicts={path}: cannot be read: {error.strerror}") from None
-    except (KeyError, ValueError, csv.Error) as error:
-        raise DataError(f"{path} is no list with verdicts, as the page saves it: {error}") from None
+    for row in verdicts:
+        name = row.file or row.sample
+        if before.get(name) != row.given:
+            raise DataError(f"{path} is of another set: {name}, labelled {row.given}, is not of this run")
+        if row.verdict == "relabel" and row.suggested not in classes:
+            raise DataError(f"{path}, line {row.line}: {row.suggested!r} is none of the classes {', '.join(classes)}")
+        counts[row.verdict] += 1
+        labels[name] = {"keep": row.given, "relabel": row.suggested, "drop": None}[row.verdict]
     column = "file" if any(each[0].name) else "index"
     lines = [[name, label] for name, label in labels.items() if label is not None]
     return [[column, "label"], *lines], ", ".join(f"{verdict} {count:,}" for verdict, count in counts.items())
