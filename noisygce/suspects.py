@@ -86,6 +86,8 @@ def answer(words: list[str]) -> None:
     print(
         f"{folder / name}.csv: {len(order):,} samples; of {doubted:,} the model says another class than the given one"
     )
+    for warning in {row["warning"]: None for run in found for row in run.manifest["pruning"][-1:] if row["warning"]}:
+        print(f"pruning said: {warning}")
     tiles = Tiles(found[0], paths, options.get("pictures"))
     pictures = [tiles(samples.index[i]) for i in order[:top]] if tiles.there else []
     page = gallery.page(name, score, columns, lines[:top], samples.classes, pictures)
