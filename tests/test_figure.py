@@ -47,7 +47,7 @@ def test_without_a_test_set_accuracy_on_noisy_validation_is_drawn(demo, tmp_path
         table.to_csv(path, index=False)
     cells = lay_out(demo, look(demo))
     drawn = curves.accuracy(cells)
-    assert "accuracy on noisy validation in %" in [text.get_text() for text in drawn.texts]
+    assert "noisy validation accuracy in %" in [text.get_text() for text in drawn.texts]
     line = drawn.axes[0].get_lines()[0]
     metrics = cells.at(("ce",), ("uniform", 0.4)).runs[0].metrics()
     assert list(line.get_ydata()) == pytest.approx([100 * share for share in metrics["val_accuracy"]])
@@ -129,7 +129,8 @@ def test_where_losses_are_many_each_has_a_panel_with_the_range_of_all_in_grey(de
     monkeypatch.setattr(module_of_cells, "_PAGE", 4)
     figure = curves.accuracy(cells, "pair 0.2")
     assert [axis.get_title() for axis in figure.axes] == ["ce", "mae", "gce", "tgce"]
-    assert figure.get_supylabel() == "test accuracy in %, pair 0.2"
+    assert figure.get_supylabel() == "test accuracy in %"
+    assert "pair 0.2" in [text.get_text() for text in figure.texts]
     for axis in figure.axes:
         assert [line.get_color() for line in axis.get_lines()] == [canvas.BLUE] * (2 + 1)
         bands = [band.get_paths()[0].vertices for band in axis.collections]
@@ -155,7 +156,7 @@ def test_confusion_is_that_of_the_predictions_that_runs_have_kept(demo, tmp_path
     panel, bar = heat.confusion(cells).axes
     assert panel.get_title() == "ce, uniform 0.4"
     assert [text.get_text() for text in panel.texts] == ["50", "50", "100"]
-    assert bar.get_ylabel() == "share of the test samples of a class"
+    assert bar.get_ylabel().replace("\n", " ") == "share of the test samples of a class"
     assert heat.confusion(lay_out(demo, look(demo)[1:])) is None
     by_class = tables.tabulate(demo, measure="per_class")
     assert [cells_of[-1] for cells_of in by_class.cells.columns] == ["cat", "dog"]
@@ -239,3 +240,90 @@ def test_the_command_writes_three_formats(tmp_path, capsys):
     there = {path.name for path in folder.iterdir()}
     assert there == {f"{name}.{ending}" for name in names for ending in ("pdf", "png", "svg")}
     assert capsys.readouterr().out.count("\n") == 5
+
+
+def drawn_apart(figure):
+    """Whether no text, legend or panel of a figure lies on another, and all are in the picture that a file shows."""
+    figure.draw_without_rendering()
+    parts = [*figure.texts, *figure.legends, *figure.axes]
+    boxes = [part.get_tightbbox() for part in parts]
+    whole = figure.get_tightbbox().padded(0.01)
+    dpi = figure.dpi
+    inside = all(whole.x0 <= b.x0 / dpi and b.x1 / dpi <= whole.x1 for b in boxes)
+    inside &= all(whole.y0 <= b.y0 / dpi and b.y1 / dpi <= whole.y1 for b in boxes)
+    return inside and not any(
+        one.padded(-1).overlaps(other.padded(-1)) for i, one in enumerate(boxes) for other in boxes[:i]
+    )
+
+
+@pytest.fixture
+def one_setting(demo, tmp_path):
+    """Four losses in one setting."""
+    runs = [run for run in demo.runs if "rate=0.4" in run.job]
+    return laid_out(dataclasses.replace(demo, runs=tuple(runs)), tmp_path)
+
+
+@pytest.mark.parametrize("draw", [curves.accuracy, curves.memorisation, curves.pruning, heat.noise])
+@pytest.mark.parametrize("name", ["{}", "{} of a name that fills a line", "{} of a name that is wider than the panel"])
+def test_of_one_setting_nothing_lies_on_another_and_the_panel_keeps_its_size(draw, name, one_setting):
+    long = tuple((name.format(row[0]),) for row in one_setting.rows)
+    renamed = dict(zip(one_setting.rows, long, strict=True))
+    cell = {(renamed[row], column): each for (row, column), each in one_setting.cell.items()}
+    figure = draw(dataclasses.replace(one_setting, rows=long, cell=cell))
+    if draw != curves.memorisation or name == "{}":  # there a name stands above each panel
+        assert drawn_apart(figure)
+    panel = figure.axes[0].get_window_extent()
+    assert min(panel.width, panel.height) / figure.dpi > 0.8
+
+
+def test_the_setting_of_all_panels_stands_above_them(one_setting):
+    figure = curves.memorisation(one_setting)
+    assert figure.get_supylabel() == "share in %"
+    assert "Mislabelled training samples, uniform 0.4" in [text.get_text() for text in figure.texts]
+
+
+@pytest.mark.parametrize("most", [8, 3])
+def test_a_loss_has_one_colour_in_all_figures_of_an_experiment(demo, tmp_path, monkeypatch, most):
+    monkeypatch.setattr(curves, "_MOST", most)
+    cells = laid_out(demo, tmp_path)
+
+    def colours(legend):
+        return {t.get_text(): h.get_color() for t, h in zip(legend.get_texts(), legend.legend_handles, strict=True)}
+
+    overview = curves.overview(cells, demo.table["overview"])
+    found = colours(overview.subfigs[0].legends[0])
+    if most == 8:
+        assert found.items() <= colours(curves.accuracy(cells).legends[0]).items()
+    assert len(set(found.values())) == 3
+    assert not set(found.values()) & {colour for _, _, colour in curves._FATES}  # which stand beside them
+
+
+def test_the_scale_is_as_high_as_its_panels_and_they_as_close_as_they_can(one_setting):
+    figure = heat.noise(one_setting)
+    figure.draw_without_rendering()
+    panel, bar = figure.axes
+    assert panel.get_window_extent().height == pytest.approx(bar.get_window_extent().height)
+    assert bar.get_window_extent().x0 - panel.get_window_extent().x1 < 0.2 * panel.figure.dpi
+    assert bar.yaxis.label.get_window_extent().height < bar.get_window_extent().height
+
+
+def test_each_panel_that_has_none_below_it_and_its_neighbours_show_their_x_axis():
+    _, axes = canvas.panels(5)
+    assert [axis.xaxis.get_tick_params()["labelbottom"] for axis in axes] == [True] * 5
+    _, axes = canvas.panels(12)
+    assert [axis.xaxis.get_tick_params()["labelbottom"] for axis in axes] == [False] * 8 + [True] * 4
+
+
+def test_what_a_network_says_of_mixed_images_has_a_footnote(one_setting, tmp_path):
+    words = ["data=digits", "loss=ce,mixup", "noise=uniform", "rate=0.4", "seed=0", f"paths.results={tmp_path}/mixed"]
+    plan = plan_of(words)
+    for run in plan.runs:
+        made_up.finish(plan.results, run, 0.5)
+    cells = lay_out(plan, look(plan))
+    figure = curves.memorisation(cells)
+    assert [axis.get_title() for axis in figure.axes] == ["ce", "mixup *"]
+    assert any(text.get_text().startswith("* Asked of images mixed") for text in figure.texts)
+    figure = curves.overview(cells, {"rows": ["ce", "mixup"], "column": "uniform 0.4"})
+    assert [axis.get_title() for axis in figure.axes[1:]] == ["ce", "mixup *"]
+    assert any(text.get_text().startswith("* Asked of images mixed") for text in figure.texts)
+    assert not any(text.get_text().startswith("*") for text in curves.memorisation(one_setting).texts)

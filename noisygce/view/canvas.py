@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,12 +18,18 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
-_CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
-_STYLES = ("-", "--", ":", "-.")
 INK = "#1b1b1f"  # text and axes; a page may set its own colour in its place
+_CYCLE = (BLUE, PURPLE, INK, ORANGE, VERMILLION, GREEN)  # last those that stand for something else beside lines
+_STYLES = ("-", "--", ":", "-.")
 GREY = "#9a9aa2"
 FORMATS = ("pdf", "png", "svg")
 _ACROSS = 4  # panels in a row, unless the figure says otherwise
+_GAP = 0.06  # inches between what stands around the panels
+_LETTER = 0.075  # inches of a letter of 9 points, about
+_SHORTEST = 24  # letters in a line
+_LINES_ABOVE = 2  # of a legend; a higher one stands at the right
+
+Entry = tuple[str, dict[str, Any]]  # of a legend: its label, and how its line or patch looks
 
 
 def style(index: int) -> dict[str, Any]:
@@ -43,21 +50,29 @@ def _settings(salt: str) -> Any:
     }
 
 
-def panels(count: int, across: int = _ACROSS, size: tuple[float, float] = (2.5, 2.1)) -> tuple[Figure, list[Axes]]:
-    """A figure of ``count`` panels, ``across`` in a row, each of ``size`` inches; axes are shared."""
+def panels(
+    count: int, across: int = _ACROSS, size: tuple[float, float] = (2.5, 2.1), square: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A figure of ``count`` panels, ``across`` in a row, each of ``size`` inches; axes are shared.
+
+    square: panels that hold a field of squares, and stand as close as that allows. What belongs to all panels is put
+    around them afterwards (``label``, ``scale``, ``legend``, ``headline``, ``note``, in this order), and a file is as
+    large as all of it.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
     across = min(across, count)
     down = -(-count // across)
     with matplotlib.rc_context(_settings("")):
-        figure = Figure(figsize=(size[0] * across + 0.5, size[1] * down + 0.7), layout="constrained")
+        figure = Figure(figsize=(size[0] * across, size[1] * down), layout="compressed" if square else "constrained")
         grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
         axes: list[Axes] = list(grid.flat)
         for spare in axes[count:]:
             spare.remove()
         for i, axis in enumerate(axes[:count]):
-            axis.tick_params(length=2.5, labelbottom=i + across >= count, colors=INK)
+            lowest = (i // across + 2) * across > count  # of a row in which any panel has none below it
+            axis.tick_params(length=2.5, labelbottom=lowest, colors=INK)
     return figure, axes[:count]
 
 
@@ -76,20 +91,39 @@ def halves(count: int) -> tuple[Figure, Axes, list[Axes]]:
     return figure, axes[0], axes[1:]
 
 
-def legend(
-    figure: Figure | SubFigure,
-    entries: Sequence[tuple[str, dict[str, Any]]],
-    place: Literal["outside upper left", "outside lower left"] = "outside upper left",
-) -> None:
-    """One legend for all panels; an entry is its label and how its line or patch looks."""
+def legend(figure: Figure, entries: Sequence[Entry]) -> None:
+    """One legend for all panels: above them, or at their right where it would be high."""
+    left, _, right, top = _edges(figure)
+    width = (right - left) * figure.get_figwidth()
+    columns, widest = _columns(entries, width)
+    place: Literal["upper left", "lower left"]
+    if -(-len(entries) // columns) > _LINES_ABOVE and widest <= width:
+        *_, upper = _box(figure)
+        place, anchor, columns = "upper left", (right + _GAP / figure.get_figwidth(), upper), 1
+    else:
+        place, anchor = "lower left", (left, top + _GAP / figure.get_figheight())
+    figure.legend(**_keys(entries), ncols=columns, loc=place, bbox_to_anchor=anchor, borderaxespad=0)
+
+
+def legend_below(half: SubFigure, entries: Sequence[Entry]) -> None:
+    """The legend of a half."""
+    columns, _ = _columns(entries, half.bbox.width / half.dpi)
+    half.legend(**_keys(entries), ncols=columns, loc="outside lower left")
+
+
+def _columns(entries: Sequence[Entry], width: float) -> tuple[int, float]:
+    """In how many columns a legend stands that is ``width`` inches wide, and how wide its widest entry is, about."""
+    widest = max((len(label) for label, _ in entries), default=0) * _LETTER + 0.6
+    return max(1, min(len(entries), int(width / widest))), widest
+
+
+def _keys(entries: Sequence[Entry]) -> dict[str, Any]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     handles = [Patch(**k) if "facecolor" in k else Line2D([], [], linewidth=2, **k) for _, k in entries]
     labels = [label for label, _ in entries]
-    widest = max(map(len, labels)) * 0.075 + 0.6  # inches, about
-    columns = max(1, min(len(entries), int(figure.bbox.width / figure.dpi / widest)))
-    figure.legend(handles=handles, labels=labels, loc=place, ncols=columns, labelcolor=INK, frameon=False, fontsize=9)
+    return {"handles": handles, "labels": labels, "labelcolor": INK, "frameon": False, "fontsize": 9}
 
 
 def title(axis: Axes, text: str) -> None:
@@ -109,23 +143,70 @@ def heading(figure: SubFigure, text: str) -> None:
 
 
 def label(figure: Figure, x: str, y: str) -> None:
-    """What the axes of all panels show."""
-    figure.supxlabel(x, fontsize=9, color=INK)
-    figure.supylabel(y, fontsize=9, color=INK)
+    """What the axes of all panels show: x below their middle, y at the left of it."""
+    left, bottom, *_ = _edges(figure)
+    x0, y0, x1, y1 = _box(figure)
+    below, beside = bottom - _GAP / figure.get_figheight(), left - _GAP / figure.get_figwidth()
+    figure.supxlabel(x, x=(x0 + x1) / 2, y=below, va="top", fontsize=9, color=INK)
+    figure.supylabel(y, x=beside, y=(y0 + y1) / 2, ha="right", fontsize=9, color=INK)
 
 
-def scale(figure: Figure, image: AxesImage, axes: Sequence[Axes], text: str) -> None:
-    """The scale of colours that all panels share, in per cent."""
-    bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, format=lambda share, _: f"{100 * share:.3g} %")
+def scale(figure: Figure, image: AxesImage, text: str) -> None:
+    """The scale of colours that all panels share, in per cent: at their right, as high as they are."""
+    _, _, right, _ = _edges(figure)
+    _, y0, _, y1 = _box(figure)
+    inch = 1 / figure.get_figwidth()
+    place = figure.add_axes((right + 2 * _GAP * inch, y0, 0.13 * inch, y1 - y0))
+    bar = figure.colorbar(image, cax=place, format=lambda share, _: f"{100 * share:.3g} %")
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.ax.tick_params(colors=INK, labelsize=8)
-    bar.set_label(text, fontsize=8, color=INK)
+    bar.set_label(textwrap.fill(text, _SHORTEST), fontsize=8, color=INK)
+
+
+def headline(figure: Figure, text: str) -> None:
+    """What the panels show, above all that is drawn."""
+    left, _, right, top = _edges(figure)
+    y = top + _GAP / figure.get_figheight()
+    figure.text(left, y, _wrapped(figure, text, right - left, 10), va="bottom", fontsize=10, color=INK)
+
+
+def note(figure: Figure, text: str) -> None:
+    """A footnote, below all that is drawn."""
+    left, bottom, right, _ = _edges(figure)
+    y = bottom - _GAP / figure.get_figheight()
+    figure.text(left, y, _wrapped(figure, text, right - left, 8), va="top", fontsize=8, color=INK)
+
+
+def _wrapped(figure: Figure, text: str, width: float, points: float) -> str:
+    """``text`` of this size in lines that are as long as a part of the figure's width."""
+    letters = width * figure.get_figwidth() / (_LETTER * points / 9)
+    return textwrap.fill(text, max(_SHORTEST, int(letters)))
 
 
 def settle(figure: Figure) -> None:
-    """Lays the figure out once, instead of twice for each file."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    """Lays the panels out, once."""
+    from matplotlib.layout_engine import PlaceHolderLayoutEngine  # what is left of an engine that was taken away
+
+    if not isinstance(figure.get_layout_engine(), PlaceHolderLayoutEngine):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+
+
+def _edges(figure: Figure) -> tuple[float, float, float, float]:
+    """Left, bottom, right and top of all that is drawn so far, as parts of the figure."""
+    settle(figure)
+    drawn = figure.get_tightbbox()  # inches
+    width, height = figure.get_size_inches()
+    return drawn.x0 / width, drawn.y0 / height, drawn.x1 / width, drawn.y1 / height
+
+
+def _box(figure: Figure) -> tuple[float, float, float, float]:
+    """Left, bottom, right and top of the panels alone, without what is written around them."""
+    from matplotlib.transforms import Bbox
+
+    settle(figure)
+    found: Bbox = Bbox.union([axis.get_position() for axis in figure.axes])
+    return found.x0, found.y0, found.x1, found.y1
 
 
 def file(figure: Figure, ending: str, name: str) -> bytes:
@@ -135,7 +216,9 @@ def file(figure: Figure, ending: str, name: str) -> bytes:
     dated = {"pdf": {"CreationDate": None}, "png": {"Software": None}, "svg": {"Date": None}}
     out = io.BytesIO()
     with matplotlib.rc_context(_settings(name)):
-        figure.savefig(out, format=ending, dpi=160, metadata=dated[ending], transparent=ending == "svg")
+        settle(figure)
+        drawn = {"bbox_inches": "tight", "pad_inches": _GAP}  # what is around the panels is around the figure
+        figure.savefig(out, format=ending, dpi=160, metadata=dated[ending], transparent=ending == "svg", **drawn)
     return out.getvalue()
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MOST_SIDE_BY_SIDE = 4  # rows of an overview
 _MOST = 8  # lines in a panel beyond which single seeds would hide them
 
-_MEASURES = {"test_accuracy": "test accuracy in %", "val_accuracy": "accuracy on noisy validation in %"}
+_MEASURES = {"test_accuracy": "test accuracy in %", "val_accuracy": "noisy validation accuracy in %"}
 
 Values = Sequence[float | None]  # of one seed, an epoch or a round each; None where there is nothing to divide by
 
@@ -46,8 +46,8 @@ def accuracy(cells: Cells, first: str = "") -> Figure | None:
         for i, row in enumerate(cells.rows):
             runs = done(cells.at(row, column))
             _lines(axis, [run[key] for run in runs], runs[0]["epoch"] if runs else [], canvas.style(i))
-    canvas.legend(figure, [(cells.row_label(r), canvas.style(i)) for i, r in enumerate(cells.rows)])
     canvas.label(figure, "epoch", _MEASURES[key])
+    canvas.legend(figure, [(cells.row_label(r), canvas.style(i)) for i, r in enumerate(cells.rows)])
     return figure
 
 
@@ -62,7 +62,7 @@ def _small_multiples(cells: Cells, first: str, key: str) -> Figure | None:
         return None
     means = {place: mean([run[key] for run in runs]) for place, runs in seeds.items()}
     settings = list(dict.fromkeys(cells.column_label(column) for _, column in seeds))
-    figure, axes = canvas.panels(len(seeds), 6, (1.5, 1.3))
+    figure, axes = canvas.panels(len(seeds), 6, (1.5, 1.4))
     for axis, (row, column) in zip(axes, seeds, strict=True):
         canvas.title(
             axis, ", ".join([cells.row_label(row), *([cells.column_label(column)] if len(settings) > 1 else [])])
@@ -70,7 +70,9 @@ def _small_multiples(cells: Cells, first: str, key: str) -> Figure | None:
         _range(axis, [values for (_, other), values in means.items() if other == column])
         accuracies = [run[key] for run in seeds[row, column]]
         _lines(axis, accuracies, seeds[row, column][0]["epoch"], canvas.style(0))
-    canvas.label(figure, "epoch", ", ".join([_MEASURES[key], *(settings if len(settings) == 1 else [])]))
+    canvas.label(figure, "epoch", _MEASURES[key])
+    if len(settings) == 1:
+        canvas.headline(figure, settings[0])
     return figure
 
 
@@ -102,8 +104,8 @@ def pruning(cells: Cells) -> Figure | None:
             _lines(axis, [[r[key] for r in rounds] for rounds in seeds], epochs, style, marker="o")
     every = [row for seeds in shown.values() for rounds in seeds for row in rounds]
     known = [each for each in _PRUNING if any(row[each[0]] is not None for row in every)]  # truth may be unknown
-    canvas.legend(figure, [(name, style) for _, name, style in known])
     canvas.label(figure, "epochs done when pruned", "share in %")
+    canvas.legend(figure, [(name, style) for _, name, style in known])
     return figure
 
 
@@ -113,6 +115,9 @@ _FATES = (
     ("mislabelled_as_other", "another label", canvas.GREY),
     ("pruned", "pruned, not trained on", canvas.SKY),
 )
+
+_MIXES = "noisygce.losses.Mixup"
+_MIXED = "Asked of images mixed in pairs, where another label may be the partner's: not to be compared with the others."
 
 
 def memorisation(cells: Cells, first: str = "") -> Figure | None:
@@ -125,19 +130,22 @@ def memorisation(cells: Cells, first: str = "") -> Figure | None:
         return None
     grid = 1 < len(columns) <= 8  # settings named on top, rows at the left
     shown = places if grid else list(runs)
-    across = len(columns) if grid else 6
+    across = len(columns) if grid else min(6, len(shown))
     figure, axes = canvas.panels(len(shown), across, (2.0, 1.7) if across <= 4 else (1.5, 1.4))
     for axis, (row, column) in zip(axes, shown, strict=True):
+        name = f"{cells.row_label(row)}{_mark(cells.cell.get((row, column)))}"
         if not grid:
-            canvas.title(axis, cells.row_label(row))
+            canvas.title(axis, name)
         elif row == cells.rows[0]:
             canvas.title(axis, cells.column_label(column))
         if grid and column == columns[0]:
-            axis.set_ylabel(cells.row_label(row), color=canvas.INK)
+            axis.set_ylabel(name, color=canvas.INK)
         _stack(axis, runs.get((row, column), []))
-    canvas.legend(figure, _patches(runs.values()))
+    canvas.label(figure, "epoch", "share in %")
     setting = "" if grid else f", {cells.column_label(columns[0])}"
-    canvas.label(figure, "epoch", f"share of mislabelled training samples in %{setting}")
+    canvas.legend(figure, _patches(runs.values()))
+    canvas.headline(figure, f"Mislabelled training samples{setting}")
+    _footnote(figure, [cells.cell[place] for place in runs])
     return figure
 
 
@@ -152,20 +160,33 @@ def overview(cells: Cells, shown: Mapping[str, Any]) -> Figure | None:
     if not rows:
         return None
     figure, left, right = canvas.halves(len(rows))
-    styles = [{"color": colour} for colour in (canvas.BLUE, canvas.PURPLE, canvas.INK, canvas.ORANGE)]
-    for label, style in zip(rows, styles, strict=False):
+    every = [cells.row_label(row) for row in cells.rows]
+    lines = every if len(every) <= _MOST else rows  # a loss has the colour that it has among all lines of ``accuracy``
+    entries = [(label, canvas.style(lines.index(label))) for label in rows]
+    for label, style in entries:
         seeds = done(runs[label])
         _lines(left, [run["test_accuracy"] for run in seeds], seeds[0]["epoch"], style)
     left.grid(axis="y", color=canvas.GREY, alpha=0.3, linewidth=0.5)
     canvas.heading(figure.subfigs[0], f"Test accuracy in %, {shown['column']}")
-    canvas.legend(figure.subfigs[0], list(zip(rows, styles, strict=False)), "outside lower left")
+    canvas.legend_below(figure.subfigs[0], entries)
     fates = {label: _fates(runs[label]) for label in rows}
     for axis, label in zip(right, rows, strict=True):
-        canvas.title(axis, label)
+        canvas.title(axis, f"{label}{_mark(runs[label])}")
         _stack(axis, fates[label])
     canvas.heading(figure.subfigs[1], "What the network says of the mislabelled training samples, in %")
-    canvas.legend(figure.subfigs[1], _patches(fates.values()), "outside lower left")
+    canvas.legend_below(figure.subfigs[1], _patches(fates.values()))
+    _footnote(figure, [runs[label] for label in rows])
     return figure
+
+
+def _mark(cell: Cell | None) -> str:
+    """What tells a cell whose network is asked of mixed images, to which ``_footnote`` belongs."""
+    return " *" if cell and cell.config.get("loss._target_") == _MIXES else ""
+
+
+def _footnote(figure: Figure, cells: Sequence[Cell]) -> None:
+    if any(map(_mark, cells)):
+        canvas.note(figure, "* " + _MIXED)
 
 
 def _patches(fates: Iterable[list[dict[str, list[float]]]]) -> list[tuple[str, dict[str, Any]]]:

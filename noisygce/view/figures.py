@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from noisygce.sweep.plan import Plan
-from noisygce.view import canvas, curves, heat
+from noisygce.view import curves, heat
 from noisygce.view.cells import Cells
 
 if TYPE_CHECKING:
@@ -38,5 +38,4 @@ def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[tu
     }
     for kind in kinds:
         if (figure := drawings[kind]()) is not None:
-            canvas.settle(figure)
             yield kind, figure

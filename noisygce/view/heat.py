@@ -24,12 +24,12 @@ def noise(cells: Cells) -> Figure | None:
     drawn = {name: matrix for name, runs in settings(cells).items() if (matrix := _matrix(runs)) is not None}
     if not drawn:
         return None
-    figure, axes = canvas.panels(len(drawn), size=(2.5, 2.4))
+    figure, axes = canvas.panels(len(drawn), size=(2.5, 2.4), square=True)
     for axis, (name, matrix) in zip(axes, drawn.items(), strict=True):
         canvas.title(axis, name)
         image = _field(axis, matrix, [str(i) for i in range(len(matrix))])
-    canvas.scale(figure, image, axes, "share of the samples of a true label")
     canvas.label(figure, "label as given", "true label")
+    canvas.scale(figure, image, "share of the samples of a true label")
     return figure
 
 
@@ -76,8 +76,8 @@ def q_and_k(cells: Cells, rules: Iterable[str]) -> Figure | None:
                 sample = field[q, k]
                 depth = 0.0 if sample is None else (sample.mean - floor) / max(high - floor, 1e-9)
                 _write(axis, x, y, _written(sample), depth, 8)
-    canvas.scale(figure, image, axes, "test accuracy")
     canvas.label(figure, "k", "q")
+    canvas.scale(figure, image, "test accuracy")
     return figure
 
 
@@ -92,12 +92,12 @@ def confusion(cells: Cells, first: str = "") -> Figure | None:
     }
     if not drawn:
         return None
-    figure, axes = canvas.panels(len(drawn), size=(2.5, 2.4))
+    figure, axes = canvas.panels(len(drawn), size=(2.5, 2.4), square=True)
     for axis, (name, runs) in zip(axes, drawn.items(), strict=True):
         canvas.title(axis, name)
         image = _field(axis, _mean_shares(runs), list(runs[0]))
-    canvas.scale(figure, image, axes, "share of the test samples of a class")
     canvas.label(figure, "predicted label", "true label")
+    canvas.scale(figure, image, "share of the test samples of a class")
     return figure
 
 
