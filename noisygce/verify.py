@@ -7,8 +7,9 @@
 Every manifest is held against its id, config.yaml and metrics.csv, against transition_hat.json, model.safetensors and
 predictions.npz where they are there. Where the data set is there, its noisy labels are drawn again from its config, and
 how well wrong labels are found is measured again from the predictions. Runs in archives (runs.jsonl) are verified as
-those in folders. Written tables are made again from the runs beside them. Nothing is trained (that is
-noisygce.reproduce) and nothing is fetched. Exit code 1 where a run or a table is not what it says.
+those in folders. Written tables are made again from the runs beside them; of one that is not equal it is said if it was
+made when fewer were done. Nothing is trained (that is noisygce.reproduce) and nothing is fetched. Exit code 1 where
+a run is not what it says, or a table not what the runs give.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from noisygce import results, runs, settings
 from noisygce.data import Arrays, Data, Ints
@@ -31,6 +32,9 @@ from noisygce.runs.ids import flat
 from noisygce.settings import arguments, hints
 from noisygce.training import detection
 from noisygce.training.task import corrupted
+
+if TYPE_CHECKING:
+    from noisygce.view.tables import Table
 
 
 class Unchecked(Exception):
@@ -196,7 +200,7 @@ def tables(folder: Path) -> Iterator[tuple[Path, str]]:
     """The written tables below ``folder``, each with what is wrong with it or nothing."""
     from noisygce.sweep.plan import plan_of
     from noisygce.view import places
-    from noisygce.view.tables import OPTIONS, TEXTS, Table, tabulate
+    from noisygce.view.tables import OPTIONS, TEXTS, tabulate
 
     made: dict[str, Table] = {}  # one for the three forms of each
     for path in places.tables(folder):
@@ -211,7 +215,18 @@ def tables(folder: Path) -> Iterator[tuple[Path, str]]:
             yield path, f"cannot be made again: {hints.explain(error)}"
             continue
         same = path.suffix in TEXTS and TEXTS[path.suffix](made[name]).encode() == path.read_bytes()
-        yield path, "" if same else f"is not what the runs give to {made[name].command}"
+        yield path, "" if same else _why(path, made[name])
+
+
+def _why(path: Path, table: Table) -> str:
+    """Why a written table is not the one that the runs give now: made before all of them were done, or else changed."""
+    from noisygce.view import provenance
+
+    then = provenance.done_when_made(path.with_suffix(".md").read_text())
+    now = sum(run.state == "done" for run in table.runs)
+    if then is not None and then < now:
+        return f"was made when {then} of {len(table.runs)} runs were done, and now {now} are: {table.command}"
+    return f"is not what the runs give to {table.command}"
 
 
 def _short(value: Any) -> str:

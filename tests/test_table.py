@@ -10,7 +10,7 @@ import subprocess
 import made_up
 import pytest
 
-from noisygce import results, runs, table
+from noisygce import results, runs, table, verify
 from noisygce.errors import ConfigError
 from noisygce.runs.ids import flat
 from noisygce.settings import arguments
@@ -43,6 +43,33 @@ def test_numbers_by_head(demo, tmp_path):
     assert row(text, "ce", "Rule `gap`") == ["+2.00 ± 0.00 (2)"] * 3
     assert row(text, "gce − ce", "Rule `val`, paired over settings") == ["+20.00", "+20.00 to +20.00", "3 / 0", "3"]
     assert "Complete: all 24 runs are done." in text
+
+
+def of_one_setting(demo, seeds=(0, 1)):
+    """The plan of one setting of the demo."""
+    runs = [run for run in demo.runs if "rate=0.4" in run.job and run.identity["seed"] in seeds]
+    return dataclasses.replace(demo, runs=tuple(runs))
+
+
+def test_rows_of_one_setting_are_compared_over_its_seeds(demo, tmp_path):
+    one = of_one_setting(demo)
+    last = {("ce", 0): 0.50, ("ce", 1): 0.60, ("mae", 0): 0.53, ("mae", 1): 0.65, ("gce", 0): 0.50}
+    for run in one.runs:
+        if (value := last.get((run.identity["loss"]["name"], run.identity["seed"]))) is not None:
+            made_up.finish(tmp_path, run, value)
+    text = tables.markdown(tables.tabulate(one))
+    # 3 and 5 points: 4 ± 12.706 * sqrt 2 / sqrt 2, t of one degree of freedom
+    section = "Rule `last`, paired over seeds"
+    assert row(text, "mae − ce", section) == ["+4.00", "−8.71 to +16.71", "2 / 0", "2"]
+    assert row(text, "gce − ce", section) == ["+0.00", "-", "0 / 0", "1"]
+    assert row(text, "tgce − ce", section) == ["-", "-", "0 / 0", "0"]
+    assert "over settings" not in text
+
+
+def test_of_one_seed_in_one_setting_nothing_is_compared(demo, tmp_path):
+    one = of_one_setting(demo, seeds=(0,))
+    made(one, tmp_path)
+    assert "paired" not in tables.markdown(tables.tabulate(one))
 
 
 def test_the_best_and_all_within_its_interval_are_bold(demo, tmp_path):
@@ -320,6 +347,34 @@ def test_a_table_draws_itself_in_a_notebook():
     drawn = table.of("experiment=demo", "rule=val", "seed=0", "paths.results=/nonexistent")
     assert drawn._repr_html_().count("<table>") == 2  # the rule, and its pairs
     assert str(drawn) == tables.markdown(drawn)
+
+
+def test_a_table_made_when_fewer_runs_were_done_is_told_from_a_changed_one(tmp_path):
+    words = [
+        "experiment=demo",
+        "loss=ce",
+        "noise=pair",
+        "rate=0.2",
+        "grid=null",
+        "seed=0,1",
+        f"paths.results={tmp_path}",
+    ]
+    first, second = plan_of(words).runs
+    table.answer(words)
+    made_up.finish(tmp_path, first)
+    said = {fault for _, fault in verify.tables(tmp_path)}
+    command = "python -m noisygce.table experiment=demo loss=ce noise=pair rate=0.2 grid=null seed=0,1"
+    assert said == {f"was made when 0 of 2 runs were done, and now 1 are: {command}"}
+    table.answer(words)
+    made_up.finish(tmp_path, second)
+    said = {fault for _, fault in verify.tables(tmp_path)}
+    assert said == {f"was made when 1 of 2 runs were done, and now 2 are: {command}"}
+    table.answer(words)
+    (csv_file,) = (tmp_path / "tables").glob("*.csv")
+    csv_file.write_text(csv_file.read_text().replace("ce", "gce", 1))
+    assert {path: fault for path, fault in verify.tables(tmp_path) if fault} == {
+        csv_file: f"is not what the runs give to {command}"
+    }
 
 
 def test_labels_leave_out_what_is_absent():

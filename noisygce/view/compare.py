@@ -50,13 +50,16 @@ def against_sheet(cells: Cells, rule: str, against: str, lookup: Lookup) -> Shee
 
 
 def paired_sheet(cells: Cells, rule: str) -> Sheet:
-    """Rows against each other: differences of the same seed, averaged over seeds, then over the settings."""
+    """Rows against each other: differences of the same seed, averaged over seeds, then over the settings; of one
+    setting, over its seeds."""
     pairs = list(itertools.combinations(cells.rows, 2))
     if len(cells.rows) > _ALL_PAIRS_UP_TO:
         pairs = [(cells.rows[0], row) for row in cells.rows[1:]]
+    counted, note = _over(cells)
     body = []
     for first, second in pairs:
-        found = [d for c in cells.columns if (d := difference(cells, rule, first, second, c)) is not None]
+        each = [d for column in cells.columns if (d := differences(cells, rule, first, second, column))]
+        found = each[0] if len(cells.columns) == 1 and each else [math.fsum(d) / len(d) for d in each]
         sample = stats.describe(found)
         mean = percent(sample.mean, signed=True) if sample else "-"
         interval = (
@@ -67,19 +70,33 @@ def paired_sheet(cells: Cells, rule: str) -> Sheet:
         better = f"{sum(d > 0 for d in found)} / {sum(d < 0 for d in found)}"
         label = f"{cells.row_label(second)} − {cells.row_label(first)}"
         body.append([Entry(text) for text in (label, mean, interval, better, str(len(found)))])
-    note = (
+    head = [(text,) for text in ("pair", "difference", "95 % interval", "better / worse", counted)]
+    return Sheet(f"Rule `{rule}`, paired over {counted}", note, head, body)
+
+
+def _over(cells: Cells) -> tuple[str, str]:
+    """What differences are taken over, and how: settings, or the seeds of the only one."""
+    if len(cells.columns) == 1:
+        return "seeds", (
+            "Mean difference in percentage points of runs of the same seed, and its 95 % t interval over the seeds, "
+            "which says nothing of other data or noise and is not widened for the number of pairs. Better / worse: in "
+            "how many seeds. Seeds: n, those done of both rows."
+        )
+    return "settings", (
         "Mean difference in percentage points over the settings (columns above), seed by seed; its 95 % t interval "
         "takes settings for independent though they share seeds and data. Better / worse: in how many settings."
     )
-    head = [(text,) for text in ("pair", "difference", "95 % interval", "better / worse", "settings")]
-    return Sheet(f"Rule `{rule}`, paired over settings", note, head, body)
 
 
-def difference(cells: Cells, rule: str, first: Key, second: Key, column: Key) -> float | None:
-    """second - first in one setting: the mean over the seeds that both have; None where they share none."""
+def pairable(cells: Cells) -> bool:
+    """Whether there is more than one difference of two rows to say something of: several settings, or seeds of one."""
+    return len(cells.rows) > 1 and (len(cells.columns) > 1 or any(len(cell.runs) > 1 for cell in cells.cell.values()))
+
+
+def differences(cells: Cells, rule: str, first: Key, second: Key, column: Key) -> list[float]:
+    """second - first in one setting, of each seed that both have."""
     a, b = cells.at(first, column), cells.at(second, column)
     if a is None or b is None:
-        return None
+        return []
     x, y = a.values(rule), b.values(rule)
-    shared = sorted(x.keys() & y.keys())
-    return math.fsum(y[s] - x[s] for s in shared) / len(shared) if shared else None
+    return [y[seed] - x[seed] for seed in sorted(x.keys() & y.keys())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
@@ -26,7 +27,7 @@ _NOT_USUAL = (  # told where a run has them: younger values, which the config of
 
 
 def footer(results: Sequence[Result]) -> list[str]:
-    """Lines for below a table: protocol, commits, versions, devices, NUMERICS, and a warning where runs are mixed."""
+    """Lines for below a table: protocol, commits, versions, devices, and a warning where runs are mixed."""
     done = [run for run in results if run.state == "done"]
     keys = [*_PROTOCOL, *((key, name) for key, name in _NOT_USUAL if any(key in run.config for run in results))]
     said = [f"{name} {_values(results, key)}" for key, name in keys]
@@ -64,7 +65,6 @@ _MADE: dict[str, Callable[[Result], str]] = {
     "versions": _versions,
     "devices": lambda run: str(run.manifest.get("device")),
     "CPU threads": lambda run: str(run.manifest.get("threads")),
-    "NUMERICS": lambda run: str(run.config.get("numerics")),
 }
 
 
@@ -81,3 +81,9 @@ def absent(results: Sequence[Result]) -> list[str]:
     summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     lines = [f"Not complete: of {len(results)} runs, {summary}."]
     return lines + [f"{run.state.capitalize()}: {run.id}: {run.note}." for run in results if run.note]
+
+
+def done_when_made(text: str) -> int | None:
+    """How many runs were done when a table was made, as the line of ``absent`` says in its text; None without one."""
+    said = re.search(r"^- (?:Complete: all (\d+) runs|Not complete: of \d+ runs, (?:(\d+) done)?)", text, re.MULTILINE)
+    return int(said[1] or said[2] or 0) if said else None

@@ -14,7 +14,7 @@ from noisygce.results import Result
 from noisygce.sweep.plan import Plan, look
 from noisygce.view import places, provenance, published, sheet
 from noisygce.view.cells import Cell, Cells, Key, by_class, lay_out
-from noisygce.view.compare import Lookup, against_sheet, mean_and_std, paired_sheet
+from noisygce.view.compare import Lookup, against_sheet, mean_and_std, pairable, paired_sheet
 from noisygce.view.published import Number
 from noisygce.view.sheet import Entry, Sheet
 from noisygce.view.stats import Sample
@@ -87,7 +87,7 @@ def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accu
         sheets[each] = rule_sheet(cells, each)
         if against and each != "gap":
             sheets[f"{each}-{against}"] = against_sheet(cells, each, against, lookup)
-    compared = [each for each in rules if each != "gap" and len(cells.rows) > 1 and measure != "per_class"]
+    compared = [each for each in rules if each != "gap" and pairable(cells) and measure != "per_class"]
     pairs = [paired_sheet(cells, each) for each in compared]
     title = str(plan.table.get("title", plan.name)).replace(MEASURES["accuracy"], MEASURES[measure])
     given = {"rule": rule, "against": against, "measure": measure.replace("accuracy", "")}
