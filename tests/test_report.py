@@ -77,7 +77,7 @@ def test_what_is_missing_or_failed_is_named(text, small):
 
 
 def test_tables_figures_versions_and_digests_are_there(text):
-    for heading in ("Rule <code>val</code>", "Rule <code>last</code>", "Rule <code>gap</code>", "paired over settings"):
+    for heading in ("Rule <code>val</code>", "Rule <code>last</code>", "Rule <code>gap</code>", "paired over seeds"):
         assert heading in text
     assert text.count("<svg ") == 5
     assert "Versions: torch 9.9." in text

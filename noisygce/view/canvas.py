@@ -25,8 +25,8 @@ GREY = "#9a9aa2"
 FORMATS = ("pdf", "png", "svg")
 _ACROSS = 4  # panels in a row, unless the figure says otherwise
 _GAP = 0.06  # inches between what stands around the panels
-_LETTER = 0.075  # inches of a letter of 9 points, about
-_SHORTEST = 24  # letters in a line
+_LETTER = 0.07  # inches of a letter of 9 points, about
+_SHORTEST = 17  # letters in a line
 _LINES_ABOVE = 2  # of a legend; a higher one stands at the right
 
 Entry = tuple[str, dict[str, Any]]  # of a legend: its label, and how its line or patch looks
@@ -50,14 +50,11 @@ def _settings(salt: str) -> Any:
     }
 
 
-def panels(
-    count: int, across: int = _ACROSS, size: tuple[float, float] = (2.5, 2.1), square: bool = False
-) -> tuple[Figure, list[Axes]]:
+def panels(count: int, across: int = _ACROSS, size: tuple[float, float] = (2.5, 2.1)) -> tuple[Figure, list[Axes]]:
     """A figure of ``count`` panels, ``across`` in a row, each of ``size`` inches; axes are shared.
 
-    square: panels that hold a field of squares, and stand as close as that allows. What belongs to all panels is put
-    around them afterwards (``label``, ``scale``, ``legend``, ``headline``, ``note``, in this order), and a file is as
-    large as all of it.
+    What belongs to all panels is put around them afterwards (``label``, ``scale``, ``legend``, ``headline``, ``note``,
+    in this order), and a file is as large as all of it.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -65,7 +62,7 @@ def panels(
     across = min(across, count)
     down = -(-count // across)
     with matplotlib.rc_context(_settings("")):
-        figure = Figure(figsize=(size[0] * across, size[1] * down), layout="compressed" if square else "constrained")
+        figure = Figure(figsize=(size[0] * across, size[1] * down), layout="constrained")
         grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
         axes: list[Axes] = list(grid.flat)
         for spare in axes[count:]:
@@ -127,7 +124,11 @@ def _keys(entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def title(axis: Axes, text: str) -> None:
-    axis.set_title(text, fontsize=10, color=INK)
+    """Above a panel, in lines that are no longer than it has room for."""
+    place = axis.get_subplotspec()
+    assert place is not None
+    whole = axis.get_figure().bbox.width / axis.get_figure().dpi  # type: ignore[union-attr]
+    axis.set_title(_wrapped(text, whole / place.get_gridspec().ncols, 10), fontsize=10, color=INK)
 
 
 def whole_ticks(axis: Axes) -> None:
@@ -160,27 +161,29 @@ def scale(figure: Figure, image: AxesImage, text: str) -> None:
     bar = figure.colorbar(image, cax=place, format=lambda share, _: f"{100 * share:.3g} %")
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.ax.tick_params(colors=INK, labelsize=8)
-    bar.set_label(textwrap.fill(text, _SHORTEST), fontsize=8, color=INK)
+    bar.set_label(_wrapped(text, (y1 - y0) * figure.get_figheight(), 8), fontsize=8, color=INK)
 
 
 def headline(figure: Figure, text: str) -> None:
     """What the panels show, above all that is drawn."""
     left, _, right, top = _edges(figure)
     y = top + _GAP / figure.get_figheight()
-    figure.text(left, y, _wrapped(figure, text, right - left, 10), va="bottom", fontsize=10, color=INK)
+    text = _wrapped(text, (right - left) * figure.get_figwidth(), 10)
+    figure.text(left, y, text, va="bottom", fontsize=10, color=INK)
 
 
 def note(figure: Figure, text: str) -> None:
     """A footnote, below all that is drawn."""
     left, bottom, right, _ = _edges(figure)
     y = bottom - _GAP / figure.get_figheight()
-    figure.text(left, y, _wrapped(figure, text, right - left, 8), va="top", fontsize=8, color=INK)
+    text = _wrapped(text, (right - left) * figure.get_figwidth(), 8)
+    figure.text(left, y, text, va="top", fontsize=8, color=INK)
 
 
-def _wrapped(figure: Figure, text: str, width: float, points: float) -> str:
-    """``text`` of this size in lines that are as long as a part of the figure's width."""
-    letters = width * figure.get_figwidth() / (_LETTER * points / 9)
-    return textwrap.fill(text, max(_SHORTEST, int(letters)))
+def _wrapped(text: str, width: float, points: float) -> str:
+    """``text`` of this size in lines that are as long as ``width`` inches, and broken between words."""
+    letters = int(width / (_LETTER * points / 9))
+    return textwrap.fill(text, max(_SHORTEST, letters), break_long_words=False, break_on_hyphens=False)
 
 
 def settle(figure: Figure) -> None:

@@ -24,7 +24,7 @@ def noise(cells: Cells) -> Figure | None:
     drawn = {name: matrix for name, runs in settings(cells).items() if (matrix := _matrix(runs)) is not None}
     if not drawn:
         return None
-    figure, axes = canvas.panels(len(drawn), size=(2.5, 2.4), square=True)
+    figure, axes = canvas.panels(len(drawn), size=(2.3, 2.4))
     for axis, (name, matrix) in zip(axes, drawn.items(), strict=True):
         canvas.title(axis, name)
         image = _field(axis, matrix, [str(i) for i in range(len(matrix))])
@@ -92,7 +92,7 @@ def confusion(cells: Cells, first: str = "") -> Figure | None:
     }
     if not drawn:
         return None
-    figure, axes = canvas.panels(len(drawn), size=(2.5, 2.4), square=True)
+    figure, axes = canvas.panels(len(drawn), size=(2.3, 2.4))
     for axis, (name, runs) in zip(axes, drawn.items(), strict=True):
         canvas.title(axis, name)
         image = _field(axis, _mean_shares(runs), list(runs[0]))
