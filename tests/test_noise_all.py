@@ -20,7 +20,7 @@ from noisygce.data import Arrays
 from noisygce.errors import ConfigError, DataError
 from noisygce.noise import Images, Labels, Matrix, empirical_transition, realised_rate
 from noisygce.noise.by_class import SUPERCLASSES
-from noisygce.noise.human import load, read
+from noisygce.noise.human import CIFAR10, load, read
 from noisygce.noise.instance import normals, truncated_normals
 from noisygce.training.task import prepare
 
@@ -256,14 +256,14 @@ def human_file(root: Path, **content: Any) -> Path:
 
 def test_human_labels_are_those_of_the_file_whatever_the_seed(tmp_path: Path) -> None:
     of = noise.Human(0.25, "worse")
-    of.bind(human_file(tmp_path), CLEAN, TEN)
+    of.bind(human_file(tmp_path), CLEAN, CIFAR10)
     for seed in (0, 1):
         assert (of.draw(CLEAN, NO_IMAGES, TEN, seed) == WORSE).all()
 
 
 def test_the_human_twin_draws_from_the_human_set_s_matrix(tmp_path: Path) -> None:
     of = noise.HumanTwin(0.25, None, "worse")
-    of.bind(human_file(tmp_path), CLEAN, TEN)
+    of.bind(human_file(tmp_path), CLEAN, CIFAR10)
     assert (matrix(of, TEN) == empirical_transition(CLEAN, WORSE, 10)).all()
     noisy = of.draw(LABELS[10], NO_IMAGES, TEN, 0)
     assert realised_rate(LABELS[10], noisy) == pytest.approx(0.25, abs=0.01)
@@ -286,14 +286,25 @@ def test_a_human_file_that_does_not_fit_is_refused(
 ) -> None:
     human_file(tmp_path, **content)
     with pytest.raises((DataError, check.Invalid), match=said):
-        noise.Human(rate, "worse").bind(tmp_path, labels, TEN)
+        noise.Human(rate, "worse").bind(tmp_path, labels, CIFAR10)
+
+
+@pytest.mark.parametrize("of", [noise.Human(0.25, "worse"), noise.HumanTwin(0.25, None, "worse")])
+def test_human_labels_of_another_data_set_are_refused_before_their_file_is_looked_for(
+    of: noise.Human | noise.HumanTwin, tmp_path: Path
+) -> None:
+    for classes in (TEN, HUNDRED):
+        with pytest.raises(ConfigError, match=r"noise\.set=worse: people gave these labels to data=cifar10; take"):
+            of.bind(tmp_path, CLEAN, classes)
+    with pytest.raises(ConfigError, match="people gave these labels to data=cifar100"):
+        noise.Human(0.402, "noisy").bind(tmp_path, CLEAN, CIFAR10)
 
 
 def test_a_missing_set_or_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"CIFAR-10_human\.pt is missing; it is in the data folder of github"):
-        noise.Human(0.25, "worse").bind(tmp_path, CLEAN, TEN)
+        noise.Human(0.25, "worse").bind(tmp_path, CLEAN, CIFAR10)
     with pytest.raises(DataError, match="aggre_label"):
-        noise.Human(0.25, "aggre").bind(human_file(tmp_path), CLEAN, TEN)
+        noise.Human(0.25, "aggre").bind(human_file(tmp_path), CLEAN, CIFAR10)
     with pytest.raises(check.Invalid, match="aggre, random1"):
         noise.Human(0.25, "worst")
 
@@ -352,7 +363,7 @@ def test_nothing_that_a_pickle_asks_for_is_run(tmp_path: Path, monkeypatch: pyte
     with zipfile.ZipFile("CIFAR-10_human.pt", "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps({"clean_label": _Evil()}))
     with pytest.raises(DataError, match=r"it asks for (posix|nt)\.mkdir"):
-        noise.Human(0.25, "worse").bind(tmp_path, CLEAN, TEN)
+        noise.Human(0.25, "worse").bind(tmp_path, CLEAN, CIFAR10)
     assert not (tmp_path / "evil").exists()
 
 
@@ -451,8 +462,8 @@ def test_cifar100n_has_the_published_rate_and_is_refused_for_cifar10() -> None:
     assert 100 * realised_rate(
         *(lambda t: (t.clean, t.noisy))(prepare(e.data, e.split, e.verdicts, e.noise, 0, ROOT))
     ) == pytest.approx(40.2)
-    with pytest.raises(DataError, match="does not fit the data set"):
-        noise.Human(0.402, "noisy").bind(ROOT, published("cifar10").train_labels, TEN)
+    with pytest.raises(ConfigError, match="people gave these labels to data=cifar100"):
+        noise.Human(0.402, "noisy").bind(ROOT, published("cifar10").train_labels, CIFAR10)
 
 
 @real

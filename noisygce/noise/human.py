@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from noisygce import check
-from noisygce.errors import DataError, MissingData
+from noisygce.errors import ConfigError, DataError, MissingData
 from noisygce.noise.base import Images, Labels, Matrix, Noise, empirical_transition, realised_rate
+from noisygce.noise.by_class import SUPERCLASSES
 
 SETS = {  # file below the data root, name of the labels in it
     "aggre": ("CIFAR-10_human.pt", "aggre_label"),
@@ -20,6 +21,11 @@ SETS = {  # file below the data root, name of the labels in it
     "random3": ("CIFAR-10_human.pt", "random_label3"),
     "worse": ("CIFAR-10_human.pt", "worse_label"),
     "noisy": ("CIFAR-100_human.pt", "noisy_label"),
+}
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+OF = {  # file -> the leaf of the data set that it labels anew, and its classes
+    "CIFAR-10_human.pt": ("cifar10", {*CIFAR10}),
+    "CIFAR-100_human.pt": ("cifar100", {name for group in SUPERCLASSES.values() for name in group}),
 }
 
 
@@ -37,6 +43,7 @@ class Human(Noise):
         self._given: Labels
 
     def bind(self, root: Path, labels: Labels, classes: Sequence[str]) -> None:
+        _check_classes(classes, self.set)
         self._given = read(root, self.set, labels)
         _check_rate(self.rate, realised_rate(labels, self._given), self.set)
 
@@ -57,6 +64,7 @@ class HumanTwin(Noise):
         self._transition: Matrix
 
     def bind(self, root: Path, labels: Labels, classes: Sequence[str]) -> None:
+        _check_classes(classes, self.set)
         given = read(root, self.set, labels)
         _check_rate(self.rate, realised_rate(labels, given), self.set)
         self._transition = empirical_transition(labels, given, len(classes))
@@ -68,6 +76,12 @@ class HumanTwin(Noise):
 def _check_rate(rate: float, found: float, name: str) -> None:
     if abs(rate - found) > 5.1e-5:
         raise check.Invalid("rate", rate, f"left out, or the {found:.4f} that noise.set={name} has")
+
+
+def _check_classes(classes: Sequence[str], name: str) -> None:
+    data, names = OF[SETS[name][0]]
+    if {*classes} != names:
+        raise ConfigError(f"noise.set={name}: people gave these labels to data={data}; take another noise")
 
 
 def read(root: Path, name: str, labels: Labels) -> Labels:
