@@ -6,8 +6,10 @@ import json
 import os
 import re
 import struct
+import sys
 import time
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,12 @@ from conftest import SMALL
 
 from noisygce import results, runs, settings, train
 from noisygce.errors import ConfigError, Stopped
-from noisygce.runs.loggers import Logger, Loggers, MLflow, read
+from noisygce.runs.loggers import Logger, Loggers, MLflow, base, read
 from noisygce.runs.stops import process
 
 K = 0.11
 RUN = (*SMALL, "loss=tgce", f"loss.k={K}", "prune.start=2", "prune.every=2", "runtime.threads=1", "runtime.device=cpu")
+SPEC = ModuleSpec("made_up", None, origin="made_up.py")
 EPOCHS, PRUNED_AFTER = range(1, 6), [2, 4]
 
 
@@ -122,7 +125,33 @@ def test_a_logger_that_fails_says_so_once_and_changes_no_bit_of_a_run(
     assert (plain.folder / "metrics.csv").read_bytes() == (failed.folder / "metrics.csv").read_bytes()
 
 
-def test_a_logger_is_no_part_of_an_id_and_a_wrong_one_is_refused() -> None:
+def test_a_run_whose_result_no_one_reads_is_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def closed(*_: Any, **__: Any) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", closed)
+    assert run(tmp_path).state == "done"
+
+
+def test_a_package_that_is_missing_is_said_once_with_a_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = settings.compose(["logger=tensorboard"])
+    for pip, command in (
+        (None, f"uv pip install --python {sys.executable}"),
+        (SPEC, f"{sys.executable} -m pip install"),
+    ):
+        monkeypatch.setattr(base, "_missed", set())
+        monkeypatch.setattr(base.importlib.util, "find_spec", {"tensorboard": None, "pip": pip}.get)
+        caplog.clear()
+        assert [read(cfg).active for _ in range(3)] == [{}, {}, {}]
+        (said,) = caplog.messages
+        assert f"tensorboard is not installed, and runs go on without it; install it ({command} tensorboard)" in said
+
+
+def test_a_logger_is_no_part_of_an_id_and_a_wrong_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "_installed", lambda *_: True)
+
     def identity(*words: str) -> dict[str, Any]:
         return runs.identity(settings.resolved(settings.compose([*RUN, *words])))
 

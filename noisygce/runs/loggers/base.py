@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from noisygce import settings
 from noisygce.errors import ConfigError, foreign
@@ -25,6 +27,8 @@ class Logger:
 
     An exception leaves the logger out of the run, which goes on.
     """
+
+    package: ClassVar[str] = ""  # that it needs and that may not be installed
 
     def begin(self, run_id: str, config: Row, folder: Path) -> int:
         """Before the first row. Returns how many epochs of the run it holds already: they are not told again."""
@@ -124,22 +128,45 @@ class Loggers:
                 call(logger)
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
-                if isinstance(error, ModuleNotFoundError) and type(logger).__module__.startswith(f"{__package__}."):
-                    reason += f" (pip install {name})"
                 log.warning(f"logger {name}: {foreign(error) or reason}; the run goes on without it")
                 del self.active[name]
                 with contextlib.suppress(Exception):
                     logger.close()
 
 
+_missed: set[str] = set()  # packages that this process has said it has not
+
+
 def read(cfg: Any) -> Loggers:
-    """The loggers that a composed config names. Raises ConfigError."""
+    """The loggers that a composed config names, without those whose package is not installed, which is said once a
+    process. Raises ConfigError."""
     nodes = cfg.get("logger") or {}
     if "_target_" in nodes:
         raise ConfigError(
             f"logger._target_={nodes['_target_']}: begin the YAML of a logger with '# @package logger.NAME'"
         )
-    return Loggers({str(name): settings.build(node, Logger, f"logger.{name}") for name, node in nodes.items()})
+    found = {str(name): settings.build(node, Logger, f"logger.{name}") for name, node in nodes.items()}
+    return Loggers({name: logger for name, logger in found.items() if _installed(name, logger.package)})
+
+
+def _installed(name: str, package: str) -> bool:
+    """Whether a logger has what it needs; says so where it has not."""
+    spec = importlib.util.find_spec(package) if package else None
+    there = not package or (spec is not None and spec.origin is not None)  # no mere folder of that name
+    if not there and package not in _missed:
+        _missed.add(package)
+        log.warning(
+            f"logger {name}: {package} is not installed, and runs go on without it; install it ({_install(package)}), "
+            "start the same command again, and it is told these runs too"
+        )
+    return there
+
+
+def _install(package: str) -> str:
+    """The command that installs a package for this Python; an environment that uv has made has no pip."""
+    if importlib.util.find_spec("pip"):
+        return f"{sys.executable} -m pip install {package}"
+    return f"uv pip install --python {sys.executable} {package}"
 
 
 def curves(rows: Sequence[Row]) -> Figure:

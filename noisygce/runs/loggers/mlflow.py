@@ -22,6 +22,7 @@ class MLflow(Numbers):
     uri: of a tracking server or store; null: MLFLOW_TRACKING_URI, or else a file in ``folder``.
     """
 
+    package = "mlflow"
     separator = "."
 
     def __init__(self, uri: str | None, folder: str, experiment: str) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class TensorBoard(Numbers):
     """``tensorboard --logdir FOLDER``. A run that goes on is written anew, so that no step is there twice."""
 
+    package = "tensorboard"
+
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class Trackio(Numbers):
     """A run of a Trackio project in a folder. A run that goes on is written anew, so that no step is there twice."""
 
+    package = "trackio"
+
     def __init__(self, project: str, folder: str) -> None:
         self.project, self.folder = project, Path(folder).resolve()
 

@@ -20,6 +20,8 @@ class Wandb(Numbers):
     Offline a run that goes on is written anew, so that no step is there twice.
     """
 
+    package = "wandb"
+
     def __init__(self, project: str, mode: str, folder: str) -> None:
         self.project, self.folder = project, Path(folder)
         self.mode = check.choice("mode", mode, ("online", "offline"))
