@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from helpers_reliability import SMALL, Command, run_folder, train, trained
+from PIL import Image
 
 from noisygce import models, results, runs, settings, verify
 from noisygce.errors import DataError
@@ -95,6 +96,7 @@ def test_the_model_says_again_what_the_predictions_hold(finished: Path, tmp_path
     found = kept.predictions(finished, manifest(finished))
     assert classes == found.classes == tuple("0123456789")
     assert not network.training
+    assert not network(preprocess(np.zeros((1, 8, 8, 1), dtype=np.uint8))).requires_grad
     e = settings.read(settings.compose(["data=digits"]))
     images = e.data.load(e.paths.data).train_images
     with torch.no_grad():
@@ -106,6 +108,16 @@ def test_the_model_says_again_what_the_predictions_hold(finished: Path, tmp_path
     assert np.array_equal(noise[found.index[mine]], found.given[mine])
     wrong = found.given[mine] != e.data.load(e.paths.data).train_labels[found.index[mine]]
     assert detection.auroc(found.margin_log_odds[mine], wrong) == measured
+
+
+def test_a_folder_of_runs_is_no_run_and_one_file_is_one_picture(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"is a folder of runs; name one of them, such as .*{finished.name}"):
+        models.load(finished.parent)
+    preprocess = models.load(finished).preprocess
+    path = tmp_path / "one.png"
+    Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(path)
+    assert preprocess(path).equal(preprocess([path]))
+    assert preprocess(str(path)).equal(preprocess([path]))
 
 
 def test_a_sure_model_still_ranks_and_says_what_it_said(make, tmp_path: Path) -> None:

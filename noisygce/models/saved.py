@@ -42,11 +42,13 @@ class Preprocess:
     def __init__(self, shape: tuple[int, int, int], mean: Tensor, std: Tensor, vectors: bool = False) -> None:
         self.shape, self.mean, self.std, self.vectors = shape, mean, std, vectors
 
-    def __call__(self, pictures: Iterable[Path | str | Image | NDArray[np.uint8]]) -> Tensor:
+    def __call__(self, pictures: Path | str | Iterable[Path | str | Image | NDArray[np.uint8]]) -> Tensor:
+        """Pictures, or one file, as a batch."""
         import numpy as np
         import torch
 
-        samples = [self._vector(each) if self.vectors else self.pixels(each) for each in pictures]
+        each_one = [pictures] if isinstance(pictures, Path | str) else pictures
+        samples = [self._vector(each) if self.vectors else self.pixels(each) for each in each_one]
         stacked = np.stack(samples) if samples else np.empty((0, *self.shape), dtype=np.uint8)
         image = torch.from_numpy(stacked).float() / (1 if self.vectors else 255)
         return ((image - self.mean) / self.std).permute(0, 3, 1, 2)
@@ -93,7 +95,8 @@ def load(run: Path | str) -> Trained:
         network, preprocess, classes = models.load("results/runs/<id>")
         p = network(preprocess(["cat.png"])).softmax(1)          # (1, K); of vectors: preprocess(X), X (B, D)
 
-    Of a loss that trains two networks the first one answers; both are in ``network.peers``.
+    Of a loss that trains two networks the first one answers; both are in ``network.peers``. Its parameters ask for no
+    gradient; ``network.requires_grad_()`` to train it further.
     Neither the data set nor the torch version of the run is needed; a network of one's own must be importable. Where
     the manifest lies beside the file, the file must be the one it vouches for. Raises DataError.
     """
@@ -127,7 +130,7 @@ def load(run: Path | str) -> Trained:
     except RuntimeError as error:
         first = " ".join(str(error).splitlines()[1:2]).strip()  # below a heading
         raise DataError(f"{path} does not fit the network that its config names: {first}") from None
-    return Trained(network.eval(), preprocess, classes)
+    return Trained(network.eval().requires_grad_(False), preprocess, classes)
 
 
 def packed(
@@ -167,6 +170,9 @@ def _read(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
+        runs = sorted(each.parent for each in path.parent.glob("*/manifest.json"))
+        if path.name == FILE and runs and not manifest.is_file():
+            raise DataError(f"{path.parent} is a folder of runs; name one of them, such as {runs[0]}") from None
         raise DataError(
             f"{path.parent} holds no model: the run is not finished, or kept none (runtime.keep_model=none); "
             f"python -m noisygce.reproduce {path.parent} paths.results=again trains it once more and keeps it"
