@@ -59,7 +59,7 @@ class NoisygceSweeper(Sweeper):
 
         jobs = expand(arguments, config.get("grid"))
         some_of_each = kinds(jobs)
-        check_all(map(composed, some_of_each), some_of_each)
+        check_all(composed, some_of_each)
 
         from noisygce import train
 

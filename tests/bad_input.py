@@ -103,8 +103,11 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("noise.rate=0.3", "noise.rate=0.3: the rate of the noise is set by rate=0.3"),
         ("dataset=digits", "dataset: there is no such key; did you mean data?"),
         ("loss.Q=0.5", "loss.Q: there is no such key; did you mean loss.q?"),
-        ("loss.k=0.5", "loss.k: there is no such key; loss=tgce has it"),
-        ("noise=pair noise.include_true=true", "noise.include_true: there is no such key; noise=uniform has it"),
+        ("loss.k=0.5", "loss.k: there is no such key with loss=gce; loss=tgce has it"),
+        (
+            "noise=pair noise.include_true=true",
+            "noise.include_true: there is no such key with noise=pair; noise=uniform has it",
+        ),
         ("optimizer=adam", "optimizer: there is no such key; python -m noisygce.train --cfg job shows them all"),
         ("+foo=1", "foo: there is no such key; python -m noisygce.train --cfg job shows them all"),
         ("+loss.typo=1", "loss.typo=1: GCE has no such value; it has loss.q"),
@@ -135,6 +138,14 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ),
         ("rate=0.4,0.6", "rate=0.4,0.6: for a run with each of these values: -m rate=0.4,0.6"),
         ("rate=0,4", "rate=0,4: for a run with each of these values: -m rate=0,4; for one number: rate=0.4"),
+        (
+            "data=digits schedule.milestones=10,20",
+            "schedule.milestones=10,20: a list is in square brackets: 'schedule.milestones=[10,20]'",
+        ),
+        ("data.std=0.2,0.3,0.4", "data.std=0.2,0.3,0.4: a list is in square brackets: 'data.std=[0.2,0.3,0.4]'"),
+        ("data=digits loss = gce", "=: no spaces around the =, such as loss=gce"),
+        ("data=digits loss.q= 0.5", "loss.q=: no spaces around the =, such as loss.q=0.5"),
+        ("data=digits rate =0.4 loss=ce", "=0.4: no spaces around the =, such as rate=0.4"),
         ("loss=null", "loss=null: there is no such loss; leave it out for the default"),
         ("logger=null", "logger=null: there is no such logger; leave it out for the default"),
         ("logger=[wandb,foo]", "logger=foo: there is no such logger; there are mlflow, tensorboard, trackio, wandb"),
@@ -189,6 +200,16 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "-m 'loss.q=interval(0.1,1.0)'",
             "loss.q=interval(0.1,1.0): an interval is for a search, such as hydra/sweeper=optuna",
         ),
+        (
+            "-m loss=tgce,gce loss.k=0.3",
+            "loss.k: there is no such key with loss=gce; loss=tgce has it (in the run loss=gce loss.k=0.3; none was "
+            "started)",
+        ),
+        (
+            "-m loss=gce,ce loss.q=0.3",
+            "loss.q: there is no such key with loss=ce; * and loss=gce * have it (in the run loss=ce *; none *",
+        ),
+        ("-m loss=agce,aul loss.a=0", "loss.a=0: loss.a must be * (in the run loss=agce loss.a=0; none was started)"),
         ("-m loss=gce,gcee", "loss=gcee: there is no such loss; did you mean gce? There are *"),
         (
             "experiment=demo seed=x",

@@ -47,3 +47,19 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
 def sweeps(override: str) -> bool:
     """Whether an override has several values: ``seed=0,1``."""
     return parsed([override])[0].is_sweep_override()
+
+
+def of_each_run(words: Sequence[str]) -> list[str]:
+    """The words, with ``loss.k=0.3`` as ``loss.k=choice(0.3)`` where they choose several losses.
+
+    Hydra composes a config without what is varied before it composes those of the runs, and the loss that it holds then
+    may have no k.
+    """
+    varied = {word.partition("=")[0] for word in words if word.partition("=")[0] in CHOSEN and sweeps(word)}
+    return [_choice(word) if word.partition(".")[0] in varied else word for word in words]
+
+
+def _choice(word: str) -> str:
+    """A value as a choice of one; what has several values stays as it is."""
+    key, equals, value = word.partition("=")
+    return f"{key}=choice({value})" if equals and "." in key and value and not sweeps(word) else word

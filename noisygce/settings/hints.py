@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from noisygce.errors import ConfigError
@@ -25,7 +25,9 @@ _ALSO_CALLED = {  # kinds of noise, in papers and in other code
 def mistake(words: Sequence[str]) -> str:
     """What Hydra would misread, or answer with a page of its own options; empty where there is nothing."""
     for i, word in enumerate(words):
-        key, _, value = word.partition("=")
+        key, equals, value = word.partition("=")
+        if equals and not (key and value) and (apart := _put_together(words, i)):
+            return f"{word}: no spaces around the =, such as {apart}"
         if word.startswith("-") and _first(word) in (*KEYS, "logger"):  # Hydra reads -precision as -p recision
             return _dashed(word, words[i + 1 :])
         if key in GROUPS and value.startswith("["):  # Hydra would lay one choice over the other
@@ -85,6 +87,16 @@ def _wrong_options(words: Sequence[str]) -> str:
     return "--resolve: it goes with --cfg job" if given.resolve and not given.cfg else ""
 
 
+def _put_together(words: Sequence[str], place: int) -> str:
+    """The setting of which ``=``, ``=VALUE`` or ``KEY=`` is a part, the words around it being the rest; or empty."""
+    key, _, value = words[place].partition("=")
+    before, after = words[:place][-1:], words[place + 1 :][:1]
+    parts = [*([] if key else before), words[place], *([] if value else after)]
+    others = [word for word in parts if word != words[place]]
+    whole = bool(others) and len(parts) == 3 - bool(key) - bool(value) and not any("=" in word for word in others)
+    return "".join(parts) if whole and _first("".join(parts)) in (*KEYS, *ASIDE) else ""
+
+
 def _first(word: str) -> str:
     """The first part of a key: ``loss`` of ``--loss.q=0.5``, ``+loss.q=0.5`` and ``loss@x=gce``."""
     return re.split(r"[.=@/]", word.lstrip("-+~"))[0]
@@ -135,14 +147,22 @@ def explain(error: BaseException) -> str:
     if match := re.search(r"Could not override '([^']+)'", text):
         return unknown(match[1], getattr(cause, "parent_node", None))
     if match := re.search(r"Ambiguous value for argument '([^']+)'", text):
-        several = f"{match[1]}: for a run with each of these values: -m {match[1]}"
-        decimal = re.fullmatch(r"([^=]+=\d+),(\d+)", match[1])
-        return f"{several}; for one number: {decimal[1]}.{decimal[2]}" if decimal else several
+        return _several(*match[1].split("=", 1))
     if match := re.search(r"To override a value use 'override (\S+): ([^']+)'", text):
         return f"+{match[1]}={match[2]}: {match[1]} has a value already; did you mean {match[1]}={match[2]}?"
     message, _, key = " ".join(str(cause or error).split()).partition(" full_key: ")
     message = message.removeprefix("ConfigError raised while resolving interpolation: ")
     return f"{key.partition(' ')[0]}: {message}" if key else message
+
+
+def _several(key: str, values: str) -> str:
+    """What may be meant by values with commas between them, for one run."""
+    node = OmegaConf.select(compose([]), key)  # its kind is the same whatever else is chosen
+    if isinstance(node, ListConfig):
+        return f"{key}={values}: a list is in square brackets: '{key}=[{values}]'"
+    several = f"{key}={values}: for a run with each of these values: -m {key}={values}"
+    decimal = re.fullmatch(r"(\d+),(\d+)", values)
+    return f"{several}; for one number: {key}={decimal[1]}.{decimal[2]}" if decimal else several
 
 
 def _syntax(override: str, why: str) -> str:
@@ -174,8 +194,9 @@ def unknown(key: str, near: Any = None, options: Sequence[str] = ()) -> str:
     while isinstance(parent := root._get_parent(), DictConfig):
         root = parent
     group, _, name = key.partition(".")
-    hint = meant(key, [*options, *known(root)]) or "; python -m noisygce.train --cfg job shows them all"
-    chosen = name.partition(".")[0]
+    own = f"there are {', '.join(options)}; " if options else ""
+    hint = meant(key, [*options, *known(root)]) or f"; {own}python -m noisygce.train --cfg job shows them all"
+    chosen, among = name.partition(".")[0], ""
     if (
         group == "logger"
         and chosen not in (root.get("logger") or {})
@@ -184,7 +205,8 @@ def unknown(key: str, near: Any = None, options: Sequence[str] = ()) -> str:
         hint = f"; choose logger={chosen} first"
     elif owners := _leaves_with(group, name) if name else []:
         hint = f"; {' and '.join(f'{group}={leaf}' for leaf in owners)} {'has' if len(owners) == 1 else 'have'} it"
-    return f"{key}: there is no such key{hint}"
+        among = f" with {group}={leaf}" if (leaf := OmegaConf.select(root, f"{group}.name")) else ""
+    return f"{key}: there is no such key{among}{hint}"
 
 
 def no_such_key(override: str, options: Sequence[str]) -> str:
@@ -236,5 +258,9 @@ def closest(word: str, options: Sequence[str]) -> str:
     others = [o for o in options if o != word]
     same_end = [o for o in others if o.rpartition(".")[2].lower() == word.rpartition(".")[2].lower()]
     start = [o for o in others if "." not in word and len(o) > 2 and word.lower().startswith(o.lower())]
-    close, closer = (difflib.get_close_matches(word, others, n=1, cutoff=cutoff) for cutoff in (0.6, 0.85))
+    alike = [
+        o for o in others if word[:1].lower() in (o[:1].lower(), o.rpartition(".")[2][:1].lower())
+    ]  # no rule: prune
+    close = difflib.get_close_matches(word, alike, n=1)
+    closer = difflib.get_close_matches(word, others, n=1, cutoff=0.85)
     return next(iter(same_end[:1] or closer or start[-1:] or close), "")

@@ -11,12 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from noisygce import check, settings
 from noisygce.errors import ConfigError, DataError, Locked, SweepFailed
 from noisygce.runs import loggers
-from noisygce.settings import command
+from noisygce.settings import command, hints
 from noisygce.settings.compose import parsed
 from noisygce.training import device
 
@@ -75,14 +77,16 @@ def kinds(all_jobs: Sequence[Job]) -> list[Job]:
     return found
 
 
-def check_all(configs: Iterable[DictConfig], all_jobs: Sequence[Job]) -> None:
+def check_all(compose: Callable[[Job], DictConfig], all_jobs: Sequence[Job]) -> None:
     """Builds the objects of every kind of run before the first one starts. Raises ConfigError, naming the run."""
-    for cfg, job in zip(configs, all_jobs, strict=True):
+    for job in all_jobs:
         try:
+            cfg = compose(job)
             settings.read(cfg)
             loggers.read(cfg)
-        except ConfigError as error:
-            raise ConfigError(f"{error} (in the run {' '.join(job)}; none was started)") from None
+        except (ConfigError, HydraException, OmegaConfBaseException) as error:
+            told = error if isinstance(error, ConfigError) else hints.explain(error)
+            raise ConfigError(f"{told} (in the run {' '.join(job)}; none was started)") from None
 
 
 def launch_all(launch: Callable[[Sequence[Job]], Sequence[JobReturn]], all_jobs: Sequence[Job]) -> list[JobReturn]:
