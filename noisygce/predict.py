@@ -37,10 +37,10 @@ def main() -> None:
 def answer(words: list[str]) -> None:
     """Classifies the pictures that the words name."""
     options, named = arguments.take(words, "out", "hydra.searchpath")  # --config-dir: a run holds its config
-    if unknown := [word for word in named if word.startswith("-")]:
-        raise ConfigError(f"{unknown[0]}: there is no such option; --help says more")
-    if len(named) < 2:
+    if len(arguments.named(named, ["out"])) < 2:
         raise ConfigError("name a finished run, then pictures or folders of them; --help says more")
+    if "out" in options:
+        _refuse_place(Path(options["out"]))
     run = Path(named[0])
     trained = models.load(run if run.is_file() else results.finished(named[0]).folder)
     samples, called = _vectors(trained, named[1:]) if trained.preprocess.vectors else _pictures(named[1:])
@@ -62,6 +62,14 @@ def answer(words: list[str]) -> None:
         return
     atomic.write_text(Path(options["out"]), text.getvalue())
     print(f"{options['out']}: {len(samples):,} {'rows' if trained.preprocess.vectors else 'pictures'}")
+
+
+def _refuse_place(out: Path) -> None:
+    """Raises ConfigError where no file can be written, before anything is predicted."""
+    if out.is_dir():
+        raise ConfigError(f"out={out}: this is a folder; name a file, such as out={out / 'said.csv'}")
+    if not out.parent.is_dir():
+        raise ConfigError(f"out={out}: there is no folder {out.parent}")
 
 
 def _pictures(names: Sequence[str]) -> tuple[list[tuple[Any, Any]], str]:

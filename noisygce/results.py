@@ -171,12 +171,18 @@ def of_folder(folder: Path, made: Mapping[str, Any] | None = None) -> Result:
     return Result(folder.name, folder, state, flat(made) if made else _config(folder), note=note, owner=owner)
 
 
+_STOPPED = "it was stopped; the train command that began it, started again, goes on with it"
+
+
 def finished(run: str) -> Result:
     """A finished run by its folder, or by its id, also one of the reference. Raises ConfigError or ManifestError."""
     places = [Path(run), Path("results/runs") / run]
     known = [of_folder(place) for place in places if (place / "manifest.json").is_file()]
     known += [result for result in found(reference()) if result.id == run]
     if not known:
+        for begun in map(of_folder, places):
+            if said := {"stopped": _STOPPED, "running": "it is being trained", "failed": begun.note}.get(begun.state):
+                raise ConfigError(f"{begun.folder}: this run is not finished: {said}")
         raise ConfigError(
             f"{run}: there is no finished run of this id in results/runs or {reference()}, nor a folder of it"
         )

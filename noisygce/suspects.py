@@ -51,12 +51,14 @@ def main() -> None:
 
 def answer(words: list[str]) -> None:
     """Writes list and page of the runs that the words name, or clean labels where they name verdicts."""
-    keys = ("score", "top", "out", "verdicts", "pictures", "hydra.searchpath")  # --config-dir: a run holds its config
-    options, rest = arguments.take(words, *keys)
+    keys = ("score", "top", "out", "verdicts", "pictures")
+    options, rest = arguments.take(words, *keys, "hydra.searchpath")  # --config-dir: a run holds its config
     paths = [word for word in rest if word.startswith("paths.")]
-    runs = [word for word in rest if word not in paths]
-    if not runs or any(word.startswith("-") or ("=" in word and not Path(word).exists()) for word in runs):
-        raise ConfigError(f"{' '.join(runs) or 'no run'}: name a finished run; --help says more")
+    runs = arguments.named([word for word in rest if word not in paths], [*keys, "paths.data"])
+    if not runs:
+        raise ConfigError("no run: name a finished run; --help says more")
+    folder = Path(options.get("out", "results/suspects"))
+    _refuse_places(folder, options.get("pictures"))
     score = check.choice("score", options.get("score", "margin"), SCORES)
     top = arguments.whole("top", options.get("top", "2000"), "[1, 100000]")
     found = [results.finished(run) for run in runs]
@@ -67,7 +69,6 @@ def answer(words: list[str]) -> None:
         print(
             f"{left_out:,} of {whole:,} samples were held out by none of these runs: not judged; clean labels keep them"
         )
-    folder = Path(options.get("out", "results/suspects"))
     folder.mkdir(parents=True, exist_ok=True)
     name = found[0].id
     if len(found) > 1:  # others with the same first run have files of their own
@@ -94,6 +95,14 @@ def answer(words: list[str]) -> None:
     atomic.write_text(folder / f"{name}.html", page, durable=False)
     shown = f"the first {min(top, len(order)):,}{' with their pictures' if pictures else ''}"
     print(f"{folder / name}.html: {shown}, to open in a browser")
+
+
+def _refuse_places(out: Path, pictures: str | None) -> None:
+    """Raises ConfigError where the files to write, or the pictures to show, cannot be in these folders."""
+    if not out.is_dir() and (out.exists() or out.suffix in (".csv", ".html")):
+        raise ConfigError(f"out={out}: a list and a page are written; name a folder for both, such as out={out.parent}")
+    if pictures is not None and not Path(pictures).is_dir():
+        raise ConfigError(f"pictures={pictures}: there is no such folder")
 
 
 def write(path: Path, lines: Iterable[Sequence[str]]) -> None:
@@ -125,6 +134,8 @@ class Tiles:
             task = prepare(data, split, verdicts, Clean(0, None), config["seed"], root)
         if other := changed(config, data, root):
             raise DataError(f"{other} is not the one of {run.id}: it holds something else now")
+        if pictures and not isinstance(data, Features):
+            raise ConfigError(f"pictures={pictures}: this is for vectors; the samples of {run.id} are pictures")
         self.images = task.arrays.train_images
         base = located(root, data.folder) if isinstance(data, Folder) else pictures and Path(pictures)
         self.files = [Path(base) / name for name in task.arrays.train_names] if base else []

@@ -257,6 +257,9 @@ def test_what_cannot_be_predicted_or_listed_is_told_in_one_line(run: Path, pictu
     shutil.copytree(run, copy)
     for name in ("model.safetensors", "predictions.npz"):
         (copy / name).write_bytes((copy / name).read_bytes()[:-1] + b"\0\0")
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / "metrics.csv").touch()
     picture = str(next(pictures.glob("0-*")))
     told = {
         ("predict", str(run)): "name a finished run, then pictures",
@@ -269,7 +272,20 @@ def test_what_cannot_be_predicted_or_listed_is_told_in_one_line(run: Path, pictu
         ("suspects",): "name a finished run",
         ("suspects", str(run), "score=best"): "score=best: score must be one of margin",
         ("suspects", str(run), "top=0"): "top=0: top must be an integer in [1, 100000]",
-        ("suspects", str(run), "tpo=5"): "name a finished run",
+        ("suspects", str(run), "tpo=5"): "tpo: there is no such key; did you mean top?",
+        (
+            "suspects",
+            str(run),
+            "foo=1",
+        ): "foo: there is no such key; there are score, top, out, verdicts, pictures, paths",
+        ("suspects", str(run), "out=list.csv"): "out=list.csv: a list and a page are written; name a folder for both",
+        ("suspects", str(run), "pictures=none"): "pictures=none: there is no such folder",
+        ("suspects", str(run), f"pictures={pictures}"): "this is for vectors; the samples of",
+        ("suspects", str(begun)): "this run is not finished: it was stopped; the train command that began it",
+        ("predict", str(begun), picture): "this run is not finished: it was stopped",
+        ("predict", str(run), picture, "top=2"): "top: there is no such key; there are out",
+        ("predict", str(run), picture, "out=none/x.csv"): "out=none/x.csv: there is no folder none",
+        ("predict", str(run), picture, f"out={tmp_path}"): "this is a folder; name a file",
         ("suspects", str(bare)): "holds no predictions",
         ("suspects", str(copy)): "is damaged or was changed",
     }
