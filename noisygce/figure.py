@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from noisygce.errors import NoisygceError
 from noisygce.settings import arguments
-from noisygce.sweep.plan import Plan, look, plan_of
+from noisygce.sweep.plan import Plan, look, shown
 from noisygce.view import canvas, places
 from noisygce.view.cells import lay_out
 from noisygce.view.figures import TITLES, draw
@@ -67,7 +67,7 @@ def of(*words: str) -> Drawing:
 
 def _asked(words: Sequence[str]) -> tuple[Plan, Iterator[Drawing]]:
     own, rest = arguments.split(words, {"kind": tuple(TITLES)})
-    plan = plan_of(rest)
+    plan = shown(rest)
 
     def drawings() -> Iterator[Drawing]:
         nothing = True

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from noisygce.errors import NoisygceError
 from noisygce.results import STATES, Result
 from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.sweep.jobs import expand
-from noisygce.sweep.plan import Plan, plan_of
+from noisygce.sweep.plan import Plan, shown
 from noisygce.view import canvas, page, places, sheet
 from noisygce.view.cells import Cell
 from noisygce.view.figures import TITLES, draw
@@ -31,11 +32,14 @@ def main() -> None:
 def answer(words: list[str]) -> None:
     """Writes the report that the arguments ask for."""
     own, rest = arguments.split(words, {"against": OPTIONS["against"]})
-    plan = plan_of(rest)
+    plan = shown(rest)
+    table = tabulate(plan, against=own.get("against", ""))
+    if all(run.state == "missing" for run in table.runs):
+        raise NoisygceError(f"none of these runs is below {plan.results}: nothing to report")
     stem = places.stem(plan, "report", *own.values())
     path = stem.with_name(f"{stem.name}.html")
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(path, report(plan, tabulate(plan, against=own.get("against", ""))), durable=False)
+    atomic.write_text(path, report(plan, table), durable=False)
     print(f"Written: {path}")
 
 

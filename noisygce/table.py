@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from noisygce.runs import atomic
 from noisygce.settings import arguments
-from noisygce.sweep.plan import closest, plan_of
+from noisygce.sweep.plan import closest, shown
 from noisygce.view import places
 from noisygce.view.tables import OPTIONS, TEXTS, Table, tabulate
 
@@ -28,7 +28,7 @@ def main() -> None:
 def answer(words: list[str]) -> None:
     """Prints the table that the arguments ask for and writes its files."""
     own, rest = arguments.split(words, OPTIONS)
-    plan = plan_of(rest)
+    plan = shown(rest)
     table = tabulate(plan, **own)
     stem = places.stem(plan, "table", *own.values())
     stem.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def of(*words: str) -> Table:
     """The table that the arguments of the command ask for, which draws itself in a notebook:
     ``table.of("experiment=demo", "rule=val")``. Raises NoisygceError, or what Hydra raises."""
     own, rest = arguments.split(words, OPTIONS)
-    return tabulate(plan_of(rest), **own)
+    return tabulate(shown(rest), **own)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from noisygce import report
+from noisygce.errors import ConfigError, NoisygceError
 from noisygce.sweep.plan import look, plan_of
 from noisygce.table import tabulate
 from noisygce.view.cells import lay_out
@@ -108,8 +109,19 @@ def test_a_grid_of_uneven_blocks_still_gives_a_command_of_the_cell_alone(demo):
     assert "experiment=demo grid=null loss=ce rate=0.4 seed=0" in report.reproduce(uneven, cell)
 
 
+def test_a_key_of_another_command_is_answered_with_those_there_are():
+    with pytest.raises(
+        ConfigError, match=r"rule: there is no such key; there are against; python -m noisygce.train --cfg"
+    ):
+        report.answer(["data=digits", "rule=val"])
+
+
 def test_the_command_writes_the_page(tmp_path, capsys):
     words = ["experiment=demo", "grid=null", "loss=ce", "noise=uniform", f"paths.results={tmp_path}"]
+    with pytest.raises(NoisygceError, match=r"none of these runs is below .*: nothing to report"):
+        report.answer(words)
+    assert not list(tmp_path.iterdir())
+    made_up.begin(tmp_path, plan_of(words).runs[0], made_up.metrics(0.5))  # stopped
     report.answer(words)
     written = tmp_path / "report" / "demo+grid=null+loss=ce+noise=uniform.html"
     assert f"Written: {written}" in capsys.readouterr().out

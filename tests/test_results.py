@@ -212,10 +212,10 @@ def test_an_absent_value_in_metrics_is_none(demo, tmp_path):
     assert results.of_folder(tmp_path / "runs" / "none").metrics() == {}
 
 
-def test_no_view_imports_torch():
+def test_no_view_imports_torch(tmp_path):
     code = (
         "import sys; from noisygce import table, figure, report, status, results; "
-        "figure.answer(['experiment=demo', 'seed=0', 'paths.results=/nonexistent'])"
+        f"figure.answer(['experiment=demo', 'seed=0', 'paths.results={tmp_path}'])"
     )
     check = "print(*({'torch', 'torchvision'} & set(sys.modules)), 'end')"
     script = f"import sys\ntry:\n    exec({code!r})\nexcept RuntimeError as e:\n    print(type(e).__name__)\n{check}"

@@ -10,7 +10,7 @@ import subprocess
 import made_up
 import pytest
 
-from noisygce import results, runs, table, verify
+from noisygce import figure, report, results, runs, table, verify
 from noisygce.errors import ConfigError
 from noisygce.runs.ids import flat
 from noisygce.settings import arguments
@@ -343,8 +343,8 @@ def test_a_rule_that_has_no_value_is_a_dash(demo, tmp_path):
     assert "Complete: all 24 runs are done." in text
 
 
-def test_a_table_draws_itself_in_a_notebook():
-    drawn = table.of("experiment=demo", "rule=val", "seed=0", "paths.results=/nonexistent")
+def test_a_table_draws_itself_in_a_notebook(tmp_path):
+    drawn = table.of("experiment=demo", "rule=val", "seed=0", f"paths.results={tmp_path}")
     assert drawn._repr_html_().count("<table>") == 2  # the rule, and its pairs
     assert str(drawn) == tables.markdown(drawn)
 
@@ -394,6 +394,13 @@ def test_the_command_prints_and_writes(tmp_path, monkeypatch, capsys):
     assert written.read_text() in capsys.readouterr().out
     names = [f"demo+loss=ce+seed=0-val.{ending}" for ending in ("csv", "md", "tex")]  # the experiment's own is demo.md
     assert sorted(path.name for path in written.parent.iterdir()) == names
+
+
+def test_a_results_folder_that_is_not_there_is_refused_and_not_made(tmp_path):
+    for command in (table, figure, report):
+        with pytest.raises(ConfigError, match=r"paths\.results=.*typo: there is no such folder"):
+            command.answer(["data=digits", f"paths.results={tmp_path / 'typo'}"])
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

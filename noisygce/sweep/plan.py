@@ -16,7 +16,7 @@ from noisygce import results, runs, settings
 from noisygce.errors import ConfigError
 from noisygce.results import Result
 from noisygce.runs.ids import flat
-from noisygce.settings.compose import CHOSEN, sweeps
+from noisygce.settings.compose import CHOSEN, of_each_run, sweeps
 from noisygce.sweep import identities
 from noisygce.sweep.jobs import Job, expand, pair
 
@@ -66,13 +66,21 @@ def plan_of(arguments: Sequence[str]) -> Plan:
     return Plan(name, tuple(arguments), planned, base.get("grid"), table, settings.read(base).paths.results)
 
 
+def shown(arguments: Sequence[str]) -> Plan:
+    """``plan_of``, of runs whose results shall be shown. Raises ConfigError where the folder given for them is none."""
+    plan = plan_of(arguments)
+    if "paths.results" in dict(map(pair, arguments)) and not plan.results.is_dir():
+        raise ConfigError(f"paths.results={plan.results}: there is no such folder")
+    return plan
+
+
 def jobs_of(arguments: Sequence[str]) -> list[Job]:
     """The overrides that make each run of a plan, in its order: without ids, in no time."""
     return _jobs(arguments, _base(arguments))
 
 
 def _base(arguments: Sequence[str]) -> DictConfig:
-    return settings.compose([argument for argument in arguments if not sweeps(argument)])
+    return settings.compose([argument for argument in of_each_run(arguments) if not sweeps(argument)])
 
 
 def _jobs(arguments: Sequence[str], base: DictConfig) -> list[Job]:
