@@ -27,12 +27,18 @@ import re
 import runpy
 import sys
 
+from noisygce.errors import until_unread
+
 COMMANDS = tuple(dict.fromkeys(re.findall(r"^    python -m noisygce\.(\w+) ", __doc__, re.MULTILINE)))
 
 
 def main() -> None:
     """Runs the command that the command line names, or prints what there is; exit code 2 where it names no command."""
-    first, *rest = sys.argv[1:] or ["--help"]
+    with until_unread():
+        _main(*(sys.argv[1:] or ["--help"]))
+
+
+def _main(first: str, *rest: str) -> None:
     if first in ("-h", "--help"):
         print(__doc__.strip())
     elif first == "--version":
@@ -40,9 +46,9 @@ def main() -> None:
 
         print(f"noisygce {__version__}")
     elif first in ("-sc", "--shell-completion"):
-        _complete(rest)
+        _complete([*rest])
     elif first in COMMANDS:
-        _run(first, rest)
+        _run(first, [*rest])
     else:
         close = difflib.get_close_matches(first, COMMANDS, n=1)
         hint = f"did you mean {close[0]}? There" if close else "there"

@@ -1,11 +1,16 @@
 """What can go wrong in a run, each with the exit code of its command; messages are for the person at the keyboard.
 
-0 done, 1 error, 2 bad config or data, 3 non-finite loss, 4 disk, 5 locked, 75 stopped and resumable.
+0 done, 1 error, 2 bad config or data, 3 non-finite loss, 4 disk, 5 locked, 75 stopped and resumable, 141 no one reads
+what it prints any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import os
+import select
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -68,6 +73,34 @@ class Stopped(BaseException):
     """Training was asked to stop, and is saved. Not an Exception: it ends a sweep too."""
 
     exit_code = 75
+
+
+UNREAD = 141  # 128 + SIGPIPE, as shells say of a program that the signal ends
+
+
+@contextlib.contextmanager
+def until_unread() -> Iterator[None]:
+    """Ends the process without a word, exit code ``UNREAD``, once who reads its output has gone, such as ``head``."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()  # here, since where Python does so at its end, a trace is left
+    except BrokenPipeError:
+        if not _unread():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(UNREAD)
+
+
+def _unread() -> bool:
+    """Whether standard output is a pipe whose other end is closed."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout, 0)
+        return bool(poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # no poll on Windows; a stream that is no file
+        return False
 
 
 def foreign(error: BaseException) -> ForeignError | None:

@@ -33,7 +33,7 @@ def again(then: Manifest, overrides: list[str], folder: Path) -> Result:
     here = settings.compose([*overrides, *threads, f"paths.results='{folder}'"])
     cfg = settings.node({**runs.given(then["config"]), "runtime": here.runtime, "paths": here.paths})
     experiment, shaping = settings.read(cfg), runs.identity(settings.resolved(cfg))
-    train.train(experiment, shaping)
+    train.train(experiment, shaping, called=lambda run: f"{run.id}, trained again")
     return results.of_folder(runs.Run(folder, shaping).folder)
 
 
@@ -101,10 +101,10 @@ def reproduce(then: Result, overrides: list[str], folder: Path) -> bool:
 
 
 def main() -> None:
-    if arguments.help_was_asked(__doc__):
-        return
     train.prepare_process()
     with train.exits():
+        if arguments.help_was_asked(__doc__):
+            return
         line = arguments.words(sys.argv[1:])
         words = [word for word in line if "=" not in word]
         overrides = [word for word in line if "=" in word]

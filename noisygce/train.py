@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import math
 import os
 import sys
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from typing import Any
 
 from omegaconf import DictConfig
@@ -21,6 +22,7 @@ from noisygce.runs.manifest import manifest_of
 from noisygce.runs.stops import process
 from noisygce.runs.watch import Watch
 from noisygce.settings import Experiment, arguments, command, guard, hints
+from noisygce.settings.compose import of_each_run
 from noisygce.sweep import tuning
 from noisygce.training import device, hardware
 
@@ -28,14 +30,18 @@ log = logging.getLogger("noisygce")
 
 
 def train(
-    experiment: Experiment, shaping: dict[str, Any], say_finished: bool = True, followers: loggers.Loggers | None = None
+    experiment: Experiment,
+    shaping: dict[str, Any],
+    say_finished: bool = True,
+    followers: loggers.Loggers | None = None,
+    called: Callable[[Run], object] = lambda run: run.folder,
 ) -> float:
     """Trains a run, goes on with it, or returns at once if it is finished: its best accuracy on noisy validation.
 
     A search for hyper-parameters may look at no other number. NaN where nothing was held out.
 
-    shaping: what its id is made from. say_finished: print the result of a run that was finished before, too. Raises
-    NoisygceError, Stopped or OSError.
+    shaping: what its id is made from. say_finished: print the result of a run that was finished before, too. called:
+    what its result is printed under. Raises NoisygceError, Stopped or OSError.
     """
     run, followers = Run(experiment.paths.results, shaping), followers or loggers.Loggers({})
     if reason := process.reason_to_stop(experiment.runtime):
@@ -45,7 +51,7 @@ def train(
     if manifest is None:
         run.refuse_if_failed()
         experiment.data.require(experiment.paths.data)
-        _learn_from_source(experiment, shaping)
+        _learn_from_source(experiment, shaping, called)
         if reason := process.reason_not_to_start(experiment.runtime):
             raise Stopped(f"not started ({reason}); {messages.GO_ON}")
         with run.claim(), process.run():
@@ -55,17 +61,19 @@ def train(
         with followers.following(run.id, run.identity, run.folder, rows, manifest["pruning"]):
             followers.done(manifest)
     if say_finished or not finished_before:
-        print(f"{messages.result(run.folder, manifest)}{', finished before' if finished_before else ''}", flush=True)
+        with contextlib.suppress(BrokenPipeError):  # training is done, whether or not someone reads this
+            line = messages.result(called(run), manifest)
+            print(f"{line}{', finished before' if finished_before else ''}", flush=True)
     best = (manifest.get("noisy_validation") or noisy_validation(results.of_folder(run.folder).rows()))["best"]
     return math.nan if best is None else float(best)
 
 
-def _learn_from_source(experiment: Experiment, shaping: dict[str, Any]) -> None:
+def _learn_from_source(experiment: Experiment, shaping: dict[str, Any], called: Callable[[Run], object]) -> None:
     """Finds, trains or continues the run that the loss starts from, and hands the loss what it has estimated."""
     loss = experiment.loss
     if loss.source is not None:
         theirs = {**shaping, "loss": shaping["loss"]["source"]}
-        train(dataclasses.replace(experiment, loss=loss.source), theirs)
+        train(dataclasses.replace(experiment, loss=loss.source), theirs, called=called)
         source = Run(experiment.paths.results, theirs)
         loss.adopt(source.id, source.transition_hat())
 
@@ -130,6 +138,7 @@ def main() -> None:
     with exits():
         sys.argv[1:] = hints.ordered(arguments.words(sys.argv[1:]))
         if not {"-sc", "--shell-completion"} & {*sys.argv}:  # what is completed is no config yet
+            sys.argv[1:] = of_each_run(sys.argv[1:])
             sys.argv += tuning.overrides(guard.checked(sys.argv[1:]), sys.argv)
         hydra.main(config_path=str(settings.config_dir()), config_name="train", version_base="1.3")(_task)()
 
@@ -144,7 +153,7 @@ def prepare_process() -> None:
         process.listen()
 
 
-def exits() -> AbstractContextManager[None]:
+def exits() -> contextlib.AbstractContextManager[None]:
     """``command.exits``, saying how to go on."""
     return command.exits(
         on_interrupt=f"stopped at once; {messages.GO_ON} from the last checkpoint",

@@ -81,6 +81,24 @@ def test_a_folder_of_one_s_own_configs_goes_with_every_command(command: str, tmp
     assert "loss/gce.yaml is hidden by noisygce's own; give yours another name" in said.stderr
 
 
+@pytest.mark.parametrize("words", [["train", "--help"], ["reproduce", "--help"], ["status"], ["--help"]], ids=str)
+def test_a_reader_that_has_gone_ends_a_command_without_a_word(words: list[str], tmp_path: Path) -> None:
+    for environment in ({}, {"PYTHONUNBUFFERED": "1"}):
+        own = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), **environment}
+        reader, writer = os.pipe()
+        os.close(reader)
+        command = [sys.executable, "-m", "noisygce", *words]
+        done = subprocess.run(command, env=own, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True)
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_the_short_form_of_cfg_is_not_taken_for_config_dir(tmp_path: Path) -> None:
+    assert arguments.words(["-c", "job"]) == ["-c", "job"]
+    for given in (["-cd", str(tmp_path)], [f"-cd={tmp_path}"]):
+        assert arguments.words([*given, "-c", "job"]) == [f"hydra.searchpath=['file://{tmp_path}']", "-c", "job"]
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 @pytest.mark.parametrize(
     ("line", "offered"),
@@ -116,7 +134,8 @@ def test_help_is_a_text_on_standard_output_that_begins_with_the_command(
     name: str, word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["noisygce", word])
-    monkeypatch.delitem(sys.modules, f"noisygce.{name}", raising=False)  # or Python warns that it is there already
+    for there in (f"noisygce.{name}", f"noisygce.{name}.__main__"):  # or Python warns that it is there already
+        monkeypatch.delitem(sys.modules, there, raising=False)
     runpy.run_module(f"noisygce.{name}", run_name="__main__")
     out, err = capsys.readouterr()
     assert err == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -160,6 +161,7 @@ def test_a_run_is_reproduced_from_its_manifest(finished: Path) -> None:
     for which in (name, f"results/runs/{name}"):
         code, text = train(finished, which, module="reproduce")
         assert code == 0, text
+        assert re.search(rf"^{re.escape(name)}, trained again \(q=.*\): test accuracy in %", text, re.MULTILINE), text
         assert f"{name}: equal, metrics digit for digit, noisy labels and final state by their digests" in text
     assert [path.name for path in (finished / "results" / "runs").iterdir()] == [name]
 

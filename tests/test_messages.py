@@ -34,6 +34,29 @@ def test_a_run_of_days_names_the_table_for_a_cpu_and_what_a_run_of_it_costs(capl
     assert said(caplog, 500, True) == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "classes"),
+    [
+        (["noise=pair", "rate=0.6"], 10),
+        (["noise=pair", "rate=0.5"], 0),
+        (["noise=class_map", "rate=0.6"], 5),
+        (["noise=uniform", "rate=0.8"], 0),
+        (["noise=uniform", "rate=0.95"], 10),
+        (["noise=instance", "rate=0.2"], 0),
+    ],
+)
+def test_it_is_known_of_which_classes_another_label_is_likelier(make, words: list[str], classes: int) -> None:
+    assert len(messages.outvoted(make(*words).task)) == classes
+
+
+def test_a_run_says_at_its_begin_that_another_label_is_likelier(make, caplog: pytest.LogCaptureFixture) -> None:
+    run = SimpleNamespace(id="a run", identity={"rate": 0.6, "data": {"name": "digits"}})
+    with caplog.at_level("WARNING", "noisygce"):
+        messages.begin(run, make("noise=pair", "rate=0.6"), "cuda")  # type: ignore[arg-type]
+    (said,) = caplog.messages
+    assert said.startswith("rate=0.6: in 10 of 10 classes another label is likelier than the true one")
+
+
 @pytest.mark.slow
 def test_the_resnet_table_is_not_begun_on_a_cpu_and_the_compact_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

@@ -18,6 +18,7 @@ from noisygce.training import hardware
 
 if TYPE_CHECKING:
     from noisygce.training.fit import Training
+    from noisygce.training.task import Task
 
 log = logging.getLogger("noisygce")
 
@@ -75,14 +76,14 @@ def trace() -> Iterator[None]:
         raise
 
 
-def result(folder: Path, manifest: Mapping[str, Any]) -> str:
-    """The line of a finished run: test accuracy under every selection rule."""
+def result(called: object, manifest: Mapping[str, Any]) -> str:
+    """The line of a finished run, ``called`` by its folder or its id: test accuracy under every selection rule."""
     shares = manifest["results"]
     percent = {rule: f"{rule} {'-' if shares[rule] is None else format(100 * shares[rule], '.2f')}" for rule in RULES}
     rules, oracles = ([percent[r] for r in RULES if (r in ORACLES) == oracle] for oracle in (False, True))
     loss = manifest["config"]["loss"]
     values = ", ".join(f"{key}={value}" for key, value in loss.items() if isinstance(value, int | float))
-    name = f"{folder} ({values})" if values else f"{folder}"
+    name = f"{called} ({values})" if values else f"{called}"
     return f"{name}: test accuracy in %: {', '.join(rules)}; oracles: {', '.join(oracles)}"
 
 
@@ -115,10 +116,21 @@ def begin(run: Run, training: Training, place: str) -> None:
     pruning, epochs = training.pruning, training.schedule.epochs
     if training.loss.prunes and not any(map(pruning.due, range(1, epochs))):
         log.warning(f"this run ends before its first pruning (prune.start={pruning.start}): nothing is pruned")
+    if wrong := outvoted(training.task):
+        log.warning(
+            f"rate={run.identity['rate']}: in {len(wrong)} of {len(training.task.arrays.classes)} classes another "
+            "label is likelier than the true one: what fits these labels best is wrong there, under any loss"
+        )
     if not len(training.validation):
         log.info(
             "nothing is held out for validation: the rules val and val_clean have no number, the last model is kept"
         )
+
+
+def outvoted(task: Task) -> list[int]:
+    """The classes y of which another label is likelier than y: T[y, y] is not the largest of its row. None where it is
+    not known which labels are true."""
+    return [y for y, row in enumerate(task.transition) if task.arrays.truth and row[y] < max(row) - 1e-9]
 
 
 _COMPACT = "table_cifar10_compact"  # the table of real images that a CPU can fill

@@ -20,15 +20,10 @@ from noisygce.settings.compose import config_dir
 
 def main(answer: Callable[[list[str]], None], usage: str | None) -> None:
     """Runs a command: ``answer(arguments)``, or its ``usage`` where --help is asked for."""
-    if help_was_asked(usage):
-        return
     gc.set_threshold(100_000)  # composing makes many objects that stay, and looks for garbage a third of its time
     with command.exits():
-        try:
+        if not help_was_asked(usage):
             answer(words(sys.argv[1:]))
-            sys.stdout.flush()
-        except BrokenPipeError:  # the reader, such as head, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def help_was_asked(usage: str | None) -> bool:
@@ -46,8 +41,9 @@ def words(given: Sequence[str]) -> list[str]:
 
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.error = refuse  # type: ignore[method-assign]
-    parser.add_argument("--config-dir", "-cd")
-    options, rest = parser.parse_known_args([*given])
+    parser.add_argument("--config-dir")
+    # argparse would take -c, which is --cfg, for the beginning of -cd
+    options, rest = parser.parse_known_args([re.sub("^-cd(?==|$)", "--config-dir", word) for word in given])
     if options.config_dir is None:
         return rest
     folder = Path(options.config_dir).expanduser().resolve()
@@ -68,6 +64,22 @@ def take(words: Sequence[str], *keys: str) -> tuple[dict[str, str], list[str]]:
     """What the words say of these keys, the last one where there are several, and the other words."""
     taken = [word for word in words if "=" in word and word.partition("=")[0] in keys]
     return dict(word.split("=", 1) for word in taken), [word for word in words if word not in taken]
+
+
+def named(words: Sequence[str], keys: Sequence[str]) -> Sequence[str]:
+    """Words that name files, folders or runs. Raises ConfigError for one that looks like an option or a setting and
+    names no file.
+
+    keys: of the settings that the command has, which have been taken out.
+    """
+    for word in words:
+        key, equals, _ = word.partition("=")
+        if word.startswith("-"):
+            raise ConfigError(f"{word}: there is no such option; --help says more")
+        if equals and not Path(word).exists():
+            hint = hints.meant(key, keys) or f"; there are {', '.join(keys)}"
+            raise ConfigError(f"{key}: there is no such key{hint}")
+    return words
 
 
 def whole(key: str, text: str, interval: str) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from noisygce import check
-from noisygce.errors import NoisygceError, Stopped, foreign
+from noisygce.errors import NoisygceError, Stopped, foreign, until_unread
 from noisygce.settings import hints
 
 
@@ -34,10 +34,12 @@ def expected(error: BaseException) -> bool:
 def exits(on_interrupt: str = "stopped", on_os_error: str = "") -> Iterator[None]:
     """Turns what goes wrong inside into one line on standard error and an exit code.
 
-    A fault of this program, or one that memory or a GPU causes, keeps its stack trace.
+    A fault of this program, or one that memory or a GPU causes, keeps its stack trace; output that no one reads any
+    more is no fault.
     """
     try:
-        yield
+        with until_unread():
+            yield
     except (Exception, KeyboardInterrupt, Stopped) as error:
         if hints.of_config(error):
             message = hints.explain(error)
