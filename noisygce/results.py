@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from noisygce import runs
 from noisygce.errors import ConfigError, DataError, ManifestError
-from noisygce.runs import archive, manifest
+from noisygce.runs import archive, manifest, unfinished
 from noisygce.runs.archive import Archive, Rows
 from noisygce.runs.ids import flat
 
@@ -164,11 +164,11 @@ def of_folder(folder: Path, made: Mapping[str, Any] | None = None) -> Result:
         read = manifest.read(path.read_bytes(), folder.name)
         return Result(folder.name, folder, "done", flat(read["config"]), read)
     except (FileNotFoundError, NotADirectoryError):
-        state, note, owner = _unfinished(folder)
+        state, note, owner = unfinished.state_of(folder)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         state, note, owner = "unreadable", f"{path.name} {reason}", {}
-    return Result(folder.name, folder, state, flat(made) if made else _config(folder), note=note, owner=owner)
+    return Result(folder.name, folder, state, flat(made) if made else unfinished.config(folder), note=note, owner=owner)
 
 
 _STOPPED = "it was stopped; the train command that began it, started again, goes on with it"
@@ -189,57 +189,6 @@ def finished(run: str) -> Result:
     if known[0].state != "done":
         raise ManifestError(f"{known[0].folder}: {known[0].note}")
     return known[0]
-
-
-def _unfinished(folder: Path) -> tuple[str, str, dict[str, Any]]:
-    """State, note and owner of a run without a manifest."""
-    if not folder.is_dir():
-        return "missing", "", {}
-    try:
-        return "failed", str(json.loads((folder / "failed.json").read_text())["cause"]), {}
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, TypeError):
-        return "failed", "failed.json cannot be read", {}
-    path = folder / "owner.json"
-    try:
-        owner = {**json.loads(path.read_text()), "since": path.stat().st_mtime}
-    except (OSError, ValueError, TypeError):  # none, or one that is being written
-        owner = {}
-    if owner and held(folder / "lock"):
-        return "running", "", owner
-    begun = owner or (folder / "metrics.csv").exists()
-    return ("stopped" if begun else "missing"), "", owner  # an owner that holds no lock was killed or has crashed
-
-
-def held(lock: Path) -> bool:
-    """Whether a process on any machine holds the lock of a run.
-
-    By asking for a shared lock without waiting, and letting go at once; only asked where a run has an owner.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows: the owner's word must do
-        return lock.exists()
-    try:
-        with open(lock, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # no lock file, or a file system without locks
-        return False
-    return False
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    """What the id of an unfinished run was made from, as its config.yaml says; empty where it cannot."""
-    import yaml
-
-    try:
-        read = yaml.load((folder / "config.yaml").read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return flat(read) if isinstance(read, dict) else {}
 
 
 def frame(results: Iterable[Result] | Path | str) -> DataFrame:

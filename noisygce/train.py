@@ -21,7 +21,7 @@ from noisygce.runs.begin import resume, training_of
 from noisygce.runs.manifest import manifest_of
 from noisygce.runs.stops import process
 from noisygce.runs.watch import Watch
-from noisygce.settings import Experiment, arguments, command, guard, hints
+from noisygce.settings import Experiment, arguments, command, guard, words
 from noisygce.settings.compose import of_each_run
 from noisygce.sweep import tuning
 from noisygce.training import device, hardware
@@ -136,7 +136,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing a stack trace
     prepare_process()
     with exits():
-        sys.argv[1:] = hints.ordered(arguments.words(sys.argv[1:]))
+        sys.argv[1:] = words.ordered(arguments.words(sys.argv[1:]))
         if not {"-sc", "--shell-completion"} & {*sys.argv}:  # what is completed is no config yet
             sys.argv[1:] = of_each_run(sys.argv[1:])
             sys.argv += tuning.overrides(guard.checked(sys.argv[1:]), sys.argv)

@@ -19,22 +19,19 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from noisygce import results, runs, settings
 from noisygce.data import Arrays, Data, Ints
-from noisygce.errors import ConfigError, DataError, MissingData, NoisygceError
+from noisygce.errors import ConfigError, DataError, MissingData
 from noisygce.losses import Loss
 from noisygce.noise import Noise, describe
 from noisygce.results import Result
 from noisygce.runs import archive, kept, manifest
 from noisygce.runs.ids import flat
-from noisygce.settings import arguments, hints
+from noisygce.settings import arguments
 from noisygce.training import detection
 from noisygce.training.task import corrupted
-
-if TYPE_CHECKING:
-    from noisygce.view.tables import Table
 
 
 class Unchecked(Exception):
@@ -196,39 +193,6 @@ def finished(folder: Path) -> Iterator[Result]:
         yield from results.of_archive(path.parent)
 
 
-def tables(folder: Path) -> Iterator[tuple[Path, str]]:
-    """The written tables below ``folder``, each with what is wrong with it or nothing."""
-    from noisygce.sweep.plan import plan_of
-    from noisygce.view import places
-    from noisygce.view.tables import OPTIONS, TEXTS, tabulate
-
-    made: dict[str, Table] = {}  # one for the three forms of each
-    for path in places.tables(folder):
-        name = str(path.with_suffix(""))
-        try:
-            if name not in made:
-                own, rest = arguments.split(arguments.words(places.arguments(path)), OPTIONS)
-                made[name] = tabulate(plan_of(rest), **own)
-        except Exception as error:
-            if not (isinstance(error, NoisygceError) or hints.of_config(error)):
-                raise
-            yield path, f"cannot be made again: {hints.explain(error)}"
-            continue
-        same = path.suffix in TEXTS and TEXTS[path.suffix](made[name]).encode() == path.read_bytes()
-        yield path, "" if same else _why(path, made[name])
-
-
-def _why(path: Path, table: Table) -> str:
-    """Why a written table is not the one that the runs give now: made before all of them were done, or else changed."""
-    from noisygce.view import provenance
-
-    then = provenance.done_when_made(path.with_suffix(".md").read_text())
-    now = sum(run.state == "done" for run in table.runs)
-    if then is not None and then < now:
-        return f"was made when {then} of {len(table.runs)} runs were done, and now {now} are: {table.command}"
-    return f"is not what the runs give to {table.command}"
-
-
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 70 else f"{text[:67]}..."
@@ -236,6 +200,8 @@ def _short(value: Any) -> str:
 
 def verify(folder: Path, data_root: Path) -> bool:
     """Says what is wrong with the finished runs and the tables below ``folder``; whether nothing is."""
+    from noisygce.view import written
+
     verifier = Verifier(data_root)
     found = list(finished(folder))
     if not found:
@@ -248,14 +214,14 @@ def verify(folder: Path, data_root: Path) -> bool:
             print(f"{run.folder}{f': {run.id}' if run.archive else ''}: {fault}")
         bad, skipped = bad + bool(wrong), skipped + bool(unchecked)
         reasons |= dict.fromkeys(unchecked)
-    written = list(tables(folder))
-    for path, fault in written:
+    tables = list(written.tables(folder))
+    for path, fault in tables:
         if fault:
             print(f"{path}: {fault}")
-    wrong_tables = sum(bool(fault) for _, fault in written)
+    wrong_tables = sum(bool(fault) for _, fault in tables)
     print(f"{len(found) - bad} of {len(found)} finished runs below {folder} are what they say")
-    if written:
-        print(f"{len(written) - wrong_tables} of {len(written)} tables are what the runs give")
+    if tables:
+        print(f"{len(tables) - wrong_tables} of {len(tables)} tables are what the runs give")
     if skipped:
         print(f"the noisy labels of {skipped} could not be drawn again: {'; '.join(reasons)}")
     return not bad and not wrong_tables

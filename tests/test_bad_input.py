@@ -17,7 +17,7 @@ from hydra._internal.utils import get_args_parser
 
 from noisygce import train
 from noisygce.runs.stops import process
-from noisygce.settings import hints
+from noisygce.settings import words
 
 
 def matches(text: str, pattern: str) -> bool:
@@ -44,7 +44,7 @@ def test_a_bad_command_line_is_refused_with_exit_code_2_and_says_what_it_may_be(
 def test_the_options_that_are_known_are_those_of_hydra() -> None:
     found = [
         {option for action in parser._actions for option in action.option_strings}
-        for parser in (hints.Options(), get_args_parser())
+        for parser in (words.Options(), get_args_parser())
     ]
     assert found[0] == found[1]
 

@@ -10,7 +10,7 @@ import pytest
 from noisygce import figure
 from noisygce.errors import NoisygceError
 from noisygce.sweep.plan import look, plan_of
-from noisygce.view import canvas, curves, heat, tables
+from noisygce.view import canvas, curves, heat, memorisation, tables
 from noisygce.view import cells as module_of_cells
 from noisygce.view.cells import lay_out
 
@@ -79,19 +79,19 @@ def test_pruning_has_panels_in_the_order_of_accuracy_and_marks_whole_epochs(tmp_
 
 def test_memorisation_counts_what_was_pruned(demo, tmp_path):
     cells = laid_out(demo, tmp_path)
-    (tgce, _) = curves._fates(cells.at(("tgce",), ("uniform", 0.4)))
+    (tgce, _) = memorisation._fates(cells.at(("tgce",), ("uniform", 0.4)))
     before, after = (0, made_up.PRUNED_AFTER[0])  # the first epoch, and the first one without the pruned
     parts = ("mislabelled_as_true", "mislabelled_as_noisy", "mislabelled_as_other", "pruned")
     assert [tgce[key][before] for key in parts] == [0.75, 0.125, 0.125, 0]
     assert [tgce[key][after] for key in parts] == [0.1875, 0.03125, 0.03125, 0.75]  # recall 0.75
-    (ce, _) = curves._fates(cells.at(("ce",), ("uniform", 0.4)))
+    (ce, _) = memorisation._fates(cells.at(("ce",), ("uniform", 0.4)))
     assert ce["pruned"] == [0] * made_up.EPOCHS
 
 
 def test_masked_samples_are_still_said_something_of(demo, tmp_path):
     masked = dataclasses.replace(demo, runs=tuple(runs_with(demo, ["prune.mode=mask"])))
     cells = laid_out(masked, tmp_path)
-    (tgce, _) = curves._fates(cells.at(("tgce",), ("uniform", 0.4)))
+    (tgce, _) = memorisation._fates(cells.at(("tgce",), ("uniform", 0.4)))
     assert tgce["pruned"] == [0] * made_up.EPOCHS
 
 
@@ -122,7 +122,7 @@ def test_q_and_k_of_all_settings_share_one_labelled_scale(sweep, tmp_path):
 
 
 def test_where_losses_are_many_each_has_a_panel_with_the_range_of_all_in_grey(demo, tmp_path, monkeypatch):
-    monkeypatch.setattr(curves, "_MOST", 3)
+    monkeypatch.setattr(curves, "MOST", 3)
     cells = laid_out(demo, tmp_path, but=demo.runs[:1])
     axes = curves.accuracy(cells, "pair 0.2").axes
     assert [axis.get_title() for axis in axes][3:6] == ["tgce, uniform 0.4", "ce, uniform 0.6", "mae, uniform 0.6"]
@@ -140,10 +140,10 @@ def test_where_losses_are_many_each_has_a_panel_with_the_range_of_all_in_grey(de
 
 def test_memorisation_shows_the_settings_that_fit_a_page(demo, tmp_path, monkeypatch):
     cells = laid_out(demo, tmp_path)
-    assert len(curves.memorisation(cells).axes) == 12
+    assert len(memorisation.memorisation(cells).axes) == 12
     monkeypatch.setattr(module_of_cells, "_PAGE", 8)
     assert [cells.column_label(column) for column in cells.page("pair 0.2")] == ["uniform 0.4", "pair 0.2"]
-    assert len(curves.memorisation(cells, "pair 0.2").axes) == 8
+    assert len(memorisation.memorisation(cells, "pair 0.2").axes) == 8
 
 
 def test_confusion_is_that_of_the_predictions_that_runs_have_kept(demo, tmp_path):
@@ -208,14 +208,14 @@ def test_an_inline_figure_takes_the_colour_of_the_page(demo, tmp_path):
 
 def test_the_overview_shows_the_rows_and_the_setting_that_the_experiment_names(demo, tmp_path):
     cells = laid_out(demo, tmp_path, but=demo.runs[:1])
-    left, *right = curves.overview(cells, demo.table["overview"]).axes
+    left, *right = memorisation.overview(cells, demo.table["overview"]).axes
     assert [axis.get_title() for axis in right] == ["ce", "gce", "tgce"]
     assert [line.get_ydata()[-1] for line in left.get_lines() if line.get_linewidth() > 1] == [
         pytest.approx(value)
         for value in (47, 66.5, 76.5)  # seed 1 alone of ce
     ]
-    assert curves.overview(cells, {"rows": ["gce"], "column": "pair 0.9"}) is None
-    assert curves.overview(cells, {}) is None
+    assert memorisation.overview(cells, {"rows": ["gce"], "column": "pair 0.9"}) is None
+    assert memorisation.overview(cells, {}) is None
 
 
 def test_one_kind_of_figure_is_drawn_where_one_is_named(tmp_path, capsys):
@@ -263,39 +263,39 @@ def one_setting(demo, tmp_path):
     return laid_out(dataclasses.replace(demo, runs=tuple(runs)), tmp_path)
 
 
-@pytest.mark.parametrize("draw", [curves.accuracy, curves.memorisation, curves.pruning, heat.noise])
+@pytest.mark.parametrize("draw", [curves.accuracy, memorisation.memorisation, curves.pruning, heat.noise])
 @pytest.mark.parametrize("name", ["{}", "{} of a name that fills a line", "{} of a name that is wider than the panel"])
 def test_of_one_setting_nothing_lies_on_another_and_the_panel_keeps_its_size(draw, name, one_setting):
     long = tuple((name.format(row[0]),) for row in one_setting.rows)
     renamed = dict(zip(one_setting.rows, long, strict=True))
     cell = {(renamed[row], column): each for (row, column), each in one_setting.cell.items()}
     figure = draw(dataclasses.replace(one_setting, rows=long, cell=cell))
-    if draw != curves.memorisation or name == "{}":  # there a name stands above each panel
+    if draw != memorisation.memorisation or name == "{}":  # there a name stands above each panel
         assert drawn_apart(figure)
     panel = figure.axes[0].get_window_extent()
     assert min(panel.width, panel.height) / figure.dpi > 0.8
 
 
 def test_the_setting_of_all_panels_stands_above_them(one_setting):
-    figure = curves.memorisation(one_setting)
+    figure = memorisation.memorisation(one_setting)
     assert figure.get_supylabel() == "share in %"
     assert "Mislabelled training samples, uniform 0.4" in [text.get_text() for text in figure.texts]
 
 
 @pytest.mark.parametrize("most", [8, 3])
 def test_a_loss_has_one_colour_in_all_figures_of_an_experiment(demo, tmp_path, monkeypatch, most):
-    monkeypatch.setattr(curves, "_MOST", most)
+    monkeypatch.setattr(curves, "MOST", most)
     cells = laid_out(demo, tmp_path)
 
     def colours(legend):
         return {t.get_text(): h.get_color() for t, h in zip(legend.get_texts(), legend.legend_handles, strict=True)}
 
-    overview = curves.overview(cells, demo.table["overview"])
+    overview = memorisation.overview(cells, demo.table["overview"])
     found = colours(overview.subfigs[0].legends[0])
     if most == 8:
         assert found.items() <= colours(curves.accuracy(cells).legends[0]).items()
     assert len(set(found.values())) == 3
-    assert not set(found.values()) & {colour for _, _, colour in curves._FATES}  # which stand beside them
+    assert not set(found.values()) & {colour for _, _, colour in memorisation._FATES}  # which stand beside them
 
 
 def test_the_scale_is_as_high_as_its_panels_and_they_as_close_as_they_can(one_setting):
@@ -320,10 +320,10 @@ def test_what_a_network_says_of_mixed_images_has_a_footnote(one_setting, tmp_pat
     for run in plan.runs:
         made_up.finish(plan.results, run, 0.5)
     cells = lay_out(plan, look(plan))
-    figure = curves.memorisation(cells)
+    figure = memorisation.memorisation(cells)
     assert [axis.get_title() for axis in figure.axes] == ["ce", "mixup *"]
     assert any(text.get_text().startswith("* Asked of images mixed") for text in figure.texts)
-    figure = curves.overview(cells, {"rows": ["ce", "mixup"], "column": "uniform 0.4"})
+    figure = memorisation.overview(cells, {"rows": ["ce", "mixup"], "column": "uniform 0.4"})
     assert [axis.get_title() for axis in figure.axes[1:]] == ["ce", "mixup *"]
     assert any(text.get_text().startswith("* Asked of images mixed") for text in figure.texts)
-    assert not any(text.get_text().startswith("*") for text in curves.memorisation(one_setting).texts)
+    assert not any(text.get_text().startswith("*") for text in memorisation.memorisation(one_setting).texts)

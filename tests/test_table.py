@@ -10,13 +10,13 @@ import subprocess
 import made_up
 import pytest
 
-from noisygce import figure, report, results, runs, table, verify
+from noisygce import figure, report, results, runs, table
 from noisygce.errors import ConfigError
 from noisygce.runs.ids import flat
 from noisygce.settings import arguments
 from noisygce.sweep import identities
 from noisygce.sweep.plan import plan_of
-from noisygce.view import cells, places, published, sheet, tables
+from noisygce.view import cells, places, published, sheet, tables, written
 from noisygce.view.sheet import Entry
 from noisygce.view.stats import Sample
 
@@ -362,17 +362,17 @@ def test_a_table_made_when_fewer_runs_were_done_is_told_from_a_changed_one(tmp_p
     first, second = plan_of(words).runs
     table.answer(words)
     made_up.finish(tmp_path, first)
-    said = {fault for _, fault in verify.tables(tmp_path)}
+    said = {fault for _, fault in written.tables(tmp_path)}
     command = "python -m noisygce.table experiment=demo loss=ce noise=pair rate=0.2 grid=null seed=0,1"
     assert said == {f"was made when 0 of 2 runs were done, and now 1 are: {command}"}
     table.answer(words)
     made_up.finish(tmp_path, second)
-    said = {fault for _, fault in verify.tables(tmp_path)}
+    said = {fault for _, fault in written.tables(tmp_path)}
     assert said == {f"was made when 1 of 2 runs were done, and now 2 are: {command}"}
     table.answer(words)
     (csv_file,) = (tmp_path / "tables").glob("*.csv")
     csv_file.write_text(csv_file.read_text().replace("ce", "gce", 1))
-    assert {path: fault for path, fault in verify.tables(tmp_path) if fault} == {
+    assert {path: fault for path, fault in written.tables(tmp_path) if fault} == {
         csv_file: f"is not what the runs give to {command}"
     }
 

@@ -5,6 +5,7 @@ May import training and settings, and what is below them.
 ids.py         what shapes the numbers of a run, and its id
 run.py         lock and files of a run
 manifest.py    what a finished run leaves on record; selection rules
+unfinished.py  what the folder of any other run says of it
 archive.py     finished runs as one data set
 kept.py        the model and the predictions that a run keeps
 checkpoint.py  everything that a resume needs

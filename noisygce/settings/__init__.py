@@ -5,7 +5,8 @@ May import data, noise, losses, models, schedule.
 compose.py     where the config files are; composing a config from them
 experiment.py  a composed config -> ``Experiment``, every value checked once
 runtime.py     how and where it is run
-hints.py       what is wrong with a command line, and what to type instead
+words.py       a command line before Hydra reads it
+hints.py       what is wrong with a config or a command line, and what to type instead
 guard.py       what a config may not say of Hydra itself
 command.py     outcomes -> one line and an exit code
 arguments.py   command lines of the commands that answer from files

@@ -16,6 +16,7 @@ from noisygce import check
 from noisygce.errors import ConfigError
 from noisygce.settings import command, hints
 from noisygce.settings.compose import config_dir
+from noisygce.settings.words import mistake as misread
 
 
 def main(answer: Callable[[list[str]], None], usage: str | None) -> None:
@@ -102,7 +103,7 @@ def split(arguments: Sequence[str], options: Mapping[str, Sequence[str]]) -> tup
 
     options: the values that each may have.
     """
-    if mistake := hints.mistake(arguments):
+    if mistake := misread(arguments):
         raise ConfigError(mistake)
     chosen, rest = take(arguments, *options)
     for argument in rest:

@@ -9,12 +9,14 @@
     sheet.py       one table in Markdown, LaTeX and HTML
     figures.py     the figures of an experiment
     curves.py      figures over epochs
+    memorisation.py  what becomes of mislabelled samples
     heat.py        figures as fields of colour
     canvas.py      one look for all figures
     page.py        a page of HTML
     gallery.py     a page of pictures whose labels are doubtful (gallery.html)
     ranking.py     samples by how probably their label is wrong
     places.py      where what is written stands, and by which command
+    written.py     written tables, held against the runs
 
 May import sweep, results and what is below them.
 """

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from noisygce.sweep.plan import Plan
-from noisygce.view import curves, heat
+from noisygce.view import curves, heat, memorisation
 from noisygce.view.cells import Cells
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[tu
     shown = plan.table.get("overview", {})
     first = str(shown.get("column", ""))
     drawings: dict[str, Callable[[], Figure | None]] = {
-        "overview": lambda: curves.overview(cells, shown),
+        "overview": lambda: memorisation.overview(cells, shown),
         "accuracy": lambda: curves.accuracy(cells, first),
         "pruning": lambda: curves.pruning(cells),
-        "memorisation": lambda: curves.memorisation(cells, first),
+        "memorisation": lambda: memorisation.memorisation(cells, first),
         "noise": lambda: heat.noise(cells),
         "confusion": lambda: heat.confusion(cells, first),
         "q_and_k": lambda: heat.q_and_k(cells, plan.table.get("rules", ["val"])),
