@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 
 from noisygce.settings import guard
 from noisygce.settings.arguments import typed
+from noisygce.settings.compose import as_typed
 from noisygce.sweep.jobs import Job, at_once, check_all, expand, kinds, launch_all, side_by_side
 
 ConfigStore.instance().store(
@@ -71,6 +72,7 @@ class NoisygceSweeper(Sweeper):
 
         ended = launch_all(launch, jobs)
         if len(jobs) > 1:
-            asked = [word for word in typed(arguments) if not word.startswith("hydra")]
+            folder = [word for word in config.hydra.overrides.hydra if word.startswith("hydra.searchpath=")]
+            asked = [*typed(folder), *map(as_typed, arguments)]
             print(f"their table: python -m noisygce.table {shlex.join(asked)}", file=sys.stderr)
         return ended

@@ -141,9 +141,7 @@ def opened(source: Any) -> Any:
     own = contextlib.nullcontext(source) if isinstance(source, Image.Image) else Image.open(source)
     with own as stored:
         ready: Any = ImageOps.exif_transpose(stored)
-        if ready.mode == "F" or (
-            ready.mode == "I" and stored.format != "PNG"
-        ):  # older Pillow reads PNG of 16 bits as I
+        if _of_no_known_range(stored):
             raise ValueError("its values are floats or of 32 bits, of no known range; save it with 8 or 16 bits")
         if ready.mode.startswith("I"):  # convert would cut them off at 255
             ready = Image.fromarray((np.asarray(ready).clip(0, 65535) / 257).astype(np.uint8))
@@ -151,6 +149,12 @@ def opened(source: Any) -> Any:
             ready = ready.convert("RGBA")
             ready = Image.alpha_composite(Image.new("RGBA", ready.size, "white"), ready)
         return ready
+
+
+def _of_no_known_range(picture: Any) -> bool:
+    """Whether a picture of PIL's holds floats or numbers of 32 bits; in mode I it may hold 16 bits too."""
+    wide = picture.mode == "I" and picture.format == "TIFF" and max(picture.tag_v2.get(258, (32,))) > 16
+    return picture.mode == "F" or wide  # 258: bits per sample
 
 
 def sha256(path: Path) -> str:

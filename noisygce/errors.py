@@ -82,15 +82,24 @@ UNREAD = 141  # 128 + SIGPIPE, as shells say of a program that the signal ends
 def until_unread() -> Iterator[None]:
     """Ends the process without a word, exit code ``UNREAD``, once who reads its output has gone, such as ``head``."""
     try:
-        try:
-            yield
-        finally:
-            sys.stdout.flush()  # here, since where Python does so at its end, a trace is left
+        yield
+        sys.stdout.flush()  # here, since where Python does so at its end, a trace is left
     except BrokenPipeError:
         if not _unread():
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _to_nowhere()
         sys.exit(UNREAD)
+    except BaseException:  # says more than that no one reads what was printed before it
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _to_nowhere()
+        raise
+
+
+def _to_nowhere() -> None:
+    """Lets go of what standard output still holds."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _unread() -> bool:
@@ -99,7 +108,9 @@ def _unread() -> bool:
         poll = select.poll()
         poll.register(sys.stdout, 0)
         return bool(poll.poll(0))
-    except (AttributeError, OSError, ValueError):  # no poll on Windows; a stream that is no file
+    except AttributeError:  # Windows has no poll
+        return True
+    except (OSError, ValueError):  # a stream that is no file
         return False
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from noisygce import models, results
 from noisygce.data.features import vectors
-from noisygce.data.folder import SUFFIXES
+from noisygce.data.folder import SUFFIXES, is_picture
 from noisygce.errors import ConfigError, DataError
 from noisygce.runs import atomic
 from noisygce.settings import arguments
@@ -96,7 +96,7 @@ def listed(names: Iterable[str]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        found = sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file())
+        found = sorted(each for each in path.rglob("*") if is_picture(each, path) and each.is_file())
         if not found:
             endings = ", ".join(sorted(SUFFIXES))
             raise DataError(f"{name}: there is no picture below this folder, by its ending ({endings})")

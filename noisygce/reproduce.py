@@ -69,7 +69,10 @@ def causes(was: Manifest, is_: Manifest) -> Iterator[str]:
         if was["versions"].get(name) != is_["versions"].get(name):
             yield f"version of {name}: {was['versions'].get(name)} then, {is_['versions'].get(name)} now"
     code, code_now = (each["config"].get("code", {}) for each in (was, is_))  # modules of a person's own
-    yield from (f"{name}.py has changed" for name in sorted({*code, *code_now}) if code.get(name) != code_now.get(name))
+    both = sorted({*code} & {*code_now})
+    yield from (f"the module {name} has changed" for name in both if code[name] != code_now[name])
+    for name in sorted({*code} ^ {*code_now}):
+        yield f"the module {name} is imported, or recorded, {'then' if name in code else 'now'} only"
     data, data_now = (each["config"].get("contents", {}) for each in (was, is_))
     yield from (f"{name} holds something else" for name in data if data[name] != data_now.get(name))
     if was["config"]["numerics"] != is_["config"]["numerics"]:

@@ -101,7 +101,7 @@ class Result:
 
     def epochs(self) -> list[dict[str, float | None]]:
         """The rows of metrics.csv as numbers, an absent one as None."""
-        return [{k: self._number(row, k) for k in row} | {"epoch": int(row["epoch"])} for row in self.rows()]
+        return [{k: self._number(row, k) for k in row} for row in self.rows()]
 
     def metrics(self) -> Metrics:
         """The columns of metrics.csv so far as numbers, an absent value as None; empty where there is none."""
@@ -111,7 +111,7 @@ class Result:
 
     def _number(self, row: Mapping[str, str], name: str) -> float | None:
         try:
-            return float(row[name]) if row[name] else None
+            return int(row[name]) if name == "epoch" else float(row[name]) if row[name] else None
         except (TypeError, ValueError):
             raise DataError(f"{self.folder / archive.METRICS} is damaged: {name} is {row[name]!r}") from None
 

@@ -37,7 +37,7 @@ def answer(words: list[str]) -> None:
         plan = plan_of(rest)
         found = look(plan)
         print("\n".join(report(plan.name or "asked for", found, time.time())))
-        if all(run.state == "missing" for run in found) and (hint := closest(plan)):
+        if not any(run.state == "done" for run in found) and (hint := closest(plan)):
             print(hint)
     else:
         folder = results_folder(rest)
@@ -72,10 +72,11 @@ def _running(run: Result, now: float) -> str:
 
 
 def _values(run: Result) -> list[str]:
-    """What a planned run sets that its id does not show, such as loss.q; or that it was killed."""
+    """What a planned run sets that its id does not show, such as loss.q; and that it was killed, or why it crashed."""
     aside = ("hydra.", "runtime.", "paths.")
     values = [override for override in run.job if "." in override.partition("=")[0] and not override.startswith(aside)]
-    return [*values, f"(killed or crashed: process {run.owner.get('pid', '?')})"] if run.owner else values
+    ended = f"killed or crashed: process {run.owner.get('pid', '?')}" if run.owner else run.note
+    return [*values, f"({ended})"] if ended else values
 
 
 def _epochs_done(folder: Path) -> int:

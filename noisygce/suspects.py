@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisygce import check, results, settings
-from noisygce.data import Features, Folder
+from noisygce.data import Data, Features, Folder
 from noisygce.data.base import located
 from noisygce.errors import ConfigError, DataError, MissingData
 from noisygce.noise import Clean, Noise, digest
@@ -62,6 +62,11 @@ def answer(words: list[str]) -> None:
     score = check.choice("score", options.get("score", "margin"), SCORES)
     top = arguments.whole("top", options.get("top", "2000"), "[1, 100000]")
     found = [results.finished(run) for run in runs]
+    kind = settings.named(found[0].config["data._target_"], Data, "data")
+    if "pictures" in options and not issubclass(kind, Features):
+        raise ConfigError(
+            f"pictures={options['pictures']}: this is for vectors; the samples of {found[0].id} are pictures"
+        )
     each = [samples_of(run) for run in found]
     samples = held_out(each) if len(each) > 1 else each[0]
     whole = len(set().union(*(one.index.tolist() for one in each)))
@@ -70,10 +75,9 @@ def answer(words: list[str]) -> None:
             f"{left_out:,} of {whole:,} samples were held out by none of these runs: not judged; clean labels keep them"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    name = found[0].id
-    if len(found) > 1:  # others with the same first run have files of their own
-        ids = hashlib.sha256(" ".join(sorted(run.id for run in found)).encode()).hexdigest()[:8]
-        name += f"+{len(found) - 1}-{ids}"
+    name, *others = sorted(run.id for run in found)
+    if others:  # another set of runs has files of its own
+        name += f"+{len(others)}-{hashlib.sha256(' '.join([name, *others]).encode()).hexdigest()[:8]}"
     if "verdicts" in options:
         clean, changes = cleaned(each, Path(options["verdicts"]))
         write(folder / f"{name}-cleaned.csv", clean)
@@ -134,8 +138,6 @@ class Tiles:
             task = prepare(data, split, verdicts, Clean(0, None), config["seed"], root)
         if other := changed(config, data, root):
             raise DataError(f"{other} is not the one of {run.id}: it holds something else now")
-        if pictures and not isinstance(data, Features):
-            raise ConfigError(f"pictures={pictures}: this is for vectors; the samples of {run.id} are pictures")
         self.images = task.arrays.train_images
         base = located(root, data.folder) if isinstance(data, Folder) else pictures and Path(pictures)
         self.files = [Path(base) / name for name in task.arrays.train_names] if base else []

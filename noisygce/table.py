@@ -36,7 +36,7 @@ def answer(words: list[str]) -> None:
         atomic.write_text(stem.with_name(f"{stem.name}{ending}"), text(table), durable=False)
     print(table)
     print(f"Written: {stem}.md, .tex, .csv")
-    if all(run.state == "missing" for run in table.runs) and (hint := closest(plan)):
+    if not any(run.state == "done" for run in table.runs) and (hint := closest(plan)):
         print(hint)
 
 

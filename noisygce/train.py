@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from noisygce import results, settings
+from noisygce import check, results, settings
 from noisygce.errors import ConfigError, DataError, ForeignError, NonFinite, Stopped, foreign
 from noisygce.runs import Run, identity, kept, loggers, messages, noisy_validation
 from noisygce.runs.begin import resume, training_of
@@ -87,8 +87,9 @@ def _train(e: Experiment, run: Run, followers: loggers.Loggers) -> dict[str, Any
     except NonFinite as error:
         run.fail(str(error))
         raise
-    except (ConfigError, DataError, ForeignError):  # refused, in a line that says all
-        run.forget()
+    except (ConfigError, DataError, ForeignError, check.Invalid) as error:  # refused, in a line that says all
+        if not run.forget():
+            run.crash(str(error))
         raise
     except Exception as error:
         told = foreign(error)
@@ -138,7 +139,8 @@ def main() -> None:
     with exits():
         sys.argv[1:] = words.ordered(arguments.words(sys.argv[1:]))
         if not {"-sc", "--shell-completion"} & {*sys.argv}:  # what is completed is no config yet
-            sys.argv[1:] = of_each_run(sys.argv[1:])
+            if {"-m", "--multirun"} & {*sys.argv}:
+                sys.argv[1:] = of_each_run(sys.argv[1:])
             sys.argv += tuning.overrides(guard.checked(sys.argv[1:]), sys.argv)
         hydra.main(config_path=str(settings.config_dir()), config_name="train", version_base="1.3")(_task)()
 

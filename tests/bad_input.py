@@ -43,6 +43,14 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "schedule.milestones=40",
             "schedule.milestones=40: schedule.milestones must be a list in square brackets of integers in [1, 100000]",
         ),
+        (
+            "model=cnn8 model.channels=16,32",
+            "model.channels=16,32: a list is in square brackets: 'model.channels=[16,32]'",
+        ),
+        (
+            "data=folder data.folder=x data.labels=y.npy",
+            "data.labels: there is no such key; data=features has it",
+        ),
         ("schedule.milestones=[80,40]", "schedule.milestones=[80, 40]: schedule.milestones must be increasing"),
         (
             "schedule.annealing=cosine",

@@ -93,6 +93,27 @@ def test_a_reader_that_has_gone_ends_a_command_without_a_word(words: list[str], 
         assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.parametrize(
+    ("ends", "code", "says"),
+    [
+        ("pass", 141, ""),
+        ("raise ConfigError('a bad value')", 2, "noisygce: a bad value"),
+        ("sys.exit(1)", 1, ""),
+        ("raise RuntimeError('a fault')", 1, "RuntimeError: a fault"),
+    ],
+)
+def test_what_went_wrong_is_told_also_where_no_one_reads_the_rest(ends: str, code: int, says: str) -> None:
+    lines = ("import sys", "from noisygce.errors import ConfigError", "from noisygce.settings import command")
+    program = "\n".join([*lines, "with command.exits():", "    print('a line')", f"    {ends}"])
+    reader, writer = os.pipe()
+    os.close(reader)
+    own = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONUNBUFFERED": ""}
+    done = subprocess.run([sys.executable, "-c", program], env=own, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert done.returncode == code
+    assert (done.stderr.strip().splitlines() or [""])[-1] == says
+
+
 def test_the_short_form_of_cfg_is_not_taken_for_config_dir(tmp_path: Path) -> None:
     assert arguments.words(["-c", "job"]) == ["-c", "job"]
     for given in (["-cd", str(tmp_path)], [f"-cd={tmp_path}"]):

@@ -16,6 +16,7 @@ from noisygce.models import Model
 from noisygce.noise import Noise
 from noisygce.schedule import Pruning, Schedule
 from noisygce.settings import Runtime, build, compose, config_dir, read
+from noisygce.settings.compose import as_typed, of_each_run
 from noisygce.settings.hints import explain
 
 BASES = {"data": Data, "noise": Noise, "loss": Loss, "model": Model}
@@ -108,6 +109,13 @@ def test_the_default_is_the_published_protocol_on_cifar10():
     assert (e.model.depth, e.loss.q, e.schedule.epochs, e.pruning.mode) == (34, 0.7, 120, "drop")
     assert e.split.validation == 5000
     assert not e.noise.include_true
+
+
+def test_a_value_that_not_each_run_has_becomes_a_choice_of_one_and_is_shown_as_it_was_typed():
+    words = ["loss=agce,aul", "loss.a=2", "loss.q=0.3,0.5", "data.x=[1,2]", "rate=0.2"]
+    made = of_each_run(words)
+    assert made == ["loss=agce,aul", "loss.a=choice(2)", *words[2:]]
+    assert [as_typed(word) for word in made] == words
 
 
 def test_a_data_set_brings_its_model_and_schedule_unless_they_are_chosen():

@@ -65,6 +65,8 @@ def test_in_eval_mode_nothing_is_remembered() -> None:
     criterion(*batch(0))
     before, trained = criterion.targets.clone(), copy.deepcopy(criterion)
     value = criterion.eval()(*batch(1))
+    with pytest.raises(IndexError):
+        criterion(torch.zeros(1, K), torch.zeros(1, dtype=torch.int64), torch.tensor([10 * N]))
     assert torch.equal(criterion.targets, before)
     assert torch.equal(trained(*batch(1)), value)
     assert not torch.equal(trained.targets, before)

@@ -63,7 +63,8 @@ def test_the_id_holds_a_loss_and_what_it_imports_from_beside_it(tmp_path: Path, 
         "own_top": "import own_loss\n",  # a circle
         "own_package/__init__": "",
         "own_package/near": "from . import far\nfrom .deeper.end import *\n",
-        "own_package/far": "def broken(",
+        "own_package/far/__init__": "def broken(",  # Python takes it before far.py
+        "own_package/far": "",
         "own_package/deeper/__init__": "",
         "own_package/deeper/end": "from ..far import x\nfrom os import path\n",
         "own_package/other": "",
@@ -72,7 +73,7 @@ def test_the_id_holds_a_loss_and_what_it_imports_from_beside_it(tmp_path: Path, 
     }
     for name, text in texts.items():
         path = tmp_path / f"{name}.py"
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     config = {"loss": {"first": {"_target_": "own_loss.Own"}}}
@@ -83,6 +84,9 @@ def test_the_id_holds_a_loss_and_what_it_imports_from_beside_it(tmp_path: Path, 
     }
     (tmp_path / "own_package/deeper/end.py").write_text("x = 2\n")
     assert {k for k, v in runs.foreign_code(config)["code"].items() if v != found[k]} == {"own_package.deeper.end"}
+    (tmp_path / "own_package/far.py").write_text("y = 3\n")
+    assert "own_package.far" in found
+    assert runs.foreign_code(config)["code"]["own_package.far"] == found["own_package.far"]
     assert "own_package" not in sys.modules, "nothing was run"
 
 
@@ -373,7 +377,9 @@ def test_mistakes_in_one_s_own_code_are_one_line_with_file_and_line(
     logs = list(tmp_path.glob("results/runs/*/train.log"))
     if "mine.py:" in last and "whole trace" in last:
         assert "Traceback" in logs[0].read_text()
-        assert results.of_folder(logs[0].parent).state == "failed"
+        run = results.of_folder(logs[0].parent)
+        assert run.state == "stopped"
+        assert run.note.startswith("crashed: mine.py:")
     else:
         assert not logs, "what was refused before it began leaves no folder"
 

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -196,9 +197,20 @@ def test_a_list_of_labels_may_come_from_a_spreadsheet_and_names_each_picture_onc
     table.write_text("\n".join([*lines, "train/dark/003.png,été"]), encoding="utf-8")
     with pytest.raises(DataError, match=r"train\.csv has train/dark/003\.png twice, as nuit and as été"):
         task(*FOLDER, root=tmp_path)
+    table.write_text("\n".join(["train/dark/000.png,3", "train/dark/000.png,3", "train/dark/001.png,4"]))
+    with pytest.raises(DataError, match=r"train\.csv has train/dark/000\.png twice, as 3 and as 3"):
+        task(*FOLDER, root=tmp_path)
     table.write_text("\n".join([*lines[1:], "train/dark/000.png,été"]), encoding="latin-1")
     with pytest.raises(DataError, match=r"train\.csv must be CSV in UTF-8"):
         task(*FOLDER, root=tmp_path)
+
+
+def test_pictures_of_16_bits_are_read_whatever_their_format(tmp_path):
+    deep = Image.fromarray(np.array([[0, 257 * 200]], dtype=np.uint16))
+    for name in ("a.png", "a.pgm", "a.tiff"):
+        deep.save(tmp_path / name)
+        assert check.picture(tmp_path / name, 2, 1, 1).ravel().tolist() == [0, 200]
+        assert check.picture(Image.open(tmp_path / name).copy(), 2, 1, 1).ravel().tolist() == [0, 200]
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.int32])
@@ -355,6 +367,14 @@ def test_a_file_of_verdicts_is_read_alike_by_training_and_by_the_list_of_clean_l
         ranking.cleaned([samples], tmp_path / "said.csv")  # type: ignore[list-item]
 
 
+def test_names_of_files_may_hold_any_sign_in_verdicts(tmp_path):
+    header = "index,file,given,suggested,verdict"
+    content = f'{header}\n0,"a\nb.png",x,y,drop\n1,"c\u2028d.png",x,y,keep\n'.encode()
+    assert [(row.line, row.file) for row in read(tmp_path, content)] == [(3, "a\nb.png"), (4, "c\u2028d.png")]
+    with pytest.raises(DataError, match="line 2: field larger than field limit"):
+        read(tmp_path, f"{header}\n0,{'a' * 200_000},x,y,drop\n".encode())
+
+
 def test_semicolons_of_a_spreadsheet_are_named(tmp_path):
     (tmp_path / "said.csv").write_text("rank;index;file;given;suggested;verdict\n")
     with pytest.raises(DataError, match="parted by semicolons; save it with commas"):
@@ -427,6 +447,10 @@ def test_the_worked_example_of_the_docs_trains_and_enters_a_table(tmp_path):
     assert done.returncode == 0, done.stderr
     found = sorted(path.name.split("-")[4] for path in (tmp_path / "results" / "runs").iterdir())
     assert found == ["ce", "poly1"]
+    command = shlex.split(done.stderr.partition("their table: python -m noisygce.")[2])
+    assert command[:3] == ["table", "--config-dir", "conf"]
+    told = run(*command, folder=tmp_path)
+    assert "Complete: all 2 runs are done" in told.stdout, told.stderr
     refused = run("train", "--config-dir", "conf", "data=digits", "loss=poly1", "loss.e=-1", folder=tmp_path)
     assert refused.returncode == 2
     assert "loss.e=-1: loss.e must be a number in [0, 10]" in refused.stderr

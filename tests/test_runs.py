@@ -309,8 +309,8 @@ def test_a_crashed_run_says_why_and_may_be_tried_again(tmp_path):
     with r.claim():
         (r.folder / "last.ckpt").touch()
         r.crash("RuntimeError: of one's own")
-    assert results.of_folder(r.folder).state == "failed"
-    assert results.of_folder(r.folder).note == "RuntimeError: of one's own"
+    assert results.of_folder(r.folder).state == "stopped"
+    assert results.of_folder(r.folder).note == "crashed: RuntimeError: of one's own"
     r.refuse_if_failed()
     with r.claim():
         assert not (r.folder / "failed.json").exists()
@@ -321,12 +321,15 @@ def test_a_run_that_was_refused_leaves_no_folder_and_one_that_was_begun_stays(tm
     r = run(tmp_path)
     with r.claim():
         r.write_metrics([])
-        r.forget()
+        assert r.forget()
     assert not r.folder.exists()
     with r.claim():
         (r.folder / "last.ckpt").touch()
-        r.forget()
+        assert not r.forget()
     assert (r.folder / "last.ckpt").exists()
+    r.fail("of another process, meanwhile")
+    with pytest.raises(NonFinite, match="has failed: of another process"), r.claim():
+        pass
 
 
 def test_a_write_leaves_the_old_file_where_the_new_one_cannot_be_written(tmp_path):

@@ -52,6 +52,17 @@ def test_what_does_not_go_on_by_itself_is_asked_of_the_reader(demo, tmp_path):
     assert said.endswith("nothing is left to do but for 2 that need you")
 
 
+def test_a_crashed_run_is_left_to_do_and_says_why(demo, tmp_path):
+    for run in demo.runs[1:]:
+        made_up.finish(tmp_path, run)
+    run = runs.Run(tmp_path, demo.runs[0].identity)
+    with run.claim():
+        run.crash("KeyError: 'a'")
+    said = report(demo)
+    assert f"stopped     {run.id} (crashed: KeyError: 'a')" in said
+    assert "1 runs left" in said
+
+
 def test_of_a_plan_without_a_run_the_most_alike_is_named(tmp_path, capsys):
     words = ["data=digits", "loss=gce", f"paths.results={tmp_path}"]
     (near,) = plan_of([*words, "schedule.epochs=12", "schedule.milestones=[]"]).runs

@@ -167,8 +167,8 @@ def test_verdicts_make_a_file_of_clean_labels(run: Path, task, tmp_path: Path) -
     del expected[dropped]
     assert labels == expected
     for column, value, says in (
-        ("given", judged[0]["suggested"], "is of another set"),
-        ("index", "9999", "is of another set"),
+        ("given", judged[0]["suggested"], f"line 2: sample {judged[0]['index']} is labelled"),
+        ("index", "9999", r"line 2: index '9999' must be in 0\.\.1499"),
         ("verdict", "maybe", "line 2: verdict 'maybe' must be keep, relabel, drop or empty"),
         ("suggested", "cat", "line 2: 'cat' is none of the classes 0, 1"),
     ):

@@ -99,24 +99,19 @@ class Folder(Data):
             found = [(base / name, label) for name, label in rows]
             first: dict[Path, str] = {}
             for path, label in found:
-                if (other := first.setdefault(path, label)) is not label:
-                    raise DataError(f"{table} has {path.relative_to(base)} twice, as {other} and as {label}")
+                if path in first:
+                    raise DataError(f"{table} has {path.relative_to(base)} twice, as {first[path]} and as {label}")
+                first[path] = label
         else:
-            found = [(path, path.parent.name) for path in folder.glob("*/*") if self._is_picture(path, folder)]
+            found = [(path, path.parent.name) for path in folder.glob("*/*") if is_picture(path, folder)]
         return sorted(found)
-
-    @staticmethod
-    def _is_picture(path: Path, below: Path) -> bool:
-        """By its ending; nothing that is hidden is one."""
-        hidden = any(part.startswith(".") for part in path.relative_to(below).parts)
-        return path.suffix.lower() in SUFFIXES and not hidden
 
     def _warn_of_others(self, base: Path) -> None:
         """Of pictures in the folders of classes that are not taken, since they lie too deep or too high."""
         for part in ("train", "test"):
             if (base / f"{part}.csv").is_file():
                 continue
-            every = [path for path in (base / part).rglob("*") if self._is_picture(path, base / part)]
+            every = [path for path in (base / part).rglob("*") if is_picture(path, base / part)]
             if other := [path for path in every if len(path.relative_to(base / part).parts) != 2]:
                 log.warning(
                     f"{len(other):,} pictures below {base / part} are in no class, such as {other[0]}: a picture is "
@@ -137,6 +132,12 @@ class Folder(Data):
             more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
             log.warning(f"left out, since they cannot be read as pictures: {', '.join(broken[:3])}{more}")
         return _Part(images[: len(read)], [label for _, label in read], [path for path, _ in read])
+
+
+def is_picture(path: Path, below: Path) -> bool:
+    """By its ending; nothing hidden ``below`` a folder is one."""
+    hidden = any(part.startswith(".") for part in path.relative_to(below).parts)
+    return path.suffix.lower() in SUFFIXES and not hidden
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,24 +60,41 @@ class Verdicts:
                 f"data.verdicts_sha256={found}; give this one if these are the verdicts you mean"
             )
         class_of = {name: y for y, name in enumerate(classes)}
-        counts = dict.fromkeys(VERDICTS, 0)
-        for row in read(path, content):
-            where = f"{path}, line {row.line}"
-            if not row.sample.isdecimal() or (i := int(row.sample)) >= len(labels):
-                raise DataError(f"{where}: index {row.sample!r} must be in 0..{len(labels) - 1}")
-            if names and row.file and Path(row.file).name != Path(names[i]).name:
-                raise DataError(f"{where}: sample {i} is {names[i]} here; the verdicts are on another data set")
-            if row.given != classes[int(labels[i])]:
-                raise DataError(f"{where}: sample {i} is labelled {classes[int(labels[i])]} here, not {row.given}")
-            if row.verdict == "drop":
+        given = {i: classes[y] for i, y in enumerate(labels.tolist())}
+        decided, counts = decisions(path, content, given, dict(enumerate(names)), classes)
+        for i, label in decided.items():
+            if label is None:
                 stay[i] = False
-            elif row.verdict == "relabel":
-                if row.suggested not in class_of:
-                    raise DataError(f"{where}: {row.suggested!r} is none of the classes {', '.join(classes)}")
-                changed[i] = class_of[row.suggested]
-            if row.verdict:
-                counts[row.verdict] += 1
+            else:
+                changed[i] = class_of[label]
         return changed, stay, counts
+
+
+def decisions(
+    path: Path, content: bytes, given: Mapping[int, str], names: Mapping[int, str], classes: Sequence[str]
+) -> tuple[dict[int, str | None], dict[str, int]]:
+    """What a file of verdicts decides: the label of each sample that was judged, by index, None where it is dropped;
+    and how many verdicts of each kind there are.
+
+    given, names: labels and files of the samples, by index; no names where they have no files. Raises DataError for
+    verdicts on other samples or labels, with the line.
+    """
+    decided: dict[int, str | None] = {}
+    counts = dict.fromkeys(VERDICTS, 0)
+    for row in read(path, content):
+        where = f"{path}, line {row.line}"
+        if not row.sample.isdecimal() or (i := int(row.sample)) not in given:
+            raise DataError(f"{where}: index {row.sample!r} must be in 0..{max(given)}")
+        if names.get(i) and row.file and Path(row.file).name != Path(names[i]).name:
+            raise DataError(f"{where}: sample {i} is {names[i]} here; the verdicts are on another data set")
+        if row.given != given[i]:
+            raise DataError(f"{where}: sample {i} is labelled {given[i]} here, not {row.given}")
+        if row.verdict == "relabel" and row.suggested not in classes:
+            raise DataError(f"{where}: {row.suggested!r} is none of the classes {', '.join(classes)}")
+        if row.verdict:
+            decided[i] = {"keep": row.given, "relabel": row.suggested, "drop": None}[row.verdict]
+            counts[row.verdict] += 1
+    return decided, counts
 
 
 class Row(NamedTuple):
@@ -93,26 +111,30 @@ class Row(NamedTuple):
 def read(path: Path, content: bytes) -> list[Row]:
     """The lines of a file of verdicts, judged or not. Raises DataError, with the line, also where none is judged."""
     saved = "noisygce.suspects writes such files, and its page saves them"
-    lines = list(csv.reader(content.decode("utf-8-sig", errors="surrogateescape").splitlines()))
-    header = lines[0] if lines else []
-    if len(header) == 1 and ";" in header[0]:
-        raise DataError(f"{path}: its columns are parted by semicolons; save it with commas")
-    if missing := [column for column in COLUMNS if column not in header]:
-        raise DataError(f"{path} has no column {missing[0]}; {saved}")
+    reader = csv.reader(io.StringIO(content.decode("utf-8-sig", errors="surrogateescape"), newline=""))
     rows, judged = [], dict[str, int]()
-    for number, fields in enumerate(lines[1:], start=2):
-        where = f"{path}, line {number}"
-        if not fields:
-            continue
-        if len(fields) != len(header):
-            raise DataError(f"{where}: it has {len(fields)} fields, and the first line {len(header)}")
-        by_name = dict(zip(header, fields, strict=True))
-        row = Row(number, *(by_name[column] for column in COLUMNS))
-        if row.verdict not in ("", *VERDICTS):
-            raise DataError(f"{where}: verdict {row.verdict!r} must be keep, relabel, drop or empty")
-        if row.verdict and judged.setdefault(row.sample, number) != number:
-            raise DataError(f"{where}: sample {row.sample} is judged in line {judged[row.sample]} too")
-        rows.append(row)
+    try:
+        header = next(reader, [])
+        if len(header) == 1 and ";" in header[0]:
+            raise DataError(f"{path}: its columns are parted by semicolons; save it with commas")
+        if missing := [column for column in COLUMNS if column not in header]:
+            raise DataError(f"{path} has no column {missing[0]}; {saved}")
+        for fields in reader:
+            number = reader.line_num
+            where = f"{path}, line {number}"
+            if not fields:
+                continue
+            if len(fields) != len(header):
+                raise DataError(f"{where}: it has {len(fields)} fields, and the first line {len(header)}")
+            by_name = dict(zip(header, fields, strict=True))
+            row = Row(number, *(by_name[column] for column in COLUMNS))
+            if row.verdict not in ("", *VERDICTS):
+                raise DataError(f"{where}: verdict {row.verdict!r} must be keep, relabel, drop or empty")
+            if row.verdict and judged.setdefault(row.sample, number) != number:
+                raise DataError(f"{where}: sample {row.sample} is judged in line {judged[row.sample]} too")
+            rows.append(row)
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}") from None
     if not judged:
         raise DataError(f"{path} holds no verdict: judge samples on the page of noisygce.suspects, and save it there")
     return rows

@@ -32,6 +32,7 @@ class Criterion(nn.Module):
             classes = len(transition)
         if classes is not None:
             loss.bind(samples=samples or 0, classes=classes, device="cpu", transition=transition)  # type: ignore[arg-type]
+        self._samples = samples
         self._places = dict(_tensors(loss))
         for name, (owner, attribute) in self._places.items():
             self.register_buffer(name, getattr(owner, attribute))
@@ -51,11 +52,13 @@ class Criterion(nn.Module):
             return self.loss(logits, labels)
         if self.kept is not None:
             return self.loss(logits, labels, self.kept[index])  # type: ignore[call-arg]
-        before = {} if self.training else {name: getattr(self, name).clone() for name in self._places}
-        value = self.loss.reduced(self.loss.of_batch(logits, labels, index))
-        for name, tensor in before.items():  # looking is not learning: in eval mode nothing is remembered
-            getattr(self, name).copy_(tensor)
-        return value
+        memory = [] if self.training else [t for t in self.loss.state().values() if t.dim() and len(t) == self._samples]
+        before = [tensor[index] for tensor in memory]
+        try:
+            return self.loss.reduced(self.loss.of_batch(logits, labels, index))
+        finally:
+            for tensor, rows in zip(memory, before, strict=True):  # in eval mode nothing is remembered
+                tensor[index] = rows
 
     @torch.no_grad()
     def prune(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib.util
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -85,9 +86,15 @@ def _with_imported(module: str, path: Path) -> dict[str, str]:
             top, stem = other.partition(".")[0], root.joinpath(*other.split("."))
             if top == "noisygce" or (installed and top != own):
                 continue
-            places = (stem.with_name(f"{stem.name}.py"), stem / "__init__.py")
-            left += [(other, place) for place in places if place.is_file()][:1]
+            places = (stem / "__init__.py", stem.with_name(f"{stem.name}.py"))  # in the order that Python looks
+            left += [(other, place) for place in places if _there(place, root)][:1]
     return found
+
+
+def _there(file: Path, root: Path) -> bool:
+    """Whether a file is there, below ``root``, under this very name: not every file system tells a from A."""
+    parts = [file, *(parent for parent in file.parents if root in parent.parents)]
+    return file.is_file() and all(part.name in os.listdir(part.parent) for part in parts)
 
 
 def _imports(name: str, file: Path, content: bytes) -> Iterator[str]:

@@ -119,7 +119,7 @@ def begin(run: Run, training: Training, place: str) -> None:
     if wrong := outvoted(training.task):
         log.warning(
             f"rate={run.identity['rate']}: in {len(wrong)} of {len(training.task.arrays.classes)} classes another "
-            "label is likelier than the true one: what fits these labels best is wrong there, under any loss"
+            "label is likelier than the true one: a loss that is not told T learns that one"
         )
     if not len(training.validation):
         log.info(

@@ -11,6 +11,7 @@ results/runs/<run id>/
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -66,8 +67,9 @@ class Run:
             raise Locked(f"{self.id} is being trained by {self._owner(owner)}") from None
         try:
             owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+            self.refuse_if_failed()  # once more, since another process may have come to that meanwhile
             atomic.sweep(self.folder)
-            (self.folder / "failed.json").unlink(missing_ok=True)  # of a crash: others were refused before
+            (self.folder / "failed.json").unlink(missing_ok=True)  # of a crash
             atomic.write_text(self.folder / "config.yaml", yaml.safe_dump(self.identity, sort_keys=True))
             yield
         finally:
@@ -101,13 +103,17 @@ class Run:
 
     def crash(self, cause: str) -> None:
         """Leaves word of what ended the run, which may be tried again from its checkpoint."""
-        atomic.write_text(self.folder / "failed.json", json.dumps({"cause": cause, "crashed": True}) + "\n")
+        with contextlib.suppress(OSError):  # a full disk, which may be what ended it
+            atomic.write_text(self.folder / "failed.json", json.dumps({"cause": cause, "crashed": True}) + "\n")
 
-    def forget(self) -> None:
-        """Deletes the folder of a run that was refused before anything was trained; only for who holds its lock."""
+    def forget(self) -> bool:
+        """Deletes the folder of a run of which nothing was trained, and says whether it has; only for who holds its
+        lock."""
         begun = {path.name for path in self.folder.iterdir() if path.stat().st_size or path.suffix != ".csv"}
         if begun <= {"config.yaml", "lock", "owner.json", "train.log"}:
             shutil.rmtree(self.folder, ignore_errors=True)
+            return True
+        return False
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes metrics.csv anew; an absent value is an empty field, a float has all its digits."""

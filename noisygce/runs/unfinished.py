@@ -14,10 +14,12 @@ def state_of(folder: Path) -> tuple[str, str, dict[str, Any]]:
     if not folder.is_dir():
         return "missing", "", {}
     try:
-        return "failed", str(json.loads((folder / "failed.json").read_text())["cause"]), {}
+        told = json.loads((folder / "failed.json").read_text())
+        crashed = told.get("crashed", False)  # which may be tried again, and goes on where it was
+        return ("stopped", f"crashed: {told['cause']}", {}) if crashed else ("failed", str(told["cause"]), {})
     except FileNotFoundError:
         pass
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "failed", "failed.json cannot be read", {}
     path = folder / "owner.json"
     try:

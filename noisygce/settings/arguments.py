@@ -50,12 +50,12 @@ def words(given: Sequence[str]) -> list[str]:
     folder = Path(options.config_dir).expanduser().resolve()
     if not folder.is_dir():
         raise ConfigError(f"--config-dir {options.config_dir}: there is no such folder")
-    for own in sorted(folder.rglob("*.yaml")):
-        name = own.relative_to(folder)
-        ours = config_dir() / name
-        if ours.is_file() and ours.read_bytes() != own.read_bytes():  # Hydra takes the first one that it finds
+    for ours in sorted(config_dir().rglob("*.yaml")):
+        own = folder / ours.relative_to(config_dir())
+        if own.is_file() and own.read_bytes() != ours.read_bytes():  # Hydra takes the first one that it finds
             raise ConfigError(
-                f"--config-dir {options.config_dir}: {name} is hidden by noisygce's own; give yours another name"
+                f"--config-dir {options.config_dir}: {own.relative_to(folder)} is hidden by noisygce's own; give yours "
+                "another name"
             )
     quoted = str(folder).replace("'", "\\'")
     return [f"hydra.searchpath=['file://{quoted}']", *rest]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,3 +64,8 @@ def _choice(word: str) -> str:
     """A value as a choice of one; what has several values stays as it is."""
     key, equals, value = word.partition("=")
     return f"{key}=choice({value})" if equals and "." in key and value and not sweeps(word) else word
+
+
+def as_typed(word: str) -> str:
+    """A word of ``of_each_run`` as it was before."""
+    return re.sub(r"^([^=]+)=choice\(([^,]*)\)$", r"\1=\2", word)

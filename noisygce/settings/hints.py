@@ -67,8 +67,9 @@ def explain(error: BaseException) -> str:
 
 def _several(key: str, values: str) -> str:
     """What may be meant by values with commas between them, for one run."""
-    node = OmegaConf.select(compose([]), key)  # its kind is the same whatever else is chosen
-    if isinstance(node, ListConfig):
+    group, _, name = key.partition(".")
+    held = [OmegaConf.select(compose([]), key), *_leaves_with(group, name).values()]
+    if any(isinstance(value, list | ListConfig) for value in held):
         return f"{key}={values}: a list is in square brackets: '{key}=[{values}]'"
     several = f"{key}={values}: for a run with each of these values: -m {key}={values}"
     decimal = re.fullmatch(r"(\d+),(\d+)", values)
@@ -115,7 +116,8 @@ def unknown(key: str, near: Any = None, options: Sequence[str] = ()) -> str:
         hint = f"; choose logger={chosen} first"
     elif owners := _leaves_with(group, name) if name else []:
         hint = f"; {' and '.join(f'{group}={leaf}' for leaf in owners)} {'has' if len(owners) == 1 else 'have'} it"
-        among = f" with {group}={leaf}" if (leaf := OmegaConf.select(root, f"{group}.name")) else ""
+        leaf = OmegaConf.select(root, f"{group}.name")
+        among = f" with {group}={leaf}" if leaf and group != "data" else ""  # of data it is a name that people give
     return f"{key}: there is no such key{among}{hint}"
 
 
@@ -129,15 +131,15 @@ def no_such_key(override: str, options: Sequence[str]) -> str:
     return unknown(re.split("[=@]", override.lstrip("+~"))[0], None, options)
 
 
-def _leaves_with(group: str, name: str) -> list[str]:
-    """The choices of a group that hold the value ``name``."""
+def _leaves_with(group: str, name: str) -> dict[str, Any]:
+    """The choices of a group that hold the value ``name``, each with it."""
     import yaml
 
-    owners = []
+    owners = {}
     for path in sorted((config_dir() / group).glob("*.yaml")) if group in GROUPS else []:
         leaf = yaml.safe_load(path.read_text())
-        if isinstance(leaf, dict) and name in (leaf.get(group) or leaf):
-            owners.append(path.stem)
+        if isinstance(leaf, dict) and name in (values := leaf.get(group) or leaf):
+            owners[path.stem] = values[name]
     return owners
 
 

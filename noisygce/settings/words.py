@@ -82,7 +82,7 @@ def _put_together(words: Sequence[str], place: int) -> str:
     key, _, value = words[place].partition("=")
     before, after = words[:place][-1:], words[place + 1 :][:1]
     parts = [*([] if key else before), words[place], *([] if value else after)]
-    others = [word for word in parts if word != words[place]]
+    others = [word for word in parts if word != words[place] and not word.startswith("-")]
     whole = bool(others) and len(parts) == 3 - bool(key) - bool(value) and not any("=" in word for word in others)
     return "".join(parts) if whole and first("".join(parts)) in (*KEYS, *ASIDE) else ""
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,20 +108,26 @@ def look(plan: Plan) -> list[Result]:
 
 
 def closest(plan: Plan) -> str:
-    """Of a plan of which no run is done: the finished run of its data that is most like one of it, and how it differs;
-    empty where there is none."""
-    asked = [flat(runs.given(run.identity)) for run in plan.runs]
+    """Of a plan of which no run is done: the finished run of its data that is most like one of it, whatever its seed,
+    and how it differs; empty where there is none."""
+    asked = {json.dumps(each, sort_keys=True): each for each in map(_without_seed, (run.identity for run in plan.runs))}
+    names = {each.get("data.name") for each in asked.values()}
     best: tuple[int, str] | None = None
     for run in results.found(plan.results):
-        if run.state != "done" or run.config.get("data.name") not in {each.get("data.name") for each in asked}:
+        if run.state != "done" or run.config.get("data.name") not in names:
             continue
-        there = flat(runs.given(run.manifest["config"]))
-        for each in asked:
+        there = _without_seed(run.manifest["config"])
+        for each in asked.values():
             others = [key for key in sorted({*there, *each}) if there.get(key) != each.get(key)]
-            has = " ".join(f"{key}={there[key]}" for key in others if key in there and not key.endswith("_target_"))
             if best is None or len(others) < best[0]:
-                best = len(others), f"none of these runs is done; the most alike there is {run.id}, with {has}"
+                has = [f"{key}={there[key]}" for key in others if key in there and not key.endswith("_target_")]
+                how = f"with {' '.join(has)}" if has else "with other code, other data or another seed"
+                best = len(others), f"none of these runs is done; the most alike there is {run.id}, {how}"
     return best[1] if best else ""
+
+
+def _without_seed(identity: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in flat(runs.given(identity)).items() if key != "seed"}
 
 
 def results_folder(arguments: Sequence[str]) -> Path:

@@ -98,7 +98,7 @@ class Training:
 
     def estimate(self) -> float:
         """Seconds that the whole training will take here, from two steps of a throwaway copy; evaluation is a third a
-        training image each. Where others keep the machine busy: what it would take alone."""
+        training image each. On one thread: what it would take alone, where others keep the machine busy."""
         network, loss = copy.deepcopy((self.network, self.loss))
         step = Step(network, loss, self.images, self.noisy, self.schedule, self.precision)
         draws = self.batches()[:2]

@@ -132,10 +132,10 @@ def title(axis: Axes, text: str) -> None:
 
 
 def whole_ticks(axis: Axes) -> None:
-    """Marks whole numbers alone on the x axis that all panels share."""
+    """Marks a few whole numbers alone on the x axis that all panels share, so that those of two panels seldom meet."""
     from matplotlib.ticker import MaxNLocator
 
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, steps=[1, 2, 5, 10]))
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True, steps=[1, 2, 5, 10]))
 
 
 def heading(figure: SubFigure, text: str) -> None:

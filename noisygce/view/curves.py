@@ -45,6 +45,7 @@ def accuracy(cells: Cells, first: str = "") -> Figure | None:
         for i, row in enumerate(cells.rows):
             runs = done(cells.at(row, column))
             lines(axis, [run[key] for run in runs], runs[0]["epoch"] if runs else [], canvas.style(i))
+    canvas.whole_ticks(axes[0])
     canvas.label(figure, "epoch", _MEASURES[key])
     canvas.legend(figure, [(cells.row_label(r), canvas.style(i)) for i, r in enumerate(cells.rows)])
     return figure

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisygce.data import Ints
-from noisygce.data.verdicts import VERDICTS, read
+from noisygce.data.verdicts import decisions
 from noisygce.errors import ConfigError, DataError
 from noisygce.results import Result
 from noisygce.runs import kept
@@ -135,20 +135,13 @@ def cleaned(each: Sequence[Samples], path: Path) -> tuple[list[list[str]], str]:
     for samples in each:
         labelled = zip(samples.index.tolist(), samples.name.tolist(), samples.given.tolist(), strict=True)
         known |= {index: (name or str(index), classes[y]) for index, name, y in labelled}
-    labels: dict[str, str | None] = dict(known[index] for index in sorted(known))
-    before, counts = dict(labels), dict.fromkeys(VERDICTS, 0)
+    given = {index: label for index, (_, label) in known.items()}
+    names = {index: name for index, (name, _) in known.items() if name != str(index)}
     try:
-        verdicts = [row for row in read(path, path.read_bytes()) if row.verdict]
+        decided, counts = decisions(path, path.read_bytes(), given, names, classes)
     except OSError as error:
         raise DataError(f"verdicts={path}: cannot be read: {error.strerror}") from None
-    for row in verdicts:
-        name = row.file or row.sample
-        if before.get(name) != row.given:
-            raise DataError(f"{path} is of another set: {name}, labelled {row.given}, is not of this run")
-        if row.verdict == "relabel" and row.suggested not in classes:
-            raise DataError(f"{path}, line {row.line}: {row.suggested!r} is none of the classes {', '.join(classes)}")
-        counts[row.verdict] += 1
-        labels[name] = {"keep": row.given, "relabel": row.suggested, "drop": None}[row.verdict]
     column = "file" if any(each[0].name) else "index"
-    lines = [[name, label] for name, label in labels.items() if label is not None]
+    labels = {index: decided.get(index, label) for index, label in sorted(given.items())}
+    lines = [[known[index][0], label] for index, label in labels.items() if label is not None]
     return [[column, "label"], *lines], ", ".join(f"{verdict} {count:,}" for verdict, count in counts.items())
