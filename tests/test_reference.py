@@ -10,7 +10,7 @@ import made_up
 import pandas as pd
 import pytest
 
-from noisygce import figure, report, results, settings, verify
+from noisygce import figure, report, results, runs, settings, verify
 from noisygce.errors import ConfigError, NoisygceError
 from noisygce.runs import archive
 from noisygce.sweep.plan import plan_of
@@ -28,6 +28,29 @@ def test_committed_runs_verify_and_their_tables_are_rebuilt_byte_for_byte(monkey
     said = capsys.readouterr().out
     assert re.search(r"^(\d+) of \1 finished runs", said, re.MULTILINE), said
     assert re.search(r"^(\d+) of \1 tables are what the runs give", said, re.MULTILINE), said
+
+
+ARCHIVES = sorted(path.parent for path in REFERENCE.glob(f"*/{archive.RUNS}"))
+
+
+def test_every_reference_run_still_has_the_id_that_it_was_published_under():
+    """An id that moves makes a finished run count as missing: recomputed from its config, of all reference runs."""
+    runs_seen = set()
+    for folder in ARCHIVES:
+        for run in results.of_archive(folder):
+            config = run.manifest["config"]
+            again = runs.identity(runs.given(config))
+            assert again == config, run.id
+            assert runs.run_id(again) == run.id
+            runs_seen.add((folder.name, run.id))
+    assert len(runs_seen) >= 1596
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ARCHIVES, ids=lambda folder: folder.name)
+def test_an_experiment_still_asks_for_the_runs_that_were_published(folder):
+    asked = {run.id for run in plan_of([f"experiment={folder.name}"]).runs}
+    assert {run.id for run in results.of_archive(folder)} <= asked
 
 
 def test_only_what_a_number_rests_on_and_what_is_made_of_it_is_committed():
