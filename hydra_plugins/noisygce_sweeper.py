@@ -3,6 +3,8 @@
 Hydra's basic sweeper takes one product of choices, and stops at the first error that it comes to; a table is a union
 of products (noise and rate go together), and one failed run must not hide the others. The runs are launched by
 whichever Hydra launcher is configured.
+
+Hydra imports this module in every Hydra program of the environment: it imports nothing but Hydra until it is used.
 """
 
 from __future__ import annotations
@@ -18,11 +20,6 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
-
-from noisygce.settings import guard
-from noisygce.settings.arguments import typed
-from noisygce.settings.compose import as_typed
-from noisygce.sweep.jobs import Job, at_once, check_all, expand, kinds, launch_all, side_by_side
 
 ConfigStore.instance().store(
     group="hydra/sweeper",
@@ -47,6 +44,12 @@ class NoisygceSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
+        from noisygce import train
+        from noisygce.settings import guard, resolvers
+        from noisygce.settings.arguments import typed
+        from noisygce.settings.compose import as_typed
+        from noisygce.sweep.jobs import Job, at_once, check_all, expand, kinds, launch_all, side_by_side
+
         assert self.config is not None
         assert self.launcher is not None
         assert self.hydra_context is not None
@@ -55,14 +58,13 @@ class NoisygceSweeper(Sweeper):
 
         def composed(job: Job) -> DictConfig:
             cfg = loader.load_sweep_config(config, job)
+            resolvers.refuse_others(cfg)
             guard.refuse(cfg.hydra)
             return cfg
 
         jobs = expand(arguments, config.get("grid"))
         some_of_each = kinds(jobs)
         check_all(composed, some_of_each)
-
-        from noisygce import train
 
         def launch(some: Sequence[Job]) -> Sequence[JobReturn]:
             if (side := at_once(config)) == 1:

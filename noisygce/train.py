@@ -21,12 +21,13 @@ from noisygce.runs.begin import resume, training_of
 from noisygce.runs.manifest import manifest_of
 from noisygce.runs.stops import process
 from noisygce.runs.watch import Watch
-from noisygce.settings import Experiment, arguments, command, guard, words
+from noisygce.settings import Experiment, arguments, command, guard, resolvers, words
 from noisygce.settings.compose import of_each_run
 from noisygce.sweep import tuning
 from noisygce.training import device, hardware
 
 log = logging.getLogger("noisygce")
+resolvers.register()  # here too: a worker that a launcher starts imports this module, and never runs ``main``
 
 
 def train(

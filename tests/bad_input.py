@@ -233,7 +233,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ),
         ("loss.name=../../x", "loss.name=../../x: must be 1 to 40 letters, digits or underscores"),
         ("loss.name=null", "loss.name=null: must be 1 to 40 letters, digits or underscores"),
-        ("'rate=${oc.env:HOME}'", "noise.rate: HOME: a config may read no environment variables but NOISYGCE_..."),
+        ("'rate=${oc.env:HOME}'", "rate=${oc.env:HOME}: a config may read no environment variables but NOISYGCE_..."),
         (
             "+hydra.callbacks.x._target_=os.system +hydra.callbacks.x.command=ls",
             "hydra.callbacks.x._target_=os.system: must be a subclass of hydra.experimental.callback.Callback",

@@ -218,10 +218,10 @@ HOSTILE = {  # file: what is in it, and what is said to it
     "loss/stdlib.yaml": ("name: x\n_target_: antigravity.Loss\n", "must be a subclass of"),
     "loss/up.yaml": ("name: ../../up\n_target_: noisygce.losses.CE\n", "must be 1 to 40 letters"),
     "loss/long.yaml": (f"name: {'x' * 300}\n_target_: noisygce.losses.CE\n", "must be 1 to 40 letters"),
-    "loss/spy.yaml": ("name: ${oc.env:SECRET}\n_target_: noisygce.losses.CE\n", "SECRET: a config may read no"),
+    "loss/spy.yaml": ("name: ${oc.env:SECRET}\n_target_: noisygce.losses.CE\n", "SECRET}: a config may read no"),
     "loss/detour.yaml": (
         "name: ${${.r}:SECRET}\nr: oc.env\n_target_: noisygce.losses.CE\n",
-        "SECRET: a config may read no",
+        "SECRET}: a config may call no resolver but",
     ),
     "loss/object.yaml": ("!!python/object/apply:os.system [touch attacked]\n", "could not determine a constructor"),
     "loss/torn.yaml": ("name: [x\n", "while parsing a flow sequence"),

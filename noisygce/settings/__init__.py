@@ -4,6 +4,7 @@ May import data, noise, losses, models, schedule.
 
 compose.py     where the config files are; composing a config from them
 experiment.py  a composed config -> ``Experiment``, every value checked once
+resolvers.py   what a config may compute when it is resolved
 runtime.py     how and where it is run
 words.py       a command line before Hydra reads it
 hints.py       what is wrong with a config or a command line, and what to type instead

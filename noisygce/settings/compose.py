@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from noisygce.settings import resolvers
+
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
@@ -28,14 +30,20 @@ def config_dir() -> Path:
 
 
 def compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
-    """The config that a command line with these overrides would give; with_hydra: and what it says of Hydra itself."""
+    """The config that a command line with these overrides would give; with_hydra: and what it says of Hydra itself.
+
+    Nothing in it has been resolved. Raises ConfigError for a resolver that no config may call.
+    """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
+    resolvers.register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return hydra_compose("train", list(overrides), return_hydra_config=with_hydra)
+        cfg = hydra_compose("train", list(overrides), return_hydra_config=with_hydra)
+    resolvers.refuse_others(cfg)
+    return cfg
 
 
 def parsed(overrides: Sequence[str]) -> list[Override]:

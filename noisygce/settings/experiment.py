@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,23 +20,10 @@ from noisygce.noise import Noise
 from noisygce.schedule import Pruning, Schedule
 from noisygce.settings.compose import ASIDE, KEYS
 from noisygce.settings.hints import explain, unknown
+from noisygce.settings.resolvers import refuse_others
 from noisygce.settings.runtime import Paths, Runtime
 
 T = TypeVar("T")
-
-# ${by:KEY,{A: x, B: y},z} in a leaf: x where KEY is A, y where it is B, else z. A value from the command line takes its
-# place, as it would any other's; the run's id and manifest hold the value.
-OmegaConf.register_new_resolver("by", lambda key, table, otherwise=None: table.get(key, otherwise), replace=True)
-
-
-def _environment(name: str, default: str | None = None) -> str | None:
-    """``${oc.env:NAME}``, for our own variables only: a config of unknown origin must not copy others into results."""
-    if not name.startswith("NOISYGCE_"):
-        raise ConfigError(f"{name}: a config may read no environment variables but NOISYGCE_...")
-    return os.environ.get(name, default)
-
-
-OmegaConf.register_new_resolver("oc.env", _environment, replace=True)
 
 
 @dataclass(frozen=True)
@@ -66,6 +52,7 @@ _SECTIONS: dict[str, type] = {"schedule": Schedule, "runtime": Runtime, "paths":
 
 def read(cfg: DictConfig) -> Experiment:
     """The checked objects of a composed config. Raises ConfigError; torch is not imported."""
+    refuse_others(cfg)
     needed = [key for key in KEYS if key != "experiment"]
     for key in cfg:
         if key not in (*needed, *ASIDE):
@@ -191,11 +178,14 @@ def _typed(node: DictConfig, key: str, name: str) -> str:
 
 
 def node(plain: Mapping[str, Any]) -> DictConfig:
-    """A config of plain values, such as those of a manifest."""
-    return OmegaConf.create(dict(plain))
+    """A config of plain values, such as those of a manifest. Raises ConfigError for one that would read a secret."""
+    cfg = OmegaConf.create(dict(plain))
+    refuse_others(cfg)
+    return cfg
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """The config as plain values."""
+    """The config as plain values. Raises ConfigError."""
+    refuse_others(cfg)
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     return dict(plain)
