@@ -77,6 +77,9 @@ def causes(was: Manifest, is_: Manifest) -> Iterator[str]:
     yield from (f"{name} holds something else" for name in data if data[name] != data_now.get(name))
     if was["config"]["numerics"] != is_["config"]["numerics"]:
         yield f"numerics: {was['config']['numerics']} then, {is_['config']['numerics']} now (meant to differ)"
+    for name, now in is_["config"].get("revisions", {}).items():
+        if (then := was["config"].get("revisions", {}).get(name, 1)) != now:
+            yield f"revision of {name}: {then} then, {now} now (meant to differ)"
     for when, made in (("then", was), ("now", is_)):
         for other in made.get("also_made", ()):
             yield f"{when}, a part of it was made with {other['threads']} threads on {other['device']}"

@@ -11,6 +11,7 @@ import pytest
 from noisygce import check, results, runs, settings
 from noisygce.errors import Locked, ManifestError, NonFinite
 from noisygce.runs import Run, atomic, identity, run_id, select
+from noisygce.sweep.plan import plan_of
 
 ROOT = settings.config_dir().parent
 
@@ -339,3 +340,17 @@ def test_a_write_leaves_the_old_file_where_the_new_one_cannot_be_written(tmp_pat
         atomic.write_text(path, "new \ud800")  # half a surrogate pair is no UTF-8
     assert path.read_text() == "old"
     assert [p.name for p in Path(tmp_path).iterdir()] == ["file"]
+
+
+def test_a_revision_enters_the_ids_that_name_its_class_and_no_others(monkeypatch):
+    def ids(*words: str) -> list[str]:
+        return [run.id for run in plan_of(["data=digits", "loss=ce,sce", *words]).runs]
+
+    before = ids()
+    monkeypatch.setitem(runs.ids.REVISIONS, "noisygce.losses.RCE", 2)  # a part of sce, and nothing of ce
+    now = ids()
+    assert now[0] == before[0]
+    assert now[1] != before[1]
+    sce = runs.identity(settings.resolved(settings.compose(["data=digits", "loss=sce"])))
+    assert sce["revisions"] == {"noisygce.losses.RCE": 2}
+    assert runs.identity(runs.given(sce)) == sce

@@ -21,20 +21,46 @@ from noisygce.models import Model
 # tests/test_numerics.py fails when it should have been raised.
 NUMERICS = 1
 
+# The same for one class alone, by the name that configs have for it, from 2 on: it enters the ids of the configs that
+# name the class, and no other id.
+REVISIONS: dict[str, int] = {}
+
 # How and where a run is made, and what is printed about it. Of these only the device, the number of threads and the
 # kernels of a GPU (runtime.fused) round differently, and a manifest says what they were.
 _NOT_SHAPING = ("runtime", "paths", "logger", "hydra", "grid", "table")
+_ADDED = ("numerics", "revisions", "code", "contents")  # what an identity holds beside the config
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """What shapes the numbers of a run, from its resolved config: the rest left out, 1.0 and 1 made one."""
     shaping = {key: _older(key, value) for key, value in config.items() if key not in _NOT_SHAPING}
-    return {"numerics": NUMERICS, **foreign_code(shaping), **foreign_data(config), **_canonical(shaping)}
+    return {
+        "numerics": NUMERICS,
+        **_revisions(shaping),
+        **foreign_code(shaping),
+        **foreign_data(config),
+        **_canonical(shaping),
+    }
 
 
 def given(identity: Mapping[str, Any]) -> dict[str, Any]:
     """The config that an identity was made from, as far as it shapes numbers."""
-    return {key: value for key, value in identity.items() if key not in ("numerics", "code", "contents")}
+    return {key: value for key, value in identity.items() if key not in _ADDED}
+
+
+def _revisions(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``revisions``: of the classes that a config names, those of ``REVISIONS``; or nothing."""
+    found = {name: REVISIONS[name] for name in _targets(config) if name in REVISIONS}
+    return {"revisions": dict(sorted(found.items()))} if found else {}
+
+
+def _targets(value: Any) -> Iterator[str]:
+    """The names of all classes that a config takes its objects from, in its lists too."""
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    if isinstance(value, Mapping) and "_target_" in value:
+        yield str(value["_target_"])
+    for part in parts:
+        yield from _targets(part)
 
 
 def _older(group: str, value: Any) -> Any:
@@ -52,19 +78,15 @@ def foreign_code(config: Mapping[str, Any]) -> dict[str, Any]:
     NUMERICS stands for our own code; a person's loss that has been edited must not pass for the one before.
     """
     found: dict[str, Any] = {}
-    nodes: list[Any] = [config]
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, Mapping):
-            nodes += node.values()
-            module = str(node.get("_target_", "noisygce.")).rpartition(".")[0]
-            if module.partition(".")[0] not in ("noisygce", ""):
-                try:
-                    spec = importlib.util.find_spec(module)
-                except (ImportError, ValueError):  # settings.read says so
-                    spec = None
-                if spec and spec.origin and Path(spec.origin).is_file():
-                    found |= _with_imported(module, Path(spec.origin))
+    for target in _targets(config):
+        module = target.rpartition(".")[0]
+        if module.partition(".")[0] not in ("noisygce", ""):
+            try:
+                spec = importlib.util.find_spec(module)
+            except (ImportError, ValueError):  # settings.read says so
+                spec = None
+            if spec and spec.origin and Path(spec.origin).is_file():
+                found |= _with_imported(module, Path(spec.origin))
     return {"code": {name: digest[:16] for name, digest in sorted(found.items())}} if found else {}
 
 
