@@ -9,8 +9,8 @@ from torchvision.models.resnet import resnet18, resnet34
 from noisygce import settings
 from noisygce.check import Invalid
 from noisygce.errors import ConfigError
-from noisygce.models import CNN, ConvNet, Model, ResNet
-from noisygce.models.pool import MaxPool2
+from noisygce.models import CNN, Airbench, ConvNet, Model, ResNet
+from noisygce.models.pool import MaxPool2, _Max
 
 COLOUR, GREY, DIGIT = (32, 32, 3), (28, 28, 1), (8, 8, 1)
 
@@ -58,6 +58,8 @@ def test_logits_are_those_of_torchvision_s_resnet_with_the_cifar_stem(depth, tor
         (ConvNet(4, "he_normal"), DIGIT),
         (ConvNet(4, "torch"), DIGIT),
         (CNN([4, 8], 8, "he_uniform"), DIGIT),
+        (Airbench(4, [4, 8], 0.1, "torch"), DIGIT),
+        (Airbench(4, [4, 8], 0.1, "he_normal"), DIGIT),
         (ConvNet(4, "he_normal"), COLOUR),
         (ResNet(18, "he_normal", None, False), GREY),
     ],
@@ -135,6 +137,25 @@ def test_cnn8_is_the_network_of_the_robust_loss_papers():
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
 
 
+def test_airbench_is_the_shape_of_the_paper_s_network():
+    """Written out as section 3 of arXiv 2404.00498 has it for 32x32 images, with a plain max pool of 3 at the end."""
+
+    def block(before, after):
+        convolutions = (nn.Conv2d(b, after, 3, padding="same", bias=False) for b in (before, after))
+        yield from (next(convolutions), nn.MaxPool2d(2), nn.BatchNorm2d(after), nn.GELU())
+        yield from (next(convolutions), nn.BatchNorm2d(after), nn.GELU())
+
+    head = [nn.MaxPool2d(3), nn.Flatten(), nn.Linear(256, 10, bias=False)]
+    body = [*block(24, 64), *block(64, 128), *block(128, 256)]
+    written = nn.Sequential(nn.Conv2d(3, 24, 2), nn.GELU(), *body, *head)
+    ours = settings.read(settings.compose(["model=airbench"])).model.build(COLOUR, 10, 0)
+    assert count(ours) == count(written) == 1_161_272
+    for mine, other in zip(ours.parameters(), written.parameters(), strict=True):
+        other.data.copy_(mine)
+    images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(ours(images), written(images) / 9, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("type_", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("size", [(4, 6), (5, 7)])
 def test_max_pool_has_the_values_and_gradients_of_torch_s_ties_too(type_, size):
@@ -143,17 +164,21 @@ def test_max_pool_has_the_values_and_gradients_of_torch_s_ties_too(type_, size):
     x = x.contiguous(memory_format=torch.channels_last)
     back = torch.randn(2, 3, size[0] // 2, size[1] // 2, generator=generator).to(type_)
     found = []
-    for pool in (MaxPool2(), nn.MaxPool2d(2, 2)):
+    for pool in (MaxPool2(), _Max.apply, nn.MaxPool2d(2, 2)):  # on a CPU, on a GPU, and torch's
         own = x.clone().requires_grad_()
         y = pool(own)
         y.backward(back)
         found.append((y, own.grad))
-    assert torch.equal(found[0][0], found[1][0])
-    assert torch.equal(found[0][1], found[1][1])
+    for y, gradient in found[:2]:
+        assert torch.equal(y, found[2][0])
+        assert torch.equal(gradient, found[2][1])
     assert (found[0][1] != 0).sum() == back.numel()
 
 
 def test_images_too_small_for_so_many_blocks_are_refused():
+    assert Airbench(2, [2, 2], 1, "torch").build(DIGIT, 10, 0)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+    with pytest.raises(ConfigError, match=r"model\.channels=\[2, 2, 2\]: images of 8x8 leave 2 blocks"):
+        Airbench(2, [2, 2, 2], 1, "torch").build(DIGIT, 10, 0)
     assert CNN([2, 2, 2], 4, "torch").build(DIGIT, 10, 0)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
     with pytest.raises(ConfigError, match=r"model\.channels=\[2, 2, 2, 2\]: images of 8x8 leave 3 blocks"):
         CNN([2, 2, 2, 2], 4, "torch").build(DIGIT, 10, 0)

@@ -99,7 +99,8 @@ def _he_normal(network: nn.Module, generator: Generator) -> None:
         elif isinstance(layer, nn.Linear):
             bound = layer.in_features**-0.5
             nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-            nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+            if layer.bias is not None:
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
 
 
 def _he_uniform(network: nn.Module, generator: Generator) -> None:

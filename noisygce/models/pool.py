@@ -1,4 +1,7 @@
-"""Max pools whose backward pass is deterministic. torch's adds in any order on CUDA and is refused there."""
+"""Layers without weights: max pools whose backward pass is deterministic, and a scale.
+
+torch's max pools add in any order on CUDA and are refused there.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ class MaxPool2(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        return _Max.apply(x)  # type: ignore[no-any-return]
+        return max_pool2d(x, 2) if x.device.type == "cpu" else _Max.apply(x)  # type: ignore[no-any-return]
 
 
 class MaxPool3(nn.Module):
@@ -34,6 +37,24 @@ class MaxPool3(nn.Module):
         padded = pad(x, (1, 2, 1, 2), value=-torch.inf)
         places = [padded[..., top : top + height : 2, left : left + width : 2] for top in range(3) for left in range(3)]
         return torch.stack(places).amax(0)
+
+
+class GlobalMaxPool(nn.Module):
+    """The largest of all places: (B, C, H, W) -> (B, C). Equal places share the gradient."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.amax((2, 3))
+
+
+class Scale(nn.Module):
+    """x multiplied by a constant."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
 
 
 class _Max(torch.autograd.Function):
