@@ -52,7 +52,7 @@ def differences(then: Result, now: Result) -> Iterator[str]:
 
 def _first_difference(was: Rows, is_: Rows) -> Iterator[str]:
     for old, new in zip(was, is_, strict=False):
-        for column in {**old, **new}:
+        for column in (name for name in old if name in new):  # either may have columns that the other's code lacked
             if (then := old.get(column, "")) != (now := new.get(column, "")):
                 yield f"metrics.csv from epoch {old['epoch']} on: {column} {then or '-'} then, {now or '-'} now"
                 return

@@ -159,6 +159,9 @@ def metrics(run: Result) -> Iterator[str]:
     if [row["epoch"] for row in rows] != [str(epoch + 1) for epoch in range(epochs)]:
         yield f"metrics.csv does not have the epochs 1 to {epochs}, each once"
         return
+    digest = run.manifest.get("metrics_sha256")  # which older runs lack
+    if digest and digest != archive.digest(rows):
+        yield f"metrics_sha256 is {_short(digest)}, metrics.csv has {_short(archive.digest(rows))}"
     for rule, value in runs.select(rows).items():
         if not manifest.same(said := run.manifest["results"][rule], value):
             yield f"results.{rule} is {said}, metrics.csv gives {value}"

@@ -333,3 +333,31 @@ def test_digest_depends_on_names_shapes_types_and_every_bit():
     assert len({first, *others}) == 6
     transposed = torch.arange(6.0).reshape(2, 3)
     assert digest({"a": transposed}) == digest({"a": transposed.T.contiguous().T})  # not on the memory's order
+
+
+def test_prediction_changes_are_those_between_the_predictions_of_two_epochs(make):
+    t = make(
+        "loss=tgce", "loss.k=0.12", "prune.start=2", "prune.every=1", "schedule.epochs=4", "noise=uniform", "rate=0.4"
+    )
+    seen, shares = [], []
+    for row in fit(t, lambda *_: None):
+        seen.append(t.step.predictions[t.train].tolist())
+        shares.append(row["prediction_changes"])
+    assert shares[0] is None
+    for before, now, share in zip(seen[:-1], seen[1:], shares[1:], strict=True):
+        both = [(a, b) for a, b in zip(before, now, strict=True) if a >= 0 and b >= 0]
+        assert share == sum(a != b for a, b in both) / len(both)
+    assert len(both) < len(now)  # a pruned sample took part in none of the later epochs
+
+
+def test_a_checkpoint_of_before_prediction_changes_is_loaded_and_starts_them_empty(make):
+    whole, resumed = make(), make()
+    rows = fit(whole, lambda *_: None)
+    next(rows)
+    old = {name: tensor.clone() for name, tensor in whole.tensors().items() if name != "predictions_before"}
+    resumed.load(old, Progress(epoch=1, best_epoch=1, best_accuracy=whole.progress.best_accuracy))
+    resumed.step.predictions.fill_(-1)  # which such a checkpoint may hold or not
+    then, now = next(rows), next(fit(resumed, lambda *_: None))
+    assert now.pop("prediction_changes") is None
+    assert then.pop("prediction_changes") is not None
+    assert now == then

@@ -3,7 +3,7 @@ import torch
 
 from noisygce.losses import TruncatedGCE
 from noisygce.runs import messages
-from noisygce.training.prune import kept_set, memorisation, report
+from noisygce.training.prune import changes, kept_set, memorisation, report
 
 LOSS = TruncatedGCE(q=0.7, k=0.5)
 
@@ -86,6 +86,13 @@ def test_memorisation_by_head():
     found = {name: share.item() for name, share in memorisation(said[:7], noisy[:7], clean[:7]).items()}
     assert found == {"mislabelled_as_true": 2 / 5, "mislabelled_as_noisy": 1 / 5, "mislabelled_as_other": 2 / 5}
     assert sum(found.values()) == pytest.approx(1)
+
+
+def test_prediction_changes_by_head():
+    """Of the three samples that took part in both epochs one is predicted otherwise."""
+    before, now = torch.tensor([0, 1, 2, -1, 3]), torch.tensor([0, 2, 2, 1, -1])
+    assert changes(before, now).item() == 1 / 3
+    assert changes(torch.full((5,), -1), now).isnan()
 
 
 def test_memorisation_is_nan_without_a_mislabelled_sample():

@@ -139,6 +139,15 @@ def test_a_run_that_is_in_a_folder_and_in_an_archive_is_found_once(written):
     assert [(run.id, run.archive is None) for run in results.found(folder.parent)] == [(n, True) for n in names]
 
 
+def test_the_digest_of_metrics_is_that_of_the_run_and_of_its_rows_in_an_archive_with_more_columns(written):
+    folder, names = written
+    own = archive.read_rows(folder.parent / "runs" / names[0] / archive.METRICS)
+    longer = [{"first": "", **{name: row[name] for name in reversed(row)}, "more": ""} for row in own]
+    assert archive.digest(own) == archive.digest(longer) == archive.digest(archive.Archive(folder).metrics[names[0]])
+    own[-1]["test_accuracy"] += "1"
+    assert archive.digest(own) != archive.digest(longer)
+
+
 def test_a_line_that_is_no_manifest_is_named_and_the_others_are_read(written):
     folder, names = written
     lines = (folder / archive.RUNS).read_text().splitlines()

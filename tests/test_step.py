@@ -161,4 +161,11 @@ def test_names_of_the_state_tell_weights_momenta_and_sums_apart(make):
     network = {f"network.{name}" for name in t.network.state_dict()}
     momenta = {f"momentum.{name}" for name, _ in t.network.named_parameters()}
     assert set(t.step.weights()) == network | momenta
-    assert names - set(t.step.weights()) == {"kept", "loss_sum", "steps", "good_steps", "predictions"}
+    assert names - set(t.step.weights()) == {
+        "kept",
+        "loss_sum",
+        "steps",
+        "good_steps",
+        "predictions",
+        "predictions_before",
+    }

@@ -7,6 +7,7 @@ metrics.csv   the metrics of all of them, a row an epoch: run_id, epoch, ...; an
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,6 +57,13 @@ def read_rows(path: Path) -> Rows:
             return list(csv.DictReader(file))
     except FileNotFoundError:
         return []
+
+
+def digest(rows: Rows) -> str:
+    """SHA-256 of the rows of one run: of each row the columns that are not empty, by name. The same of a run's own
+    metrics.csv and of the rows in an archive, which may have more columns."""
+    filled = [{name: text for name, text in row.items() if text} for row in rows]
+    return hashlib.sha256(json.dumps(filled, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def write(folder: Path, runs: Mapping[str, tuple[Mapping[str, Any], Sequence[Mapping[str, str]]]]) -> None:

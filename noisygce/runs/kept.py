@@ -60,11 +60,12 @@ class Kept:
 
 
 def write(run: Run, training: Training, runtime: Runtime, stop: Callable[[], None] = lambda: None) -> dict[str, Any]:
-    """Writes what ``runtime`` asks to keep of a training that has ended; its part of the manifest: files, detection.
+    """Writes what ``runtime`` asks to keep of a training that has ended; its part of the manifest: files, detection,
+    calibration.
 
     stop: called between the batches of an evaluation; may raise.
     """
-    from noisygce.training.predictions import detect, predict
+    from noisygce.training.predictions import calibrate, detect, predict
 
     found = predict(training, stop)
     contents: dict[str, bytes] = {}
@@ -84,6 +85,7 @@ def write(run: Run, training: Training, runtime: Runtime, stop: Callable[[], Non
             (run.folder / name).unlink(missing_ok=True)  # of a run that was stopped, and now keeps less
     return {
         "detection": detect(training, found, stop),
+        "calibration": calibrate(training, stop),
         "files": {
             name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             for name, content in contents.items()

@@ -119,7 +119,8 @@ class Run:
         """Writes metrics.csv anew; an absent value is an empty field, a float has all its digits."""
         text = io.StringIO()
         if rows:
-            writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+            columns = dict.fromkeys(key for row in rows for key in row)  # the first rows may be of older code
+            writer = csv.DictWriter(text, list(columns), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
         # A checkpoint holds the rows too, so a loss of power need not spare them.

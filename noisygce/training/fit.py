@@ -119,6 +119,8 @@ class Training:
         """Goes on from saved ``tensors`` and ``progress``. Raises CheckpointError, and changes nothing, where names,
         shapes or types are not those of this training: copying would cast and broadcast without a word."""
         own = self.tensors()
+        if "predictions_before" not in tensors:  # of a checkpoint that is older than they are
+            tensors = {**tensors, "predictions_before": torch.full_like(self.step.predictions, -1)}
         if other := sorted(own.keys() ^ tensors.keys()):
             raise CheckpointError(f"{len(other)} tensors are in one and not in the other, {other[0]} among them")
         for name, tensor in own.items():
@@ -179,6 +181,7 @@ def _measure(t: Training, stop: Callable[[], None]) -> Row:
         "val_clean_accuracy": accuracy(on_validation, t.clean[t.validation]) if known else unknown,
         "test_accuracy": accuracy(on_test, t.test_labels[t.test]),
         **prune.memorisation(said, noisy, clean if known else noisy),  # unknown: none is known to be wrong
+        "prediction_changes": prune.changes(s.predictions_before[t.train], said),
     }
     # The one copy to the host in an epoch, but for the number of images in the next one.
     read = dict(zip(numbers, torch.stack([n.double() for n in numbers.values()]).tolist(), strict=True))

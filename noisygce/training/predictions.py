@@ -1,4 +1,4 @@
-"""Predictions: what a model says of every sample, and how well that finds wrong labels.
+"""Predictions: what a model says of every sample, how well that finds wrong labels, and how well it is calibrated.
 
 The model is the one that was best on noisy validation, or the last one where nothing is held out.
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noisygce.data import Ints
-from noisygce.training import detection
+from noisygce.training import calibration, detection
 from noisygce.training.fit import Training, weights
 
 Stop = Callable[[], None]  # called between the batches of an evaluation; may raise
@@ -80,6 +80,37 @@ def detect(t: Training, best: Predictions, stop: Stop = lambda: None) -> dict[st
         "last": measured(last, known=True),
         "pruned": detection.of_pruned(best.kept[mine], wrong if t.loss.prunes else None),
     }
+
+
+def calibrate(t: Training, stop: Stop = lambda: None) -> dict[str, Any]:
+    """``calibration.measure`` on the test set of the best-validation model (``best``) and of the one at the end
+    (``last``): ``plain``, and ``scaled`` by the ``temperature`` that fits the noisy validation labels.
+
+    Null without a test set; for the best model and what is scaled also where nothing is held out.
+    """
+    held_out, tested = len(t.validation) > 0, len(t.test) > 0
+
+    def measured() -> dict[str, Any]:
+        logits, labels = _numbers(t.test_logits(t.test, stop)), _array(t.test_labels[t.test])
+        found: dict[str, Any] = {"plain": calibration.measure(calibration.log_softmax(logits), labels)}
+        if not held_out:
+            return {**found, "scaled": None, "temperature": None}
+        noisy = _numbers(t.logits(t.validation, stop)), _array(t.noisy[t.validation])
+        found["temperature"] = calibration.temperature(*noisy)
+        scaled = calibration.measure(calibration.log_softmax(logits / found["temperature"]), labels)
+        return {**found, "scaled": {name: value for name, value in scaled.items() if name != "bins"}}
+
+    if not tested:
+        return {"best": None, "last": None}
+    best = None
+    if held_out:
+        with weights(t, t.best):
+            best = measured()
+    return {"best": best, "last": measured()}
+
+
+def _numbers(logits: Tensor) -> NDArray[np.float64]:
+    return _array(logits.double())
 
 
 def _scores(logits: Tensor, given: Ints) -> dict[str, NDArray[np.float32]]:

@@ -1,4 +1,4 @@
-"""Pruning: the samples that the truncated loss keeps, and how right it is about the others."""
+"""Pruning: the samples that the truncated loss keeps, how right it is about the others; what a network memorises."""
 
 from __future__ import annotations
 
@@ -62,6 +62,17 @@ def memorisation(said: Tensor, noisy: Tensor, clean: Tensor) -> dict[str, Tensor
         "mislabelled_as_noisy": as_noisy / total,
         "mislabelled_as_other": (total - as_true - as_noisy) / total,
     }
+
+
+def changes(before: Tensor, now: Tensor) -> Tensor:
+    """Share of the samples trained on in two epochs whose prediction differs between them (Yuan et al. 2024, arXiv
+    2502.07551, Label Wave); NaN where there is none.
+
+    before, now (n,): predictions while training on a sample, -1 where it took no part. The share, float64, stays on
+    the device.
+    """
+    both = (before >= 0) & (now >= 0)
+    return (both & (before != now)).sum() / both.sum().double()
 
 
 def share(part: int, whole: int) -> float | None:

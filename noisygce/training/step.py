@@ -65,13 +65,14 @@ class Step:
         self.steps = torch.zeros((), dtype=torch.int64, device=device)
         self.good_steps = torch.zeros((), dtype=torch.int64, device=device)  # before the first non-finite loss
         self.predictions = torch.full_like(labels, -1)  # (N,) each sample's class when last trained on in this epoch
+        self.predictions_before = self.predictions.clone()  # (N,) of the epoch before
         self._train: Callable[..., None] = self._on
         if pool:
             self._train = Captured(self._on, schedule.batch_size, lambda: self.state().values(), pool, self._forget)
 
     def state(self) -> dict[str, Tensor]:
-        """Every tensor that a step changes, by name; the tensors themselves, not copies."""
-        sums = ("kept", "loss_sum", "steps", "good_steps", "predictions")
+        """Every tensor that an epoch changes, by name; the tensors themselves, not copies."""
+        sums = ("kept", "loss_sum", "steps", "good_steps", "predictions", "predictions_before")
         own = {name: getattr(self, name) for name in sums}
         own |= {f"dropout.{name}": tensor for name, tensor in dropout.calls(self.network).items()}
         return self.weights() | own | {f"loss.{name}": tensor for name, tensor in self.loss.state().items()}
@@ -90,6 +91,7 @@ class Step:
         self.loss.start_epoch(epoch)
         for total in (self.loss_sum, self.steps, self.good_steps):
             total.zero_()
+        self.predictions_before.copy_(self.predictions)
         self.predictions.fill_(-1)
 
     def __call__(self, draw: Draw) -> None:
