@@ -81,7 +81,8 @@ def _learn_from_source(experiment: Experiment, shaping: dict[str, Any], called: 
 
 def _train(e: Experiment, run: Run, followers: loggers.Loggers) -> dict[str, Any]:
     """Trains a claimed run to its end and returns its manifest."""
-    place = device.prepare(e.runtime.device, e.runtime.threads)
+    place = device.prepare(e.runtime.device, e.threads)
+    device.warn_if_crowded(place)
     try:
         with device.stream(place), messages.to_file(run.folder / "train.log"), messages.trace():
             return _train_on(place, e, run, followers)

@@ -12,7 +12,8 @@ from noisygce import check
 class Runtime:
     """How to run; cannot change a number, but for device and threads, whose arithmetic may round differently.
 
-    device: "auto" is the GPU where there is one. threads: of the CPU; null is torch's choice.
+    device: "auto" is the GPU where there is one. threads: of the CPU; null is the model's number
+    (``Model.threads``).
     graph: replay CUDA graphs ("auto": on a GPU). concurrent: runs of a sweep trained at once on one GPU.
     fused: a step in bf16 takes batch norm, addition and ReLU together ("auto": on a GPU on which that works).
     checkpoint_every: in seconds.
