@@ -201,7 +201,7 @@ def test_latex_compiles_without_a_warning(demo, tmp_path):
     (tmp_path / "main.tex").write_text(begin)
     for _ in range(2):  # labels are known the second time
         command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout
     assert not re.search(r"(?i)warning|overfull|underfull", done.stdout), done.stdout
 

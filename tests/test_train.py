@@ -17,7 +17,7 @@ def train(results, *arguments):
     command = [sys.executable, "-m", "noisygce.train", *arguments, *RUN]
     command += [f"paths.results={results}", "runtime.threads=1"]
     environment = {k: v for k, v in os.environ.items() if k != "NOISYGCE_DATA"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
 
 def folder(results, *arguments):

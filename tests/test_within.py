@@ -88,7 +88,7 @@ def test_a_signal_to_the_script_packs_what_is_finished(tmp_path):
     assert script.stdout is not None
     script.stdout.readline()  # the first finished run
     script.terminate()
-    out, _ = script.communicate(timeout=60)
+    out, _ = script.communicate(timeout=600)
     assert script.returncode == 75
     assert "1 finished runs" in out
 
