@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -127,6 +128,12 @@ def begin(run: Run, training: Training, place: str) -> None:
         )
 
 
+@functools.cache
+def workers() -> None:
+    """Says, once a process, how a sweep uses more than this one core."""
+    log.info("the same command, started a second time beside this one, is a second worker: they share the runs")
+
+
 def outvoted(task: Task) -> list[int]:
     """The classes y of which another label is likelier than y: T[y, y] is not the largest of its row. None where it is
     not known which labels are true."""
@@ -134,6 +141,7 @@ def outvoted(task: Task) -> list[int]:
 
 
 _COMPACT = "table_cifar10_compact"  # the table of real images that a CPU can fill
+_SMOKE = "experiment=cifar10_compact"  # a whole run of it on 2,000 images, half a minute of a core; tgce prunes in it
 
 
 def _how_long(training: Training, cifar10: bool) -> None:
@@ -141,9 +149,10 @@ def _how_long(training: Training, cifar10: bool) -> None:
     if training.precision == "bf16" and not hardware.fast_bf16_cpu():
         log.info("this processor emulates bf16: precision=fp32 is faster here, and is another run")
     if seconds > 600:
+        smoke = f"{_SMOKE if cifar10 else 'model=resnet8 schedule.epochs=4 prune.start=2'} data.subset=2000"
         log.info(
-            f"no GPU: this run will take about {duration(seconds)} here; for a smoke run: data.subset=2000 "
-            "schedule.epochs=4 prune.start=2; for a whole run in seconds: data=digits"
+            f"no GPU: this run will take about {duration(seconds)} here; for a smoke run: {smoke}; for a whole run in "
+            "seconds: data=digits"
         )
     if seconds > 7200 and cifar10:
         compact = seconds_on_a_core(settings.read(settings.compose([f"experiment={_COMPACT}"])))
