@@ -176,6 +176,8 @@ def test_frame_is_tidy(demo, tmp_path):
     assert first["val"] == 0.44
     assert first["gap"] == pytest.approx(0.02)
     assert frame["val"].notna().sum() == 3
+    assert list(frame["noisy_validation"][:3]) == [0.6] * 3
+    assert frame["noisy_validation"].notna().sum() == 3
 
 
 def test_a_frame_is_of_a_folder_too(demo, tmp_path):

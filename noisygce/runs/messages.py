@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import shlex
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -78,13 +79,22 @@ def trace() -> Iterator[None]:
 
 
 def result(called: object, manifest: Mapping[str, Any]) -> str:
-    """The line of a finished run, ``called`` by its folder or its id: test accuracy under every selection rule."""
+    """The line of a finished run, ``called`` by its folder or its id: test accuracy under every selection rule.
+
+    Without a test set: accuracy on noisy validation, and the command that finds wrong labels.
+    """
     shares = manifest["results"]
-    percent = {rule: f"{rule} {'-' if shares[rule] is None else format(100 * shares[rule], '.2f')}" for rule in RULES}
-    rules, oracles = ([percent[r] for r in RULES if (r in ORACLES) == oracle] for oracle in (False, True))
     loss = manifest["config"]["loss"]
     values = ", ".join(f"{key}={value}" for key, value in loss.items() if isinstance(value, int | float))
     name = f"{called} ({values})" if values else f"{called}"
+    if not any(share is not None for share in shares.values()):
+        noisy = manifest.get("noisy_validation", {})
+        held_out = [f"{when} {100 * share:.2f}" for when, share in noisy.items() if share is not None]
+        known = f"accuracy on noisy validation in %: {', '.join(held_out)}" if held_out else "nothing held out either"
+        run = shlex.quote(str(called)) if isinstance(called, Path) else manifest["run_id"]
+        return f"{name}: no test set; {known}; its probably wrong labels: python -m noisygce.suspects {run}"
+    percent = {rule: f"{rule} {'-' if shares[rule] is None else format(100 * shares[rule], '.2f')}" for rule in RULES}
+    rules, oracles = ([percent[r] for r in RULES if (r in ORACLES) == oracle] for oracle in (False, True))
     return f"{name}: test accuracy in %: {', '.join(rules)}; oracles: {', '.join(oracles)}"
 
 
