@@ -59,5 +59,6 @@ lock: ## pin the newest versions that pyproject.toml allows (needs uv)
 audit: ## look for known weaknesses of the pinned packages (needs uv and a network)
 	uvx pip-audit --strict --disable-pip --require-hashes -r requirements.lock
 
-clean: ## remove .venv and caches; results stay
+clean: ## remove .venv, caches and builds; results and data stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info
+	find noisygce hydra_plugins tests -depth -name __pycache__ -exec rm -rf {} +

@@ -156,7 +156,7 @@ def _cpu(e: Experiment) -> Iterator[Finding]:
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = e.runtime.threads or torch.get_num_threads()
+    threads = e.threads or torch.get_num_threads()
     bf16 = "bf16 arithmetic" if hardware.fast_bf16_cpu() else "no bf16 arithmetic, so that fp32 is faster"
     found = f"{cores} cores, {threads} threads; {hardware.cpu_kernels()}, {bf16}"
     yield Finding("CPU", found, f"more threads than cores: runtime.threads={cores}" if threads > cores else "")

@@ -18,7 +18,7 @@ from noisygce.results import STATES, Result
 from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.sweep.jobs import expand
-from noisygce.sweep.plan import Plan, shown
+from noisygce.sweep.plan import Plan, hint, shown
 from noisygce.view import canvas, page, places, sheet
 from noisygce.view.cells import Cell
 from noisygce.view.figures import TITLES, draw
@@ -35,7 +35,8 @@ def answer(words: list[str]) -> None:
     plan = shown(rest)
     table = tabulate(plan, against=own.get("against", ""))
     if all(run.state == "missing" for run in table.runs):
-        raise NoisygceError(f"none of these runs is below {plan.results}: nothing to report")
+        why = hint(plan, table.runs)
+        raise NoisygceError(f"none of these runs is below {plan.results}: nothing to report{why and f'; {why}'}")
     stem = places.stem(plan, "report", *own.values())
     path = stem.with_name(f"{stem.name}.html")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,7 @@ from noisygce.runs.ids import flat
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+NOISY_VALIDATION = "noisy_validation"  # what takes the place of a selection rule where there is no test set
 STATES = ("done", "running", "stopped", "failed", "unreadable", "missing")
 Metrics = dict[str, list[float | None]]  # a column of metrics.csv: its values, an epoch each
 
@@ -52,6 +53,8 @@ class Result:
     def number(self, rule: str, measure: str = "accuracy") -> float | None:
         """A measure, a fraction, under a selection rule, or ``gap``: last - val; None where there is none.
 
+        ``noisy_validation`` needs no test set: accuracy on the noisy validation labels at its best epoch.
+
         accuracy: on the test set. auroc, ap: of wrong labels among the training samples, found by their margin; ``val``
         by the best-validation model, ``last`` by the model at the end. "class cat": of the test samples of that class
         those that the kept model is right about, under the rule ``kept_by`` alone.
@@ -64,10 +67,17 @@ class Result:
             return row.get(measure.removeprefix("class "), 0) / sum(row.values()) if row else None
         if measure == "accuracy":
             found: float | None = self.manifest.get("results", {}).get(rule)
-            return found
+            return self.noisy_validation["best"] if rule == NOISY_VALIDATION else found
         model = {"val": "best", "last": "last"}.get(rule, "")
         detected: float | None = self.manifest.get("detection", {}).get(model, {}).get("margin", {}).get(measure)
         return detected
+
+    @property
+    def noisy_validation(self) -> Mapping[str, float | None]:
+        """Accuracy on the noisy validation labels, of the ``best`` epoch and the ``last`` one of a finished run."""
+        absent = {"best": None, "last": None}
+        known: Mapping[str, float | None] | None = self.manifest.get("noisy_validation")
+        return known or (runs.noisy_validation(self.rows()) if self.manifest else absent)
 
     @property
     def kept_by(self) -> str:
@@ -207,8 +217,8 @@ def _row(r: Result) -> dict[str, Any]:
         "run_id": r.id,
         "state": r.state,
         **{k: json.dumps(v) if isinstance(v, list) else v for k, v in r.config.items()},
-        **{rule: r.number(rule) for rule in (*runs.RULES, "gap")},
-        **{f"noisy_validation_{when}": m.get("noisy_validation", {}).get(when) for when in ("best", "last")},
+        **{rule: r.number(rule) for rule in (*runs.RULES, "gap", NOISY_VALIDATION)},
+        **{f"noisy_validation_{when}": r.noisy_validation[when] for when in ("best", "last")},
         "realised_rate": noise.get("realised_rate"),
         **{key: m.get(key) for key in ("seconds", "images_per_s", "device", "threads", "commit", "dirty")},
         "labels_sha256": noise.get("labels_sha256"),

@@ -19,7 +19,7 @@ from noisygce import results
 from noisygce.results import STATES, Result
 from noisygce.runs.messages import duration
 from noisygce.settings import arguments
-from noisygce.sweep.plan import closest, look, plan_of, results_folder
+from noisygce.sweep.plan import hint, look, plan_of, results_folder
 
 _KIND = ("data.name", "model.name", "loss.name", "schedule.epochs")  # what the time of a run depends on most
 _NEED = ("failed", "unreadable")
@@ -37,8 +37,8 @@ def answer(words: list[str]) -> None:
         plan = plan_of(rest)
         found = look(plan)
         print("\n".join(report(plan.name or "asked for", found, time.time())))
-        if not any(run.state == "done" for run in found) and (hint := closest(plan)):
-            print(hint)
+        if said := hint(plan, found):
+            print(said)
     else:
         folder = results_folder(rest)
         print("\n".join(report(str(folder), results.found(folder), time.time())))

@@ -3,7 +3,8 @@
     python -m noisygce.table experiment=demo
     python -m noisygce.table data=digits loss=gce,tgce rate=0.2,0.4 seed=0,1  rows and columns: what varies
     python -m noisygce.table experiment=demo rule=val                 one selection rule: val, last, last10,
-                                                                      val_clean, test, or gap (last - val)
+                                                                      val_clean, test, gap (last - val), or
+                                                                      noisy_validation, the default without a test set
     python -m noisygce.table experiment=demo measure=auroc            how well wrong labels are found: auroc or ap
     python -m noisygce.table experiment=table1_cifar10 against=published     or against=reference
     python -m noisygce.table experiment=demo paths.results=elsewhere  results below another folder
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 from noisygce.runs import atomic
 from noisygce.settings import arguments
-from noisygce.sweep.plan import closest, shown
+from noisygce.sweep.plan import hint, shown
 from noisygce.view import places
 from noisygce.view.tables import OPTIONS, TEXTS, Table, tabulate
 
@@ -36,8 +37,8 @@ def answer(words: list[str]) -> None:
         atomic.write_text(stem.with_name(f"{stem.name}{ending}"), text(table), durable=False)
     print(table)
     print(f"Written: {stem}.md, .tex, .csv")
-    if not any(run.state == "done" for run in table.runs) and (hint := closest(plan)):
-        print(hint)
+    if said := hint(plan, table.runs):
+        print(said)
 
 
 def of(*words: str) -> Table:

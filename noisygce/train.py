@@ -56,7 +56,7 @@ def train(
         if reason := process.reason_not_to_start(experiment.runtime):
             raise Stopped(f"not started ({reason}); {messages.GO_ON}")
         with run.claim(), process.run():
-            manifest = run.manifest() or _train(experiment, run, followers)
+            manifest = run.manifest() or _train(experiment, run, followers, alone=say_finished)
     if finished_before and followers.active:
         rows = results.of_folder(run.folder).epochs()
         with followers.following(run.id, run.identity, run.folder, rows, manifest["pruning"]):
@@ -79,12 +79,13 @@ def _learn_from_source(experiment: Experiment, shaping: dict[str, Any], called: 
         loss.adopt(source.id, source.transition_hat())
 
 
-def _train(e: Experiment, run: Run, followers: loggers.Loggers) -> dict[str, Any]:
-    """Trains a claimed run to its end and returns its manifest."""
-    place = device.prepare(e.runtime.device, e.runtime.threads)
+def _train(e: Experiment, run: Run, followers: loggers.Loggers, alone: bool) -> dict[str, Any]:
+    """Trains a claimed run to its end and returns its manifest. alone: it is not one of a sweep."""
+    place = device.prepare(e.runtime.device, e.threads)
+    device.warn_if_crowded(place)
     try:
         with device.stream(place), messages.to_file(run.folder / "train.log"), messages.trace():
-            return _train_on(place, e, run, followers)
+            return _train_on(place, e, run, followers, alone)
     except NonFinite as error:
         run.fail(str(error))
         raise
@@ -103,7 +104,7 @@ def _train(e: Experiment, run: Run, followers: loggers.Loggers) -> dict[str, Any
         device.release(place)
 
 
-def _train_on(place: str, e: Experiment, run: Run, followers: loggers.Loggers) -> dict[str, Any]:
+def _train_on(place: str, e: Experiment, run: Run, followers: loggers.Loggers, alone: bool) -> dict[str, Any]:
     from noisygce.losses.forward import ANCHORS
     from noisygce.training.fit import fit, transition_hat
 
@@ -111,6 +112,8 @@ def _train_on(place: str, e: Experiment, run: Run, followers: loggers.Loggers) -
     saved = resume(training, run)
     if saved is None:
         messages.begin(run, training, place)
+        if place == "cpu" and not alone:
+            messages.workers()
     run.write_metrics(training.progress.rows)
     rows, prunings = training.progress.rows, training.progress.prunings
     with (

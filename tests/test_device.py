@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from noisygce import settings
 from noisygce.errors import ConfigError
 from noisygce.training import device, hardware
 
@@ -126,3 +127,36 @@ def test_a_processor_is_named_by_what_libraries_choose_their_kernels_by(monkeypa
     monkeypatch.setattr(Path, "read_text", lambda _: cpuinfo)
     assert hardware.processor() == said
     assert hardware.describe("cpu")["processor"] == said
+
+
+@pytest.mark.parametrize("model", ["resnet6", "resnet8", "cnn8", "convnet", "mlp", "linear"])
+def test_a_small_model_trains_on_one_thread_unless_more_are_asked_for(model):
+    assert settings.read(settings.compose([f"model={model}"])).threads == 1
+    assert settings.read(settings.compose([f"model={model}", "runtime.threads=3"])).threads == 3
+
+
+@pytest.mark.parametrize("model", ["resnet18", "resnet34"])
+def test_a_large_model_trains_on_as_many_threads_as_torch_chooses_also_after_a_small_one(model, monkeypatch):
+    monkeypatch.setattr(device, "_first_threads", lambda: 2)
+    device.prepare("cpu", 1)
+    device.prepare("cpu", settings.read(settings.compose([f"model={model}"])).threads)
+    assert torch.get_num_threads() == 2
+    device.prepare("cpu", 1)
+
+
+@pytest.mark.parametrize(
+    ("place", "threads", "load", "warnings"),
+    [("cpu", 2, 6.0, 1), ("cpu", 1, 6.0, 0), ("cpu", 2, 4.0, 0), ("cuda:0", 2, 6.0, 0)],
+)
+def test_a_run_on_several_threads_of_a_crowded_machine_is_warned_once(
+    place, threads, load, warnings, monkeypatch, caplog
+):
+    monkeypatch.setattr(device.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(device.os, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    device._warn.cache_clear()
+    with caplog.at_level(logging.WARNING, "noisygce"):
+        for _ in range(2):
+            device.warn_if_crowded(place)
+    device._warn.cache_clear()
+    assert sum("runtime.threads=1" in message for message in caplog.messages) == warnings

@@ -114,7 +114,7 @@ class Clean:
         """Runs its Python in the empty folder; what it has printed."""
         own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "NOISYGCE"))}
         done = subprocess.run(
-            [self.python, *arguments], cwd=self.folder, env=own, capture_output=True, text=True, timeout=300
+            [self.python, *arguments], cwd=self.folder, env=own, capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
         return done.stdout

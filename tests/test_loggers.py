@@ -250,7 +250,7 @@ def test_a_server_of_mlflow_that_is_gone_does_not_hold_a_run_up(
         monkeypatch.delenv(name, raising=False)
     begun = time.monotonic()
     run(tmp_path, "logger=mlflow", "logger.mlflow.uri=http://127.0.0.1:9")
-    assert time.monotonic() - begun < 60  # mlflow itself waits for more than 200 s
+    assert time.monotonic() - begun < 180  # mlflow itself waits for more than 200 s, and computes nothing meanwhile
     assert caplog.text.count("the run goes on without it") == 1
 
 
@@ -259,7 +259,7 @@ def test_wandb_offline_holds_each_epoch_once(tmp_path: Path, monkeypatch: pytest
     done = stopped_and_continued(tmp_path, monkeypatch, "logger=wandb")
     run(tmp_path, "logger=wandb")
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
-    deadline = time.monotonic() + 30  # wandb's own process writes on for a moment
+    deadline = time.monotonic() + 600  # wandb's own process writes on for a moment
     while not (records := list(wandb_records(file.read_bytes()))) or not records[-1].HasField("exit"):
         assert time.monotonic() < deadline
         time.sleep(0.1)

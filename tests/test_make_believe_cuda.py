@@ -52,7 +52,7 @@ def on(library):
         environment |= {"LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent.parent)}
         environment |= {key: str(value) for key, value in machine.items()}
         return subprocess.run(
-            [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300
+            [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=600
         )
 
     return run

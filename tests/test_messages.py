@@ -34,6 +34,14 @@ def test_a_run_of_days_names_the_table_for_a_cpu_and_what_a_run_of_it_costs(capl
     assert said(caplog, 500, True) == ""
 
 
+def test_the_smoke_run_that_a_cpu_is_offered_is_of_a_compact_network(caplog: pytest.LogCaptureFixture) -> None:
+    for cifar10, begun in ((True, ["data=cifar10"]), (False, ["data=cifar100"])):
+        (words,) = re.findall(r"for a smoke run: (.*?); ", said(caplog, 700, cifar10))
+        e = settings.read(settings.compose([*begun, *words.split(), "loss=tgce"]))
+        assert (type(e.model).__name__, e.split.subset) == ("CompactResNet", 2000)
+        assert any(map(e.pruning.due, range(1, e.schedule.epochs)))
+
+
 @pytest.mark.parametrize(
     ("words", "classes"),
     [

@@ -479,9 +479,9 @@ def test_damage_to_an_official_human_file_is_told_or_does_no_harm(tmp_path: Path
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_instance_noise_on_real_images_has_its_rate_and_takes_seconds(name: str) -> None:
     a = published(name)
-    started = time.perf_counter()
+    started = time.process_time()
     noisy = noise.Instance(0.4, None, "raw").draw(a.train_labels, a.train_images, a.classes, 0)
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
     assert realised_rate(a.train_labels, noisy) == pytest.approx(0.4, abs=0.01)
 
 

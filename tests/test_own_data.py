@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from noisygce import check, models, runs, settings, suspects
+from noisygce import check, models, results, runs, settings, suspects
 from noisygce.data.verdicts import read
 from noisygce.errors import ConfigError, DataError
 from noisygce.noise import digest
@@ -274,7 +274,14 @@ def test_without_a_test_set_or_known_truth_numbers_that_need_them_are_not_there(
     words = [*FOLDER, "data.validation=0.2", "model=convnet", "precision=fp32", "loss=tgce", "paths.data=.", *own]
     done = run("train", *words, folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "val -, last -, last10 -; oracles: val_clean -, test -" in done.stdout
+    (folder,) = tmp_path.glob("results/runs/*")
+    best, last = (100 * results.of_folder(folder).noisy_validation[when] for when in ("best", "last"))
+    assert f"no test set; accuracy on noisy validation in %: best {best:.2f}, last {last:.2f}; " in done.stdout
+    command = done.stdout.rstrip().rpartition(": python -m noisygce.")[2].split()
+    assert run(*command, "paths.data=.", folder=tmp_path).returncode == 0
+    table = run("table", *words, folder=tmp_path)
+    assert "Noisy validation accuracy in %" in table.stdout
+    assert f"{best:.2f}" in table.stdout
     assert "0.0 % mislabelled" not in done.stderr
     (path,) = tmp_path.glob("results/runs/*/manifest.json")
     manifest = json.loads(path.read_text())

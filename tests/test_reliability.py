@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_reliability import EACH_STEP, ROOT, SIGNALS, SMALL, Command, one_line, run_folder, stamp, train
+from helpers_reliability import BOUND, EACH_STEP, ROOT, SIGNALS, SMALL, Command, one_line, run_folder, stamp, train
 
 
 def result(folder: Path) -> tuple[bytes, str, Any]:
@@ -90,7 +90,7 @@ class Interpreter:
         self.process.wait()
 
     def wait(self) -> int:
-        return int(self.process.wait(120))
+        return int(self.process.wait(BOUND))
 
     text = Command.text
 
@@ -124,10 +124,9 @@ def test_a_signal_saves_and_stops_within_two_seconds_with_exit_code_75(
 ) -> None:
     command = Command(tmp_path, *SMALL)
     command.until(lambda: "images on cpu" in command.text() and "epoch 2/" in command.text())
-    asked = time.monotonic()
     command.send(number)
     assert command.wait() == 75
-    assert time.monotonic() - asked < 2
+    assert command.seconds_after_signal() < 2
     assert "is saved at epoch" in one_line(command.text())
     assert "start the same command again to go on" in one_line(command.text())
     code, text = train(tmp_path, *SMALL)
@@ -142,10 +141,9 @@ def test_a_signal_during_a_long_evaluation_does_not_wait_for_its_end(
 ) -> None:
     command = Command(tmp_path, *SMALL, before=_SlowEvaluation(first))
     command.until(lambda: "evaluating" in command.text())
-    asked = time.monotonic()
     command.send(signal.SIGTERM)
     assert command.wait() == 75
-    assert time.monotonic() - asked < 2.5  # one batch of 1.5 s; there are two more at least
+    assert command.text().count("evaluating") == 1  # there are two more batches at least
     assert f"is saved at epoch {1 if first == 1 else 2}, step 11 (SIGTERM)" in one_line(command.text())
     code, text = train(tmp_path, *SMALL)
     assert code == 0
@@ -154,12 +152,13 @@ def test_a_signal_during_a_long_evaluation_does_not_wait_for_its_end(
 
 
 class _SlowEvaluation:
-    """From the n-th batch of an evaluation on, each takes 1.5 s: 1 is validation, 7 the pruning after epoch 2."""
+    """The n-th batch of an evaluation lasts until the signal: 1 is validation, 7 the pruning after epoch 2."""
 
     def __init__(self, first: int) -> None:
         self.first = first
 
     def __call__(self) -> None:
+        from noisygce.runs.stops import process
         from noisygce.training.evaluate import Evaluation
 
         of_batch, count = Evaluation._of_batch, iter(range(1, 1000))
@@ -167,7 +166,8 @@ class _SlowEvaluation:
         def slow(*arguments: Any) -> Any:
             if next(count) >= self.first:
                 print("evaluating", flush=True)
-                time.sleep(1.5)
+                while not process.signal:
+                    time.sleep(0.01)
             return of_batch(*arguments)
 
         Evaluation._of_batch = slow  # type: ignore[method-assign]
@@ -177,18 +177,17 @@ class _SlowEvaluation:
 def test_a_signal_before_training_stops_within_two_seconds_too(tmp_path: Path, number: signal.Signals) -> None:
     before = Command(tmp_path, *SMALL, before=_slow_data)
     before.until(lambda: any(tmp_path.glob("results/runs/*/owner.json")))
-    asked = time.monotonic()
     before.send(number)
     assert before.wait() == 75
-    assert time.monotonic() - asked < 2
+    assert before.seconds_after_signal() < 2
     assert number.name in one_line(before.text())
 
 
 def _slow_data() -> None:
-    """A data set that takes long to load: nothing can be saved during that time."""
+    """A data set that never comes: nothing can be saved during that time."""
     from noisygce.data import Digits
 
-    Digits.load = lambda *_: time.sleep(100)  # type: ignore[assignment,method-assign]
+    Digits.load = lambda *_: time.sleep(10 * BOUND)  # type: ignore[assignment,method-assign]
 
 
 def test_a_second_ctrl_c_stops_at_once_and_loses_only_what_was_not_saved(
@@ -197,12 +196,10 @@ def test_a_second_ctrl_c_stops_at_once_and_loses_only_what_was_not_saved(
     command = Command(tmp_path, *SMALL, EACH_STEP, before=_endless_save)
     command.until(lambda: "saving" in command.text())
     command.send(signal.SIGINT)
-    time.sleep(0.2)
-    assert command.process.is_alive()
-    asked = time.monotonic()
+    command.until(lambda: "Ctrl-C again stops at once" in command.text())
     command.send(signal.SIGINT)
     assert command.wait() == 75
-    assert time.monotonic() - asked < 1
+    assert command.seconds_after_signal() < 1
     assert "stopped at once" in one_line(command.text())
     assert train(tmp_path, *SMALL)[0] == 0
     assert result(tmp_path) == uninterrupted
@@ -217,29 +214,44 @@ def _endless_save() -> None:
     def slow(folder: Path, content: dict[str, Any]) -> None:
         if next(count) >= 20:
             print("saving", flush=True)
-            time.sleep(100)
+            time.sleep(10 * BOUND)
         write(folder, content)
 
     checkpoint.write = slow
 
 
 def test_stop_after_saves_and_stops_by_itself(tmp_path: Path) -> None:
-    command = Command(tmp_path, *SMALL, "schedule.epochs=10000", "runtime.stop_after=2.5s")
+    command = Command(tmp_path, *SMALL, "runtime.stop_after=2h", before=_two_hours_in_epoch_3)
     assert command.wait() == 75
-    assert time.monotonic() - command.started < 4.5
-    assert "(runtime.stop_after=2.5s); start the same command again" in one_line(command.text())
+    said = one_line(command.text())
+    assert "is saved at epoch 3, step 1 (runtime.stop_after=7200s); start the same command again" in said
     assert (run_folder(tmp_path) / "last.ckpt").exists()
 
 
+def _two_hours_in_epoch_3() -> None:
+    """The first step of the third epoch takes two hours, by the clock that an allowance is measured with."""
+    from noisygce.runs.stops import process
+    from noisygce.runs.watch import Watch
+
+    after = Watch.after_step
+
+    def slow(self: Any, training: Any, images: int) -> None:
+        if (training.progress.epoch, training.progress.step) == (2, 1):
+            process.started -= 7200
+        after(self, training, images)
+
+    Watch.after_step = slow  # type: ignore[method-assign]
+
+
 def test_a_second_process_is_refused_at_once_by_pid_and_host_and_let_in_after_a_kill(tmp_path: Path) -> None:
-    first = Command(tmp_path, *SMALL, "schedule.epochs=1000")
+    first = Command(tmp_path, *SMALL, "schedule.epochs=100000")
     first.until(lambda: "epoch 1/" in first.text())
-    second = Command(tmp_path, *SMALL, "schedule.epochs=1000")
+    second = Command(tmp_path, *SMALL, "schedule.epochs=100000")
     assert second.wait() == 5
     assert second.processor_seconds() < 1
     assert f"process {first.pid} on {socket.gethostname()}" in one_line(second.text())
     first.kill()
-    third = Command(tmp_path, *SMALL, "schedule.epochs=1000")
+    third = Command(tmp_path, *SMALL, "schedule.epochs=100000")
     third.until(lambda: "epoch 1/" in third.text())
     third.kill()
 
@@ -272,10 +284,10 @@ def test_a_run_that_goes_on_with_another_number_of_threads_says_so_in_its_manife
 
 @pytest.mark.parametrize("jump", [-86400.0, 86400.0])
 def test_a_clock_that_jumps_changes_nothing(tmp_path: Path, jump: float, uninterrupted: tuple[bytes, str, Any]) -> None:
-    code, text = train(tmp_path, *SMALL, "runtime.stop_after=100s", before=_Jump(jump))
+    code, text = train(tmp_path, *SMALL, "runtime.stop_after=1h", before=_Jump(jump))
     assert code == 0, text
     assert result(tmp_path) == uninterrupted
-    assert 0 < json.loads((run_folder(tmp_path) / "manifest.json").read_text())["seconds"] < 100
+    assert 0 < json.loads((run_folder(tmp_path) / "manifest.json").read_text())["seconds"] < 3600
 
 
 class _Jump:
@@ -295,7 +307,7 @@ class _Jump:
 
 
 def test_the_process_of_a_test_is_killed_by_a_real_signal(tmp_path: Path) -> None:
-    command = Command(tmp_path, *SMALL, "schedule.epochs=1000")
+    command = Command(tmp_path, *SMALL, "schedule.epochs=100000")
     command.until(lambda: "epoch 1/" in command.text())
     assert command.pid != os.getpid()
     command.send(signal.SIGKILL)

@@ -12,6 +12,7 @@ from omegaconf import open_dict
 from noisygce import runs, settings, train
 from noisygce.errors import ConfigError, NonFinite, Stopped
 from noisygce.runs.stops import process
+from noisygce.runs.watch import Watch
 from noisygce.sweep.jobs import at_once, side_by_side
 from noisygce.training.fit import Training
 from noisygce.training.step import Step
@@ -89,11 +90,18 @@ def test_a_log_is_of_its_run_alone(tmp_path):
 def test_a_request_to_stop_saves_all_that_are_under_way_and_begins_no_other(tmp_path, monkeypatch):
     jobs = [[f"seed={seed}", "schedule.epochs=1000"] for seed in range(4)]
     monkeypatch.setattr(process, "signal", "")
-    timer = threading.Timer(2.0, lambda: setattr(process, "signal", "SIGTERM"))
-    timer.start()
+    save = Watch.save
+    both = threading.Barrier(2)
+
+    def save_once_two_are_under_way(watch):
+        save(watch)
+        if not process.signal:
+            both.wait(600)
+            process.signal = "SIGTERM"
+
+    monkeypatch.setattr(Watch, "save", save_once_two_are_under_way)
     with pytest.raises(Stopped):
         side_by_side(train.run_one_of_many, configs(tmp_path, jobs), jobs, 2)
-    timer.join()
     assert len(list(tmp_path.glob("runs/*/last.ckpt"))) == 2
     assert len(list(tmp_path.glob("runs/*"))) == 2
     assert process.trainings == 0

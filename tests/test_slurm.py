@@ -68,10 +68,10 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
         subprocess.run(["su", "-s", "/bin/sh", "munge", "-c", "munged --force"], check=True, capture_output=True)
     subprocess.run(["slurmctld"], check=True)
     subprocess.run(["slurmd"], check=True)
-    until(lambda: "idle" in slurm_says("sinfo", "-h", "-o", "%T"), 20, "the node is up")
+    until(lambda: "idle" in slurm_says("sinfo", "-h", "-o", "%T"), "the node is up")
     yield
     subprocess.run(["scancel", "--user=root"], capture_output=True)
-    time.sleep(1)
+    until(lambda: slurm_says("squeue", "-h") == "", "the queue is empty")
     for daemon in ("slurmctld", "slurmd"):
         subprocess.run(["kill", (tmp_path / f"{daemon}.pid").read_text().strip()], capture_output=True)
 
@@ -80,10 +80,10 @@ def slurm_says(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def until(condition, seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
+def until(condition, what: str) -> None:
+    deadline = time.monotonic() + 600
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        assert time.monotonic() < deadline, f"not within ten minutes: {what}"
         time.sleep(0.3)
 
 
@@ -113,28 +113,27 @@ def test_a_grid_survives_time_limit_requeue_and_cancel_and_no_run_is_trained_twi
 
     # Task 0 meets its time limit: USR1 comes 40 s before the minute is over, and it asks for another turn.
     job = submit(folder, "--array=0", "--time=1", "--signal=USR1@40")
-    until(lambda: started() >= 1, 60, "a run has started")
-    until(lambda: state(f"{job}_0") == "PENDING", 60, "it is back in the queue before its time is over")
+    until(lambda: started() >= 1, "a run has started")
+    until(lambda: state(f"{job}_0") == "PENDING", "it is back in the queue before its time is over")
     log = next((folder / "results" / "logs").glob("slurm-*_0.log")).read_text()
     assert "(SIGUSR1)" in log, log
 
     # Two more: one is requeued, as by preemption, and one cancelled, in the middle of their work.
     others = submit(folder, "--array=1-2", "--time=5")
     before = started()
-    until(lambda: started() >= before + 1, 60, "more runs have started")
-    time.sleep(1)
+    until(lambda: started() >= before + 1, "more runs have started")
     slurm_says("scontrol", "requeue", f"{others}_1")
     slurm_says("scancel", f"{others}_2")
-    until(lambda: state(f"{others}_1") == "PENDING", 30, "the requeued task waits")
-    until(lambda: state(f"{others}_2") == "CANCELLED", 30, "the cancelled task is gone")
+    until(lambda: state(f"{others}_1") == "PENDING", "the requeued task waits")
+    until(lambda: state(f"{others}_2") == "CANCELLED", "the cancelled task is gone")
 
     # The waiting tasks go on, and one more submission fills what the cancelled one left.
     for task in (f"{job}_0", f"{others}_1"):
         slurm_says("scontrol", "update", f"jobid={task}", "StartTime=now", "TimeLimit=5")
     again = submit(folder, "--array=0", "--time=5")
     manifests = lambda: list(runs.glob("*/manifest.json"))  # noqa: E731
-    until(lambda: len(manifests()) == 12, 240, "all twelve runs are done")
-    until(lambda: slurm_says("squeue", "-h") == "", 60, f"the queue is empty, {again} included")
+    until(lambda: len(manifests()) == 12, "all twelve runs are done")
+    until(lambda: slurm_says("squeue", "-h") == "", f"the queue is empty, {again} included")
 
     for path in manifests():
         assert json.loads(path.read_text())["run_id"] == path.parent.name
@@ -150,5 +149,5 @@ def test_a_worker_has_all_the_cores_of_its_task(tmp_path):
     python.write_text("#!/bin/sh\necho cores: $(nproc)\n")
     python.chmod(0o755)
     submit(tmp_path, "--array=0", "--cpus-per-task=2", "--time=1", python=python)
-    until(lambda: slurm_says("squeue", "-h") == "", 60, "the queue is empty")
+    until(lambda: slurm_says("squeue", "-h") == "", "the queue is empty")
     assert "cores: 2" in next((tmp_path / "results" / "logs").glob("slurm-*_0.log")).read_text()

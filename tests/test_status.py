@@ -9,7 +9,7 @@ import made_up
 import pytest
 
 from noisygce import runs, status, table
-from noisygce.sweep.plan import look, plan_of
+from noisygce.sweep.plan import hint, look, plan_of
 
 
 def report(plan, now=None):
@@ -149,3 +149,22 @@ def test_a_thousand_runs_take_under_two_seconds(tmp_path):
     plan_of(plan.arguments)
     assert report(plan).startswith("demo: 1008 runs: 1008 done")
     assert time.process_time() - started < 4  # of an idle machine's 2; this asks for processor time of a busy one
+
+
+def with_code(run, digest):
+    identity = {**run.identity, "code": {"my_losses": digest, "noise_of_mine": "1"}}
+    return dataclasses.replace(run, identity=identity, id=runs.run_id(identity))
+
+
+def test_runs_that_are_missing_as_own_code_has_changed_are_said_to_be_so(demo, tmp_path):
+    asked = dataclasses.replace(demo, runs=tuple(with_code(run, "new") for run in demo.runs))
+    for run in asked.runs[2:]:
+        made_up.finish(tmp_path, run)
+    assert hint(asked, look(asked)) == ""
+    before = [with_code(run, "old") for run in demo.runs[:2]]
+    for run in before:
+        made_up.finish(tmp_path, run)
+    said = "2 of the missing runs were trained before my_losses changed, such as "
+    assert hint(asked, look(asked)) == said + before[0].id
+    made_up.finish(tmp_path, asked.runs[0])
+    assert hint(asked, look(asked)) == said.replace("2", "1") + before[1].id

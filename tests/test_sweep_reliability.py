@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_reliability import EACH_STEP, ROOT, SMALL, Command, one_line, train
+from helpers_reliability import BOUND, EACH_STEP, ROOT, SMALL, Command, one_line, train
 
 # Cross entropy at this learning rate is not finite within some epochs; the bounded losses are.
 DIVERGES = ("data=digits", "loss=ce", "schedule.lr=100", "schedule.momentum=0.99", "runtime.threads=1")
@@ -73,7 +73,7 @@ def test_two_processes_share_a_sweep_and_no_run_is_trained_twice(swept: Path, tm
 
 @pytest.mark.slow
 def test_what_a_killed_sweep_has_done_is_not_done_again(swept: Path, tmp_path: Path) -> None:
-    command = Command(tmp_path, *SWEEP, EACH_STEP, before=_slow_third_run)
+    command = Command(tmp_path, *SWEEP, EACH_STEP, before=_third_run_never_ends)
     command.until(lambda: len(manifests(tmp_path)) == 2 and under_way(tmp_path))
     command.kill()
     assert train(tmp_path, *SWEEP)[0] == 0
@@ -83,7 +83,7 @@ def test_what_a_killed_sweep_has_done_is_not_done_again(swept: Path, tmp_path: P
 
 @pytest.mark.slow
 def test_a_sweep_takes_over_the_run_of_a_killed_neighbour(swept: Path, tmp_path: Path) -> None:
-    neighbour = Command(tmp_path, *BASE, "loss=gce", "seed=1", EACH_STEP, before=_slow_steps)
+    neighbour = Command(tmp_path, *BASE, "loss=gce", "seed=1", EACH_STEP, before=_never_ends)
     neighbour.until(lambda: list(tmp_path.glob("results/runs/*/last.ckpt")))
     sweep = Command(tmp_path, *SWEEP)
     sweep.until(lambda: len(manifests(tmp_path)) >= 3)  # it has passed over the neighbour's
@@ -93,26 +93,28 @@ def test_a_sweep_takes_over_the_run_of_a_killed_neighbour(swept: Path, tmp_path:
     assert manifests(tmp_path) == manifests(swept)
 
 
-def _slow_third_run() -> None:
-    """Else it could end before it is killed."""
+def _third_run_never_ends() -> None:
+    """From its first save on."""
     from noisygce.runs.watch import Watch
 
     def save(self: Any) -> None:
         save_(self)
-        time.sleep(len(list(self.run.folder.parent.glob("*/manifest.json"))) >= 2)
+        if len(list(self.run.folder.parent.glob("*/manifest.json"))) >= 2:
+            time.sleep(10 * BOUND)
 
     save_, Watch.save = Watch.save, save  # type: ignore[assignment, method-assign]
 
 
-def _slow_steps() -> None:
+def _never_ends() -> None:
+    """From its first save on."""
     from noisygce.runs.watch import Watch
 
-    Watch.save_, Watch.save = Watch.save, lambda self: (self.save_(), time.sleep(1))  # type: ignore
+    Watch.save_, Watch.save = Watch.save, lambda self: (self.save_(), time.sleep(10 * BOUND))  # type: ignore
 
 
 @pytest.mark.slow
 def test_a_run_that_another_process_holds_to_the_end_is_named_and_is_no_failure(tmp_path: Path) -> None:
-    neighbour = Command(tmp_path, *BASE, "loss=gce", "seed=1", EACH_STEP, before=_slow_steps)
+    neighbour = Command(tmp_path, *BASE, "loss=gce", "seed=1", EACH_STEP, before=_never_ends)
     neighbour.until(lambda: list(tmp_path.glob("results/runs/*/last.ckpt")))
     code, text = train(tmp_path, *SWEEP)
     neighbour.kill()
@@ -154,7 +156,7 @@ def test_a_non_finite_loss_stops_with_exit_code_3_epoch_and_step_and_marks_the_r
 @pytest.mark.slow
 def test_a_signal_ends_a_sweep_and_frees_its_run(swept: Path, tmp_path: Path) -> None:
     command = Command(tmp_path, *SWEEP)
-    command.until(lambda: command.text().count("epoch 2/") == 2)
+    command.until(lambda: command.text().count("epoch 2/") >= 2)
     command.send(signal.SIGTERM)
     assert command.wait() == 75
     assert "is saved at epoch" in one_line(command.text())
@@ -214,13 +216,13 @@ def test_a_run_in_a_process_of_a_launcher_has_its_train_log_and_is_saved_by_a_si
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-c", LAUNCHED, *words], cwd=tmp_path, env=environment) as launched:
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + BOUND
             while not any("epoch 1" in path.read_text() for path in tmp_path.glob("results/runs/*/train.log")):
                 assert launched.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             launched.send_signal(signal.SIGTERM)
-            assert launched.wait(30) == 1  # Stopped, which the launcher is left to handle
+            assert launched.wait(BOUND) == 1  # Stopped, which the launcher is left to handle
         finally:
             launched.kill()
     assert [*tmp_path.glob("results/runs/*/last.ckpt")]

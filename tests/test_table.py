@@ -201,7 +201,7 @@ def test_latex_compiles_without_a_warning(demo, tmp_path):
     (tmp_path / "main.tex").write_text(begin)
     for _ in range(2):  # labels are known the second time
         command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout
     assert not re.search(r"(?i)warning|overfull|underfull", done.stdout), done.stdout
 
@@ -337,9 +337,9 @@ def test_a_number_says_how_many_of_the_runs_that_are_done_it_stands_for(demo, tm
 def test_a_rule_that_has_no_value_is_a_dash(demo, tmp_path):
     for run in demo.runs:
         made_up.finish(tmp_path, run, results=dict.fromkeys(runs.RULES))
-    text = tables.markdown(tables.tabulate(demo))
-    assert row(text, "ce", "Rule `val`") == ["- (2)"] * 3
-    assert row(text, "ce", "Rule `gap`") == ["- (2)"] * 3
+    for rule in ("val", "gap"):
+        text = tables.markdown(tables.tabulate(demo, rule=rule))
+        assert row(text, "ce", f"Rule `{rule}`") == ["- (2)"] * 3
     assert "Complete: all 24 runs are done." in text
 
 
@@ -416,3 +416,17 @@ def test_a_results_folder_that_is_not_there_is_refused_and_not_made(tmp_path):
 def test_a_wrong_argument_is_refused_with_what_it_may_be(words, said):
     with pytest.raises(ConfigError, match=re.escape(said)):
         arguments.split(words, tables.OPTIONS)
+
+
+def test_where_no_run_has_a_test_set_the_table_is_of_noisy_validation(demo, tmp_path):
+    for run in demo.runs[:-1]:
+        made_up.finish(tmp_path, run, results=dict.fromkeys(runs.RULES))
+    table_of_all = tables.tabulate(demo)
+    assert table_of_all.rules == ("noisy_validation",)
+    text = tables.markdown(table_of_all)
+    assert row(text, "ce", "Rule `noisy_validation`") == ["**60.00 ± 0.00** (2)"] * 3  # made_up: 0.6 at the best epoch
+    assert "Test accuracy" not in text
+    made_up.finish(tmp_path, demo.runs[-1])  # one with a test set
+    assert "noisy_validation" not in tables.tabulate(demo).rules
+    asked = tables.tabulate(demo, rule="noisy_validation")
+    assert row(tables.markdown(asked), "ce", "Rule `noisy_validation`") == ["**60.00 ± 0.00** (2)"] * 3

@@ -2,6 +2,7 @@
 
 import fcntl
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -88,7 +89,7 @@ def test_a_signal_to_the_script_packs_what_is_finished(tmp_path):
     assert script.stdout is not None
     script.stdout.readline()  # the first finished run
     script.terminate()
-    out, _ = script.communicate(timeout=60)
+    out, _ = script.communicate(timeout=600)
     assert script.returncode == 75
     assert "1 finished runs" in out
 
@@ -112,3 +113,26 @@ def test_a_second_script_in_the_same_folder_is_refused(tmp_path):
 def test_the_scripts_use_nothing_that_only_gnu_has(script):
     code = re.sub(r"(?m)^# .*$", "", (ROOT / "scripts" / script).read_text())
     assert not re.findall(r"(?<![.\w])(?:realpath|readlink|flock|timeout|nproc|tac|mapfile|readarray) ", code)
+
+
+def test_workers_work_in_the_folder_that_they_are_started_in(tmp_path):
+    command = [str(ROOT / "scripts" / "workers"), "2", "", *RUNS]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "HOME": str(tmp_path)}
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert len(list(tmp_path.glob("results/runs/*/manifest.json"))) == 4
+    assert len(list(tmp_path.glob("results/logs/worker-?.log"))) == 2
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_make_clean_leaves_results_and_data_and_nothing_that_set_up_tests_and_lint_make(tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    made = [".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache", "build", "dist", "noisygce.egg-info"]
+    made += ["noisygce/losses/__pycache__", "tests/__pycache__", "hydra_plugins/__pycache__"]
+    kept = ["results/runs/a", "data/tests/__pycache__"]
+    for name in (*made, *kept):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "file").touch()
+    subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {"Makefile", *(f"{name}/file" for name in kept)}

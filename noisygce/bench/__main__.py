@@ -54,7 +54,7 @@ def answer(words: list[str]) -> None:
     e.data.require(e.paths.data)
     from noisygce.bench.setting import Setting
 
-    setting = Setting(e, overrides, device.prepare(e.runtime.device, e.runtime.threads), rounds)
+    setting = Setting(e, overrides, device.prepare(e.runtime.device, e.threads), rounds)
     found: dict[str, Any] = {
         "run": runs.run_id(runs.identity(settings.resolved(cfg))),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),

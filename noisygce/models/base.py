@@ -36,6 +36,7 @@ class Model:
 
     init = "torch"
     of_pictures: ClassVar[bool] = False  # and not of vectors too, which come as images of 1 x 1
+    threads: ClassVar[int | None] = None  # of the CPU, unless runtime.threads sets them; None: torch's choice
 
     def contents(self) -> Mapping[str, str]:
         """SHA-256 of files of weights that training starts from, by the value that names them. Raises OSError."""

@@ -1,4 +1,8 @@
-"""The networks: CIFAR ResNet-18 and -34, an 8-layer CNN, compact ones for a CPU, and linear layers."""
+"""The networks: CIFAR ResNet-18 and -34, an 8-layer CNN, compact ones for a CPU, and linear layers.
+
+All but the ResNets train on one thread by default: on more, every layer waits for the slowest thread, and where another
+process has one of the cores that is 10 to 20 times slower.
+"""
 
 from __future__ import annotations
 
@@ -81,6 +85,7 @@ class CompactResNet(Model):
     """
 
     of_pictures = True
+    threads = 1
 
     def __init__(
         self, width: int, stem: list[int], channels: list[int], strides: list[int], blocks: int, init: str
@@ -126,6 +131,7 @@ class CNN(Model):
     """
 
     of_pictures = True
+    threads = 1
 
     def __init__(self, channels: list[int], width: int, init: str) -> None:
         self.channels = check.wholes("channels", channels, "[1, 4096]")
@@ -160,6 +166,7 @@ class ConvNet(Model):
     """
 
     of_pictures = True
+    threads = 1
 
     def __init__(self, width: int, init: str) -> None:
         self.width, self.init = check.whole("width", width, "[1, 4096]"), initialisation(init)
@@ -186,6 +193,8 @@ class ConvNet(Model):
 
 class MLP(Model):
     """Linear layers with ReLU between them, of the flattened image or vector; widths: of each hidden layer, [] none."""
+
+    threads = 1
 
     def __init__(self, widths: list[int], init: str) -> None:
         self.widths, self.init = check.wholes("widths", widths, "[1, 65536]"), initialisation(init)

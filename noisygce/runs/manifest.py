@@ -107,7 +107,7 @@ def commit() -> dict[str, Any]:
     def git(*words: str) -> str | None:
         command = ["git", "-c", "core.fsmonitor=false", *words]  # which may name a program of the checkout's
         try:
-            done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=10, check=True)
+            done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=True)
         except (OSError, subprocess.SubprocessError):
             return None
         return done.stdout.strip()

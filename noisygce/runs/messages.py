@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import shlex
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -77,13 +79,22 @@ def trace() -> Iterator[None]:
 
 
 def result(called: object, manifest: Mapping[str, Any]) -> str:
-    """The line of a finished run, ``called`` by its folder or its id: test accuracy under every selection rule."""
+    """The line of a finished run, ``called`` by its folder or its id: test accuracy under every selection rule.
+
+    Without a test set: accuracy on noisy validation, and the command that finds wrong labels.
+    """
     shares = manifest["results"]
-    percent = {rule: f"{rule} {'-' if shares[rule] is None else format(100 * shares[rule], '.2f')}" for rule in RULES}
-    rules, oracles = ([percent[r] for r in RULES if (r in ORACLES) == oracle] for oracle in (False, True))
     loss = manifest["config"]["loss"]
     values = ", ".join(f"{key}={value}" for key, value in loss.items() if isinstance(value, int | float))
     name = f"{called} ({values})" if values else f"{called}"
+    if not any(share is not None for share in shares.values()):
+        noisy = manifest.get("noisy_validation", {})
+        held_out = [f"{when} {100 * share:.2f}" for when, share in noisy.items() if share is not None]
+        known = f"accuracy on noisy validation in %: {', '.join(held_out)}" if held_out else "nothing held out either"
+        run = shlex.quote(str(called)) if isinstance(called, Path) else manifest["run_id"]
+        return f"{name}: no test set; {known}; its probably wrong labels: python -m noisygce.suspects {run}"
+    percent = {rule: f"{rule} {'-' if shares[rule] is None else format(100 * shares[rule], '.2f')}" for rule in RULES}
+    rules, oracles = ([percent[r] for r in RULES if (r in ORACLES) == oracle] for oracle in (False, True))
     return f"{name}: test accuracy in %: {', '.join(rules)}; oracles: {', '.join(oracles)}"
 
 
@@ -127,6 +138,12 @@ def begin(run: Run, training: Training, place: str) -> None:
         )
 
 
+@functools.cache
+def workers() -> None:
+    """Says, once a process, how a sweep uses more than this one core."""
+    log.info("the same command, started a second time beside this one, is a second worker: they share the runs")
+
+
 def outvoted(task: Task) -> list[int]:
     """The classes y of which another label is likelier than y: T[y, y] is not the largest of its row. None where it is
     not known which labels are true."""
@@ -134,6 +151,7 @@ def outvoted(task: Task) -> list[int]:
 
 
 _COMPACT = "table_cifar10_compact"  # the table of real images that a CPU can fill
+_SMOKE = "experiment=cifar10_compact"  # a whole run of it on 2,000 images, half a minute of a core; tgce prunes in it
 
 
 def _how_long(training: Training, cifar10: bool) -> None:
@@ -141,9 +159,10 @@ def _how_long(training: Training, cifar10: bool) -> None:
     if training.precision == "bf16" and not hardware.fast_bf16_cpu():
         log.info("this processor emulates bf16: precision=fp32 is faster here, and is another run")
     if seconds > 600:
+        smoke = f"{_SMOKE if cifar10 else 'model=resnet8 schedule.epochs=4 prune.start=2'} data.subset=2000"
         log.info(
-            f"no GPU: this run will take about {duration(seconds)} here; for a smoke run: data.subset=2000 "
-            "schedule.epochs=4 prune.start=2; for a whole run in seconds: data=digits"
+            f"no GPU: this run will take about {duration(seconds)} here; for a smoke run: {smoke}; for a whole run in "
+            "seconds: data=digits"
         )
     if seconds > 7200 and cifar10:
         compact = seconds_on_a_core(settings.read(settings.compose([f"experiment={_COMPACT}"])))

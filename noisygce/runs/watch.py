@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import math
 import sys
 import threading
 import time
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from noisygce.training.fit import Row, Training
 
 log = logging.getLogger("noisygce")
+
+_LINES = 20  # of epochs that a run shows where there is no bar, besides the first and the last; train.log has all
 
 
 class Watch:
@@ -103,7 +106,7 @@ class Watch:
         self.bar.set_postfix_str(", ".join(shares))
         self.bar.total = self.bar.n + left
         log.log(
-            logging.INFO if self.bar.disable else logging.DEBUG,
+            logging.INFO if self.bar.disable and self._shown(row["epoch"]) else logging.DEBUG,
             f"epoch {row['epoch']}/{self.training.schedule.epochs}: "
             + ", ".join([f"{row['train_loss']:.4f} loss", *shares, f"{row['kept']:,} kept"])
             + f", {speed:,.0f} images/s, {messages.duration(left / max(speed, 1e-9))} left",
@@ -121,6 +124,10 @@ class Watch:
         content |= {"seconds": self.seconds, "made": self.made}
         checkpoint.write(self.run.folder, content)
         self.saved = time.monotonic()
+
+    def _shown(self, epoch: int) -> bool:
+        epochs = self.training.schedule.epochs
+        return epoch in (1, epochs) or epoch % math.ceil(epochs / _LINES) == 0
 
     def _epoch(self) -> str:
         epochs = self.training.schedule.epochs

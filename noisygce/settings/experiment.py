@@ -45,6 +45,11 @@ class Experiment:
     runtime: Runtime
     paths: Paths
 
+    @property
+    def threads(self) -> int | None:
+        """Of the CPU: those that the person sets, else those of the model's class; None: torch's choice."""
+        return self.runtime.threads or self.model.threads
+
 
 _CHOSEN: dict[str, type] = {"noise": Noise, "loss": Loss, "model": Model}
 _SECTIONS: dict[str, type] = {"schedule": Schedule, "runtime": Runtime, "paths": Paths}

@@ -12,14 +12,15 @@ from noisygce import check
 class Runtime:
     """How to run; cannot change a number, but for device and threads, whose arithmetic may round differently.
 
-    device: "auto" is the GPU where there is one. threads: of the CPU; null is torch's choice.
+    device: "auto" is the GPU where there is one. threads: of the CPU; null is the model's number
+    (``Model.threads``).
     graph: replay CUDA graphs ("auto": on a GPU). concurrent: runs of a sweep trained at once on one GPU.
     fused: a step in bf16 takes batch norm, addition and ReLU together ("auto": on a GPU on which that works).
     checkpoint_every: in seconds.
     stop_after: a time allowance such as 90s, 9m, 2h after which to save and stop (exit code 75); null for none.
     whole_runs: start no run that would not end within the allowance, were it to take as long as the longest so far.
     keep_model: "best" or "none". keep_predictions: of that model, for every sample (runs/kept.py).
-    progress: a bar ("auto": where standard error is a terminal), or one log line an epoch.
+    progress: a bar ("auto": where standard error is a terminal), or a log line every few epochs.
     """
 
     def __init__(

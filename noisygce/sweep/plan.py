@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -105,6 +106,42 @@ def _with_all_that_varies(table: dict[str, Any], arguments: Sequence[str]) -> di
 def look(plan: Plan) -> list[Result]:
     """The runs that a plan asks for, in its order, each with what is there of it."""
     return results.look(plan.results, [(run.id, run.identity, run.job) for run in plan.runs])
+
+
+def hint(plan: Plan, found: Sequence[Result]) -> str:
+    """Why runs of a plan may be missing that a person knows to be there; empty where there is nothing to say."""
+    if said := _changed(plan, found):
+        return said
+    return "" if any(run.state == "done" for run in found) else closest(plan)
+
+
+def _changed(plan: Plan, found: Sequence[Result]) -> str:
+    """Of the missing runs, those that are there as trained before something changed that is no value of their config:
+    own code, own files, noisygce."""
+    before: list[tuple[str, set[str]]] = []
+    for asked, run in zip(plan.runs, found, strict=True):
+        label = glob.escape(asked.id.rpartition("-")[0])
+        folders = (plan.results / "runs").glob(f"{label}-*") if run.state == "missing" else ()
+        for there in map(results.of_folder, sorted(folders)):
+            was = there.manifest.get("config", {})
+            if flat(runs.given(was)) == flat(runs.given(asked.identity)):
+                before.append((there.id, _differing(was, asked.identity)))
+                break
+    if not before:
+        return ""
+    what = ", ".join(sorted(set().union(*(names for _, names in before))))
+    return f"{len(before)} of the missing runs were trained before {what} changed, such as {before[0][0]}"
+
+
+def _differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
+    """The modules and files of a person, or noisygce itself, that two identities of one config differ in."""
+    named = {
+        name
+        for part in ("code", "contents")
+        for name in {**was.get(part, {}), **now.get(part, {})}
+        if was.get(part, {}).get(name) != now.get(part, {}).get(name)
+    }
+    return named or {"noisygce"}
 
 
 def closest(plan: Plan) -> str:

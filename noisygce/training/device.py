@@ -18,12 +18,16 @@ _of_thread = threading.local()
 
 
 def prepare(device: str, threads: int | None) -> str:
-    """Makes torch deterministic and returns the device's torch name, such as cpu or cuda:0. Raises ConfigError."""
+    """Makes torch deterministic and returns the device's torch name, such as cpu or cuda:0. Raises ConfigError.
+
+    threads: of the CPU; None is torch's choice, also after a run of another number in this process.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is repeatable only with a fixed workspace
     import torch
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    torchs_choice = _first_threads()
+    if (wanted := threads or torchs_choice) != torch.get_num_threads():
+        torch.set_num_threads(wanted)
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms, without its import of Inductor (4 s)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False  # it picks by timing
@@ -44,6 +48,28 @@ def prepare(device: str, threads: int | None) -> str:
         if reason := hardware.no_kernels(device):
             raise ConfigError(f"runtime.device={device}: {reason}; runtime.device=cpu needs none")
     return device
+
+
+@functools.cache
+def _first_threads() -> int:
+    """The number of CPU threads before any run of this process has set another."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def warn_if_crowded(device: str) -> None:
+    """Warns once where a run on several CPU threads will wait for cores that other processes use."""
+    import torch
+
+    threads, cores = torch.get_num_threads(), os.cpu_count() or 1
+    if device != "cpu" or threads == 1 or not hasattr(os, "getloadavg"):
+        return
+    if os.getloadavg()[0] > cores + 0.5:  # a run that has this machine to itself makes a load of its cores
+        _warn(
+            f"the load average is above the {cores} cores: a run on {threads} threads may be 10 times slower here; "
+            "runtime.threads=1 waits for no core"
+        )
 
 
 @functools.cache

@@ -19,13 +19,14 @@ from noisygce.view.published import Number
 from noisygce.view.sheet import Entry, Sheet
 from noisygce.view.stats import Sample
 
-RULES = (*runs.RULES, "gap")
+RULES = (*runs.RULES, "gap", results.NOISY_VALIDATION)
 _MEANING = {
     "val": "test accuracy at the epoch of best noisy validation accuracy",
     "last": "test accuracy at the last epoch",
     "last10": "mean test accuracy of the last ten epochs",
     "val_clean": "ORACLE, looks at clean labels: test accuracy at the epoch of best clean validation accuracy",
     "test": "ORACLE, looks at the test set: best test accuracy of any epoch",
+    "noisy_validation": "best accuracy on the noisy validation labels of any epoch, wrong labels among them",
     "gap": "last − val of each run, in percentage points: what training to the end costs (−) or brings (+)",
 }
 MEASURES = {
@@ -73,7 +74,8 @@ def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accu
     """
     found = look(plan)
     known = _RULES_OF.get(measure) or _kept_by(found)
-    named = (rule,) if rule else (*_rules(plan), "gap")
+    without = measure == "accuracy" and _no_test_set(found)
+    named = (rule,) if rule else (results.NOISY_VALIDATION,) if without else (*_rules(plan), "gap")
     rules = tuple(each for each in named if each in known)
     if not rules:
         raise ConfigError(f"measure={measure}: it has only the rules {', '.join(known)}")
@@ -85,11 +87,12 @@ def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accu
     sheets = {}
     for each in rules:
         sheets[each] = rule_sheet(cells, each)
-        if against and each != "gap":
+        if against and each in runs.RULES:
             sheets[f"{each}-{against}"] = against_sheet(cells, each, against, lookup)
     compared = [each for each in rules if each != "gap" and pairable(cells) and measure != "per_class"]
     pairs = [paired_sheet(cells, each) for each in compared]
-    title = str(plan.table.get("title", plan.name)).replace(MEASURES["accuracy"], MEASURES[measure])
+    called = "Noisy validation accuracy" if rules == (results.NOISY_VALIDATION,) else MEASURES[measure]
+    title = str(plan.table.get("title", plan.name)).replace(MEASURES["accuracy"], called)
     given = {"rule": rule, "against": against, "measure": measure.replace("accuracy", "")}
     options = {key: value for key, value in given.items() if value}
     return Table(
@@ -105,6 +108,12 @@ def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accu
         pairs,
         provenance.footer(found),
     )
+
+
+def _no_test_set(found: Sequence[Result]) -> bool:
+    """Whether no finished run has a test set."""
+    done = [run for run in found if run.state == "done"]
+    return bool(done) and all(run.number("last") is None for run in done)
 
 
 def _kept_by(found: Sequence[Result]) -> list[str]:
@@ -187,7 +196,7 @@ def full(table: Table) -> str:
             failed = sum(run.state == "failed" for run in cell.runs)
             line = [len(values), len(cell.runs), failed, s and s.mean, s and s.std, low, high, bold]
             if table.against:
-                line += _beside(s, "" if rule == "gap" else table.lookup(cell, rule))
+                line += _beside(s, table.lookup(cell, rule) if rule in runs.RULES else "")
             seeds = [" ".join(map(str, values)), " ".join(map(repr, values.values()))]
             out.writerow([*row, *column, cells.measure, rule, *line, *seeds])
     return text.getvalue()

@@ -308,7 +308,7 @@ def held_open() -> dict:
         def per_sample(self, logits, labels):
             if torch.cuda.is_current_stream_capturing():
                 opened.set()
-                done.wait(60)
+                done.wait(600)
             return super().per_sample(logits, labels)
 
     slow, other = with_loss(Slow()), experiment("loss=tgce")
@@ -316,7 +316,7 @@ def held_open() -> dict:
     training = epoch(experiment("loss=elr"), at)
     recording = threading.Thread(target=epoch, args=(slow, at))
     recording.start()
-    assert opened.wait(60)
+    assert opened.wait(600)
     *full, odd = training.batches()
     does = {
         "replays": lambda: [training.step(draw) for draw in full],
