@@ -1,26 +1,35 @@
 """A plan: the runs that a command line asks for, by the ids that training gives them.
 
-``configs/experiment`` holds grid and table in one file, so a table knows which of its cells are missing.
+``configs/experiment`` holds grid and table in one file, so a table knows which of its cells are missing. Composing a
+config takes Hydra a tenth of a second, so a plan is stored when it is made (stored.py) and read the next time.
 """
 
 from __future__ import annotations
 
 import glob
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from noisygce import results, runs, settings
-from noisygce.errors import ConfigError
+from noisygce.errors import ConfigError, DataError
 from noisygce.results import Result
 from noisygce.runs.ids import flat
-from noisygce.settings.compose import CHOSEN, of_each_run, sweeps
-from noisygce.sweep import identities
-from noisygce.sweep.jobs import Job, expand, pair
+from noisygce.settings.compose import CHOSEN, of_each_run, parsed, sweeps
+from noisygce.sweep import stored
+
+if TYPE_CHECKING:
+    from noisygce.sweep.jobs import Job
+
+log = logging.getLogger("noisygce")
+
+_BAR_FROM = 20  # configs to compose
 
 
 @dataclass(frozen=True)
@@ -45,9 +54,29 @@ class Plan:
     results: Path
 
 
-def plan_of(arguments: Sequence[str]) -> Plan:
-    """The runs of ``noisygce.train -m`` with these arguments, in its order. Raises ConfigError."""
-    chosen = dict(map(pair, arguments))
+def plan_of(arguments: Sequence[str], look_at: Callable[[DictConfig], object] = lambda cfg: None) -> Plan:
+    """The runs of ``noisygce.train -m`` with these arguments, in its order: as stored, or composed and then stored.
+
+    look_at: called with each config that is composed, Hydra's own values in it. Raises ConfigError, or what Hydra
+    raises.
+    """
+    path, key = stored.path_of(arguments), stored.key(arguments)
+    if (found := stored.read(path, key)) and _own_files_are_as_they_were(found[0]["own"]):
+        head, lines = found
+        planned = tuple(Planned(tuple(line["overrides"]), line["id"], line["config"]) for line in lines)
+        folder = Path(_pairs(arguments).get("paths.results", head["results"]).strip("'\"")).expanduser()
+        return Plan(head["name"], tuple(arguments), planned, head["grid"], head["table"], folder)
+    plan, own = _composed(arguments, look_at)
+    if own is not None:
+        lines = [{"id": run.id, "overrides": run.job, "config": run.identity} for run in plan.runs]
+        head = {"key": key, "arguments": arguments, "name": plan.name, "results": str(plan.results), "own": own}
+        stored.write(path, {**head, "grid": plan.grid, "table": plan.table}, lines)
+    return plan
+
+
+def _composed(arguments: Sequence[str], look_at: Callable[[DictConfig], object]) -> tuple[Plan, list[Any] | None]:
+    """A plan as Hydra composes it, and what its ids take from a person's own files, by ``_own_files``."""
+    chosen = _pairs(arguments)
     name = chosen.get("experiment", "null")
     name = "" if name == "null" else name
     if not name and all(key.startswith(("experiment", "paths.", "hydra.")) for key in chosen):
@@ -58,20 +87,80 @@ def plan_of(arguments: Sequence[str]) -> Plan:
     if "," in name:
         raise ConfigError(f"experiment={name}: one experiment at a time")
     base = _base(arguments)
-    aside = [argument for argument in arguments if argument.startswith("hydra.")]
     jobs = _jobs(arguments, base)
-    table = OmegaConf.to_container(base.table, resolve=True) if base.get("table") else _TABLE
+    made = list(identities(jobs, [word for word in arguments if word.startswith("hydra.")], look_at))
+    table: Any = OmegaConf.to_container(base.table, resolve=True) if base.get("table") else _TABLE
+    grid = OmegaConf.to_container(base.grid, resolve=True) if base.get("grid") else None
     planned = tuple(
-        Planned(tuple(job), runs.run_id(made), made) for job, made in zip(jobs, identities.of(jobs, aside), strict=True)
+        Planned(tuple(job), runs.run_id(identity), identity) for job, (identity, _) in zip(jobs, made, strict=True)
     )
-    table = _with_all_that_varies(dict(table), arguments)  # type: ignore[arg-type]
-    return Plan(name, tuple(arguments), planned, base.get("grid"), table, settings.read(base).paths.results)
+    table = _with_all_that_varies(dict(table), arguments)
+    plan = Plan(name, tuple(arguments), planned, grid, table, settings.read(base).paths.results)
+    return plan, _own_files(made)
+
+
+def identities(
+    jobs: Sequence[Job], aside: Sequence[str] = (), look_at: Callable[[DictConfig], object] = lambda cfg: None
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """What the id of each run is made from (``runs.identity``), and its whole config: each checked.
+
+    Runs that differ in the seed alone are composed once, and the seed is set before anything is resolved. aside: the
+    overrides of Hydra's own values. Raises ConfigError, or what Hydra raises, naming the run.
+    """
+    from tqdm import tqdm
+
+    together: dict[tuple[str, ...], list[int]] = {}
+    for place, job in enumerate(jobs):
+        together.setdefault(tuple(o for o in job if not o.startswith("seed=")), []).append(place)
+    found: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
+    seeds: set[str] = set()
+    quiet = len(together) < _BAR_FROM or not sys.stderr.isatty()
+    for places in tqdm(together.values(), desc="composing the runs", unit="config", leave=False, disable=quiet):
+        cfg = settings.compose([*aside, *jobs[places[0]]], with_hydra=True)
+        look_at(cfg)
+        OmegaConf.set_readonly(cfg, False)
+        OmegaConf.set_struct(cfg, False)
+        del cfg["hydra"]
+        for number, place in enumerate(places):
+            seed = next((override for override in jobs[place] if override.startswith("seed=")), "")
+            if seed:
+                cfg.seed = parsed([seed])[0].value()
+            if number == 0 or seed not in seeds:
+                settings.read(cfg)
+            seeds.add(seed)
+            whole = settings.resolved(cfg)
+            found[place] = runs.identity(whole), whole
+    yield from (found[place] for place in range(len(jobs)))
+
+
+def _own_files(made: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[Any]:
+    """A config for each way in which ids take digests of a person's own code and data, with those digests."""
+    each: dict[str, Any] = {}
+    for identity, whole in made:
+        digests = {name: identity[name] for name in ("code", "contents") if name in identity}
+        needed = {k: whole[k] for k in whole if k not in ("hydra", "grid", "table", "logger", "runtime", "seed", "rate")}
+        if digests:
+            each.setdefault(json.dumps(needed, sort_keys=True), {"config": needed, **digests})
+    return list(each.values())
+
+
+def _own_files_are_as_they_were(own: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a person's own code and data still have the digests that are in the ids; where some cannot be read,
+    noisygce shows the runs as they were planned, and logs so."""
+    for each in own:
+        for name, digests in (("code", runs.foreign_code), ("contents", runs.foreign_data)):
+            try:
+                if name in each and digests(each["config"]) != {name: each[name]}:
+                    return False
+            except (ConfigError, DataError) as error:
+                log.warning(f"{error}; the runs are those of the stored plan")
+    return True
 
 
 def shown(arguments: Sequence[str]) -> Plan:
     """``plan_of``, of runs whose results shall be shown. Raises ConfigError where the folder given for them is none."""
     plan = plan_of(arguments)
-    if "paths.results" in dict(map(pair, arguments)) and not plan.results.is_dir():
+    if "paths.results" in _pairs(arguments) and not plan.results.is_dir():
         raise ConfigError(f"paths.results={plan.results}: there is no such folder")
     return plan
 
@@ -85,7 +174,13 @@ def _base(arguments: Sequence[str]) -> DictConfig:
     return settings.compose([argument for argument in of_each_run(arguments) if not sweeps(argument)])
 
 
+def _pairs(arguments: Sequence[str]) -> dict[str, str]:
+    return dict(argument.partition("=")[::2] for argument in arguments)
+
+
 def _jobs(arguments: Sequence[str], base: DictConfig) -> list[Job]:
+    from noisygce.sweep.jobs import expand  # it imports Hydra
+
     return expand([argument for argument in arguments if not argument.startswith("hydra.")], base.get("grid"))
 
 
@@ -95,7 +190,7 @@ _TABLE: dict[str, Any] = {"title": "Test accuracy in %", "rows": ["loss.name"], 
 def _with_all_that_varies(table: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
     """The table, with a key in ``columns`` for each data set or noise, in ``rows`` for any other value, of which the
     arguments have several."""
-    for key in (pair(argument)[0].lstrip("+") for argument in arguments if sweeps(argument)):
+    for key in (argument.partition("=")[0].lstrip("+") for argument in arguments if sweeps(argument)):
         axis = "columns" if key.partition(".")[0] in ("data", "noise", "rate") else "rows"
         name = f"{key}.name" if key in CHOSEN else key
         if key != "seed" and name not in (*table.get("rows", ()), *table.get("columns", ())):

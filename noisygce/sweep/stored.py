@@ -1,0 +1,75 @@
+"""Stored plans: ``results/plans/<name>.jsonl``, so that a plan is composed once and read by whoever looks at its runs.
+
+The first line says what the plan was made from; each other line is a run: id, overrides, config. A stored plan counts
+only while its key holds: a digest of all that ids depend on. It saves time and is trusted by nobody: training makes
+each id anew. No Hydra here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import noisygce
+from noisygce import runs, settings
+from noisygce.runs import archive, atomic
+from noisygce.runs.ids import REVISIONS
+
+FORMAT = 1
+_LONGEST = 80  # characters of a readable name
+
+
+def path_of(arguments: Sequence[str]) -> Path:
+    """Where the plan of a command line is stored: below its results folder, or, where that is an archive, below the
+    results folder of the current directory."""
+    given = dict(argument.partition("=")[::2] for argument in arguments)
+    results = Path(given.get("paths.results", "results").strip("'\"")).expanduser()
+    if (results / archive.RUNS).is_file():
+        results = Path("results")
+    return results / "plans" / f"{_name(arguments)}.jsonl"
+
+
+def _name(arguments: Sequence[str]) -> str:
+    """The name of the experiment where nothing else is asked for, else a readable slug and a short hash."""
+    words = [word for word in arguments if not word.startswith("paths.")]
+    if len(words) == 1 and (only := re.fullmatch(r"experiment=(\w+)", words[0])):
+        return only[1]
+    readable = re.sub(r"[^A-Za-z0-9_.=,+-]", "", "+".join(words))[:_LONGEST]
+    return f"{readable}-{hashlib.sha256(json.dumps(words).encode()).hexdigest()[:8]}".lstrip("-.")
+
+
+def key(arguments: Sequence[str]) -> str:
+    """Digest of what ids depend on beside a person's own code and data: arguments, config files, version, NUMERICS and
+    the revisions of classes."""
+    folders = [settings.config_dir(), *re.findall(r"hydra\.searchpath=\['file://(.+)'\]", "\n".join(arguments))]
+    files = [path for folder in map(Path, folders) for path in sorted(folder.rglob("*.yaml"))]
+    asked = [word for word in arguments if not word.startswith("paths.results=")]
+    content = [asked, noisygce.__version__, FORMAT, runs.NUMERICS, sorted(REVISIONS.items())]
+    content += [[str(path), hashlib.sha256(path.read_bytes()).hexdigest()] for path in files]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def read(path: Path, expected: str) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+    """Head and runs of a stored plan; None where there is none, or it was made from something else."""
+    try:
+        head, *lines = map(json.loads, path.read_text().splitlines())
+        if head["key"] != expected or head["runs"] != len(lines):
+            return None
+        for line in lines:
+            line["id"], line["overrides"], line["config"]  # a KeyError: not a plan
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return head, lines
+
+
+def write(path: Path, head: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> None:
+    """Stores a plan, by rename; nowhere where the folder cannot be written to."""
+    text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in ({**head, "runs": len(lines)}, *lines))
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_text(path, text, durable=False)
