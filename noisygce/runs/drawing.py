@@ -10,14 +10,14 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 _one_at_a_time = threading.RLock()  # settings of matplotlib belong to the process, and runs side by side are threads
 
 
 @contextlib.contextmanager
-def by_default(settings: Mapping[str, Any] | None = None) -> Iterator[None]:
+def by_default(settings: Any = None) -> Iterator[None]:
     """Within it, matplotlib has its defaults and these settings; after it, those of before."""
     with _one_at_a_time:
         _import()
