@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shlex
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -111,9 +112,10 @@ def predictions(folder: Path, manifest: Mapping[str, Any]) -> Kept:
     path = folder / PREDICTIONS
     expected = manifest.get("files", {}).get(PREDICTIONS)
     if expected is None or not path.is_file():
+        again = f"python -m noisygce.reproduce {shlex.quote(str(folder))} paths.results=again"
         raise DataError(
             f"{folder} holds no predictions (runtime.keep_predictions=false, or made before they were kept); "
-            f"python -m noisygce.reproduce {folder} paths.results=again trains it once more and keeps them"
+            f"{again} trains it once more and keeps them"
         )
     content = path.read_bytes()
     if fault := _fault(path, content, expected):

@@ -53,6 +53,15 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
     return OverridesParser.create().parse_overrides([*overrides])
 
 
+def setting(key: str, text: str) -> str:
+    """``KEY=VALUE`` of a text, such as a path, quoted where Hydra's grammar would read anything else in it."""
+    if re.fullmatch(r"[A-Za-z/][A-Za-z0-9_./-]*", text) and text.lower() not in ("null", "true", "false", "nan", "inf"):
+        return f"{key}={text}"
+    literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # no interpolation
+    quoted = re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + (found[2] and r"\'"), literal)
+    return f"{key}='{quoted}'"
+
+
 def sweeps(override: str) -> bool:
     """Whether an override has several values: ``seed=0,1``."""
     return parsed([override])[0].is_sweep_override()

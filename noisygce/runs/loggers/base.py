@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import io
 import logging
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -177,8 +178,8 @@ def _installed(name: str, package: str) -> bool:
 def _install(package: str) -> str:
     """The command that installs a package for this Python; an environment that uv has made has no pip."""
     if importlib.util.find_spec("pip"):
-        return f"{sys.executable} -m pip install {package}"
-    return f"uv pip install --python {sys.executable} {package}"
+        return shlex.join([sys.executable, "-m", "pip", "install", package])
+    return shlex.join(["uv", "pip", "install", "--python", sys.executable, package])
 
 
 def curves(rows: Sequence[Row]) -> Figure:
