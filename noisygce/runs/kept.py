@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noisygce import models
+from noisygce import check, models
 from noisygce.data import Arrays
 from noisygce.errors import DataError
 from noisygce.runs import atomic
@@ -126,8 +126,8 @@ def predictions(folder: Path, manifest: Mapping[str, Any]) -> Kept:
         if not found.keys() >= _YOUNGER:
             found |= _of_p(found["p"], found["given"])
         return Kept(**{**found, "classes": tuple(map(str, found["classes"]))})
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a file of predictions kept by a run: {error}") from None
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not a file of predictions kept by a run: {check.no_array(error)}") from None
 
 
 def has_scores(path: Path) -> bool:

@@ -47,7 +47,7 @@ def expand(arguments: Sequence[str], grid: Any = None) -> list[Job]:
             given[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
         else:
             given[key] = [str(override.input_line)]
-    blocks: list[Mapping[str, Any]] = OmegaConf.to_container(grid, resolve=True) if grid else [{}]  # type: ignore
+    blocks = _blocks(grid)
     found: dict[tuple[str, ...], Job] = {}
     for block in blocks:
         varied = {
@@ -57,6 +57,15 @@ def expand(arguments: Sequence[str], grid: Any = None) -> list[Job]:
         for job in itertools.product(*{**varied, **given}.values()):
             found.setdefault(tuple(sorted(job)), list(job))
     return sorted(found.values(), key=_seed)
+
+
+def _blocks(grid: Any) -> list[Mapping[str, Any]]:
+    """The blocks of a grid, one that varies nothing where there are none. Raises ConfigError."""
+    plain = OmegaConf.to_container(grid, resolve=True) if OmegaConf.is_config(grid) else grid
+    blocks = [{}] if plain in (None, []) else plain
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        raise ConfigError(f"grid={plain}: must be a list of blocks, such as [{{loss: [ce, gce], seed: [0, 1]}}]")
+    return blocks
 
 
 def _seed(job: Job) -> int:

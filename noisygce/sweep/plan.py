@@ -59,11 +59,13 @@ def plan_of(arguments: Sequence[str]) -> Plan:
     base = _base(arguments)
     aside = [argument for argument in arguments if argument.startswith("hydra.")]
     jobs = _jobs(arguments, base)
-    table = OmegaConf.to_container(base.table, resolve=True) if base.get("table") else _TABLE
+    table = OmegaConf.to_container(base.table, resolve=True) if OmegaConf.is_config(base.get("table")) else _TABLE
+    if not isinstance(table, dict):
+        raise ConfigError(f"table={table}: must be a mapping, such as {{rows: [loss.name], columns: [rate]}}")
     planned = tuple(
         Planned(tuple(job), runs.run_id(made), made) for job, made in zip(jobs, identities.of(jobs, aside), strict=True)
     )
-    table = _with_all_that_varies(dict(table), arguments)  # type: ignore[arg-type]
+    table = _with_all_that_varies({str(key): value for key, value in table.items()}, arguments)
     return Plan(name, tuple(arguments), planned, base.get("grid"), table, settings.read(base).paths.results)
 
 
