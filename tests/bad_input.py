@@ -228,6 +228,13 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "+hydra.sweeper.params.loss.q=*: on a command line the values of a sweep are settings, such as "
             "'loss.q=interval(0.1,1.0)'",
         ),
+        (
+            "-m experiment=demo,sweep_qk_digits",
+            "experiment=demo,sweep_qk_digits: each experiment has a grid of its own, so one command for each: "
+            "experiment=demo, then experiment=sweep_qk_digits",
+        ),
+        ("experiment=[demo,x]", "experiment=[demo,x]: * one command for each: experiment=demo, then experiment=x"),
+        ("-m 'loss=glob(*)'", "loss=glob(*): name the choices, such as loss=A,B"),
         ("-m loss=gce,gcee", "loss=gcee: there is no such loss; did you mean gce? There are *"),
         (
             "experiment=demo seed=x",

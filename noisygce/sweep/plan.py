@@ -18,6 +18,7 @@ from noisygce.errors import ConfigError
 from noisygce.results import Result
 from noisygce.runs.ids import flat
 from noisygce.settings.compose import CHOSEN, of_each_run, sweeps
+from noisygce.settings.words import mistake as misread
 from noisygce.sweep import identities
 from noisygce.sweep.jobs import Job, expand, pair
 
@@ -54,8 +55,8 @@ def plan_of(arguments: Sequence[str]) -> Plan:
             "nothing is asked for: name an experiment, such as experiment=demo, or runs, such as data=digits "
             "loss=gce,tgce seed=0,1" + _experiments()
         )
-    if "," in name:
-        raise ConfigError(f"experiment={name}: one experiment at a time")
+    if mistake := misread(arguments):
+        raise ConfigError(mistake)
     base = _base(arguments)
     aside = [argument for argument in arguments if argument.startswith("hydra.")]
     jobs = _jobs(arguments, base)
