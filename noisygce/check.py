@@ -157,6 +157,16 @@ def _of_no_known_range(picture: Any) -> bool:
     return picture.mode == "F" or wide  # 258: bits per sample
 
 
+def no_array(error: Exception) -> str:
+    """Why NumPy has read no array from a file, in words that give no advice to unpickle it."""
+    reason = f"{error}".partition("\n")[0]
+    if "pickled" in reason:  # said of any file that does not begin as NumPy's do
+        return "it is not a file of NumPy's"
+    if "allow_pickle" in reason:
+        return "it holds objects; save names by np.save(file, np.array(names, dtype=str))"
+    return reason or "it is empty"
+
+
 def sha256(path: Path) -> str:
     """Of the content of a file, which is read again only where it has changed. Raises OSError."""
     return _sha256(path, state(path))

@@ -3,12 +3,14 @@
     python -m noisygce.labels out=labels.npy data=cifar10 noise=pair rate=0.4 seed=0
 
 Takes the settings of ``noisygce.train``; writes N integers (int64), one for each training image in the data set's
-order, so that another code base can train on the very same noise, and says how to bring them back (noise=file).
+order, so that another code base can train on the very same noise, and prints the command that trains on them here
+(noise=file). Labels that ``data.verdicts`` changes are in the file as changed, and samples that it drops as drawn.
 """
 
 from __future__ import annotations
 
 import io
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,8 @@ def answer(words: list[str]) -> None:
     out = Path(options.get("out", ""))
     if out.suffix != ".npy":
         raise ConfigError("out: must be the file to write, such as out=labels.npy")
+    if not out.parent.is_dir():
+        raise ConfigError(f"out={out}: there is no folder {out.parent}")
     arguments.split(rest, {})
     e = settings.read(settings.compose(rest))
     task = prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
@@ -39,8 +43,12 @@ def answer(words: list[str]) -> None:
     atomic.write(out, [buffer.getvalue()])
     rate, sha256 = realised_rate(task.clean, task.noisy), digest(task.noisy)
     print(f"{out}: {len(task.noisy):,} labels, {100 * rate:.2f} % of them changed, SHA-256 {sha256}")
-    kept = " ".join(arguments.typed([word for word in rest if not word.startswith(("noise", "rate="))]))
-    print(f"to train on them: {kept} noise=file noise.file={out.resolve()} noise.sha256={sha256} rate={rate:.4f}")
+    others = [word for word in rest if not word.lstrip("+~").startswith(("noise", "rate=", "data.verdicts"))]
+    file = settings.setting("noise.file", str(out.resolve()))
+    given = [*arguments.typed(others), "noise=file", file, f"noise.sha256={sha256}", f"rate={rate:.4f}"]
+    print(f"to train on them: {shlex.join(['python', '-m', 'noisygce.train', *given])}")
+    if dropped := task.verdicts.get("drop"):
+        print(f"the {dropped:,} samples that data.verdicts drops are in the file, and are trained on with it")
 
 
 if __name__ == "__main__":

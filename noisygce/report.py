@@ -10,6 +10,7 @@ noisygce.train.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 
@@ -111,10 +112,10 @@ def reproduce(plan: Plan, cell: Cell) -> str:
     job = [override for override in shaping(cell.runs[0].job) if not override.startswith("seed=")]
     words = [*([f"experiment={plan.name}"] if plan.name else []), *job, f"seed={seeds}"]
     wanted = {tuple(sorted(shaping(run.job))) for run in cell.runs}
-    if {tuple(sorted(shaping(other))) for other in expand(words, plan.grid)} != wanted:
+    if plan.grid and {tuple(sorted(shaping(other))) for other in expand(words, plan.grid)} != wanted:
         words.insert(1, "grid=null")  # blocks of the grid that set other keys would bring other runs
     hydra = arguments.typed([word for word in plan.arguments if word.startswith("hydra.")])
-    return " ".join(["python -m noisygce.train -m", *hydra, *words])
+    return shlex.join(["python", "-m", "noisygce.train", "-m", *hydra, *words])
 
 
 def _digests(runs: Sequence[Result]) -> str:

@@ -30,7 +30,7 @@ Manifest = Mapping[str, Any]
 def again(then: Manifest, overrides: list[str], folder: Path) -> Result:
     """Trains the run of a manifest below the results folder ``folder``."""
     threads = [] if any(o.startswith("runtime.threads=") for o in overrides) else [f"runtime.threads={then['threads']}"]
-    here = settings.compose([*overrides, *threads, f"paths.results='{folder}'"])
+    here = settings.compose([*overrides, *threads, settings.setting("paths.results", str(folder))])
     cfg = settings.node({**runs.given(then["config"]), "runtime": here.runtime, "paths": here.paths})
     experiment, shaping = settings.read(cfg), runs.identity(settings.resolved(cfg))
     train.train(experiment, shaping, called=lambda run: f"{run.id}, trained again")

@@ -11,6 +11,7 @@ It is in one of six states: done, running, stopped (it can go on), failed, unrea
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -169,16 +170,16 @@ def of_archive(folder: Path) -> Iterator[Result]:
 
 def of_folder(folder: Path, made: Mapping[str, Any] | None = None) -> Result:
     """The run in a folder of its own. made: what its id is made from, where that is known."""
-    path = folder / "manifest.json"
+    path, name = folder / "manifest.json", os.path.basename(os.path.abspath(folder))  # also of "."
     try:
-        read = manifest.read(path.read_bytes(), folder.name)
-        return Result(folder.name, folder, "done", flat(read["config"]), read)
+        read = manifest.read(path.read_bytes(), name)
+        return Result(name, folder, "done", flat(read["config"]), read)
     except (FileNotFoundError, NotADirectoryError):
         state, note, owner = unfinished.state_of(folder)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         state, note, owner = "unreadable", f"{path.name} {reason}", {}
-    return Result(folder.name, folder, state, flat(made) if made else unfinished.config(folder), note=note, owner=owner)
+    return Result(name, folder, state, flat(made) if made else unfinished.config(folder), note=note, owner=owner)
 
 
 _STOPPED = "it was stopped; the train command that began it, started again, goes on with it"

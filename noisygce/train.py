@@ -147,7 +147,8 @@ def main() -> None:
             if {"-m", "--multirun"} & {*sys.argv}:
                 sys.argv[1:] = of_each_run(sys.argv[1:])
             sys.argv += tuning.overrides(guard.checked(sys.argv[1:]), sys.argv)
-        hydra.main(config_path=str(settings.config_dir()), config_name="train", version_base="1.3")(_task)()
+        with tuning.whole():
+            hydra.main(config_path=str(settings.config_dir()), config_name="train", version_base="1.3")(_task)()
 
 
 def prepare_process() -> None:
@@ -176,8 +177,7 @@ def _task(cfg: DictConfig) -> float:
     prepare_process()  # a launcher may have started this process, without main
     guard.refuse(HydraConfig.get())
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        tuning.require(HydraConfig.get(), cfg)
-        return run_one_of_many(cfg)
+        return tuning.trial(run_one_of_many, cfg) if tuning.searches(HydraConfig.get()) else run_one_of_many(cfg)
     with exits():  # here, because Hydra would print a line of its own above ours
         return _of_config(cfg)
 

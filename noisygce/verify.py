@@ -189,9 +189,11 @@ def files(run: Result) -> Iterator[str]:
 
 
 def finished(folder: Path) -> Iterator[Result]:
-    """The finished and the unreadable runs anywhere below ``folder``."""
+    """The finished and the unreadable runs anywhere below ``folder``: those in folders ``runs`` and those of archives,
+    or that in ``folder`` itself. A manifest elsewhere is a copy, such as the one that MLflow keeps."""
     for path in sorted(folder.rglob("manifest.json")):
-        yield results.of_folder(path.parent)
+        if path.parent == folder or path.absolute().parents[1].name == "runs":
+            yield results.of_folder(path.parent)
     for path in sorted(folder.rglob(archive.RUNS)):
         yield from results.of_archive(path.parent)
 

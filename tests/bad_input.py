@@ -218,6 +218,23 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "loss.q: there is no such key with loss=ce; * and loss=gce * have it (in the run loss=ce *; none *",
         ),
         ("-m loss=agce,aul loss.a=0", "loss.a=0: loss.a must be * (in the run loss=agce loss.a=0; none was started)"),
+        (
+            "-m +hydra.sweeper.n_trials=3 loss.q=0.3,0.5",
+            "hydra.sweeper.n_trials: a sweep over a grid has no such value, its values are in grid or on the command "
+            "line; a search has it, with hydra/sweeper=optuna on the command line",
+        ),
+        (
+            "-m '+hydra.sweeper.params.loss.q=\"0.3,0.5\"'",
+            "+hydra.sweeper.params.loss.q=*: on a command line the values of a sweep are settings, such as "
+            "'loss.q=interval(0.1,1.0)'",
+        ),
+        (
+            "-m experiment=demo,sweep_qk_digits",
+            "experiment=demo,sweep_qk_digits: each experiment has a grid of its own, so one command for each: "
+            "experiment=demo, then experiment=sweep_qk_digits",
+        ),
+        ("experiment=[demo,x]", "experiment=[demo,x]: * one command for each: experiment=demo, then experiment=x"),
+        ("-m 'loss=glob(*)'", "loss=glob(*): name the choices, such as loss=A,B"),
         ("-m loss=gce,gcee", "loss=gcee: there is no such loss; did you mean gce? There are *"),
         (
             "experiment=demo seed=x",

@@ -41,6 +41,21 @@ def test_a_run_as_it_was_made_is_what_it_says(finished: Path) -> None:
     assert verify(finished) == (0, "1 of 1 finished runs below results are what they say\n")
 
 
+def test_a_copy_of_a_manifest_that_another_program_keeps_is_no_run(copy: Path) -> None:
+    artifacts = copy / "results" / "mlflow" / "artifacts" / ("0" * 32) / "artifacts"
+    artifacts.mkdir(parents=True)
+    shutil.copy(run_folder(copy) / "manifest.json", artifacts)
+    assert verify(copy) == (0, "1 of 1 finished runs below results are what they say\n")
+
+
+@pytest.mark.parametrize("below", [".", "results/runs", "results/runs/*"])
+def test_runs_are_verified_from_any_folder_above_them_and_from_their_own(finished: Path, below: str) -> None:
+    (folder,) = finished.glob(below) if "*" in below else [Path(below)]
+    code, text = verify(finished, str(folder))
+    assert code == 0, text
+    assert text.startswith(f"1 of 1 finished runs below {folder} are")
+
+
 def change(manifest: dict[str, Any], key: str, value: Any) -> None:
     *path, last = key.split("/")
     for name in path:

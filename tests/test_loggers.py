@@ -125,6 +125,31 @@ def test_a_logger_that_fails_says_so_once_and_changes_no_bit_of_a_run(
     assert (plain.folder / "metrics.csv").read_bytes() == (failed.folder / "metrics.csv").read_bytes()
 
 
+@pytest.mark.parametrize("error", [ValueError("Key backend: no\nsuch"), ImportError("matplotlib")])
+def test_a_run_whose_curves_cannot_be_drawn_is_done_and_its_loggers_have_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def fails(_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(base, "curves", fails)
+    monkeypatch.setattr(Hook, "told", [])
+    assert run(tmp_path, hook=Hook()).state == "done"
+    assert [kind for kind, _ in Hook.told[-2:]] == ["done", "close"]
+    assert [line for line in caplog.messages if line.startswith("logger")] == [
+        f"logger hook: no curves ({type(error).__name__}: {str(error).splitlines()[0]})"
+    ]
+
+
+def test_a_logger_that_ends_the_program_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Ends(Logger):
+        def done(self, manifest: Any) -> None:
+            sys.exit("no licence")
+
+    assert run(tmp_path, hook=Ends()).state == "done"
+    assert "logger hook: SystemExit: no licence; the run goes on without it" in caplog.text
+
+
 def test_a_run_whose_result_no_one_reads_is_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def closed(*_: Any, **__: Any) -> None:
         raise BrokenPipeError

@@ -47,7 +47,7 @@ def test_exported_labels_come_back_as_the_same_noise(tmp_path):
     drawn = task("data=digits", "noise=pair", "rate=0.3", "seed=4", root=tmp_path).noisy
     assert np.array_equal(np.load(tmp_path / "mine.npy"), drawn)
     assert digest(drawn) in done.stdout
-    again = done.stdout.splitlines()[-1].partition(": ")[2].split()
+    again = shlex.split(done.stdout.splitlines()[-1].partition(" -m noisygce.train ")[2])
     assert np.array_equal(task(*again, root=tmp_path).noisy, drawn), "the line it prints can be used"
 
 

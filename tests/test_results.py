@@ -105,7 +105,7 @@ def test_a_value_that_a_loss_does_not_have_is_refused_as_in_training():
     [
         ([], "nothing is asked for.*there are .*demo"),
         (["experiment=dmeo"], "did you mean demo"),
-        (["experiment=demo,sweep_qk"], "one experiment at a time"),
+        (["experiment=demo,sweep_qk"], "one command for each: experiment=demo, then experiment=sweep_qk$"),
         (["experiment=demo", "rate=7"], "rate must be a number in"),
         (["experiment=demo", "loss=gcee"], "did you mean gce"),
     ],

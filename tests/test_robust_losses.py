@@ -10,8 +10,7 @@ import pytest
 from helpers_reliability import EACH_STEP, Command, train
 
 from noisygce import results, settings
-from noisygce.sweep import identities
-from noisygce.sweep.plan import jobs_of
+from noisygce.sweep.plan import identities, jobs_of
 from noisygce.view import published
 from noisygce.view.published import Number, flat
 
@@ -58,7 +57,7 @@ def test_every_setting_of_the_table_has_its_published_number_and_the_values_of_t
         rows = {(r["loss"], r["noise"], float(r["rate"])): r for r in csv.DictReader(file) if r["dataset"] == data}
     assert len(rows) == 126
     seen = set()
-    for config in map(flat, identities.of([job for job in jobs if "seed=0" in job])):
+    for config in (flat(made) for made, _ in identities([job for job in jobs if "seed=0" in job])):
         loss, noise, rate = (config[key] for key in ("loss.name", "noise.name", "rate"))
         found = published.number(config, "last")
         assert isinstance(found, Number), (loss, noise, rate, found)
@@ -87,7 +86,8 @@ def test_every_setting_of_the_table_has_its_published_number_and_the_values_of_t
 )
 def test_a_run_is_compared_only_where_all_of_the_protocol_is_equal(other: str, said: str) -> None:
     job = ["experiment=robust_losses_cifar10", "loss=ce", "noise=uniform", "noise.exact=true", "rate=0.4"]
-    (config,) = map(flat, identities.of([[*job, other]]))
+    ((made, _),) = identities([[*job, other]])
+    config = flat(made)
     found = published.number(config, "last")
     assert found == f"not comparable: protocol ({said})" if said else isinstance(found, Number)
     if isinstance(found, Number):

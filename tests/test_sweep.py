@@ -5,6 +5,7 @@ from omegaconf import OmegaConf
 from noisygce import settings
 from noisygce.errors import ConfigError, DataError, Locked, NonFinite, SweepFailed
 from noisygce.sweep.jobs import check_all, expand, kinds, launch_all
+from noisygce.sweep.plan import plan_of
 
 
 def jobs(arguments, grid=None):
@@ -158,3 +159,31 @@ def test_of_every_kind_of_run_and_of_every_seed_one_is_checked():
     assert len(some) == 4 + 2
     assert {o for job in some for o in job} == {o for job in all_jobs for o in job}
     assert {tuple(job[:2]) for job in some} == {tuple(job[:2]) for job in all_jobs}
+
+
+@pytest.mark.parametrize(
+    ("swept", "values"),
+    [
+        ("loss.q=range(0.1,0.9,0.2)", ["0.1", "0.3", "0.5", "0.7"]),
+        ("loss.q=range(0.1,0.4,0.1)", ["0.1", "0.2", "0.3"]),  # Hydra's sum of 0.1 stays below 0.4
+        ("loss.q=range(1,0,-0.25)", ["1.0", "0.75", "0.5", "0.25"]),  # floats stay floats
+        ("loss.q=sort(range(0.7,0.1,-0.2))", ["0.3", "0.5", "0.7"]),
+        ("schedule.lr=range(0.00001,0.00004,0.00001)", ["1e-05", "2e-05", "3e-05"]),
+        ("seed=range(0,3)", ["0", "1", "2"]),
+        ("seed=range(-1,1)", ["-1", "0"]),
+        ("loss.A=-4.123456789012345,-0.30000000000000004", ["-4.123456789012345", "-0.30000000000000004"]),  # as typed
+    ],
+)
+def test_a_range_gives_the_values_that_one_would_type_and_a_choice_those_that_are_typed(swept, values):
+    key = swept.partition("=")[0]
+    assert sorted(jobs([swept])) == sorted([f"{key}={value}"] for value in values)
+
+
+def test_a_value_in_a_grid_keeps_all_its_digits():
+    assert jobs([], [{"loss.A": [-4.605170185988091]}]) == [["loss.A=-4.605170185988091"]]
+
+
+def test_a_range_plans_the_runs_of_its_values():
+    words = ["data=digits", "loss=gce", "rate=0.2"]
+    one, other = (plan_of([*words, swept]) for swept in ("loss.q=range(0.1,0.9,0.2)", "loss.q=0.1,0.3,0.5,0.7"))
+    assert [run.id for run in one.runs] == [run.id for run in other.runs]

@@ -14,8 +14,7 @@ from noisygce import figure, report, results, runs, table
 from noisygce.errors import ConfigError
 from noisygce.runs.ids import flat
 from noisygce.settings import arguments
-from noisygce.sweep import identities
-from noisygce.sweep.plan import plan_of
+from noisygce.sweep.plan import identities, plan_of
 from noisygce.view import cells, places, published, sheet, tables, written
 from noisygce.view.sheet import Entry
 from noisygce.view.stats import Sample
@@ -234,7 +233,7 @@ def paper():
         "epochs": ["loss=gce", "noise=uniform", "rate=0.4", "schedule.epochs=60"],
         "definition": ["loss=gce", "noise=uniform", "rate=0.4", "noise.include_true=true"],
     }
-    return dict(zip(jobs, map(flat, identities.of(list(jobs.values()))), strict=True))
+    return dict(zip(jobs, (flat(made) for made, _ in identities(list(jobs.values()))), strict=True))
 
 
 @pytest.mark.parametrize(

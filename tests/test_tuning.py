@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import enum
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-from helpers_reliability import train
+from helpers_reliability import one_line, train
 from omegaconf import OmegaConf
 
 from noisygce import results, settings
+from noisygce.errors import ConfigError, NonFinite
 from noisygce.runs import noisy_validation
 from noisygce.sweep import tuning
 
@@ -24,19 +28,60 @@ def test_noisy_validation_is_that_of_the_best_and_of_the_last_epoch() -> None:
     assert noisy_validation([{"val_accuracy": None}]) == {"best": None, "last": None}
 
 
+def optuna(**values: Any) -> Any:
+    """What Hydra is told of Optuna's sweeper: its defaults, and these values."""
+    direction = enum.Enum("Direction", ["minimize", "maximize"]).minimize  # type: ignore[attr-defined]
+    node = {"n_jobs": 2, "sampler": {"seed": None}, "max_failure_rate": 0.0, "storage": None}
+    found = OmegaConf.create({"sweeper": {"_target_": "hydra_plugins.optuna", **node, **values}})
+    found.sweeper.setdefault("direction", direction)
+    return found
+
+
 def test_a_sweep_over_a_grid_is_told_nothing() -> None:
     assert tuning.overrides(settings.compose(["data=digits"], with_hydra=True).hydra, ["loss.q=0.1,0.2"]) == []
 
 
 @pytest.mark.parametrize("plus", ["", "+", "++"])
 def test_what_the_command_line_says_of_a_search_is_not_said_again(plus: str) -> None:
-    node = {"_target_": "hydra_plugins.optuna", "direction": "minimize", "n_jobs": 2, "sampler": {"seed": None}}
-    hydra = OmegaConf.create({"sweeper": node})
+    hydra = optuna()
     given = ("hydra.sweeper.n_jobs=4", "hydra.sweep.dir=there")
     said = tuning.overrides(hydra, ["-m", *(f"{plus}{word}" for word in given)])
     assert {word.lstrip("+").partition("=")[0] for word in said} == {
-        *("hydra.sweeper.direction", "hydra.sweeper.sampler.seed", "hydra.callbacks.best._target_")
+        *("hydra.sweeper.direction", "hydra.sweeper.sampler.seed", "hydra.callbacks.best._target_"),
+        "hydra.sweeper.max_failure_rate",
     }
+
+
+def test_what_a_config_file_says_of_a_search_is_not_said_again() -> None:
+    said = tuning.overrides(optuna(n_jobs=4, sampler={"seed": 7}, max_failure_rate=0.5), [])
+    assert [word for word in said if word.startswith("hydra.sweeper")] == ["hydra.sweeper.direction=maximize"]
+
+
+@pytest.mark.parametrize("direction", ["minimize", ["maximize", "minimize"]])
+def test_a_search_for_the_worst_run_is_refused(direction: Any) -> None:
+    with pytest.raises(ConfigError, match="a run returns an accuracy; leave the direction out"):
+        tuning.overrides(optuna(direction=direction), [])
+    with pytest.raises(ConfigError, match=r"^hydra\.sweeper\.direction=minimize: "):
+        tuning.overrides(optuna(), ["hydra.sweeper.direction=minimize"])
+    for accepted in ("maximize", ["maximize"]):
+        assert tuning.overrides(optuna(direction=accepted), ["hydra.sweeper.direction=x"])
+
+
+def test_a_trial_that_diverges_fails_alone_and_any_other_error_ends_the_search() -> None:
+    cfg = settings.compose(["data=digits"])
+
+    def raises(error: Exception) -> Any:
+        def train(_: Any) -> float:
+            raise error
+
+        return train
+
+    with pytest.raises(NonFinite):  # an Exception, which a sweeper catches
+        tuning.trial(raises(NonFinite("diverged")), cfg)
+    for error in (OSError("no space left"), ConfigError("wrong"), KeyError("a fault")):
+        with pytest.raises(type(error)) as found, tuning.whole(), contextlib.suppress(Exception):  # as a sweeper does
+            tuning.trial(raises(error), cfg)
+        assert found.value is error
 
 
 @pytest.mark.slow
@@ -57,3 +102,40 @@ def test_a_search_by_optuna_chooses_by_noisy_validation_and_goes_on_with_the_sam
     assert shares[best[3]] == max(shares.values()) == pytest.approx(float(best[1]) / 100, abs=1e-4)
     chosen = json.loads((tmp_path / "results" / "runs" / best[3] / "manifest.json").read_text())
     assert chosen["config"]["loss"]["q"] == float(best[2])
+
+
+DIVERGES = ("-m", "hydra/sweeper=optuna", "data=digits", "loss=ce", "schedule.epochs=2")
+DIVERGES += ("schedule.milestones=[]", "runtime.threads=1", "hydra.sweeper.sampler.seed=1", "hydra.sweeper.n_trials=4")
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_after_a_trial_that_diverged_also_when_it_is_started_again(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="needs noisygce[tuning]")
+    for _ in range(2):
+        code, text = train(tmp_path, *DIVERGES, "schedule.lr=choice(0.05,100.0)")
+        assert code == 0, text
+        best = re.search(r"best of (\d) by noisy validation, .*schedule\.lr=0\.05 .*; (\d) more failed", text)
+        assert best, text
+        assert int(best[1]) + int(best[2]) == 4
+        assert text.count("failed trial: ") == int(best[2]) > 0
+
+
+@pytest.mark.slow
+def test_a_search_of_which_each_trial_diverges_ends_in_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="needs noisygce[tuning]")
+    code, text = train(tmp_path, *DIVERGES, "schedule.lr=choice(100.0,100.0)")
+    assert (code, one_line(text).partition(": search")[0]) == (3, "noisygce: each trial of the search diverged"), text
+
+
+@pytest.mark.slow
+def test_a_study_is_kept_in_a_database_and_one_that_cannot_be_opened_is_refused_in_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="needs noisygce[tuning]")
+    words = (*SEARCH, "hydra.sweeper.n_trials=1", "hydra.sweeper.study_name=mine")
+    for _ in range(2):
+        code, text = train(tmp_path, *words, "hydra.sweeper.storage=sqlite:///x.db")
+        assert code == 0, text
+    assert (tmp_path / "x.db").is_file()
+    for url in ("sqlite:////nowhere/x.db", "nonsense"):
+        code, text = train(tmp_path, *words, f"hydra.sweeper.storage={url}")
+        assert code == 2
+        assert one_line(text).startswith(f"noisygce: hydra.sweeper.storage={url}: cannot be opened (")

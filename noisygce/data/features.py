@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,11 +113,8 @@ def _array(path: Path) -> NDArray[Any]:
         if not isinstance(found, np.ndarray):
             raise ValueError("it is an archive of arrays")
         return found
-    except (OSError, ValueError, EOFError) as error:
-        reason = f"{error}".partition("\n")[0]
-        if "allow_pickle" in reason:
-            reason = "it holds objects; save names by np.save(file, np.array(names, dtype=str))"
-        raise DataError(f"{path} is not an .npy file of numbers or names: {reason}") from None
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise DataError(f"{path} is not an .npy file of numbers or names: {check.no_array(error)}") from None
 
 
 def _labels(path: Path, samples: int) -> list[str]:

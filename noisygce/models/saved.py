@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -175,7 +176,8 @@ def _read(path: Path) -> bytes:
             raise DataError(f"{path.parent} is a folder of runs; name one of them, such as {runs[0]}") from None
         raise DataError(
             f"{path.parent} holds no model: the run is not finished, or kept none (runtime.keep_model=none); "
-            f"python -m noisygce.reproduce {path.parent} paths.results=again trains it once more and keeps it"
+            f"python -m noisygce.reproduce {shlex.quote(str(path.parent))} paths.results=again trains it once more and "
+            "keeps it"
             if manifest.is_file() or path.name == FILE
             else f"{path} is not there; name the folder of a finished run"
         ) from None

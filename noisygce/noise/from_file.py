@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -56,8 +57,8 @@ class FromFile(Noise):
             )
         try:
             given = np.load(path, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise DataError(f"{path} is not an npy file of numbers: {error}".splitlines()[0]) from None
+        except (ValueError, OSError, EOFError, BadZipFile) as error:
+            raise DataError(f"{path} is not an npy file of numbers: {check.no_array(error)}") from None
         if not isinstance(given, np.ndarray) or given.shape != (samples,) or given.dtype.kind not in "iu":
             what = f"{given.dtype} of shape {given.shape}" if isinstance(given, np.ndarray) else "several arrays"
             raise DataError(f"{path} must hold {samples} integers, one for each training image; it holds {what}")

@@ -13,6 +13,7 @@ begin.py       its training, at the beginning or from the checkpoint
 watch.py       what goes on around the steps: progress, checkpoints by time
 stops.py       when a process stops: signals, its allowance of time
 loggers/       what a run tells TensorBoard, MLflow, Weights & Biases, Trackio or a hook of one's own
+drawing.py     matplotlib by its own defaults, for all figures
 messages.py    what a run says to the person who started it
 atomic.py      files that are the old one or the new one, never a part
 """

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shlex
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noisygce import models
+from noisygce import check, models
 from noisygce.data import Arrays
 from noisygce.errors import DataError
 from noisygce.runs import atomic
@@ -113,9 +114,10 @@ def predictions(folder: Path, manifest: Mapping[str, Any]) -> Kept:
     path = folder / PREDICTIONS
     expected = manifest.get("files", {}).get(PREDICTIONS)
     if expected is None or not path.is_file():
+        again = f"python -m noisygce.reproduce {shlex.quote(str(folder))} paths.results=again"
         raise DataError(
             f"{folder} holds no predictions (runtime.keep_predictions=false, or made before they were kept); "
-            f"python -m noisygce.reproduce {folder} paths.results=again trains it once more and keeps them"
+            f"{again} trains it once more and keeps them"
         )
     content = path.read_bytes()
     if fault := _fault(path, content, expected):
@@ -126,8 +128,8 @@ def predictions(folder: Path, manifest: Mapping[str, Any]) -> Kept:
         if not found.keys() >= _YOUNGER:
             found |= _of_p(found["p"], found["given"])
         return Kept(**{**found, "classes": tuple(map(str, found["classes"]))})
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a file of predictions kept by a run: {error}") from None
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not a file of predictions kept by a run: {check.no_array(error)}") from None
 
 
 def has_scores(path: Path) -> bool:

@@ -13,7 +13,7 @@ command.py     outcomes -> one line and an exit code
 arguments.py   command lines of the commands that answer from files
 """
 
-from noisygce.settings.compose import compose, config_dir
+from noisygce.settings.compose import compose, config_dir, setting
 from noisygce.settings.experiment import Experiment, build, build_data, named, node, read, resolved
 from noisygce.settings.runtime import Paths, Runtime
 
@@ -29,4 +29,5 @@ __all__ = [
     "node",
     "read",
     "resolved",
+    "setting",
 ]

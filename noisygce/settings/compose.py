@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from noisygce.errors import ConfigError
 from noisygce.settings import resolvers
 
 if TYPE_CHECKING:
@@ -32,18 +33,35 @@ def config_dir() -> Path:
 def compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
     """The config that a command line with these overrides would give; with_hydra: and what it says of Hydra itself.
 
-    Nothing in it has been resolved. Raises ConfigError for a resolver that no config may call.
+    Nothing in it has been resolved. Raises ConfigError for a resolver that no config may call, and for an experiment
+    that is not laid over the whole config.
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
 
     resolvers.register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        cfg = hydra_compose("train", list(overrides), return_hydra_config=with_hydra)
+        try:
+            cfg = hydra_compose("train", list(overrides), return_hydra_config=with_hydra)
+        except HydraException as error:
+            if "@experiment." in str(error):  # it chooses groups below itself
+                raise _not_global(overrides) from None
+            raise
+    if "experiment" in cfg:
+        raise _not_global(overrides)
     resolvers.refuse_others(cfg)
     return cfg
+
+
+def _not_global(overrides: Sequence[str]) -> ConfigError:
+    name = next((word for word in overrides if word.lstrip("+").startswith("experiment=")), "experiment")
+    return ConfigError(
+        f"{name}: the first line of its file must be '# @package _global_', with nothing before it, no byte order mark "
+        "either"
+    )
 
 
 def parsed(overrides: Sequence[str]) -> list[Override]:
@@ -51,6 +69,15 @@ def parsed(overrides: Sequence[str]) -> list[Override]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     return OverridesParser.create().parse_overrides([*overrides])
+
+
+def setting(key: str, text: str) -> str:
+    """``KEY=VALUE`` of a text, such as a path, quoted where Hydra's grammar would read anything else in it."""
+    if re.fullmatch(r"[A-Za-z/][A-Za-z0-9_./-]*", text) and text.lower() not in ("null", "true", "false", "nan", "inf"):
+        return f"{key}={text}"
+    literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # no interpolation
+    quoted = re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + (found[2] and r"\'"), literal)
+    return f"{key}='{quoted}'"
 
 
 def sweeps(override: str) -> bool:

@@ -28,6 +28,11 @@ def checked(words: Sequence[str]) -> DictConfig:
     """What the config of a command line says of Hydra. Raises ConfigError where ``refuse`` refuses that, or that of any
     choice that it sweeps over."""
     overrides = [word for word in words if word[:1] == "~" or ("=" in word and word[0] != "-")]
+    for override in overrides:
+        if override.lstrip("+").startswith("hydra.sweeper.params"):  # which OmegaConf cannot merge from here
+            raise ConfigError(
+                f"{override}: on a command line the values of a sweep are settings, such as 'loss.q=interval(0.1,1.0)'"
+            )
     fixed = [override for override in overrides if not sweeps(override)]
     hydra: DictConfig = compose(fixed, with_hydra=True).hydra
     refuse(hydra)
@@ -81,6 +86,11 @@ def _refuse_plugin(part: str, node: Any) -> None:
                 f"{place}={target}: must be of an installed {part} of Hydra, one of {', '.join(sorted(installed))}; "
                 f"others come with packages, such as {PACKAGES[part]}"
             )
+    if part == "sweeper" and str(given[0][1]).endswith(".NoisygceSweeper") and (others := [*node][1:]):
+        raise ConfigError(
+            f"{key}.{others[0]}: a sweep over a grid has no such value, its values are in grid or on the command line; "
+            "a search has it, with hydra/sweeper=optuna on the command line"
+        )
     if part == "sweeper" and isinstance(node, DictConfig) and node.get("custom_search_space"):  # of Optuna's
         raise ConfigError("hydra.sweeper.custom_search_space: a config may name no code")
 

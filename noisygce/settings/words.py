@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from noisygce.errors import ConfigError
-from noisygce.settings.compose import ASIDE, GROUPS, KEYS, compose
+from noisygce.settings.compose import ASIDE, GROUPS, KEYS, compose, parsed
 from noisygce.settings.hints import closest, first, known
 
 
@@ -20,6 +20,11 @@ def mistake(words: Sequence[str]) -> str:
             return f"{word}: no spaces around the =, such as {apart}"
         if word.startswith("-") and first(word) in (*KEYS, "logger"):  # Hydra reads -precision as -p recision
             return _dashed(word, words[i + 1 :])
+        if value.startswith("glob("):  # which needs what Hydra alone knows when it composes
+            return f"{word}: name the choices, such as {key}=A,B"
+        if key.lstrip("+") == "experiment" and {*value} & {*",[("} and (several := _choices(word)):
+            each = ", then ".join(f"experiment={name}" for name in several)
+            return f"{word}: each experiment has a grid of its own, so one command for each: {each}"
         if key in GROUPS and value.startswith("["):  # Hydra would lay one choice over the other
             return f"{word}: a run has one {key}; to train with each of them: -m {key}={value.strip('[]')}"
         if key in (*GROUPS, "logger") and value == "null":
@@ -27,6 +32,15 @@ def mistake(words: Sequence[str]) -> str:
         if key == "logger" and re.fullmatch(r"[^[]+,.+", value):
             return f"{word}: for all of them in each run: '{key}=[{value}]'"
     return ""
+
+
+def _choices(word: str) -> list[str]:
+    """The values of a setting that has several, as a list too; else none."""
+    override = parsed([word])[0]
+    if override.is_sweep_override():
+        return list(override.sweep_string_iterator())
+    value = override.value()
+    return [str(each) for each in value] if isinstance(value, list) else []
 
 
 def ordered(words: Sequence[str]) -> list[str]:

@@ -4,6 +4,6 @@ May import results and what is below it.
 
 jobs.py        the runs of a command line or a grid; launching them
 plan.py        the same runs by the ids that training gives them, and what is there of each
-identities.py  many ids at once
+stored.py      plans on disk, composed once
 tuning.py      what a search for hyper-parameters has found
 """

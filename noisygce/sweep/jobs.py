@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
@@ -21,6 +22,9 @@ from noisygce.runs import loggers
 from noisygce.settings import command, hints
 from noisygce.settings.compose import parsed
 from noisygce.training import device
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 log = logging.getLogger("noisygce")
 
@@ -44,10 +48,10 @@ def expand(arguments: Sequence[str], grid: Any = None) -> list[Job]:
         if override.is_interval_sweep():
             raise ConfigError(f"{override.input_line}: an interval is for a search, such as hydra/sweeper=optuna")
         if override.is_sweep_override():
-            given[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            given[key] = [f"{key}={value}" for value in _choices(override)]
         else:
             given[key] = [str(override.input_line)]
-    blocks: list[Mapping[str, Any]] = OmegaConf.to_container(grid, resolve=True) if grid else [{}]  # type: ignore
+    blocks = _blocks(grid)
     found: dict[tuple[str, ...], Job] = {}
     for block in blocks:
         varied = {
@@ -57,6 +61,28 @@ def expand(arguments: Sequence[str], grid: Any = None) -> list[Job]:
         for job in itertools.product(*{**varied, **given}.values()):
             found.setdefault(tuple(sorted(job)), list(job))
     return sorted(found.values(), key=_seed)
+
+
+def _choices(override: Override) -> list[str]:
+    """The values that a setting sweeps over: of a choice as they are typed, of a range to 12 significant digits.
+
+    Hydra sums floats: range(0.1,0.5,0.2) would give 0.30000000000000004, another run than 0.3, or the stop itself.
+    """
+    found = list(override.sweep_string_iterator())
+    if not override.is_range_sweep():
+        return found
+    stop = float(override.value().stop)  # type: ignore[union-attr, arg-type]
+    shortened = (text if re.fullmatch(r"-?\d+", text) else repr(float(f"{float(text):.12g}")) for text in found)
+    return [text for text in shortened if float(text) != stop]
+
+
+def _blocks(grid: Any) -> list[Mapping[str, Any]]:
+    """The blocks of a grid, one that varies nothing where there are none. Raises ConfigError."""
+    plain = OmegaConf.to_container(grid, resolve=True) if OmegaConf.is_config(grid) else grid
+    blocks = [{}] if plain in (None, []) else plain
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        raise ConfigError(f"grid={plain}: must be a list of blocks, such as [{{loss: [ce, gce], seed: [0, 1]}}]")
+    return blocks
 
 
 def _seed(job: Job) -> int:

@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from noisygce.errors import ConfigError, DataError
 from noisygce.results import Result
 from noisygce.runs.ids import flat
 from noisygce.settings.compose import CHOSEN, of_each_run, parsed, sweeps
+from noisygce.settings.words import mistake as misread
 from noisygce.sweep import stored
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Plan:
     results: Path
 
 
-def plan_of(arguments: Sequence[str], look_at: Callable[[DictConfig], object] = lambda cfg: None) -> Plan:
+def plan_of(arguments: Sequence[str], look_at: Callable[[DictConfig], object] | None = None) -> Plan:
     """The runs of ``noisygce.train -m`` with these arguments, in its order: as stored, or composed and then stored.
 
     look_at: called with each config that is composed, Hydra's own values in it. Raises ConfigError, or what Hydra
@@ -74,7 +75,9 @@ def plan_of(arguments: Sequence[str], look_at: Callable[[DictConfig], object] = 
     return plan
 
 
-def _composed(arguments: Sequence[str], look_at: Callable[[DictConfig], object]) -> tuple[Plan, list[Any] | None]:
+def _composed(
+    arguments: Sequence[str], look_at: Callable[[DictConfig], object] | None
+) -> tuple[Plan, list[Any] | None]:
     """A plan as Hydra composes it, and what its ids take from a person's own files, by ``_own_files``."""
     chosen = _pairs(arguments)
     name = chosen.get("experiment", "null")
@@ -84,23 +87,25 @@ def _composed(arguments: Sequence[str], look_at: Callable[[DictConfig], object])
             "nothing is asked for: name an experiment, such as experiment=demo, or runs, such as data=digits "
             "loss=gce,tgce seed=0,1" + _experiments()
         )
-    if "," in name:
-        raise ConfigError(f"experiment={name}: one experiment at a time")
+    if mistake := misread(arguments):
+        raise ConfigError(mistake)
     base = _base(arguments)
     jobs = _jobs(arguments, base)
     made = list(identities(jobs, [word for word in arguments if word.startswith("hydra.")], look_at))
-    table: Any = OmegaConf.to_container(base.table, resolve=True) if base.get("table") else _TABLE
+    table = OmegaConf.to_container(base.table, resolve=True) if OmegaConf.is_config(base.get("table")) else _TABLE
+    if not isinstance(table, dict):
+        raise ConfigError(f"table={table}: must be a mapping, such as {{rows: [loss.name], columns: [rate]}}")
     grid = OmegaConf.to_container(base.grid, resolve=True) if base.get("grid") else None
     planned = tuple(
         Planned(tuple(job), runs.run_id(identity), identity) for job, (identity, _) in zip(jobs, made, strict=True)
     )
-    table = _with_all_that_varies(dict(table), arguments)
+    table = _with_all_that_varies({str(key): value for key, value in table.items()}, arguments)
     plan = Plan(name, tuple(arguments), planned, grid, table, settings.read(base).paths.results)
     return plan, _own_files(made)
 
 
 def identities(
-    jobs: Sequence[Job], aside: Sequence[str] = (), look_at: Callable[[DictConfig], object] = lambda cfg: None
+    jobs: Sequence[Job], aside: Sequence[str] = (), look_at: Callable[[DictConfig], object] | None = None
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """What the id of each run is made from (``runs.identity``), and its whole config: each checked.
 
@@ -117,7 +122,8 @@ def identities(
     quiet = len(together) < _BAR_FROM or not sys.stderr.isatty()
     for places in tqdm(together.values(), desc="composing the runs", unit="config", leave=False, disable=quiet):
         cfg = settings.compose([*aside, *jobs[places[0]]], with_hydra=True)
-        look_at(cfg)
+        if look_at:
+            look_at(cfg)
         OmegaConf.set_readonly(cfg, False)
         OmegaConf.set_struct(cfg, False)
         del cfg["hydra"]
@@ -138,7 +144,7 @@ def _own_files(made: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> l
     each: dict[str, Any] = {}
     for identity, whole in made:
         digests = {name: identity[name] for name in ("code", "contents") if name in identity}
-        needed = {k: whole[k] for k in whole if k not in ("hydra", "grid", "table", "logger", "runtime", "seed", "rate")}
+        needed = {key: value for key, value in whole.items() if key in ("data", "noise", "model", "loss", "paths")}
         if digests:
             each.setdefault(json.dumps(needed, sort_keys=True), {"config": needed, **digests})
     return list(each.values())

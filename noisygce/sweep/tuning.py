@@ -5,46 +5,127 @@ It sees what a run returns, the best accuracy on the noisy validation labels, an
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from noisygce import runs, settings
-from noisygce.errors import ConfigError
+from noisygce.errors import ConfigError, NonFinite
 
-# What Optuna's sweeper is told where the command line says nothing else. It would minimise; draw two trials at a time
-# and run them one after another; and draw others the next time, so that no search could be continued.
-_OPTUNA = {"direction": "maximize", "n_jobs": "1", "sampler.seed": "0"}
+log = logging.getLogger("noisygce")
+
+# What Optuna's sweeper is told in place of its own defaults. It would minimise; draw two trials at a time and run them
+# one after another; draw others the next time, so that no search could be continued; and end at the first trial that
+# fails.
+_OPTUNA = {
+    "direction": (..., "maximize"),
+    "n_jobs": (2, "1"),
+    "sampler.seed": (None, "0"),
+    "max_failure_rate": (0.0, "1.0"),
+}
 
 
 def overrides(hydra: DictConfig, words: Sequence[str]) -> list[str]:
-    """The overrides that a search needs beside ``words``; none for a sweep over a grid. hydra: as composed."""
+    """The overrides that a search needs beside ``words``; none for a sweep over a grid. hydra: as composed.
+
+    Raises ConfigError for a direction that would look for the worst run, and a storage that cannot be opened.
+    """
     if "optuna" not in str(hydra.sweeper.get("_target_")):
         return []
-    keys = {f"hydra.sweeper.{key}": value for key, value in _OPTUNA.items() if _has(hydra.sweeper, key)}
-    keys |= {"hydra.sweep.dir": "${paths.results}/tuning", "+hydra.callbacks.best._target_": f"{__name__}.Best"}
     given = {word.partition("=")[0].lstrip("+") for word in words}
+    direction = hydra.sweeper.get("direction")
+    chosen = isinstance(direction, str | ListConfig) or "hydra.sweeper.direction" in given  # the default is an enum
+    if chosen and str(getattr(direction, "name", direction)) not in ("maximize", "['maximize']"):
+        raise ConfigError(
+            f"hydra.sweeper.direction={getattr(direction, 'name', direction)}: a run returns an accuracy; leave the "
+            "direction out, and the search maximises it"
+        )
+    _try_storage(hydra.sweeper.get("storage"))
+    keys = {
+        f"hydra.sweeper.{key}": ours
+        for key, (theirs, ours) in _OPTUNA.items()
+        if (found := _at(hydra.sweeper, key)) is not _ABSENT and (theirs is ... or found == theirs)
+    }
+    keys |= {"hydra.sweep.dir": "${paths.results}/tuning", "+hydra.callbacks.best._target_": f"{__name__}.Best"}
     return [f"{key}={value}" for key, value in keys.items() if key.lstrip("+") not in given]
 
 
-def require(hydra: Any, cfg: DictConfig) -> None:
-    """Raises ConfigError where a search would have nothing to look at, for a run that its sweeper asks for."""
-    grid = str(hydra.sweeper.get("_target_")).endswith((".NoisygceSweeper", ".BasicSweeper"))
-    if not grid and not settings.read(cfg).split.holds_out:
+def _try_storage(url: Any) -> None:
+    """Opens the database of a study, as Optuna will. Raises ConfigError."""
+    if url is None:
+        return
+    import optuna
+
+    try:
+        optuna.storages.get_storage(url)
+    except Exception as error:  # of SQLAlchemy, of the driver of a database, of Optuna
+        reason = f"{error}".strip().partition("\n")[0] or type(error).__name__
         raise ConfigError(
-            f"data.validation={cfg.data.validation}: a search looks at accuracy on noisy validation labels alone, and "
-            "nothing is held out; data.validation=0.1 holds out a tenth"
-        )
+            f"hydra.sweeper.storage={url}: cannot be opened ({reason}); such as sqlite:///search.db, with the packages "
+            "of noisygce[tuning]"
+        ) from None
 
 
-def _has(node: DictConfig, key: str) -> bool:
-    """Whether a node has a dotted key, whatever its value."""
+def searches(hydra: Any) -> bool:
+    """Whether the sweeper of a multirun searches: it chooses runs by what those before them have returned."""
+    return not str(hydra.sweeper.get("_target_")).endswith((".NoisygceSweeper", ".BasicSweeper"))
+
+
+class Ended(BaseException):
+    """Carries an error that would end each trial of a search past Hydra and the sweeper, which would count it as one
+    failed trial."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def trial(train: Callable[[DictConfig], float], cfg: DictConfig) -> float:
+    """The accuracy that a trial of a search returns. A trial that diverges counts as failed: it raises NonFinite, and
+    the search continues. Any other error ends the search (``Ended``): it would end each of its trials. So does a config
+    that holds out no validation labels, which leaves a search nothing to look at."""
+    try:
+        if not settings.read(cfg).split.holds_out:
+            raise ConfigError(
+                f"data.validation={cfg.data.validation}: a search looks at accuracy on noisy validation labels alone, "
+                "and nothing is held out; data.validation=0.1 holds out a tenth"
+            )
+        return train(cfg)
+    except NonFinite as error:
+        log.warning(f"failed trial: {error}")
+        raise
+    except Exception as error:
+        raise Ended(error) from error
+
+
+@contextlib.contextmanager
+def whole() -> Iterator[None]:
+    """Around a multirun. Raises what ended a search, and NonFinite where none of its trials has an accuracy."""
+    try:
+        yield
+    except Ended as ended:
+        raise ended.error from None
+    except ValueError as error:
+        if "No trials are completed" not in str(error):  # so Optuna says
+            raise
+        raise NonFinite("each trial of the search diverged: search among lower values of schedule.lr") from None
+
+
+_ABSENT = object()
+
+
+def _at(node: DictConfig, key: str) -> Any:
+    """The value of a dotted key; ``_ABSENT`` where the node has no such key."""
     first, _, rest = key.partition(".")
-    return first in node and (not rest or _has(node[first], rest))
+    if first not in node:
+        return _ABSENT
+    return _at(node[first], rest) if rest else node[first]
 
 
 class Best(Callback):
@@ -52,9 +133,12 @@ class Best(Callback):
 
     def __init__(self) -> None:
         self.ended: list[tuple[float, list[str], DictConfig]] = []
+        self.failed = 0
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        if job_return.status == JobStatus.COMPLETED and not math.isnan(share := float(job_return.return_value)):
+        if job_return.status != JobStatus.COMPLETED or math.isnan(share := float(job_return.return_value)):
+            self.failed += 1
+        else:
             assert job_return.cfg is not None
             self.ended.append((share, [*(job_return.overrides or ())], job_return.cfg))
 
@@ -65,4 +149,7 @@ class Best(Callback):
         varied = [override for override in job if not all(override in other for _, other, _ in self.ended)]
         name = runs.run_id(runs.identity(settings.resolved(cfg)))
         values = " ".join(varied or job)
-        print(f"best of {len(self.ended)} by noisy validation, {100 * share:.2f} %: {values} ({name})", flush=True)
+        failed = f"; {self.failed} more failed" if self.failed else ""
+        print(
+            f"best of {len(self.ended)} by noisy validation, {100 * share:.2f} %: {values} ({name}){failed}", flush=True
+        )

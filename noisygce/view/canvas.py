@@ -12,6 +12,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from noisygce.runs import drawing
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
@@ -56,12 +58,11 @@ def panels(count: int, across: int = _ACROSS, size: tuple[float, float] = (2.5, 
     What belongs to all panels is put around them afterwards (``label``, ``scale``, ``legend``, ``headline``, ``note``,
     in this order), and a file is as large as all of it.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
     across = min(across, count)
     down = -(-count // across)
-    with matplotlib.rc_context(_settings("")):
+    with drawing.by_default(_settings("")):
+        from matplotlib.figure import Figure
+
         figure = Figure(figsize=(size[0] * across, size[1] * down), layout="constrained")
         grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
         axes: list[Axes] = list(grid.flat)
@@ -75,10 +76,9 @@ def panels(count: int, across: int = _ACROSS, size: tuple[float, float] = (2.5, 
 
 def halves(count: int) -> tuple[Figure, Axes, list[Axes]]:
     """A figure of the width of a page: one wide panel at its left, at its right ``count`` panels that share an axis."""
-    import matplotlib
-    from matplotlib.figure import Figure
+    with drawing.by_default(_settings("")):
+        from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_settings("")):
         figure = Figure(figsize=(9.0, 3.2), layout="constrained")
         left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[1, 0.62 * count], wspace=0.03).flat
         axes: list[Axes] = [left.subplots(), *right.subplots(1, count, sharey=True, squeeze=False).flat]
@@ -214,11 +214,9 @@ def _box(figure: Figure) -> tuple[float, float, float, float]:
 
 def file(figure: Figure, ending: str, name: str) -> bytes:
     """The figure as a PDF, PNG or SVG file; equal bytes for equal figures."""
-    import matplotlib
-
     dated = {"pdf": {"CreationDate": None}, "png": {"Software": None}, "svg": {"Date": None}}
     out = io.BytesIO()
-    with matplotlib.rc_context(_settings(name)):
+    with drawing.by_default(_settings(name)):
         settle(figure)
         drawn = {"bbox_inches": "tight", "pad_inches": _GAP}  # what is around the panels is around the figure
         figure.savefig(out, format=ending, dpi=160, metadata=dated[ending], transparent=ending == "svg", **drawn)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from noisygce.runs import drawing
 from noisygce.sweep.plan import Plan
 from noisygce.view import curves, heat, memorisation
 from noisygce.view.cells import Cells
@@ -37,5 +38,7 @@ def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[tu
         "q_and_k": lambda: heat.q_and_k(cells, plan.table.get("rules", ["val"])),
     }
     for kind in kinds:
-        if (figure := drawings[kind]()) is not None:
+        with drawing.by_default():
+            figure = drawings[kind]()
+        if figure is not None:
             yield kind, figure

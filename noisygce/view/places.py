@@ -14,6 +14,7 @@ from pathlib import Path
 
 from noisygce.errors import NoisygceError
 from noisygce.runs import archive
+from noisygce.settings import setting
 from noisygce.settings.arguments import typed
 from noisygce.sweep.plan import Plan
 
@@ -70,4 +71,4 @@ def arguments(table: Path) -> list[str]:
     if not commands:
         raise NoisygceError(f"{source.name} does not say which command made it")
     results = table.parent.parent if table.parent.name == "tables" else table.parent
-    return [*shlex.split(commands[-1]), f"paths.results='{results}'"]
+    return [*shlex.split(commands[-1]), setting("paths.results", str(results))]

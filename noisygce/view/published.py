@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from noisygce.runs.ids import flat
-from noisygce.sweep import identities
-from noisygce.sweep.plan import jobs_of
+from noisygce.sweep.plan import identities, jobs_of
 from noisygce.view.cells import Cell
 from noisygce.view.stats import Sample
 
@@ -108,7 +107,7 @@ def _protocol(row: Mapping[str, str], config: Mapping[str, Any]) -> Mapping[str,
         own = {chosen["noise"], chosen["loss"], *([rate] if config["rate"] else [])}
         jobs = _jobs(_EXPERIMENTS[row["paper"]].format(**row))
         job = next((each for each in jobs if own <= {*each}), job)
-    return flat(next(iter(identities.of([job]))))
+    return flat(next(identities([job]))[0])
 
 
 @functools.cache

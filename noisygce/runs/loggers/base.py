@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import io
 import logging
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from noisygce import settings
 from noisygce.errors import ConfigError, foreign
+from noisygce.runs import drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,10 +106,18 @@ class Loggers:
         self._all(lambda logger: self._tell(logger, row))
 
     def done(self, manifest: Row) -> None:
+        """After the manifest is written: whatever goes wrong here, the run stays finished."""
         if self.active:
-            figure = curves(self.rows)
-            self._all(lambda logger: logger.figure("curves", figure))
+            self._figure()
             self._all(lambda logger: logger.done(manifest))
+
+    def _figure(self) -> None:
+        try:
+            with drawing.by_default():  # loggers render the figure themselves, so the defaults hold for them too
+                figure = curves(self.rows)
+                self._all(lambda logger: logger.figure("curves", figure))
+        except Exception as error:
+            log.warning(f"logger {', '.join(self.active)}: no curves ({_reason(error)})")
 
     def _catch_up(self, logger: Logger, last_epoch: int) -> None:
         self.last_epoch[id(logger)] = last_epoch
@@ -126,12 +136,15 @@ class Loggers:
         for name, logger in [*self.active.items()]:
             try:
                 call(logger)
-            except Exception as error:
-                reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
-                log.warning(f"logger {name}: {foreign(error) or reason}; the run goes on without it")
+            except (Exception, SystemExit) as error:
+                log.warning(f"logger {name}: {foreign(error) or _reason(error)}; the run goes on without it")
                 del self.active[name]
-                with contextlib.suppress(Exception):
+                with contextlib.suppress(Exception, SystemExit):
                     logger.close()
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".strip().partition("\n")[0]
 
 
 _missed: set[str] = set()  # packages that this process has said it has not
@@ -165,8 +178,8 @@ def _installed(name: str, package: str) -> bool:
 def _install(package: str) -> str:
     """The command that installs a package for this Python; an environment that uv has made has no pip."""
     if importlib.util.find_spec("pip"):
-        return f"{sys.executable} -m pip install {package}"
-    return f"uv pip install --python {sys.executable} {package}"
+        return shlex.join([sys.executable, "-m", "pip", "install", package])
+    return shlex.join(["uv", "pip", "install", "--python", sys.executable, package])
 
 
 def curves(rows: Sequence[Row]) -> Figure:
