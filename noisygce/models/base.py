@@ -38,7 +38,8 @@ class Model:
     of_pictures: ClassVar[bool] = False  # and not of vectors too, which come as images of 1 x 1
 
     def contents(self) -> Mapping[str, str]:
-        """SHA-256 of files of weights that training starts from, by the value that names them. Raises OSError."""
+        """SHA-256 of files of weights that training starts from, by the value that names them. Raises OSError or
+        DataError."""
         return {}
 
     def build(

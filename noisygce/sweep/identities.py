@@ -9,6 +9,7 @@ in the seed alone differ in nothing else. A test asserts that the ids are those 
 from __future__ import annotations
 
 import functools
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -21,6 +22,8 @@ from noisygce import runs, settings
 from noisygce.settings.compose import VALUES, parsed
 from noisygce.sweep.jobs import Job, pair
 
+log = logging.getLogger("noisygce")
+
 _PLAIN = re.compile(r"(noise|loss|model)=\w+")  # a choice that seldom does more than to take the place of its group
 Tree = dict[str, Any]  # a config that is not resolved yet
 
@@ -32,6 +35,13 @@ def of(jobs: Sequence[Job], aside: Sequence[str] = ()) -> Iterator[dict[str, Any
     """
     compose = _Composer(jobs, aside)
     made: dict[tuple[str, ...], dict[str, Any]] = {}
+    unread: dict[str, None] = {}
+
+    def note(reason: str) -> None:
+        if reason not in unread:
+            log.warning(f"{reason}; runs that need it have no id here, and count as missing")
+        unread[reason] = None
+
     for job in jobs:
         values = [override for override in job if _is_value(override)]
         tree, from_seed = compose(tuple(override for override in job if override not in values))
@@ -47,7 +57,7 @@ def of(jobs: Sequence[Job], aside: Sequence[str] = ()) -> Iterator[dict[str, Any
                 settings.compose([*aside, *job])  # says what is wrong with it in Hydra's way
                 raise
             settings.read(cfg)
-            made[setting] = runs.identity(settings.resolved(cfg))
+            made[setting] = runs.identity(settings.resolved(cfg), note)
         yield made[setting] | ({"seed": _value(seed)} if seed else {})
 
 
