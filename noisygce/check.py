@@ -181,7 +181,7 @@ def _sha256(path: Path, _: tuple[Any, ...]) -> str:
 def state(path: Path) -> tuple[Any, ...]:
     """What changes when a file does. Raises OSError."""
     found = path.stat()
-    return str(path.absolute()), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return str(path.absolute()), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def unpickled(content: bytes) -> Any:

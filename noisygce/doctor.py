@@ -169,7 +169,10 @@ def _data(e: Experiment) -> Iterator[Finding]:
     there = {kind.__name__: all((root / file).is_file() for file in kind.files) for kind in sets if kind.files}
     found, others = ([name for name, is_there in there.items() if is_there is which] for which in (True, False))
     fetched = f"; fetched by the first run that needs it: {', '.join(others)}" if others else ""
-    yield Finding("data", f"below {root.absolute()}: {', '.join(found) or 'nothing'}{fetched}")
+    missing = (
+        "" if root.is_dir() or root == data.published.HOME else "there is no such folder: make it, or name another"
+    )
+    yield Finding("data", f"below {root.absolute()}: {', '.join(found) or 'nothing'}{fetched}", missing)
 
 
 # Another process must not get a lock that this one holds.

@@ -21,7 +21,7 @@ from typing import Any
 
 from noisygce import models, results
 from noisygce.data.features import vectors
-from noisygce.data.folder import SUFFIXES, is_picture
+from noisygce.data.listing import endings, is_picture
 from noisygce.errors import ConfigError, DataError
 from noisygce.runs import atomic
 from noisygce.settings import arguments
@@ -98,8 +98,8 @@ def listed(names: Iterable[str]) -> Iterator[Path]:
             continue
         found = sorted(each for each in path.rglob("*") if is_picture(each, path) and each.is_file())
         if not found:
-            endings = ", ".join(sorted(SUFFIXES))
-            raise DataError(f"{name}: there is no picture below this folder, by its ending ({endings})")
+            known = ", ".join(sorted(endings()))
+            raise DataError(f"{name}: there is no picture below this folder, by its ending ({known})")
         yield from found
 
 

@@ -13,7 +13,8 @@ results/suspects. Needs the run's predictions.npz, and the data set for the pict
 data=features have none, unless their ids are files of pictures.
 
 With verdicts it writes <id>-cleaned.csv instead, file,label of all samples but the dropped ones: a train.csv of
-data=folder. Samples without a file are named by their index.
+data=folder, or the data.labels of data=features where none is dropped. Samples without a file are named by their index.
+Dropped samples of vectors go by data.verdicts=, with which any run trains on the labels of before and the verdicts.
 
 score: margin (the default), m = p of the given label minus the largest other p, listed as margin_log_odds,
 log((1 + m) / (1 - m)), since m itself is -1 to the last digit for many; self_confidence, p of the given label, listed
@@ -26,6 +27,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -82,6 +84,9 @@ def answer(words: list[str]) -> None:
         clean, changes = cleaned(each, Path(options["verdicts"]))
         write(folder / f"{name}-cleaned.csv", clean)
         print(f"{folder / name}-cleaned.csv: {len(clean) - 1:,} labels; {changes}")
+        path = Path(options["verdicts"]).resolve()
+        again = f"data.verdicts={shlex.quote(str(path))} data.verdicts_sha256={check.sha256(path)}"
+        print(f"or train on the same labels as before with the verdicts themselves: {again}")
         return
     order, values = ranked(samples, score)
     lines = list(rows(samples, order, values))

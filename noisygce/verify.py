@@ -74,6 +74,8 @@ class Verifier:
         said, own = run.manifest["noise"], run.manifest["config"]
         if own["numerics"] != runs.NUMERICS:
             raise Unchecked(f"made with NUMERICS {own['numerics']}, this code has {runs.NUMERICS}")
+        if other := runs.older(own, "data", "noise"):
+            raise Unchecked(f"made with {other}")
         given = own["noise"].get("sha256", said["labels_sha256"])
         if given != said["labels_sha256"]:
             yield f"noise.labels_sha256 is {_short(said['labels_sha256'])}, its config has {_short(given)}"

@@ -88,6 +88,7 @@ def interpreter(folder: Path, *arguments: str, **environment: str) -> subprocess
 
 @pytest.mark.slow
 def test_a_missing_data_set_is_named_with_what_to_put_where(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
     no_one = "http://127.0.0.1:9"  # where no one listens
     done = interpreter(tmp_path, "-m", "noisygce.train", "paths.data=here", https_proxy=no_one)
     assert done.returncode == 2

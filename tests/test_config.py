@@ -93,6 +93,7 @@ def test_keys_of_the_other_groups_are_the_parameters_of_their_classes(key, cls, 
 def test_every_leaf_makes_a_config_that_can_be_read(path):
     features = ["data.features=X.npy", "data.labels=y.npy"] if path.parent.name == "data" else []
     own = {"file": ["noise.file=a.npy"], "folder": ["data.folder=mine"], "features": features}
+    own["superclass"] = ["data=cifar100"]
     needed = own.get(path.stem, [])
     e = read(compose([f"{path.parent.name}={path.stem}", *needed]))
     assert type(getattr(e, path.parent.name)) is class_of(path)

@@ -282,6 +282,7 @@ def test_any_one_missing_file_is_named_alone(stand_in, tmp_path, name):
 
 def test_a_fetch_that_failed_is_not_tried_again_at_once_and_is_later(tmp_path, monkeypatch):
     data, tried = leaf("data=cifar100"), []
+    (tmp_path / "elsewhere").mkdir()
 
     def fetch(_self, root):
         tried.append(root)

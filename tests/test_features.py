@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import shutil
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from helpers_reliability import one_line, run_folder, train
 from PIL import Image
 
 from noisygce import models, predict, results, runs, settings, suspects, verify
-from noisygce.data import Digits
+from noisygce.data import Digits, preprocessing
 from noisygce.errors import ConfigError, DataError
 from noisygce.runs import kept
 from noisygce.runs.begin import training_of
+from noisygce.sweep.plan import look, plan_of
 from noisygce.training.task import Task, prepare
 
 NAMES = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
@@ -134,6 +136,83 @@ def training(*words: str):
     return training_of(settings.read(settings.compose(words)), "cpu")
 
 
+def fed_and_kept(folder: Path, *words: str) -> tuple[np.ndarray, np.ndarray]:
+    """What the network is trained on, and what its kept model makes of the same file: (N, D) each."""
+    t = training(*WORDS[:3], f"paths.data={folder}", "model=linear", *words)
+    images = t.images
+    mean, std = images.units or (images.mean, images.std)
+    preprocess = models.Preprocess((1, 1, images.pixels.shape[-1]), mean, std, vectors=True)
+    vectors = np.load(folder / "X.npy")
+    return images.plain(torch.arange(len(vectors))).flatten(1).numpy(), preprocess(vectors).flatten(1).numpy()
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(1.7e9, 1), (1.7e18, 1e9), (-3, 1e-12), (0, 1e6)])
+def test_a_value_is_scaled_before_it_is_cast_wherever_it_lies(shift: float, scale: float, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(-500, 500, size=(300, 2)).astype(float)  # exact after shift and scale
+    np.save(tmp_path / "y.npy", np.arange(300) % 3)
+    moved = shift + scale * x
+    if scale < 1:
+        moved = moved.round(12)
+    np.save(tmp_path / "X.npy", moved)
+    fed, kept_ = fed_and_kept(tmp_path)
+    assert np.array_equal(fed, kept_), "a kept model has the very values of training"
+    exact = (x - x.mean(0)) / x.std(0)
+    assert np.abs(fed - exact).max() < 1e-3
+    assert len(np.unique(fed[:, 0])) == len(np.unique(x[:, 0])), "no two values become one"
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", ">f8", "int8", "uint8", "int64"])
+def test_vectors_of_any_type_are_numbers_that_stand_for_themselves(kind: str, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 100, size=(60, 3))
+    np.save(tmp_path / "X.npy", x.astype(kind))
+    np.save(tmp_path / "y.npy", np.arange(60) % 2)
+    fed, kept_ = fed_and_kept(tmp_path)
+    assert np.array_equal(fed, kept_)
+    assert np.abs(fed - (x - x.mean(0)) / x.std(0)).max() < 1e-6
+    as_they_are, kept_ = fed_and_kept(tmp_path, "data.normalise=none")
+    assert np.array_equal(as_they_are, x)
+    assert np.array_equal(as_they_are, kept_)
+
+
+def test_only_a_value_that_never_changes_is_a_constant(tmp_path: Path) -> None:
+    x = np.column_stack([np.full(100, 0.1), np.full(100, 1e9), 1e9 + np.arange(100), 0.1 + 1e-12 * np.arange(100)])
+    np.save(tmp_path / "X.npy", x)
+    np.save(tmp_path / "y.npy", np.arange(100) % 2)
+    spread = fed_and_kept(tmp_path)[0].std(0)
+    assert spread[:2].tolist() == [0, 0]
+    assert np.abs(spread[2:] - 1).max() < 1e-3
+
+
+def test_vectors_need_little_more_memory_than_their_file_and_what_the_network_gets() -> None:
+    x = np.ones((50_000, 64), dtype=np.float32)
+    x[::2] = 3
+    tracemalloc.start()
+    try:
+        centre, spread = preprocessing.units(x)
+        ready = preprocessing.scaled(x, centre, spread)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.8 * ready.nbytes
+    assert (centre.tolist(), spread.tolist()) == ([2] * 64, [1] * 64)
+    assert ready[:2, 0].tolist() == [1, -1]
+
+
+def test_values_that_float32_cannot_tell_apart_are_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 3))
+    x[:, 1] += 1.7e9
+    np.save(tmp_path / "X.npy", x)
+    np.save(tmp_path / "y.npy", np.arange(300) % 2)
+    words = (*WORDS, "schedule.epochs=1", "schedule.milestones=[]")
+    assert "become equal in float32" not in train(tmp_path, *words)[1]
+    text = train(tmp_path, *words, "data.normalise=none", "schedule.lr=1e-30", "model=linear")[1]
+    assert "1 of 3 columns of data.features, column 1 first: different values become equal in float32" in text
+    x[0, 2] = 1e30
+    np.save(tmp_path / "X.npy", x)
+    assert "column 2 first: different values become equal in float32 (some lie too far" in train(tmp_path, *words)[1]
+
+
 def test_labels_may_be_numbers_names_or_a_column(tmp_path: Path) -> None:
     write(tmp_path)
     by_name = task(root=tmp_path)
@@ -177,6 +256,8 @@ X, Y = np.ones((6, 3)), np.array(["a", "b"] * 3)
 @pytest.mark.parametrize(
     ("x", "y", "ids", "says"),
     [
+        (np.ones((6, 8, 8)), Y, "", r"holds images, float64 of shape \(6, 8, 8\): data=folder is for pictures"),
+        (np.ones((6, 8, 8, 3), dtype=np.uint8), Y, "", "holds images, uint8 of shape"),
         (X[0], Y, "", r"X\.npy must hold N x D numbers; it holds float64 of shape \(3,\)"),
         (X.astype(str), Y, "", "must hold N x D numbers; it holds <U"),
         (
@@ -189,10 +270,12 @@ X, Y = np.ones((6, 3)), np.array(["a", "b"] * 3)
         (X, Y[:5], "", r"y\.npy must hold 6 labels, one for each vector; its shape is \(5,\)"),
         (X, np.arange(6) / 2, "", "labels are integers or names, not float64"),
         (X, np.array([{}] * 6, dtype=object), "", "it holds objects; save names by np.save"),
+        (X, np.array([b"\xe9t\xe9", b"\xe8t\xe8"] * 3), "", r"y\.npy, sample 0: its label b'\\xe9t\\xe9' is not UTF-8"),
+        (X, np.array(["a", " "] * 3), "", r"y\.npy, sample 1: its label is empty"),
         (X, Y[:1].repeat(6), "", "there must be at least two classes; there is a"),
-        (X, Y, "a\nb\n", r"ids\.csv has 2 lines; it needs one for each of 6 vectors"),
+        (X, Y, "a\nb\n", r"ids\.csv has 2 lines and no header .*; there are 6 samples"),
         (X, Y, "a\nb\nc\nd\ne\na\n", "each sample needs an id of its own; a comes 2 times"),
-        (X, Y, "a,1\nb,2\n,3\nd,4\ne,5\nf,6\n", "sample 2 has an empty field"),
+        (X, Y, "a,1\nb,2\n,3\nd,4\ne,5\nf,6\n", r"ids\.csv, line 3: the name of its sample is empty"),
     ],
 )
 def test_vectors_labels_and_ids_that_cannot_be_used_are_told(x, y, ids: str, says: str, tmp_path: Path) -> None:
@@ -224,6 +307,25 @@ def test_an_id_stands_for_what_files_hold_wherever_they_lie(tmp_path: Path) -> N
     changed = id_of(*WORDS[:3], root=here)
     assert changed != first
     assert id_of(*WORDS[:3], "data.ids=ids.csv", root=here) not in (changed, first)
+
+
+def test_data_that_are_not_there_give_training_no_id_and_a_plan_one_that_no_run_has(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path)
+    words = [*WORDS[:3], f"paths.data={tmp_path}"]
+    there = id_of(*WORDS[:3], root=tmp_path)
+    assert next(iter(plan_of([*words, "seed=0,1"]).runs)).id == there
+    (tmp_path / "y.npy").unlink()
+    with pytest.raises(DataError, match=r"data\.labels=y\.npy: there is no file"):
+        id_of(*WORDS[:3], root=tmp_path)
+    plan = plan_of([*words, "seed=0,1"])
+    assert [result.state for result in look(plan)] == ["missing", "missing"]
+    assert there not in [run.id for run in plan.runs]
+    (record,) = caplog.records
+    assert re.search(
+        r"data\.labels=y\.npy: there is no file .*; runs that need it have no id here", record.getMessage()
+    )
 
 
 def test_an_id_of_pictures_stands_for_what_they_hold(tmp_path: Path) -> None:
@@ -268,6 +370,16 @@ def test_data_that_has_changed_since_is_told(finished, tmp_path: Path) -> None:
     assert verify.Verifier(tmp_path).faults(found) == ([], ["data.features=X.npy holds something else now"])
     with pytest.raises(DataError, match=r"data\.features=X\.npy is not the one of"):
         suspects.Tiles(found, [f"paths.data={tmp_path}"])
+
+
+def test_a_run_of_an_older_reader_is_not_checked_by_this_one(finished) -> None:
+    found = results.of_folder(finished[0])
+    config = {key: value for key, value in found.manifest["config"].items() if key != "revisions"}
+    older = replace(found, manifest={**found.manifest, "config": config})
+    with pytest.raises(verify.Unchecked, match=r"made with revision 1 of noisygce\.data\.Features, this code has 2"):
+        next(verify.Verifier(finished[0].parents[2]).noise(older))
+    assert not [*verify.Verifier(finished[0].parents[2]).noise(found)]
+    assert not runs.older({**config, "data": {"_target_": "noisygce.data.Digits"}}, "data", "noise")
 
 
 def test_pictures_of_samples_that_are_only_numbers_cannot_be_shown(finished, tmp_path: Path) -> None:

@@ -77,7 +77,8 @@ LEAVES = {path.stem for path in (settings.config_dir() / "noise").glob("*.yaml")
 
 @pytest.mark.parametrize("name", sorted(LEAVES - NEEDS_FILES))
 def test_every_leaf_draws_labels_by_its_matrix_and_its_seed(name: str) -> None:
-    data, k = ("cifar100", 100) if name in ("superclass", "index_block") else ("digits", 10)
+    of_data = {"superclass": ("cifar100", 100), "index_block": ("cifar100", 100), "open_set": ("cifar10", 10)}
+    data, k = of_data.get(name, ("digits", 10))
     of = settings.read(settings.compose([f"data={data}", f"noise={name}"])).noise
     labels = LABELS[k]
     images = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (N, 2, 2, 1), dtype=np.uint8)

@@ -14,7 +14,7 @@ from torch import nn
 
 from noisygce import models, results, runs, settings
 from noisygce.data import Digits
-from noisygce.errors import ForeignError
+from noisygce.errors import ConfigError, ForeignError
 from noisygce.models import Model
 from noisygce.training import dropout
 from noisygce.training.fit import Progress, Training, digest, fit
@@ -88,6 +88,15 @@ def test_the_id_holds_a_loss_and_what_it_imports_from_beside_it(tmp_path: Path, 
     assert "own_package.far" in found
     assert runs.foreign_code(config)["code"]["own_package.far"] == found["own_package.far"]
     assert "own_package" not in sys.modules, "nothing was run"
+
+
+def test_code_that_cannot_be_read_is_refused_and_not_hashed_as_nothing(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "own_space").mkdir()  # a package without a file
+    monkeypatch.syspath_prepend(tmp_path)
+    for target in ("own_space.Own", "nowhere_at_all.Own", "__main__.Own"):
+        monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+        with pytest.raises(ConfigError, match=f"{target}: the code of this class cannot be read"):
+            runs.foreign_code({"loss": {"_target_": target}})
 
 
 def test_weights_that_the_author_has_set_stay() -> None:

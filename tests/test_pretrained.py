@@ -137,6 +137,12 @@ def test_the_digest_of_the_weights_and_not_their_path_is_in_the_id(file: Path, t
     assert shaping["contents"] == {"model.weights": "f37072fd"}
 
 
+def test_weights_that_are_not_there_give_no_id(tmp_path: Path) -> None:
+    cfg = settings.compose(["data=digits", "model=resnet18", f"model.weights={tmp_path}/none.pth"])
+    with pytest.raises(DataError, match=r"none\.pth: there is no such file; torchvision's are named IMAGENET1K_V1"):
+        runs.identity(settings.resolved(cfg))
+
+
 def test_what_cannot_be_loaded_is_told_in_one_line(file: Path, tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("not weights")
     torch.save([1, 2], tmp_path / "list.pth")

@@ -223,3 +223,10 @@ def test_no_view_imports_torch(tmp_path):
     script = f"import sys\ntry:\n    exec({code!r})\nexcept RuntimeError as e:\n    print(type(e).__name__)\n{check}"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600, check=True)
     assert done.stdout.split() == ["NoisygceError", "end"]
+
+
+def test_a_class_without_test_samples_has_no_accuracy(demo, tmp_path):
+    folder = made_up.finish(tmp_path, demo.runs[0])
+    made_up.keep(folder, p=[[0.9, 0.1], [0.2, 0.8]], given=[0, 0])
+    run = results.of_folder(folder)
+    assert [run.number(run.kept_by, f"class {name}") for name in ("cat", "dog", "cow")] == [0.5, None, None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import dataclasses
+import hashlib
 import io
 import json
 import re
@@ -153,7 +154,7 @@ def test_names_of_people_cannot_become_code() -> None:
     assert json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])["rows"] == [row]
 
 
-def test_verdicts_make_a_file_of_clean_labels(run: Path, task, tmp_path: Path) -> None:
+def test_verdicts_make_a_file_of_clean_labels(run: Path, task, tmp_path: Path, capsys) -> None:
     rows = written(run, tmp_path)
     judged = rows[:4]
     for row, verdict in zip(judged, ["relabel", "drop", "keep", ""], strict=True):
@@ -162,6 +163,8 @@ def test_verdicts_make_a_file_of_clean_labels(run: Path, task, tmp_path: Path) -
     suspects.write(saved, [ranking.COLUMNS, *(list(row.values()) for row in judged)])
     suspects.answer([str(run), f"out={tmp_path}", f"verdicts={saved}"])
     labels = {int(row["index"]): row["label"] for row in table(tmp_path / f"{run.name}-cleaned.csv")}
+    again = f"data.verdicts={saved} data.verdicts_sha256={hashlib.sha256(saved.read_bytes()).hexdigest()}"
+    assert again in capsys.readouterr().out
     relabelled, dropped = int(judged[0]["index"]), int(judged[1]["index"])
     expected = {i: str(y) for i, y in enumerate(task.noisy)} | {relabelled: judged[0]["suggested"]}
     del expected[dropped]

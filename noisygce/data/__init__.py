@@ -8,6 +8,9 @@ fashion_mnist.py  Fashion-MNIST
 digits.py         the UCI digits, shipped here
 folder.py         a person's own pictures
 features.py       a person's own vectors
+label_table.py    tables of labels that people bring
+listing.py        the pictures in a folder, and what is left out
+remarks.py        what looks odd about labels
 split.py          training, validation and test samples
 verdicts.py       labels that people have judged
 preprocessing.py  normalisation, crop and flip

@@ -14,14 +14,14 @@ from noisygce import check
 from noisygce.data.preprocessing import Preprocessing
 
 Ints = NDArray[np.int64]
-Images = NDArray[Any]  # uint8: pixels; float32: numbers that stand for themselves
+Images = NDArray[Any]  # uint8: pixels; floats: numbers that stand for themselves
 
 
 @dataclass(frozen=True)
 class Arrays:
     """Images (N, H, W, C) uint8, labels (N,) int64 and K class names of a data set.
 
-    Vectors of D numbers are images (N, 1, 1, D) of float32, which are fed as they are where pixels are divided by 255.
+    Vectors of D numbers are images (N, 1, 1, D) of floats, which stand for themselves; pixels are divided by 255.
     truth: whether the labels are known to be the true ones; if not, nothing can be said of which are wrong.
     train_names, test_names: what the samples are called, such as their files; none where they are known by number.
     """
@@ -41,6 +41,8 @@ class Data:
 
     full: ClassVar[int] = 0  # training images, validation included; 0: not known before they are read
     channels: int = 0  # of its images; 0: not known before they are read
+    side: int = 0  # height and width of its images; 0: not known before they are read
+    classes: ClassVar[tuple[str, ...]] = ()  # their names in order; none: not known before they are read
     files: ClassVar[Mapping[str, str]] = {}  # published files below the data root: their MD5
     fed: ClassVar[type[Preprocessing]] = Preprocessing  # how its images are fed to a network
     _kept: ClassVar[tuple[Any, Any]] = (None, None)  # what was read last, from which files in which state
@@ -68,7 +70,8 @@ class Data:
 
     def contents(self, root: Path) -> Mapping[str, str]:
         """SHA-256 of a person's own files, by the value that says where they lie: a run's id is made from what they
-        hold. Empty where this code knows the files by their digests. Raises DataError or OSError."""
+        hold. Empty where this code knows the files by their digests. Raises DataError or OSError where any cannot be
+        read: an id never stands for less than a run is trained on."""
         return {}
 
     def _read(self, root: Path) -> Arrays:

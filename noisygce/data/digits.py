@@ -16,7 +16,8 @@ from noisygce.errors import DataError
 class Digits(Data):
     """UCI digits: 1,500 + 297 grey images of 8x8, 10 classes, shipped in the package (noisygce/data/digits.md)."""
 
-    full, channels = 1_500, 1
+    full, channels, side = 1_500, 1, 8
+    classes = tuple("0123456789")
     sha256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
 
     def inputs(self, root: Path) -> Sequence[Path]:
@@ -33,4 +34,4 @@ class Digits(Data):
         images = np.rint(rows[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8, 1)
         labels = rows[:, -1].astype(np.int64)
         cut = self.full
-        return Arrays(images[:cut], labels[:cut], images[cut:], labels[cut:], tuple("0123456789"))
+        return Arrays(images[:cut], labels[:cut], images[cut:], labels[cut:], self.classes)

@@ -13,7 +13,7 @@ from noisygce.data.published import Published
 class FashionMnist(Published):
     """Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747): 60,000 + 10,000 grey images of 28x28, 10 classes."""
 
-    full, channels, torchvision = 60_000, 1, "FashionMNIST"
+    full, channels, side, torchvision = 60_000, 1, 28, "FashionMNIST"
     files = {  # MD5 of the unpacked files; torchvision checks the packed ones
         "FashionMNIST/raw/train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
         "FashionMNIST/raw/train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisygce import check
+from noisygce.data import label_table
 from noisygce.data.base import Arrays, Data, located
-from noisygce.data.preprocessing import Standardisation
+from noisygce.data.preprocessing import Floats, Standardisation, blocks
 from noisygce.errors import DataError
 
 
@@ -23,13 +22,16 @@ class Features(Data):
     """N vectors of D numbers, whatever made them, and their labels. Nothing is known of which labels are true.
 
     features: an .npy file, (N, D), of finite numbers. labels: an .npy file, (N,), of integers or names; or a CSV whose
-    last column they are. Classes are the labels found, in the order of numbers, or of the alphabet. ids: a CSV whose
-    first column names each sample, all different; null: samples have numbers only. test_features, test_labels: of a
-    test set, in the same way; null: there is none. A CSV has a line a sample, and may have a header.
+    last column they are. Classes are the labels found, without space around them, in the order of numbers, or of the
+    alphabet. ids: a CSV whose column file, or else the first, names each sample, all different; null: samples have
+    numbers only. test_features, test_labels: of a test set, in the same way; null: there is none.
+    A CSV has a line a sample, in the order of the vectors, and may have a header, whose last field is label, labels,
+    class, target or y. Its column index, or file where there are ids, says which sample a line is about, in any order.
     Files lie below the data root, from the current folder, or are given with their whole path.
     """
 
     fed = Standardisation
+    side = 1
 
     def __init__(
         self,
@@ -60,6 +62,7 @@ class Features(Data):
         return list(self._files(root).values())
 
     def contents(self, root: Path) -> Mapping[str, str]:
+        self.require(root)
         return {key: check.sha256(path) for key, path in self._files(root).items()}
 
     def _files(self, root: Path) -> dict[str, Path]:
@@ -68,18 +71,20 @@ class Features(Data):
     def _read(self, root: Path) -> Arrays:
         files = self._files(root)
         train = vectors(files["features"])
-        given = _labels(files["labels"], len(train))
-        numbers = all(re.fullmatch(r"-?\d+", label) for label in given)
-        classes = sorted({*given}, key=lambda y: (int(y), y)) if numbers else sorted({*given})
-        if len(classes) < 2:
-            raise DataError(f"{files['labels']}: there must be at least two classes; there is {', '.join(classes)}")
         names: tuple[str, ...] = ()
         if self.ids is not None:
-            names = tuple(line[0] for line in _lines(files["ids"], len(train)))
+            table = label_table.read(files["ids"])
+            found = table.names()
+            names = tuple(found[i] for i in table.order(len(train)))
             if len({*names}) < len(names):
                 (name, times), *_ = Counter(names).most_common(1)
                 raise DataError(f"{files['ids']}: each sample needs an id of its own; {name} comes {times} times")
-        test, said = np.empty((0, train.shape[1]), dtype=np.float32), []
+        given = _labels(files["labels"], len(train), names, _DROP)
+        numbers = all(label_table.INTEGER.fullmatch(label) for label in given)
+        classes = sorted({*given}, key=lambda y: (int(y), y)) if numbers else sorted({*given})
+        if len(classes) < 2:
+            raise DataError(f"{files['labels']}: there must be at least two classes; there is {', '.join(classes)}")
+        test, said = np.empty((0, train.shape[1]), dtype=np.float32), list[str]()
         if self.test_features is not None:
             test = vectors(files["test_features"])
             said = _labels(files["test_labels"], len(test))
@@ -93,18 +98,34 @@ class Features(Data):
         return Arrays(images, labels, test_images, test_labels, tuple(classes), False, names)
 
 
-def vectors(path: Path) -> NDArray[np.float32]:
-    """The array (N, D) of an .npy file, as float32. Raises DataError where it is none, or not of finite numbers."""
+_DROP = (
+    "; to train without some samples keep the data.labels of the run that you have judged and add data.verdicts=FILE, "
+    "the file that the page of noisygce.suspects saved"
+)
+
+
+def vectors(path: Path) -> Floats:
+    """The array (N, D) of an .npy file; integers as float32 where that holds all values of their type, else as float64.
+    Raises DataError where it is none, or not of numbers that are finite in float32."""
     found = _array(path)
+    if found.ndim in (3, 4) and found.dtype.kind in "fiu":
+        raise DataError(
+            f"{path} holds images, {found.dtype} of shape {found.shape}: data=folder is for pictures; for vectors of "
+            "their pixels save X.reshape(len(X), -1)"
+        )
     if found.ndim != 2 or found.dtype.kind not in "fiu" or not found.size:
         raise DataError(f"{path} must hold N x D numbers; it holds {found.dtype} of shape {found.shape}")
-    with np.errstate(over="ignore"):
-        ready = np.ascontiguousarray(found, dtype=np.float32)
-    if not (finite := np.isfinite(ready).all(1)).all():
+    exact = np.float32 if np.can_cast(found.dtype, np.float32) else np.float64
+    ready: Floats = np.ascontiguousarray(found, dtype=found.dtype if found.dtype.kind == "f" else exact)
+    finite = np.concatenate([(np.abs(ready[rows]) <= _LARGEST).all(1) for rows in blocks(len(ready))])
+    if not finite.all():
         raise DataError(
             f"{path}: {(~finite).sum():,} of {len(ready):,} rows hold NaN or infinity, row {finite.argmin()} first"
         )
     return ready
+
+
+_LARGEST = np.finfo(np.float32).max  # what is larger is infinite in float32, in which networks compute
 
 
 def _array(path: Path) -> NDArray[Any]:
@@ -117,10 +138,12 @@ def _array(path: Path) -> NDArray[Any]:
         raise DataError(f"{path} is not an .npy file of numbers or names: {check.no_array(error)}") from None
 
 
-def _labels(path: Path, samples: int) -> list[str]:
-    """The labels of a file, as text."""
+def _labels(path: Path, samples: int, names: Sequence[str] = (), lacking: str = "") -> list[str]:
+    """The labels of a file, as text, in the order of the samples."""
     if path.suffix.lower() == ".csv":
-        return [line[-1] for line in _lines(path, samples)]
+        table = label_table.read(path)
+        given = table.labels()
+        return [given[i] for i in table.order(samples, names, lacking)]
     found = _array(path)
     if found.shape != (samples,):
         raise DataError(f"{path} must hold {samples:,} labels, one for each vector; its shape is {found.shape}")
@@ -128,22 +151,5 @@ def _labels(path: Path, samples: int) -> list[str]:
         found = found.astype(np.int64)
     if found.dtype.kind not in "iuUS":
         raise DataError(f"{path}: labels are integers or names, not {found.dtype}")
-    return [label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label) for label in found.tolist()]
-
-
-def _lines(path: Path, samples: int) -> list[list[str]]:
-    """The lines of a CSV, without its header if it has one: one for each sample, none with an empty first or last
-    field."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = [line for line in csv.reader(file) if line]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV: {error}") from None
-    if len(lines) not in (samples, samples + 1):
-        raise DataError(
-            f"{path} has {len(lines):,} lines; it needs one for each of {samples:,} vectors, and may have a header"
-        )
-    lines = lines[len(lines) - samples :]
-    if empty := [i for i, line in enumerate(lines) if not line[0].strip() or not line[-1].strip()]:
-        raise DataError(f"{path}: sample {empty[0]} has an empty field")
-    return lines
+    each = found.tolist()
+    return [label_table.label(y if isinstance(y, bytes) else str(y), f"{path}, sample {i}") for i, y in enumerate(each)]

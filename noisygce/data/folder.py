@@ -2,47 +2,49 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noisygce import check
+from noisygce.data import label_table, listing
 from noisygce.data.base import Arrays, Data, located
 from noisygce.errors import DataError
 
 log = logging.getLogger("noisygce")
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+PARTS = ("train", "test")
 
 
 class Folder(Data):
     """Pictures below ``folder``, in ``train/`` and, where there are any, in ``test/``, resized to ``size`` x ``size``.
 
-    Pictures of any size and mode: turned as their EXIF data says, transparent parts on white, 16 bits brought to 8, the
-    first of several frames. Those that cannot be read are named in a warning and left out.
+    Pictures are the files that Pillow can open, of any size and mode: turned as their EXIF data says, transparent parts
+    on white, 16 bits brought to 8, the first of several frames.
     Labels come from the folders, ``train/cat/7.png``, or from ``train.csv`` and ``test.csv`` with a line
-    ``file,label`` a picture, its file below ``folder``. Classes are the labels found, in alphabetical order. Samples
-    are named by their files, below ``folder``. Nothing is known of which labels are true. Names that begin with a dot
-    are passed over, such as those that notebooks leave; other pictures that are in no class are counted in a warning.
+    ``file,label`` a picture, its file below ``folder``; below a header the column ``file`` names it. Classes are the
+    labels found, without space around them, in alphabetical order. Samples are named by their files, below ``folder``.
+    Nothing is known of which labels are true. Names that begin with a dot are passed over, such as those that notebooks
+    leave; all else that is left out is counted in one warning.
     folder: below the data root, from the current folder, or an absolute path. size: pixels, 8..512. channels: 3 for
     colour, 1 for grey.
     """
 
     _digests: ClassVar[dict[bytes, str]] = {}  # of folders by the state of their files
 
-    def __init__(self, folder: str | None, size: int, channels: int) -> None:
-        if not isinstance(folder, str) or not folder:
+    def __init__(self, folder: str | int | None, size: int, channels: int) -> None:
+        if isinstance(folder, bool) or not isinstance(folder, str | int) or folder == "":
             allowed = "a folder that holds train/: its whole path, or its path below paths.data"
             raise check.Invalid("folder", folder, allowed)
-        self.folder = folder
-        self.size = check.whole("size", size, "[8, 512]")
+        self.folder = str(folder)  # a folder may have a number for a name
+        self.size = self.side = check.whole("size", size, "[8, 512]")
         if channels not in (1, 3):
             raise check.Invalid("channels", channels, "3 for colour or 1 for grey")
         self.channels = channels
@@ -52,26 +54,37 @@ class Folder(Data):
             raise DataError(f"data.folder={self.folder}: there is no folder {root / self.folder}")
 
     def contents(self, root: Path) -> Mapping[str, str]:
-        """Of the names, labels and contents of all pictures, which a process reads again only where any has changed."""
+        """Of the names, labels and contents of all pictures, which a process reads again only where any has changed. A
+        picture that cannot be read, and so is left out, is another content."""
+        self.require(root)
         base, now, whole = located(root, self.folder), hashlib.sha256(), hashlib.sha256()
-        listed = [(part, path, label) for part in ("train", "test") for path, label in self._list(base, part)]
+        listed = [(part, path, label) for part in PARTS for path, label in self._list(base, part)]
         for part, path, label in listed:
-            now.update(repr((part, label, *check.state(path))).encode())
+            now.update(repr((part, label, *_or_unreadable(check.state, path))).encode())
         if now.digest() not in Folder._digests:
             for part, path, label in listed:
-                whole.update(repr((part, path.relative_to(base).as_posix(), label, check.sha256(path))).encode())
+                content = _or_unreadable(check.sha256, path)
+                whole.update(repr((part, path.relative_to(base).as_posix(), label, content)).encode())
             Folder._digests[now.digest()] = whole.hexdigest()
         return {"folder": Folder._digests[now.digest()]}
 
     def inputs(self, root: Path) -> Sequence[Path]:
         base = located(root, self.folder)
-        tables = [path for part in ("train", "test") if (path := base / f"{part}.csv").is_file()]
-        return [*tables, *(path for part in ("train", "test") for path, _ in self._list(base, part))]
+        files = [base / f"{part}.csv" for part in PARTS]
+        files += [path for part in PARTS for path, _ in self._list(base, part)]
+        return [path for path in files if path.exists()]
 
     def _read(self, root: Path) -> Arrays:
         base = located(root, self.folder)
-        self._warn_of_others(base)
-        train, test = (self._pictures(self._list(base, part)) for part in ("train", "test"))
+        listed = [self._list(base, part) for part in PARTS]
+        train, test = (self._pictures(part) for part in listed)
+        others: dict[str, Sequence[Path | str]] = {
+            **listing.left_out(base, PARTS, {path for part in listed for path, _ in part})
+        }
+        if broken := [*train.broken, *test.broken]:
+            others = {"pictures that cannot be read": broken, **others}
+        if others:
+            log.warning(f"left out: {listing.told(others)}")
         if not len(train.labels):
             raise DataError(f"{base} has no pictures to train on: neither train/CLASS/*.png nor train.csv")
         classes = tuple(sorted({*train.labels}))
@@ -79,71 +92,76 @@ class Folder(Data):
             raise DataError(f"{base}: no training picture is labelled {', '.join(sorted(extra))}, but test ones are")
         if len(classes) < 2:
             raise DataError(f"{base}: the training pictures must have at least two labels; they have {classes}")
-        labels, test_labels = (
-            np.array([classes.index(y) for y in part.labels], dtype=np.int64) for part in (train, test)
-        )
+        number = {name: y for y, name in enumerate(classes)}
+        labels, test_labels = (np.array([number[y] for y in part.labels], dtype=np.int64) for part in (train, test))
         names, test_names = (tuple(path.relative_to(base).as_posix() for path in part.paths) for part in (train, test))
         return Arrays(train.images, labels, test.images, test_labels, classes, False, names, test_names)
 
     def _list(self, base: Path, part: str) -> list[tuple[Path, str]]:
         """Pictures and labels of a part, in the order of their names."""
-        table, folder = base / f"{part}.csv", base / part
-        if table.is_file():
-            try:
-                with open(table, newline="", encoding="utf-8-sig") as file:  # some spreadsheets begin with a mark
-                    rows = [row for row in csv.reader(file) if row and row != ["file", "label"]]
-            except (UnicodeDecodeError, csv.Error) as error:
-                raise DataError(f"{table} must be CSV in UTF-8: {error}") from None
-            if bad := [row for row in rows if len(row) != 2 or not (base / row[0]).is_file()]:
-                raise DataError(f"{table}: a line is FILE,LABEL with a file below {base}; this one is not: {bad[0]}")
-            found = [(base / name, label) for name, label in rows]
-            first: dict[Path, str] = {}
-            for path, label in found:
-                if path in first:
-                    raise DataError(f"{table} has {path.relative_to(base)} twice, as {first[path]} and as {label}")
-                first[path] = label
-        else:
-            found = [(path, path.parent.name) for path in folder.glob("*/*") if is_picture(path, folder)]
-        return sorted(found)
-
-    def _warn_of_others(self, base: Path) -> None:
-        """Of pictures in the folders of classes that are not taken, since they lie too deep or too high."""
-        for part in ("train", "test"):
-            if (base / f"{part}.csv").is_file():
-                continue
-            every = [path for path in (base / part).rglob("*") if is_picture(path, base / part)]
-            if other := [path for path in every if len(path.relative_to(base / part).parts) != 2]:
-                log.warning(
-                    f"{len(other):,} pictures below {base / part} are in no class, such as {other[0]}: a picture is "
-                    f"{part}/CLASS/FILE, or a line of {part}.csv"
-                )
+        if (base / f"{part}.csv").is_file():
+            return sorted(_of_table(base, base / f"{part}.csv"))
+        pictures = listing.in_classes(base / part)
+        labels = {folder: label_table.label(folder.name, f"{folder}") for folder in {path.parent for path in pictures}}
+        return sorted((path, labels[path.parent]) for path in pictures)
 
     def _pictures(self, found: Sequence[tuple[Path, str]]) -> _Part:
         images = np.empty((len(found), self.size, self.size, self.channels), dtype=np.uint8)
-        read: list[tuple[Path, str]] = []
-        broken: list[str] = []
+        part = _Part(images, [], [], [])
         for path, label in found:
             try:
-                images[len(read)] = check.picture(path, self.size, self.size, self.channels)
-                read.append((path, label))
+                images[len(part.paths)] = check.picture(path, self.size, self.size, self.channels)
             except Exception as error:  # a file of unknown origin can go wrong in any way
-                broken.append(f"{path} ({error})".replace("\n", " "))
-        if broken:
-            more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
-            log.warning(f"left out, since they cannot be read as pictures: {', '.join(broken[:3])}{more}")
-        return _Part(images[: len(read)], [label for _, label in read], [path for path, _ in read])
-
-
-def is_picture(path: Path, below: Path) -> bool:
-    """By its ending; nothing hidden ``below`` a folder is one."""
-    hidden = any(part.startswith(".") for part in path.relative_to(below).parts)
-    return path.suffix.lower() in SUFFIXES and not hidden
+                part.broken.append(f"{path} ({error})".replace("\n", " "))
+            else:
+                part.labels.append(label)
+                part.paths.append(path)
+        return replace(part, images=images[: len(part.paths)])
 
 
 @dataclass(frozen=True)
 class _Part:
-    """images (n, size, size, channels), their labels and files."""
+    """images (n, size, size, channels), their labels and files; the files that could not be read, and why."""
 
     images: NDArray[np.uint8]
     labels: list[str]
     paths: list[Path]
+    broken: list[str]
+
+
+def _of_table(base: Path, path: Path) -> list[tuple[Path, str]]:
+    """The pictures that a table names, below ``base``, and their labels. Raises DataError, with the line."""
+    table = label_table.read(path, lambda fields: os.path.isfile(base / fields[0]))
+    labels, names = table.labels(), table.column("file") if table.header else [row[0] for row in table.rows]
+    if names is None or (table.rows and len(table.rows[0]) != 2 and not table.header):
+        raise DataError(
+            f"{path}: a line is FILE,LABEL; of more columns, or in another order, needs the header file,label"
+        )
+    found: dict[Path, str] = {}
+    for row, (name, label) in enumerate(zip(names, labels, strict=True)):
+        place = _below(base, name)
+        if place is None or not os.path.isfile(place):
+            raise DataError(f"{table.where(row)}: a line is FILE,LABEL with a file below {base}; {name!r} is none")
+        if place in found:
+            raise DataError(f"{path} has {place.relative_to(base)} twice, as {found[place]} and as {label}")
+        found[place] = label
+    return list(found.items())
+
+
+def _below(base: Path, name: str) -> Path | None:
+    """The file of this name as a path from ``base``, where the name is a whole path too; None where it is not below."""
+    if ".." in Path(name).parts:
+        return None
+    if not Path(name).is_absolute():
+        return base / name
+    for folder in (Path(os.path.abspath(base)), base.resolve()):
+        if Path(name).is_relative_to(folder):
+            return base / Path(name).relative_to(folder)
+    return None
+
+
+def _or_unreadable(of: Callable[[Path], Any], path: Path) -> Any:
+    try:
+        return of(path)
+    except OSError:
+        return str(path.absolute()), "unreadable"

@@ -13,6 +13,7 @@ from typing import ClassVar
 from noisygce.data.base import Arrays, Data
 from noisygce.errors import DataError
 
+HOME = Path("data")  # where data sets lie unless paths.data or NOISYGCE_DATA name another folder: made when missing
 _RETRY = 60.0  # seconds before a fetch that failed is tried again, so that the runs of a sweep do not wait one by one
 _failed: dict[tuple[str, Path], tuple[float, str]] = {}  # class and root: when this process failed to fetch it, and why
 
@@ -27,6 +28,8 @@ class Published(Data):
         if not missing:
             return
         name = type(self).__name__
+        if not root.is_dir() and root != HOME:  # a mistyped path, rather than a wish for hundreds of megabytes there
+            raise DataError(f"paths.data={root} (or NOISYGCE_DATA): there is no such folder; make it, or name another")
         when, cause = _failed.get((name, root.absolute()), (-_RETRY, ""))
         if time.monotonic() - when >= _RETRY:
             from filelock import FileLock

@@ -39,7 +39,8 @@ class Model:
     threads: ClassVar[int | None] = None  # of the CPU, unless runtime.threads sets them; None: torch's choice
 
     def contents(self) -> Mapping[str, str]:
-        """SHA-256 of files of weights that training starts from, by the value that names them. Raises OSError."""
+        """SHA-256 of files of weights that training starts from, by the value that names them. Raises OSError or
+        DataError."""
         return {}
 
     def build(

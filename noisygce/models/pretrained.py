@@ -20,9 +20,18 @@ ADDRESS = "https://download.pytorch.org/models/"
 
 
 def digest(depth: int, weights: str) -> str:
-    """The SHA-256 of a file of weights, of torchvision's the first 8 digits. Raises OSError where it is not there."""
+    """The SHA-256 of a file of weights, of torchvision's the first 8 digits. Raises DataError where there is no such
+    file, and OSError where it cannot be read."""
     name = FILES[depth].get(weights)
-    return name.rpartition("-")[2].partition(".")[0] if name else check.sha256(Path(weights).expanduser())
+    try:
+        return name.rpartition("-")[2].partition(".")[0] if name else check.sha256(Path(weights).expanduser())
+    except FileNotFoundError:
+        raise _missing(depth, weights) from None
+
+
+def _missing(depth: int, weights: str) -> DataError:
+    known = ", ".join(FILES[depth])
+    return DataError(f"model.weights={weights}: there is no such file; torchvision's are named {known}")
 
 
 def load(depth: int, weights: str) -> dict[str, Tensor]:
@@ -40,8 +49,7 @@ def load(depth: int, weights: str) -> dict[str, Tensor]:
             raise ValueError("it holds other than tensors by name")
         return found
     except FileNotFoundError:
-        known = ", ".join(FILES[depth])
-        raise DataError(f"model.weights={weights}: there is no such file; torchvision's are named {known}") from None
+        raise _missing(depth, weights) from None
     except Exception as error:  # a file of unknown origin can go wrong in any way
         reason = f"{error}".partition("\n")[0]
         raise DataError(f"model.weights={weights}: {path} is not a file of weights: {reason}") from None

@@ -37,7 +37,7 @@ class Preprocess:
     array of another shape.
 
     vectors: of the network of a run on data=features, whose samples are arrays of numbers (D,), shape is (1, 1, D), and
-    mean and std are in units of their own.
+    mean and std are in units of their own; computed with in their type, float64 where vectors are standardised.
     """
 
     def __init__(self, shape: tuple[int, int, int], mean: Tensor, std: Tensor, vectors: bool = False) -> None:
@@ -51,13 +51,13 @@ class Preprocess:
         each_one = [pictures] if isinstance(pictures, Path | str) else pictures
         samples = [self._vector(each) if self.vectors else self.pixels(each) for each in each_one]
         stacked = np.stack(samples) if samples else np.empty((0, *self.shape), dtype=np.uint8)
-        image = torch.from_numpy(stacked).float() / (1 if self.vectors else 255)
-        return ((image - self.mean) / self.std).permute(0, 3, 1, 2)
+        image = torch.from_numpy(stacked).to(self.mean.dtype) / (1 if self.vectors else 255)
+        return ((image - self.mean) / self.std).float().permute(0, 3, 1, 2)
 
-    def _vector(self, numbers: Any) -> NDArray[np.float32]:
+    def _vector(self, numbers: Any) -> NDArray[np.float64]:
         import numpy as np
 
-        found: NDArray[np.float32] = np.asarray(numbers, dtype=np.float32)
+        found: NDArray[np.float64] = np.asarray(numbers, dtype=np.float64)
         if found.size != self.shape[2] or found.ndim != 1:
             raise ValueError(f"a vector must be of {self.shape[2]} numbers, not of shape {found.shape}")
         return found.reshape(self.shape)

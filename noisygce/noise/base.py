@@ -15,7 +15,7 @@ from noisygce import check
 Labels = NDArray[np.int64]
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
-Images = NDArray[Any]  # uint8, or float32 of data=features
+Images = NDArray[Any]  # uint8, or floats of data=features
 
 _WHO, _INTO = 6, 7  # purposes of draws
 _STREAM = 1  # keeps the draws of noise apart from those of other purposes (docs/protocol.md, Randomness)
@@ -125,6 +125,12 @@ class Noise:
     def __init__(self, rate: float, seed: int | None) -> None:
         self.rate = check.number("rate", rate, "[0, 1)")
         self.seed = seed if seed is None else check.whole("seed", seed, "[0, 4294967296)")
+
+    def fits(self, classes: Sequence[str], side: int, channels: int) -> None:
+        """Raises ConfigError or Invalid where the noise cannot be on a data set, before any file is read or fetched.
+
+        classes: its names, none where they are not known yet; side, channels: of its images, 0 where not known yet.
+        """
 
     def bind(self, root: Path, labels: Labels, classes: Sequence[str]) -> None:
         """Called before all else: reads the files that the noise needs below the data ``root``; most need none."""

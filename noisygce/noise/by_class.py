@@ -64,6 +64,10 @@ class Superclass(Noise):
     In alphabetical order (Patrini et al. 2017, arXiv 1609.03683; superclasses: Krizhevsky 2009).
     """
 
+    def fits(self, classes: Sequence[str], side: int, channels: int) -> None:
+        if classes:
+            self.transition(classes)
+
     def transition(self, classes: Sequence[str]) -> Matrix:
         if sorted(classes) != sorted(name for group in SUPERCLASSES.values() for name in group):
             raise ConfigError("noise=superclass: superclasses are those of data=cifar100; take another noise")
@@ -77,6 +81,10 @@ class IndexBlock(Noise):
     What much public code calls superclass noise on CIFAR-100. Its indices are alphabetical, so that the blocks are not
     superclasses: apple, aquarium_fish, baby, bear, beaver is one of them.
     """
+
+    def fits(self, classes: Sequence[str], side: int, channels: int) -> None:
+        if classes:
+            self.transition(classes)
 
     def transition(self, classes: Sequence[str]) -> Matrix:
         k = len(classes)
@@ -106,6 +114,10 @@ class ClassMap(Noise):
         self.map: Any = map
         self.sequential = check.flag("sequential", sequential)
         self.exact = check.flag("exact", exact)
+
+    def fits(self, classes: Sequence[str], side: int, channels: int) -> None:
+        if classes:
+            self.transition(classes)
 
     def transition(self, classes: Sequence[str]) -> Matrix:
         return functools.reduce(np.matmul, self._steps(classes))

@@ -42,6 +42,10 @@ class Human(Noise):
         super().__init__(rate, None)
         self._given: Labels
 
+    def fits(self, classes: Sequence[str], side: int, channels: int) -> None:
+        if classes:
+            _check_classes(classes, self.set)
+
     def bind(self, root: Path, labels: Labels, classes: Sequence[str]) -> None:
         _check_classes(classes, self.set)
         self._given = read(root, self.set, labels)
@@ -62,6 +66,10 @@ class HumanTwin(Noise):
         self.set = check.choice("set", set, SETS)
         super().__init__(rate, seed)
         self._transition: Matrix
+
+    def fits(self, classes: Sequence[str], side: int, channels: int) -> None:
+        if classes:
+            _check_classes(classes, self.set)
 
     def bind(self, root: Path, labels: Labels, classes: Sequence[str]) -> None:
         _check_classes(classes, self.set)

@@ -8,6 +8,7 @@ import numpy as np
 
 from noisygce.errors import ConfigError
 from noisygce.noise.base import Images, Labels, Matrix, Noise, uniforms
+from noisygce.noise.by_class import SUPERCLASSES
 
 _WHETHER, _WHICH = 4, 5  # purposes of draws
 
@@ -20,6 +21,16 @@ class OpenSet(Noise):
     """
 
     files = ("cifar-100-python/train", "cifar-100-python/test", "cifar-100-python/meta")
+
+    def fits(self, classes: Sequence[str], side: int, channels: int) -> None:
+        if (side or 32, channels or 3) != (32, 3):
+            raise ConfigError(
+                f"noise=open_set: images must be (32, 32, 3) as CIFAR-100's, not ({side}, {side}, {channels or '?'})"
+            )
+        if {*classes} & {name for group in SUPERCLASSES.values() for name in group}:
+            raise ConfigError(
+                "noise=open_set: images of CIFAR-100 are of its own classes on data=cifar100; take another"
+            )
 
     def transition(self, classes: Sequence[str]) -> Matrix:
         return np.eye(len(classes))

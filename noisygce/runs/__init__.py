@@ -18,7 +18,7 @@ messages.py    what a run says to the person who started it
 atomic.py      files that are the old one or the new one, never a part
 """
 
-from noisygce.runs.ids import NUMERICS, changed, foreign_code, given, identity, run_id
+from noisygce.runs.ids import NUMERICS, UNREAD, changed, foreign_code, foreign_data, given, identity, older, run_id
 from noisygce.runs.manifest import ORACLES, RULES, noisy_validation, select
 from noisygce.runs.run import Run
 
@@ -26,12 +26,15 @@ __all__ = [
     "NUMERICS",
     "ORACLES",
     "RULES",
+    "UNREAD",
     "Run",
     "changed",
     "foreign_code",
+    "foreign_data",
     "given",
     "identity",
     "noisy_validation",
+    "older",
     "run_id",
     "select",
 ]

@@ -8,7 +8,7 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +23,37 @@ NUMERICS = 1
 
 # The same for one class alone, by the name that configs have for it, from 2 on: it enters the ids of the configs that
 # name the class, and no other id.
-REVISIONS: dict[str, int] = {}
+REVISIONS: dict[str, int] = {
+    "noisygce.data.Features": 2,  # headers, blank lines and columns to join on; scaled before values are cast
+    "noisygce.folder.Folder": 2,  # likewise; labels without the space around them, every picture that Pillow opens
+}
 
 # How and where a run is made, and what is printed about it. Of these only the device, the number of threads and the
 # kernels of a GPU (runtime.fused) round differently, and a manifest says what they were.
 _NOT_SHAPING = ("runtime", "paths", "logger", "hydra", "grid", "table")
+UNREAD = "unread"  # in the place of digests of files that cannot be read
 _ADDED = ("numerics", "revisions", "code", "contents")  # what an identity holds beside the config
 
 
-def identity(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What shapes the numbers of a run, from its resolved config: the rest left out, 1.0 and 1 made one."""
+def identity(config: Mapping[str, Any], unread: Callable[[str], object] | None = None) -> dict[str, Any]:
+    """What shapes the numbers of a run, from its resolved config: the rest left out, 1.0 and 1 made one.
+
+    unread: called with the reason where a person's own files cannot be read, by those who only look at runs; the
+    identity is then that of no run. Without it, raises ConfigError or DataError there.
+    """
     shaping = {key: _older(key, value) for key, value in config.items() if key not in _NOT_SHAPING}
+    try:
+        contents = foreign_data(config)
+    except (ConfigError, DataError) as error:
+        if unread is None:
+            raise
+        unread(str(error))
+        contents = {"contents": {UNREAD: UNREAD}}
     return {
         "numerics": NUMERICS,
         **_revisions(shaping),
         **foreign_code(shaping),
-        **foreign_data(config),
+        **contents,
         **_canonical(shaping),
     }
 
@@ -52,6 +67,15 @@ def _revisions(config: Mapping[str, Any]) -> dict[str, Any]:
     """``revisions``: of the classes that a config names, those of ``REVISIONS``; or nothing."""
     found = {name: REVISIONS[name] for name in _targets(config) if name in REVISIONS}
     return {"revisions": dict(sorted(found.items()))} if found else {}
+
+
+def older(identity: Mapping[str, Any], *groups: str) -> str:
+    """The class of these groups of a run that has had another revision when the run was made, and both; or nothing."""
+    then = identity.get("revisions", {})
+    for name in _targets([identity[group] for group in groups]):
+        if then.get(name, 1) != REVISIONS.get(name, 1):
+            return f"revision {then.get(name, 1)} of {name}, this code has {REVISIONS.get(name, 1)}"
+    return ""
 
 
 def _targets(value: Any) -> Iterator[str]:
@@ -75,7 +99,8 @@ def foreign_code(config: Mapping[str, Any]) -> dict[str, Any]:
     """``code``: the SHA-256 of each module outside this package that the config takes a class from, and of the modules
     beside it that it imports, directly or not; else nothing.
 
-    NUMERICS stands for our own code; a person's loss that has been edited must not pass for the one before.
+    NUMERICS stands for our own code; a person's loss that has been edited must not pass for the one before. Raises
+    ConfigError where such a module is no file that can be read.
     """
     found: dict[str, Any] = {}
     for target in _targets(config):
@@ -83,10 +108,14 @@ def foreign_code(config: Mapping[str, Any]) -> dict[str, Any]:
         if module.partition(".")[0] not in ("noisygce", ""):
             try:
                 spec = importlib.util.find_spec(module)
-            except (ImportError, ValueError):  # settings.read says so
-                spec = None
-            if spec and spec.origin and Path(spec.origin).is_file():
+                if spec is None or spec.origin is None:
+                    raise ImportError(f"no file holds {module}")
                 found |= _with_imported(module, Path(spec.origin))
+            except (ImportError, ValueError, OSError) as error:
+                raise ConfigError(
+                    f"{target}: the code of this class cannot be read ({error}), and a run's id holds its digest; "
+                    "put it into a .py file"
+                ) from None
     return {"code": {name: digest[:16] for name, digest in sorted(found.items())}} if found else {}
 
 
@@ -139,22 +168,19 @@ def _imports(name: str, file: Path, content: bytes) -> Iterator[str]:
 
 def foreign_data(config: Mapping[str, Any]) -> dict[str, Any]:
     """``contents``: the SHA-256 of a person's own files and of weights to start from, by the value that names them; or
-    nothing.
-
-    Nothing too where they cannot be read, which who trains on them is told.
-    """
+    nothing, where there are none. Raises ConfigError or DataError where any cannot be read."""
     from noisygce import settings
 
     node, root = config.get("data"), config.get("paths", {}).get("data")
     if not root or not isinstance(node, Mapping) or "_target_" not in node:
         return {}
+    data = settings.build_data(settings.node(node))[0]
+    model = settings.build(settings.node(config["model"]), Model, "model")
     try:
-        data = settings.build_data(settings.node(node))[0]
-        model = settings.build(settings.node(config["model"]), Model, "model")
         found = {f"data.{key}": digest for key, digest in data.contents(Path(root).expanduser()).items()}
         found |= {f"model.{key}": digest for key, digest in model.contents().items()}
-    except (ConfigError, DataError, OSError):
-        return {}
+    except OSError as error:
+        raise DataError(f"{error.filename or root} cannot be read: {error.strerror or error}") from None
     return {"contents": {key: digest[:16] for key, digest in sorted(found.items())}} if found else {}
 
 

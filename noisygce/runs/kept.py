@@ -105,7 +105,8 @@ def _model(run: Run, t: Training) -> bytes:
     images, (height, width), p = t.images, t.images.size, t.images.padding
     mean = images.mean if images.mean.dim() == 1 else images.mean[p : p + height, p : p + width]  # without padding
     channels, vectors = images.pixels.shape[3], images.pixels.is_floating_point()
-    preprocess = models.Preprocess((height, width, channels), mean.cpu(), images.std.cpu(), vectors)
+    mean, std = images.units or (mean, images.std)
+    preprocess = models.Preprocess((height, width, channels), mean.cpu(), std.cpu(), vectors)
     return models.saved.packed(t.best, preprocess, t.task.arrays.classes, run.identity)
 
 

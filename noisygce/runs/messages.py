@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisygce import settings
+from noisygce.data import remarks
+from noisygce.data.preprocessing import merged
 from noisygce.errors import foreign
 from noisygce.runs.begin import seconds_on_a_core
 from noisygce.runs.manifest import ORACLES, RULES
@@ -122,6 +124,10 @@ def begin(run: Run, training: Training, place: str) -> None:
     log.info(f"{run.id}: {len(training.train):,} images on {place}")
     if judged := training.task.verdicts:
         log.info(f"verdicts: {', '.join(f'{kind} {count:,}' for kind, count in judged.items())}")
+    if any(key.startswith("data.") for key in run.identity.get("contents", {})):
+        _own_data(training)
+    if 0 < (held_out := len(training.validation)) < 100:
+        log.info(f"{held_out} validation samples: one is {100 / held_out:.1f} points")
     if place == "cpu":
         _how_long(training, run.identity["data"]["name"] == "cifar10")
     pruning, epochs = training.pruning, training.schedule.epochs
@@ -142,6 +148,23 @@ def begin(run: Run, training: Training, place: str) -> None:
 def workers() -> None:
     """Says, once a process, how a sweep uses more than this one core."""
     log.info("the same command, started a second time beside this one, is a second worker: they share the runs")
+
+
+def _own_data(training: Training) -> None:
+    """Says how a person's own labels and vectors were understood, and what of it looks odd."""
+    arrays, pixels = training.task.arrays, training.images.pixels
+    log.info(remarks.counted(arrays))
+    for line in remarks.odd(arrays):
+        log.warning(line)
+    if pixels.is_floating_point():
+        some = slice(None, None, -(-len(pixels) // 10_000))
+        vectors = arrays.train_images[some].reshape(-1, pixels.shape[-1])
+        if lost := merged(vectors, pixels[some].flatten(1).cpu().numpy()):
+            far, unscaled = "some lie too far from the others", "data.normalise=standard scales them first"
+            log.warning(
+                f"{len(lost):,} of {pixels.shape[-1]:,} columns of data.features, column {lost[0]} first: different "
+                f"values become equal in float32 ({far if training.images.units else unscaled})"
+            )
 
 
 def outvoted(task: Task) -> list[int]:

@@ -84,6 +84,10 @@ def read(cfg: DictConfig) -> Experiment:
                 f"data.validation={cfg.data.validation}: loss={cfg.loss.name} needs the model that is best on noisy "
                 "validation labels; hold some out, or take another loss"
             )
+        try:
+            e.noise.fits(data.classes, data.side, data.channels)
+        except check.Invalid as error:  # which names its key in full
+            raise ConfigError(str(error)) from None
         if (rate := cfg.noise.get("rate", cfg.rate)) != cfg.rate:
             raise ConfigError(f"noise.rate={rate}: the rate of the noise is set by rate={rate}")
     except check.Invalid as error:

@@ -119,6 +119,11 @@ def identities(
         together.setdefault(tuple(o for o in job if not o.startswith("seed=")), []).append(place)
     found: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
     seeds: set[str] = set()
+    reasons: dict[str, None] = {}
+
+    def unread(reason: str) -> None:
+        reasons[reason] = None
+
     quiet = len(together) < _BAR_FROM or not sys.stderr.isatty()
     for places in tqdm(together.values(), desc="composing the runs", unit="config", leave=False, disable=quiet):
         cfg = settings.compose([*aside, *jobs[places[0]]], with_hydra=True)
@@ -135,16 +140,21 @@ def identities(
                 settings.read(cfg)
             seeds.add(seed)
             whole = settings.resolved(cfg)
-            found[place] = runs.identity(whole), whole
+            found[place] = runs.identity(whole, unread), whole
+    for reason in reasons:
+        log.warning(f"{reason}; the runs that need it have no ID here and count as missing")
     yield from (found[place] for place in range(len(jobs)))
 
 
-def _own_files(made: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[Any]:
-    """A config for each way in which ids take digests of a person's own code and data, with those digests."""
+def _own_files(made: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[Any] | None:
+    """A config for each way in which ids take digests of a person's own code and data, with those digests; None where
+    some of it could not be read: such ids are not stored."""
     each: dict[str, Any] = {}
     for identity, whole in made:
         digests = {name: identity[name] for name in ("code", "contents") if name in identity}
         needed = {key: value for key, value in whole.items() if key in ("data", "noise", "model", "loss", "paths")}
+        if runs.UNREAD in digests.get("contents", {}):
+            return None
         if digests:
             each.setdefault(json.dumps(needed, sort_keys=True), {"config": needed, **digests})
     return list(each.values())

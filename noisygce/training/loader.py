@@ -16,6 +16,7 @@ from torch import Tensor
 
 from noisygce.data import Preprocessing
 from noisygce.data.base import Images as Pixels
+from noisygce.data.preprocessing import scaled, units
 from noisygce.training.philox import below, beta, philox
 
 _ORDER, _AUGMENT, _MIX = 4, 5, 6  # keep their draws apart from those of other purposes (docs/protocol.md, Randomness)
@@ -71,7 +72,8 @@ def rotations(height: int, width: int, degrees: float) -> NDArray[np.int32]:
 class Images:
     """A set of images (N, H, W, C) on the device, zero-padded for the crop, and its normalisation.
 
-    uint8 is pixels, of which 255 is the full range; float32 is numbers that stand for themselves.
+    uint8 is pixels, of which 255 is the full range; floats are numbers that stand for themselves, and lie here as
+    float32: standardised, where they are. ``units`` (D,), float64: what was subtracted from them, what divided by.
     ``pixel_mean`` is 0 in the padding, so that padding stays 0 after subtraction, as when padding comes last.
     """
 
@@ -83,17 +85,22 @@ class Images:
         if preprocessing.rotation:
             self.turns = torch.from_numpy(rotations(self.size[0], self.size[1], preprocessing.rotation)).to(device)
         n, h, w, c = images.shape
+        self.units: tuple[Tensor, Tensor] | None = None
+        if preprocessing.normalise == "standard" and n:
+            centre, spread = units(train_images)
+            self.units, images = (torch.from_numpy(centre), torch.from_numpy(spread)), scaled(images, centre, spread)
+        elif images.dtype != np.uint8:
+            images = np.ascontiguousarray(images, dtype=np.float32)
         given = torch.from_numpy(images)
-        self.pixels = torch.zeros((n, h + 2 * p, w + 2 * p, c), dtype=given.dtype, device=device)
-        self.pixels[:, p : p + h, p : p + w] = given.to(device)
+        if given.dtype == torch.float32 and not p:  # vectors may fill much of the memory
+            self.pixels = given.to(device)
+        else:
+            self.pixels = torch.zeros((n, h + 2 * p, w + 2 * p, c), dtype=given.dtype, device=device)
+            self.pixels[:, p : p + h, p : p + w] = given.to(device)
         if preprocessing.normalise == "pixel_mean":
             mean = np.zeros(self.pixels.shape[1:], dtype=np.float32)
             mean[p : p + h, p : p + w] = train_images.mean(0, dtype=np.float64) / 255
             self.mean, self.std = torch.from_numpy(mean).to(device), torch.ones(c, device=device)
-        elif preprocessing.normalise == "standard":
-            centre, spread = train_images.mean(0, dtype=np.float64), train_images.std(0, dtype=np.float64)
-            spread[spread < 1e-6 * np.abs(centre).clip(1e-6)] = 1  # a constant, but for rounding
-            self.mean, self.std = (torch.from_numpy(v.astype(np.float32)).to(device) for v in (centre, spread))
         else:
             self.mean, self.std = (torch.tensor(v, device=device) for v in (preprocessing.mean, preprocessing.std))
         # On the device: CUDA divides by a number of Python's as a product with its reciprocal, which rounds otherwise.

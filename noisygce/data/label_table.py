@@ -1,0 +1,146 @@
+"""Tables of labels that people bring, CSV files with a line a sample: read as meant, or refused with what to do."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from noisygce.errors import DataError
+
+LABELS = ("label", "labels", "class", "target", "y")  # what a header calls its last column
+JOINED = ("index", "file")  # columns that say which sample a line is about
+INTEGER = re.compile(r"-?[0-9]+")
+_NAMES = (*JOINED, "id", "ids")  # what a header may call another
+
+
+@dataclass(frozen=True)
+class Table:
+    """The n lines of a table below its header, each of as many fields.
+
+    header: names of the columns in lower case; empty where there is none. lines: their numbers in the file.
+    """
+
+    path: Path
+    header: tuple[str, ...]
+    rows: list[list[str]]
+    lines: list[int]
+
+    def column(self, name: str) -> list[str] | None:
+        """The fields (n,) below a name of the header; None where no column has it."""
+        return [row[self.header.index(name)] for row in self.rows] if name in self.header else None
+
+    def labels(self) -> list[str]:
+        """The last column (n,). Raises DataError, with the line, for a label that is empty or not UTF-8."""
+        others, last = {*self.header[:-1]}, "".join(self.header[-1:])
+        if last in _NAMES or (others & {*LABELS} and last not in LABELS):
+            raise DataError(f"{self.path}: labels are the last column, and its header is {', '.join(self.header)}")
+        return [label(row[-1], self.where(i)) for i, row in enumerate(self.rows)]
+
+    def names(self) -> list[str]:
+        """What the lines (n,) call their samples: the column file, or else the first. Raises DataError for an empty
+        name."""
+        found = self.column("file") or [row[0] for row in self.rows]
+        if empty := [i for i, name in enumerate(found) if not name.strip()]:
+            raise DataError(f"{self.where(empty[0])}: the name of its sample is empty")
+        return found
+
+    def order(self, samples: int, names: Sequence[str] = (), lacking: str = "") -> list[int]:
+        """The line of each sample (samples,), as its place in ``rows``: by the column index, by the column file where
+        samples have ``names``, or else one after another. Raises DataError, with the line, unless each sample has one.
+
+        lacking: what to do where a table that is joined has no line for some.
+        """
+        key = next((name for name in JOINED if name in self.header and (name == "index" or names)), None)
+        if key is None:
+            if len(self.rows) != samples:
+                header = f"below its header {','.join(self.header)}" if self.header else f"and no header {_HEADER}"
+                raise DataError(f"{self.path} has {len(self.rows):,} lines {header}; there are {samples:,} samples")
+            return list(range(samples))
+        place = {name: i for i, name in enumerate(map(str, range(samples)) if key == "index" else names)}
+        found: dict[int, int] = {}
+        for row, value in enumerate(self.column(key) or ()):
+            if (i := place.get(value.strip() if key == "index" else value)) is None:
+                known = f"must be in 0..{samples - 1}" if key == "index" else "is the name of no sample"
+                raise DataError(f"{self.where(row)}: {key} {value!r} {known}")
+            if i in found:
+                raise DataError(f"{self.where(row)}: {key} {value} is in line {self.lines[found[i]]} too")
+            found[i] = row
+        if left := [name for name, i in place.items() if i not in found]:
+            raise DataError(
+                f"{self.path} has no line for {len(left):,} of {samples:,} samples, {key} {left[0]} first{lacking}"
+            )
+        return [found[i] for i in range(samples)]
+
+    def where(self, row: int) -> str:
+        """A line of the file, for a message."""
+        return f"{self.path}, line {self.lines[row]}"
+
+
+_HEADER = f"(a first line that ends in {', '.join(LABELS[:-1])} or {LABELS[-1]})"
+
+
+def read(path: Path, is_sample: Callable[[list[str]], bool] = lambda _: False) -> Table:
+    """The table in a CSV file in UTF-8; labels have no space around them. Raises DataError, with the line.
+
+    is_sample: whether a first line must be a sample, whatever it looks like.
+    """
+    try:
+        with open(
+            path, newline="", encoding="utf-8-sig", errors="surrogateescape"
+        ) as file:  # names of files may be any
+            reader = csv.reader(file, strict=True)
+            found = [(reader.line_num, fields) for fields in reader]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: this is not CSV: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    while found and not "".join(found[-1][1]).strip():  # editors leave blank lines at the end
+        found.pop()
+    rows = [fields for _, fields in found]
+    lines = [number for number, _ in found]
+    _refuse_other_formats(path, rows, lines)
+    for row in rows:
+        row[-1] = row[-1].strip()
+    header: tuple[str, ...] = ()
+    if rows and not is_sample(rows[0]) and _is_header(rows):
+        header = tuple(field.strip().lower() for field in rows.pop(0))
+        lines.pop(0)
+    return Table(path, header, rows, lines)
+
+
+def _is_header(rows: Sequence[Sequence[str]]) -> bool:
+    first, *others = rows
+    if {field.strip().lower() for field in first} & {*LABELS, *_NAMES}:
+        return True
+    numbers = bool(others) and all(INTEGER.fullmatch(row[-1]) for row in others)
+    return numbers and not INTEGER.fullmatch(first[-1])
+
+
+def _refuse_other_formats(path: Path, rows: Sequence[Sequence[str]], lines: Sequence[int]) -> None:
+    """Raises DataError for a blank line, for lines of different lengths, and for columns that no commas part."""
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if rows and all(separator in "".join(row[:1]) for row in rows):
+            raise DataError(f"{path}: its columns are parted by {name}; save it with commas")
+    for row, number in zip(rows, lines, strict=True):
+        if not "".join(row).strip():
+            raise DataError(f"{path}, line {number} is blank: it needs a label, or must go with its sample")
+        if any("\0" in field for field in row):
+            raise DataError(f"{path}, line {number}: this is no text in UTF-8; save it as CSV in UTF-8")
+        if len(row) != len(rows[0]):
+            raise DataError(f"{path}, line {number}: it has {len(row)} fields, and the first line {len(rows[0])}")
+
+
+def label(text: str | bytes, where: str) -> str:
+    """A label without space around it. Raises DataError for one that is empty, or not UTF-8."""
+    try:
+        found = (text.decode() if isinstance(text, bytes) else text).strip()
+        found.encode()
+    except UnicodeError:
+        raw = text if isinstance(text, bytes) else text.encode(errors="surrogateescape")
+        raise DataError(f"{where}: its label {raw!r} is not UTF-8; save it in UTF-8") from None
+    if not found:
+        raise DataError(f"{where}: its label is empty")
+    return found

@@ -1,0 +1,41 @@
+"""What people should know of their labels before a run trains on them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+import numpy as np
+
+from noisygce.data.base import Arrays
+
+_SHOWN = 3  # classes, or groups of names
+
+
+def counted(arrays: Arrays) -> str:
+    """How many classes there are, and the smallest ones with their training samples."""
+    counts = np.bincount(arrays.train_labels, minlength=len(arrays.classes))
+    smallest = np.argsort(counts, kind="stable")[:_SHOWN]
+    named = ", ".join(f"{arrays.classes[y]} ({counts[y]:,})" for y in smallest)
+    return f"{len(arrays.classes):,} classes, the smallest: {named}"
+
+
+def odd(arrays: Arrays) -> Iterator[str]:
+    """What looks unlike labels that were meant, a line each."""
+    classes, samples = arrays.classes, len(arrays.train_labels)
+    alike: dict[str, list[str]] = {}
+    for name in classes:
+        alike.setdefault(_letters(name), []).append(name)
+    if twins := [names for names in alike.values() if len(names) > 1]:
+        shown = "; ".join(" and ".join(map(repr, names)) for names in twins[:_SHOWN])
+        yield f"classes whose names differ by case, space or .0 alone: {shown}; if two are one, give them one name"
+    if len(classes) > samples / 2:
+        yield f"{len(classes):,} classes for {samples:,} samples: are these their labels, and not their names?"
+    if "-1" in classes:
+        yield "there is a class -1: if it marks samples without a label, leave them out"
+
+
+def _letters(name: str) -> str:
+    """A name without case, space and a .0 at the end."""
+    return re.sub(r"\s|\.0+\s*$", "", unicodedata.normalize("NFKC", name)).casefold()

@@ -1,0 +1,344 @@
+"""Labels and pictures that people bring: each label goes to its own sample, or a line says what to do."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers_reliability import one_line, train
+from PIL import Image
+
+from noisygce import runs, settings
+from noisygce.data import Cifar100, label_table, listing, remarks
+from noisygce.data.base import Arrays
+from noisygce.errors import ConfigError, DataError
+from noisygce.noise.by_class import SUPERCLASSES
+from noisygce.training.task import Task, prepare
+
+NAMES = ["ant", "bee", "cat", "bee", "ant", "cat"]
+
+
+def task(*overrides: str, root: Path) -> Task:
+    e = settings.read(settings.compose([*overrides, "noise=clean"]))
+    return prepare(e.data, e.split, e.verdicts, e.noise, e.seed, root)
+
+
+@pytest.fixture
+def meant(tmp_path: Path):
+    """Whether the lines of a labels.csv give each of six vectors the label that is meant; further words as settings."""
+    np.save(tmp_path / "X.npy", np.random.default_rng(0).normal(size=(6, 3)))
+
+    def read(lines: list[str], *words: str) -> bool:
+        (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+        found = task(
+            *("data=features", "data.features=X.npy", "data.labels=labels.csv", *words),
+            root=tmp_path,
+        ).arrays
+        return [found.classes[y] for y in found.train_labels] == NAMES
+
+    return read
+
+
+@pytest.mark.parametrize("header", ["label", "Labels", "id,class", "x,TARGET ", "text,y", "file,species", "id,species"])
+def test_a_first_line_that_names_columns_is_no_sample(header: str, meant) -> None:
+    first = "1," if "," in header else ""
+    assert meant([header, *(first + name for name in NAMES)])
+    with pytest.raises(DataError, match=r"labels\.csv has 5 lines below its header .*; there are 6 samples"):
+        meant([header, *(first + name for name in NAMES[:-1])])
+
+
+def test_a_first_line_is_a_header_where_it_alone_is_no_integer(tmp_path: Path) -> None:
+    np.save(tmp_path / "X.npy", np.eye(3))
+    (tmp_path / "y.csv").write_text("species\n2\n-1\n2\n")
+    words = ("data=features", "data.features=X.npy", "data.labels=y.csv", "data.validation=1")
+    assert task(*words, root=tmp_path).arrays.train_labels.tolist() == [1, 0, 1]
+    (tmp_path / "y.csv").write_text("2\n-1\n2\n")
+    assert task(*words, root=tmp_path).arrays.train_labels.tolist() == [1, 0, 1]
+
+
+def test_no_line_is_taken_for_a_header_because_there_is_one_too_many(meant) -> None:
+    assert meant(NAMES)
+    with pytest.raises(DataError, match=r"labels\.csv has 7 lines and no header .*; there are 6 samples"):
+        meant([*NAMES, "ant"])
+    with pytest.raises(DataError, match="7 lines and no header"):
+        meant(["species", *NAMES])
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (["label", *NAMES[:3], "", *NAMES[4:]], r"labels\.csv, line 5 is blank"),
+        ([*NAMES[:3], "  ", *NAMES[4:]], r"labels\.csv, line 4 is blank"),
+        (["id,label", *(f"{i},{name}" for i, name in enumerate([*NAMES[:5], " "]))], "line 7: its label is empty"),
+        ([f"{i};{name}" for i, name in enumerate(NAMES)], "parted by semicolons; save it with commas"),
+        ([f"{i}\t{name}" for i, name in enumerate(NAMES)], "parted by tabs; save it with commas"),
+        ([*NAMES[:5], "cat,dog"], "line 6: it has 2 fields, and the first line 1"),
+        ([*NAMES[:5], '"cat'], "line 6: this is not CSV"),
+        (["label,text", *(f"{name},x{i}" for i, name in enumerate(NAMES))], "labels are the last column"),
+        (["index,label", "0,ant", "1,bee", "2,cat", "3,bee", "4,ant", "4,cat"], "line 7: index 4 is in line 6 too"),
+        (["index,label", *(f"{i + 1},{name}" for i, name in enumerate(NAMES))], r"line 7: index '6' must be in 0\.\.5"),
+    ],
+)
+def test_a_table_that_is_not_as_it_should_be_is_refused_with_its_line(lines: list[str], says: str, meant) -> None:
+    with pytest.raises(DataError, match=says):
+        meant(lines)
+
+
+def test_blank_lines_at_the_end_are_no_samples(meant) -> None:
+    assert meant(["label", *NAMES, "", " "])
+
+
+def test_lines_are_joined_on_the_index_whatever_their_order(meant) -> None:
+    lines = [f"{i},{name}" for i, name in enumerate(NAMES)]
+    assert meant(["index,label", *lines[::-1]])
+    assert meant(["Index,score,label", *(line.replace(",", ",0.5,") for line in lines[3:] + lines[:3])])
+
+
+def test_lines_are_joined_on_the_file_where_samples_have_names(tmp_path: Path, meant) -> None:
+    (tmp_path / "ids.csv").write_text("\n".join(["index,file", *(f"{i},{i}.png" for i in (5, 1, 2, 3, 4, 0))]))
+    lines = [f"{i}.png,{name}" for i, name in enumerate(NAMES)]
+    assert meant(["file,label", *lines[::-1]], "data.ids=ids.csv")
+    with pytest.raises(DataError, match=r"line 7: file '9\.png' is the name of no sample"):
+        meant(["file,label", *lines[:5], "9.png,cat"], "data.ids=ids.csv")
+
+
+def test_a_joined_table_that_lacks_samples_says_how_to_train_without_them(meant) -> None:
+    with pytest.raises(DataError, match=r"no line for 1 of 6 samples, index 3 first; .* add data\.verdicts=FILE"):
+        meant(["index,label", *(f"{i},{name}" for i, name in enumerate(NAMES) if i != 3)])
+
+
+def test_labels_have_no_space_around_them(meant) -> None:
+    assert meant([name + " " * (i % 2) for i, name in enumerate(NAMES)])
+    assert meant(["id,label", *(f"1, {name}" for name in NAMES)])
+
+
+@pytest.mark.parametrize(
+    ("classes", "says"),
+    [
+        (("Ant", "ant", "bee"), "differ by case, space or .0 alone: 'Ant' and 'ant';"),
+        (("a b", "ab"), "'a b' and 'ab'"),
+        (("1", "1.0", "2"), "'1' and '1.0'"),
+        (("-1", "0", "1"), "a class -1"),
+        (tuple(f"{i}" for i in range(51)), "51 classes for 100 samples"),
+    ],
+)
+def test_labels_that_look_odd_are_named(classes: tuple[str, ...], says: str) -> None:
+    labels = np.arange(100) % len(classes)
+    empty = np.empty((100, 1, 1, 1), dtype=np.uint8)
+    (line,) = remarks.odd(Arrays(empty, labels, empty[:0], labels[:0], classes))
+    assert says in line
+
+
+def test_labels_that_were_meant_are_not_called_odd() -> None:
+    labels, empty = np.arange(100) % 50, np.empty((100, 1, 1, 1), dtype=np.uint8)
+    classes = tuple(f"{i}.5" if i % 2 else f"{i}" for i in range(50))
+    assert not [*remarks.odd(Arrays(empty, labels, empty[:0], labels[:0], classes))]
+
+
+def test_a_run_says_how_it_understood_labels_and_what_a_validation_sample_is_worth(tmp_path: Path) -> None:
+    y = np.array(["ant"] * 150 + ["Ant"] * 50 + ["bee"] * 70 + ["cat"] * 30)
+    np.save(tmp_path / "X.npy", np.random.default_rng(0).normal(size=(300, 4)))
+    np.save(tmp_path / "y.npy", y)
+    words = ("data=features", "data.features=X.npy", "data.labels=y.npy", "paths.data=.", "schedule.epochs=1")
+    code, text = train(tmp_path, *words, "schedule.milestones=[]")
+    assert code == 0
+    assert "4 classes, the smallest: cat (30), Ant (50), bee (70)" in text
+    assert "names differ by case, space or .0 alone: 'Ant' and 'ant'" in text
+    assert "60 validation samples: one is 1.7 points" in text, "a fifth is held out"
+
+
+def picture(path: Path, level: int = 60) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), (level, level, level)).save(path, "PNG" if path.suffix == "" else None)
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A folder of two classes, ten pictures each."""
+    for i in range(20):
+        picture(tmp_path / "mine" / "train" / ("bee" if i % 2 else "ant") / f"{i:02}.png", 60 + i)
+    return tmp_path / "mine"
+
+
+WORDS = ("data=folder", "data.folder=mine", "data.size=8")
+
+
+def id_of(root: Path, *words: str) -> str:
+    cfg = settings.compose([*WORDS, "noise=clean", f"paths.data={root}", *words])
+    return runs.run_id(runs.identity(settings.resolved(cfg)))
+
+
+def test_every_picture_that_pillow_opens_is_one(mine: Path) -> None:
+    for ending in ("jfif", "ppm", "pgm", "webp", "TIF"):
+        picture(mine / "train" / "ant" / f"x.{ending}")
+    names = task(*WORDS, root=mine.parent).arrays.train_names
+    assert {Path(name).suffix for name in names} == {".png", ".jfif", ".ppm", ".pgm", ".webp", ".TIF"}
+    assert len(names) == 25
+
+
+def test_all_that_is_left_out_is_counted_in_one_warning(
+    mine: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (mine / "train" / "ant" / "00.png").write_bytes(b"no picture")
+    (mine / "train" / "ant" / "gone.png").symlink_to(mine / "nowhere.png")
+    (mine / "train" / "ant" / "notes.txt").touch()
+    picture(mine / "train" / "ant" / "deeper" / "a.png")
+    (mine / "train" / "empty").mkdir()
+    picture(mine / "train" / "locked" / "a.png")
+    picture(mine / "valid" / "ant" / "a.png")
+    for module in (os, listing.os):  # root may read every folder
+        listed = module.scandir
+
+        def scandir(path, listed=listed):
+            if Path(path).name == "locked":
+                raise PermissionError(13, "Permission denied", str(path))
+            return listed(path)
+
+        monkeypatch.setattr(module, "scandir", scandir)
+    monkeypatch.setattr(Path, "iterdir", lambda path: iter([path / entry.name for entry in os.scandir(path)]))
+    found = task(*WORDS, root=mine.parent).arrays
+    assert found.classes == ("ant", "bee")
+    assert len(found.train_names) == 19
+    (record,) = caplog.records
+    told = record.getMessage()
+    for what in (
+        *("2 pictures that cannot be read", "1 files that are no pictures by their ending", "notes.txt"),
+        *("1 pictures that are not train/CLASS/FILE", "deeper/a.png", "1 classes without a picture", "train/empty"),
+        *("1 folders that cannot be read", "train/locked", "does not use", "mine/valid"),
+    ):
+        assert what in told
+
+
+def test_a_folder_of_which_all_is_used_gives_no_warning(mine: Path, caplog: pytest.LogCaptureFixture) -> None:
+    task(*WORDS, root=mine.parent)
+    assert not caplog.records
+
+
+def test_a_picture_that_cannot_be_read_leaves_everything_else_in_the_id(mine: Path) -> None:
+    whole = id_of(mine.parent)
+    gone = mine / "train" / "ant" / "gone.png"
+    for broken in (lambda: gone.symlink_to(mine / "nowhere.png"), gone.mkdir):
+        broken()
+        first = id_of(mine.parent)
+        assert first != whole
+        (mine / "train" / "bee" / "01.png").rename(mine / "train" / "ant" / "01.png")
+        assert id_of(mine.parent) != first, "another label is another run"
+        (mine / "train" / "ant" / "01.png").rename(mine / "train" / "bee" / "01.png")
+        assert id_of(mine.parent) == first
+        gone.unlink() if gone.is_symlink() else gone.rmdir()
+    picture(gone)
+    assert id_of(mine.parent) not in (whole, first)
+
+
+def test_a_train_csv_gives_each_picture_its_label(mine: Path) -> None:
+    lines = [f"train/{'bee' if i % 2 else 'ant'}/{i:02}.png, {'odd' if i % 2 else 'even'} " for i in range(20)]
+    table = mine / "train.csv"
+
+    def found(*text: str) -> Arrays:
+        table.write_text("\n".join(text) + "\n")
+        return task(*WORDS, root=mine.parent).arrays
+
+    arrays = found(*lines)
+    assert arrays.classes == ("even", "odd")
+    assert len(arrays.train_labels) == 20
+    here = id_of(mine.parent)
+    for other in (
+        ["file,label", *lines],
+        ["index,File,label", *(f"{i},{line}" for i, line in enumerate(lines))],
+        [f"{mine}/{line}" for line in lines],
+        [f"./{line}" for line in lines[::-1]],
+    ):
+        again = found(*other)
+        assert again.train_names == arrays.train_names
+        assert np.array_equal(again.train_labels, arrays.train_labels)
+        assert id_of(mine.parent) == here
+
+
+def test_a_first_line_that_names_a_picture_is_no_header(mine: Path) -> None:
+    lines = [f"train/{'bee' if i % 2 else 'ant'}/{i:02}.png,{i % 2}" for i in range(1, 20)]
+    (mine / "train.csv").write_text("\n".join(["train/ant/00.png,y", *lines]))
+    assert task(*WORDS, root=mine.parent).arrays.classes == ("0", "1", "y")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("../mine/train/ant/00.png,x", r"line 2: a line is FILE,LABEL .*'\.\./mine/train/ant/00\.png' is none"),
+        ("{root}/other/1.png,x", "line 2: a line is FILE,LABEL with a file below"),
+        ("train/ant/00.png,", "line 2: its label is empty"),
+        ("train/ant/00.png,x,y", "line 2: it has 3 fields, and the first line 2"),
+        ("", "line 2 is blank"),
+    ],
+)
+def test_a_line_of_a_train_csv_that_is_no_picture_below_is_refused(mine: Path, line: str, says: str) -> None:
+    picture(mine.parent / "other" / "1.png")
+    lines = ["train/bee/01.png,y1", line.replace("{root}", str(mine.parent)), "train/bee/03.png,z"]
+    (mine / "train.csv").write_text("\n".join(lines))
+    with pytest.raises(DataError, match=says):
+        task(*WORDS, root=mine.parent)
+    with pytest.raises(DataError, match=says):
+        id_of(mine.parent)
+
+
+def test_a_header_without_the_column_file_is_refused(mine: Path) -> None:
+    (mine / "train.csv").write_text("image,label\ntrain/ant/00.png,a\ntrain/bee/01.png,b\n")
+    with pytest.raises(DataError, match="needs the header file,label"):
+        task(*WORDS, root=mine.parent)
+
+
+@pytest.mark.parametrize("name", ["100", "a,b"])
+def test_a_folder_may_be_called_anything(mine: Path, name: str) -> None:
+    shutil.move(mine, mine.parent / name)
+    word = f"data.folder={name}" if name.isdigit() else f"data.folder='{name}'"
+    assert len(task(*WORDS, word, root=mine.parent).arrays.train_labels) == 20
+    assert id_of(mine.parent, word)
+
+
+def test_verdicts_take_samples_out_as_the_refusal_says(tmp_path: Path, meant) -> None:
+    text = "index,file,given,suggested,verdict\n3,,bee,ant,drop\n"
+    (tmp_path / "saved.csv").write_text(text)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    assert meant(["label", *NAMES], "data.verdicts=saved.csv", f"data.verdicts_sha256={digest}")
+    words = ("data.verdicts=saved.csv", f"data.verdicts_sha256={digest}", "data.validation=0")
+    found = task("data=features", "data.features=X.npy", "data.labels=labels.csv", *words, root=tmp_path)
+    assert sorted(found.train.tolist()) == [0, 1, 2, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("data=cifar10 noise=superclass", "superclasses are those of data=cifar100"),
+        ("data=digits noise=human rate=0.4021", "people gave these labels to data=cifar10"),
+        ("data=cifar100 noise=human_twin noise.set=worse", "people gave these labels to data=cifar10"),
+        ("data=fashion_mnist noise=open_set", r"images must be \(32, 32, 3\)"),
+        ("data=features data.features=x data.labels=y noise=open_set", r"not \(1, 1, \?\)"),
+        ("data=cifar100 noise=open_set", "of its own classes on data=cifar100"),
+        ("data=cifar10 noise=class_map noise.map={cat:wolf}", "of class names of the data set"),
+    ],
+)
+def test_noise_that_does_not_fit_a_data_set_is_refused_before_anything_is_read(words: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        settings.read(settings.compose(words.split()))
+
+
+def test_the_names_of_cifar_100_are_those_of_its_superclasses() -> None:
+    assert sorted(Cifar100.classes) == sorted(name for group in SUPERCLASSES.values() for name in group)
+    assert list(Cifar100.classes) == sorted(Cifar100.classes)
+
+
+def test_a_mistyped_data_folder_is_not_made(tmp_path: Path) -> None:
+    code, text = train(tmp_path, "data=cifar10", "paths.data=nowhere/typo")
+    assert code == 2
+    assert "paths.data=nowhere/typo (or NOISYGCE_DATA): there is no such folder; make it" in one_line(text)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_table_in_utf_16_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("label\nant\n", encoding="utf-16")
+    with pytest.raises(DataError, match=re.escape("no text in UTF-8; save it as CSV in UTF-8")):
+        label_table.read(tmp_path / "a.csv")
