@@ -58,7 +58,8 @@ class Plan:
 def plan_of(arguments: Sequence[str], look_at: Callable[[DictConfig], object] | None = None) -> Plan:
     """The runs of ``noisygce.train -m`` with these arguments, in its order: as stored, or composed and then stored.
 
-    look_at: called with each config that is composed, Hydra's own values in it. Raises ConfigError, or what Hydra
+    look_at: called with each config that is composed, Hydra's own values in it, where the runs are to be launched; the
+    plan is then stored where there is no results folder yet, too. Raises ConfigError, or what Hydra
     raises.
     """
     path, key = stored.path_of(arguments), stored.key(arguments)
@@ -71,7 +72,7 @@ def plan_of(arguments: Sequence[str], look_at: Callable[[DictConfig], object] | 
     if own is not None:
         lines = [{"id": run.id, "overrides": run.job, "config": run.identity} for run in plan.runs]
         head = {"key": key, "arguments": arguments, "name": plan.name, "results": str(plan.results), "own": own}
-        stored.write(path, {**head, "grid": plan.grid, "table": plan.table}, lines)
+        stored.write(path, {**head, "grid": plan.grid, "table": plan.table}, lines, make=look_at is not None)
     return plan
 
 

@@ -67,8 +67,10 @@ def read(path: Path, expected: str) -> tuple[dict[str, Any], list[dict[str, Any]
     return head, lines
 
 
-def write(path: Path, head: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> None:
-    """Stores a plan, by rename; nowhere where the folder cannot be written to."""
+def write(path: Path, head: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], make: bool) -> None:
+    """Stores a plan, by rename; nowhere where the folder cannot be written to. make: make a results folder, too."""
+    if not make and not path.parents[1].is_dir():
+        return
     text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in ({**head, "runs": len(lines)}, *lines))
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
