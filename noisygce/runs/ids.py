@@ -23,7 +23,9 @@ NUMERICS = 1
 
 # The same for one class alone, by the name that configs have for it, from 2 on: it enters the ids of the configs that
 # name the class, and no other id.
-REVISIONS: dict[str, int] = {}
+REVISIONS: dict[str, int] = {
+    "noisygce.losses.LDRKL": 2,  # gradient at logits of 0, and value and gradient at logits near -30
+}
 
 # How and where a run is made, and what is printed about it. Of these only the device, the number of threads and the
 # kernels of a GPU (runtime.fused) round differently, and a manifest says what they were.
