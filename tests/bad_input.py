@@ -205,6 +205,11 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "seed=-1: seed must be an integer in [0, 4294967296) (in the run *; none was started)",
         ),
         (
+            "-m 'loss=glob(nce_a*)'",
+            "loss=glob(nce_a*): name the choices, not a pattern of them: loss=nce_ael,nce_agce,nce_aul",
+        ),
+        ("'noise=glob(cl*)'", "noise=glob(cl*): name the choices, not a pattern of them: noise=class_map,clean"),
+        (
             "-m 'loss.q=interval(0.1,1.0)'",
             "loss.q=interval(0.1,1.0): an interval is for a search, such as hydra/sweeper=optuna",
         ),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from noisygce import losses
+from noisygce.losses import log_p
 from noisygce.losses.torch import Criterion
 
 B, K, N = 6, 4, 20
@@ -101,8 +102,42 @@ def test_a_criterion_that_prunes_keeps_its_kept_set() -> None:
     assert criterion.kept.sum() == N // 2  # type: ignore[union-attr]
     with pytest.raises(TypeError, match="give index"):
         criterion(logits, labels)
+    with pytest.raises(IndexError):
+        criterion(logits, labels, -index)
+    assert torch.equal(criterion.eval()(logits, labels), gce)  # such as a validation loss: L_q of all
+    assert torch.equal(criterion(logits, labels, index), gce)
     with pytest.raises(TypeError, match="give samples"):
         Criterion(losses.TruncatedGCE(q=0.7, k=0.5))
+
+
+def test_an_own_loss_that_prunes_needs_only_keep() -> None:
+    class Unsure(losses.CE):
+        prunes = True
+
+        def keep(self, logits: Tensor, labels: Tensor) -> Tensor:
+            return log_p(logits, labels).exp() < 0.9
+
+    criterion = Criterion(Unsure(reduction="none"), samples=N)
+    logits, labels, index = batch()
+    criterion.prune(9.0 * F.one_hot(labels, K)[:3], labels[:3], index[:3])  # of these none is unsure: all stay
+    assert torch.equal(criterion(logits, labels, index), losses.CE(reduction="none")(logits, labels))
+    criterion.prune(torch.stack([9.0 * F.one_hot(labels[0], K), torch.zeros(K)]), labels[:2], index[:2])
+    expected = losses.CE(reduction="none")(logits, labels)
+    expected[0] = 0
+    assert torch.equal(criterion(logits, labels, index), expected)
+
+
+def test_an_estimated_transition_must_be_adopted_first_and_may_be_all_that_is_known() -> None:
+    hat = losses.ForwardHat("q97", losses.CE())
+    with pytest.raises(TypeError, match=r"T_hat is missing: call adopt\(RUN_ID, \{'q97': T_hat\}\) first"):
+        Criterion(hat, samples=N, transition=T)
+    hat.adopt("a run", {"q97": T})
+    logits, labels, _ = batch()
+    expected = Criterion(losses.Forward(), transition=T)(logits, labels)
+    assert torch.equal(Criterion(hat, classes=K)(logits, labels), expected)
+    assert "error" not in hat.report()["transition_hat"]  # the true T is not known
+    Criterion(hat, transition=T)
+    assert hat.report()["transition_hat"]["error"] == 0
 
 
 @pytest.mark.parametrize(
@@ -116,7 +151,7 @@ def test_a_loss_that_is_not_bound_says_what_is_missing(loss: losses.Loss) -> Non
         loss.of_batch(*batch())
     with pytest.raises(TypeError, match=r"transition is missing: T \(K, K\)"):
         Criterion(losses.Forward(), classes=K)
-    with pytest.raises(TypeError, match="remembers samples: "):
+    with pytest.raises(TypeError, match="remembers samples: give index"):
         elr()(*batch()[:2])
 
 
@@ -147,3 +182,16 @@ def test_cross_entropy_of_a_soft_label_is_torch_s() -> None:
     torch.testing.assert_close(losses.CE()(logits, soft), F.cross_entropy(logits, soft))
     with pytest.raises(ValueError, match=r"soft labels must be \(B, K\)"):
         losses.CE()(logits, soft[:, :2])
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [losses.ELR(3, 0.7), losses.WeightedSum(1, 1, losses.CE(), losses.ELR(3, 0.7)), losses.TruncatedGCE(0.7, 0.5)],
+)
+def test_a_loss_of_single_samples_refuses_soft_labels(loss: losses.Loss) -> None:
+    criterion = Criterion(loss, samples=N, classes=K)
+    logits, labels, index = batch()
+    for mode in (criterion.train(), criterion.eval()):
+        for more in ((), (index,)):
+            with pytest.raises(TypeError, match=r"(prunes|remembers) samples, each with one label: give labels \(B,\)"):
+                mode(logits, F.one_hot(labels, K).float(), *more)

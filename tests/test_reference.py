@@ -17,40 +17,59 @@ from noisygce.sweep.plan import plan_of
 
 ROOT = settings.config_dir().parent
 REFERENCE = ROOT / "results" / "reference"
+ARCHIVES = sorted(path.parent for path in REFERENCE.glob(f"*/{archive.RUNS}"))
 publish = runpy.run_path(str(ROOT / "scripts" / "publish"))["main"]
+
+# Classes with a newer revision than their published runs, which are to be trained and published again. Only those runs
+# and the tables of their archives are exempt below; once they are published again, the tests ask for the empty set.
+TO_RETRAIN = {"noisygce.losses.LDRKL"}
+
+
+def revised(run) -> set[str]:
+    """The classes of a run that have a newer revision than it was trained with."""
+    then, now = (config.get("revisions", {}) for config in (run.manifest["config"], again(run)))
+    return {name for name, revision in now.items() if revision > then.get(name, 1)}
+
+
+def again(run) -> dict:
+    """The identity of a run, recomputed from its config."""
+    return runs.identity(runs.given(run.manifest["config"]))
 
 
 def test_committed_runs_verify_and_their_tables_are_rebuilt_byte_for_byte(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    assert verify.verify(Path("results/reference"), settings.read(settings.compose([])).paths.data), (
-        capsys.readouterr().out
-    )
+    outdated = {folder.name for folder in ARCHIVES if any(map(revised, results.of_archive(folder)))}
+    right = verify.verify(Path("results/reference"), settings.read(settings.compose([])).paths.data)
     said = capsys.readouterr().out
     assert re.search(r"^(\d+) of \1 finished runs", said, re.MULTILINE), said
-    assert re.search(r"^(\d+) of \1 tables are what the runs give", said, re.MULTILINE), said
-
-
-ARCHIVES = sorted(path.parent for path in REFERENCE.glob(f"*/{archive.RUNS}"))
+    assert set(re.findall(r"^results/reference/(\w+)/\S+: is not what the runs give", said, re.MULTILINE)) == outdated
+    assert right == (not outdated), said
+    if right:
+        assert re.search(r"^(\d+) of \1 tables are what the runs give", said, re.MULTILINE), said
 
 
 def test_every_reference_run_still_has_the_id_that_it_was_published_under():
     """An id that moves makes a finished run count as missing: recomputed from its config, of all reference runs."""
-    runs_seen = set()
+    runs_seen, newer = set(), set()
     for folder in ARCHIVES:
         for run in results.of_archive(folder):
-            config = run.manifest["config"]
-            again = runs.identity(runs.given(config))
-            assert again == config, run.id
-            assert runs.run_id(again) == run.id
+            config, now = run.manifest["config"], again(run)
+            if classes := revised(run):
+                newer |= classes
+                now.pop("revisions")
+                now |= {"revisions": config["revisions"]} if "revisions" in config else {}
+            assert now == config, run.id
+            assert runs.run_id(now) == run.id
             runs_seen.add((folder.name, run.id))
     assert len(runs_seen) >= 1596
+    assert newer == TO_RETRAIN
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("folder", ARCHIVES, ids=lambda folder: folder.name)
 def test_an_experiment_still_asks_for_the_runs_that_were_published(folder):
     asked = {run.id for run in plan_of([f"experiment={folder.name}"]).runs}
-    assert {run.id for run in results.of_archive(folder)} <= asked
+    assert {run.id for run in results.of_archive(folder) if not revised(run)} <= asked
 
 
 def test_only_what_a_number_rests_on_and_what_is_made_of_it_is_committed():

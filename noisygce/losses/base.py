@@ -43,13 +43,27 @@ def clipped(log_ps: Tensor, clip: float | None) -> Tensor:
 
 
 def pick(values: Tensor, labels: Tensor) -> Tensor:
-    """The value of the given label (B,), from values (B, K). Raises ValueError where they do not fit together."""
+    """The value of the given label (B,), from values (B, K).
+
+    Raises ValueError where they do not fit together, and on a CPU IndexError for a label outside 0..K-1.
+    """
     from torch.nn.functional import nll_loss
 
-    if labels.shape != values.shape[:1]:
-        raise ValueError(f"logits must be (B, K) and labels (B,), not {tuple(values.shape)} and {tuple(labels.shape)}")
+    _fit(values, labels)
     # The bits of gather, whose deterministic backward pass is 23 kernels on a GPU; this one is 5. No label is ignored.
     return -nll_loss(values, labels, ignore_index=-(2**63), reduction="none")
+
+
+def rows(matrix: Tensor, labels: Tensor, values: Tensor) -> Tensor:
+    """The row of a matrix (K, K) for each given label, in the type of values (B, K). Raises as ``pick``."""
+    _fit(values, labels)
+    # matrix[labels] would take the label -1 as K - 1.
+    return matrix.to(values.dtype).index_select(0, labels)
+
+
+def _fit(values: Tensor, labels: Tensor) -> None:
+    if labels.shape != values.shape[:1]:
+        raise ValueError(f"logits must be (B, K) and labels (B,), not {tuple(values.shape)} and {tuple(labels.shape)}")
 
 
 class Loss:
@@ -61,6 +75,7 @@ class Loss:
     """
 
     prunes: ClassVar[bool] = False  # whether training drops samples by ``keep`` (see TruncatedGCE)
+    ceiling: float = 0.0  # the constant loss of a sample that is not kept, in your own loop (see Criterion)
     views: ClassVar[int] = 1  # augmented views V of each image; logits are then (V B, K), one view after another
     networks: ClassVar[int] = 1  # networks n that are trained; logits are then (n B, K), one network after another
     mixup: float = 0.0  # alpha > 0: images are mixed in pairs, and so are the losses under their two labels (see Mixup)
@@ -102,6 +117,9 @@ class Loss:
 
         For ce that is the usual cross entropy with a soft label, for every loss what it is trained on by mixed labels.
         """
+        if self.prunes or self.remembers:
+            does = "prunes" if self.prunes else "remembers"
+            raise TypeError(f"{type(self).__name__} {does} samples, each with one label: give labels (B,)")
         if labels.shape[1:] != logits.shape[1:]:
             raise ValueError(f"soft labels must be (B, K) as the logits, not {tuple(labels.shape)}")
         each = [

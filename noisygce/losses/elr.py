@@ -35,9 +35,11 @@ class ELR(Loss):
         raise TypeError("ELR remembers samples: call of_batch(logits, labels, index)")
 
     def of_batch(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
+        ce = -log_p(logits, labels)  # first: a wrong label raises before anything is remembered
         said = log_softmax(logits.detach()).exp().clamp(_CLAMP, 1 - _CLAMP)
         said = said / said.sum(1, keepdim=True)
         targets = self._bound("_targets")
-        targets[index] = self.b * targets[index] + (1 - self.b) * said.to(targets.dtype)
+        before = targets.index_select(0, index)  # targets[index] would take the index -1 as N - 1
+        targets[index] = self.b * before + (1 - self.b) * said.to(targets.dtype)
         p = log_softmax(logits).exp().clamp(_CLAMP, 1 - _CLAMP)
-        return -log_p(logits, labels) + self.lam * (1 - (p * targets[index]).sum(1)).log()
+        return ce + self.lam * (1 - (p * targets[index]).sum(1)).log()

@@ -5,7 +5,7 @@ from typing import Any
 
 from noisygce import check
 from noisygce.errors import ConfigError
-from noisygce.losses.base import Loss, Matrix, Tensor, clipped, log_softmax
+from noisygce.losses.base import Loss, Matrix, Tensor, clipped, log_softmax, rows
 
 # The quantile of p_i at which the sample stands that represents class i: q97 leaves outliers above it.
 ANCHORS = {"q97": 0.97, "max": 1.0}
@@ -32,7 +32,7 @@ class Forward(Loss):
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         # In logarithms: the sum underflows where the network is sure of a class that never turns into y.
         log_ps = clipped(log_softmax(logits), self.clip)
-        return -(log_ps + self._bound("_log_transition").to(log_ps.dtype).t()[labels]).logsumexp(1)
+        return -(log_ps + rows(self._bound("_log_transition").t(), labels, log_ps)).logsumexp(1)
 
 
 class Backward(Loss):
@@ -58,14 +58,15 @@ class Backward(Loss):
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         log_ps = clipped(log_softmax(logits), self.clip)
-        return -(self._bound("_inverse").to(log_ps.dtype)[labels] * log_ps).sum(1)
+        return -(rows(self._bound("_inverse"), labels, log_ps) * log_ps).sum(1)
 
 
 class ForwardHat(Forward):
     """Forward correction with an estimated T: T_hat[i] = p(x_i) (Patrini et al. 2017, arXiv 1609.03683).
 
     p: of the best-validation model of a run with the loss ``source`` and all else equal. x_i: the training sample at
-    quantile ``anchor`` of p_i (q97: 0.97; max: the largest, which the paper takes on CIFAR-100).
+    quantile ``anchor`` of p_i (q97: 0.97; max: the largest, which the paper takes on CIFAR-100). Call ``adopt`` before
+    ``bind``, whose transition, the true T, is only compared with T_hat and may be None.
     """
 
     def __init__(self, anchor: str, source: Loss, *, clip: float | None = None, reduction: str = "mean") -> None:
@@ -83,9 +84,15 @@ class ForwardHat(Forward):
         self._transition = np.asarray(estimates[self.anchor], dtype=np.float64)
         self._report = {"run_id": run_id, "anchor": self.anchor, "transition": estimates[self.anchor]}
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
+    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None) -> None:
+        if "_transition" not in vars(self):
+            raise TypeError(
+                f"ForwardHat: T_hat is missing: call adopt(RUN_ID, {{{self.anchor!r}: T_hat}}) first, T_hat (K, K) of "
+                "a finished ce run (transition_hat.json); or take Forward() with transition=T_hat"
+            )
         super().bind(samples=samples, classes=classes, device=device, transition=self._transition)
-        self._report["error"] = float(abs(self._transition - transition).sum() / transition.sum())
+        if transition is not None:
+            self._report["error"] = float(abs(self._transition - transition).sum() / transition.sum())
 
     def report(self) -> dict[str, Any]:
         """error: sum |T_hat - T| / sum T, the relative L1 distance from the true T; from 0 to 2."""

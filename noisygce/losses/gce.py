@@ -53,8 +53,8 @@ class TruncatedGCE(GCE):
         criterion(logits, labels, keep[index]).backward()          # each step
         keep = criterion.keep(all_logits, all_labels)              # now and then, with the best model so far
 
-    Left out, ``keep`` is solved from these very logits. That is the loss as written above, whose gradient is 0
-    wherever p_y <= k: a network with random weights would learn nothing from it.
+    ``keep`` (B,) may not be left out. Solved from these very logits, keep=criterion.keep(logits, labels), it gives the
+    loss as written above, whose gradient is 0 wherever p_y <= k: a network with random weights would learn nothing.
     """
 
     prunes = True
@@ -63,14 +63,24 @@ class TruncatedGCE(GCE):
         super().__init__(q, reduction=reduction)
         self.k = check.number("k", k, "(0, 1)")
 
+    @property
+    def ceiling(self) -> float:  # type: ignore[override]
+        """L_q(k)."""
+        return (1 - self.k**self.q) / self.q
+
     def keep(self, logits: Tensor, labels: Tensor) -> Tensor:
         """w (B,): p_y > k. L_q falls as p_y grows, so no L_q need be computed."""
         return log_p(logits.detach(), labels).exp() > self.k
 
     def __call__(self, logits: Tensor, labels: Tensor, keep: Tensor | None = None) -> Tensor:
-        keep = self.keep(logits, labels) if keep is None else keep
-        ceiling = (1 - self.k**self.q) / self.q  # L_q(k)
-        return self.reduced(self.per_sample(logits, labels).where(keep, ceiling))
+        if labels.dim() == 2:
+            return self.reduced(self.of_soft(logits, labels))
+        if keep is None:
+            raise TypeError(
+                "TruncatedGCE prunes: give keep (B,), bool, which of these samples are kept; all are before the first "
+                "pruning, later keep = criterion.keep(all_logits, all_labels)[index]. L_q of all samples is GCE"
+            )
+        return self.reduced(self.per_sample(logits, labels).where(keep, self.ceiling))
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

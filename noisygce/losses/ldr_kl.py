@@ -19,9 +19,12 @@ class LDRKL(Loss):
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         a = lifted(logits)
+        # softplus(a) = log(1 + e^-|a|) + max(a, 0), in halves that meet at 0, where |a| alone has no slope.
+        below = a <= 0
+        softplus = a.where(below, -a).exp().log1p() + a.where(~below, 0)
         # log softplus(a), which is a up to e^a / 2 where a is far below 0 and softplus underflows.
-        softplus = (-a.abs()).exp().log1p() + a.clamp(min=0)
-        s = a.shape[1] * a.where(a < -30, softplus.clamp(min=1e-13).log()).softmax(1)
+        s = a.shape[1] * a.where(a < -30, softplus.clamp(min=1e-14).log()).softmax(1)
+        s_y = pick(s, labels).unsqueeze(1)
         margin = s.new_full(s.shape, self.c).scatter(1, labels.unsqueeze(1), 0)
-        terms = (s - pick(s, labels).unsqueeze(1) + margin) / self.lam
+        terms = (s - s_y + margin) / self.lam
         return self.lam * (terms.logsumexp(1) - math.log(a.shape[1]))

@@ -20,8 +20,9 @@ class LogitClip(Loss):
 
     def _clipped(self, logits: Tensor) -> Tensor:
         a = lifted(logits)
-        norm = a.norm(dim=1, keepdim=True)
-        return a.where(norm <= self.above, a * (self.delta / norm.clamp(min=self.above)))
+        short = a.detach().norm(dim=1, keepdim=True) <= self.above
+        norm = a.where(~short, 1).norm(dim=1, keepdim=True)  # of 0 it has no second derivative
+        return a.where(short, a * (self.delta / norm))
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         return self.of.per_sample(self._clipped(logits), labels)

@@ -19,6 +19,8 @@ class Criterion(nn.Module):
 
     samples N, classes K, transition T (K, K) with T[y, z] = P(given z | true y): what ``Loss.bind`` is to be told, for
     losses that know the training set. A loss that prunes has its kept set in ``kept`` (N,): all, until ``prune``.
+
+    In eval mode nothing is remembered, and a loss that prunes is that of all samples, pruned or not.
     """
 
     kept: Tensor | None
@@ -44,18 +46,24 @@ class Criterion(nn.Module):
         """The loss of a batch, reduced as the loss says.
 
         logits (B, K), of V views (V B, K). labels (B,), or soft ones (B, K) as in ``Loss.of_soft``. index (B,) into the
-        training set, for losses that remember or prune samples; TypeError where such a loss is given none.
+        training set, for losses that remember samples, or prune them and are in training mode; TypeError where such a
+        loss is given none, or soft labels.
         """
-        if index is None and self.kept is not None and self.training:
-            raise TypeError(f"{type(self.loss).__name__} prunes: give index, which training samples these are")
-        if index is None or labels.dim() == 2:
-            return self.loss(logits, labels)
-        if self.kept is not None:
-            return self.loss(logits, labels, self.kept[index])  # type: ignore[call-arg]
+        prunes, remembers = self.kept is not None, self.loss.remembers
+        if labels.dim() == 2:
+            return self.loss.reduced(self.loss.of_soft(logits, labels))
+        if index is None and (remembers or (prunes and self.training)):
+            does = "remembers samples" if remembers else "prunes"
+            raise TypeError(f"{type(self.loss).__name__} {does}: give index, which training samples these are")
+        if index is None:
+            return self.loss.reduced(self.loss.per_sample(logits, labels)) if prunes else self.loss(logits, labels)
+        # tensor[index] would take the index -1 as N - 1.
+        kept = self.kept.index_select(0, index) if self.kept is not None and self.training else None
         memory = [] if self.training else [t for t in self.loss.state().values() if t.dim() and len(t) == self._samples]
-        before = [tensor[index] for tensor in memory]
+        before = [tensor.index_select(0, index) for tensor in memory]
         try:
-            return self.loss.reduced(self.loss.of_batch(logits, labels, index))
+            values = self.loss.of_batch(logits, labels, index)
+            return self.loss.reduced(values if kept is None else values.where(kept, self.loss.ceiling))
         finally:
             for tensor, rows in zip(memory, before, strict=True):  # in eval mode nothing is remembered
                 tensor[index] = rows

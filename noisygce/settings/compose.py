@@ -65,10 +65,19 @@ def _not_global(overrides: Sequence[str]) -> ConfigError:
 
 
 def parsed(overrides: Sequence[str]) -> list[Override]:
-    """Overrides in Hydra's grammar. Raises what Hydra raises for one that it cannot read."""
+    """Overrides in Hydra's grammar. Raises what Hydra raises for one that it cannot read, and ConfigError for a pattern
+    of choices: which ones it means would depend on the folders of the machine, and so would the sweep."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Glob
 
-    return OverridesParser.create().parse_overrides([*overrides])
+    found = OverridesParser.create().parse_overrides([*overrides])
+    for override in found:
+        if isinstance(pattern := override.value(), Glob):
+            key = override.get_key_element()
+            here = pattern.filter(sorted(path.stem for path in (config_dir() / key).glob("*.yaml")))
+            names = ",".join(here or ["A", "B"])
+            raise ConfigError(f"{override.input_line}: name the choices, not a pattern of them: {key}={names}")
+    return found
 
 
 def setting(key: str, text: str) -> str:

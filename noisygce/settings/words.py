@@ -20,8 +20,6 @@ def mistake(words: Sequence[str]) -> str:
             return f"{word}: no spaces around the =, such as {apart}"
         if word.startswith("-") and first(word) in (*KEYS, "logger"):  # Hydra reads -precision as -p recision
             return _dashed(word, words[i + 1 :])
-        if value.startswith("glob("):  # which needs what Hydra alone knows when it composes
-            return f"{word}: name the choices, such as {key}=A,B"
         if key.lstrip("+") == "experiment" and {*value} & {*",[("} and (several := _choices(word)):
             each = ", then ".join(f"experiment={name}" for name in several)
             return f"{word}: each experiment has a grid of its own, so one command for each: {each}"
