@@ -239,7 +239,6 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "experiment=demo, then experiment=sweep_qk_digits",
         ),
         ("experiment=[demo,x]", "experiment=[demo,x]: * one command for each: experiment=demo, then experiment=x"),
-        ("-m 'loss=glob(*)'", "loss=glob(*): name the choices, such as loss=A,B"),
         ("-m loss=gce,gcee", "loss=gcee: there is no such loss; did you mean gce? There are *"),
         (
             "experiment=demo seed=x",

@@ -42,14 +42,17 @@ def compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
     from hydra.errors import HydraException
 
     resolvers.register()
+    before = GlobalHydra.instance().hydra  # of a Hydra program that this is a part of
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        try:
+    try:
+        with initialize_config_dir(str(config_dir()), version_base="1.3"):
             cfg = hydra_compose("train", list(overrides), return_hydra_config=with_hydra)
-        except HydraException as error:
-            if "@experiment." in str(error):  # it chooses groups below itself
-                raise _not_global(overrides) from None
-            raise
+    except HydraException as error:
+        if "@experiment." in str(error):  # it chooses groups below itself
+            raise _not_global(overrides) from None
+        raise
+    finally:
+        GlobalHydra.instance().hydra = before
     if "experiment" in cfg:
         raise _not_global(overrides)
     resolvers.refuse_others(cfg)

@@ -115,19 +115,26 @@ def check_all(compose: Callable[[Job], DictConfig], all_jobs: Sequence[Job]) -> 
             raise ConfigError(f"{told} (in the run {' '.join(job)}; none was started)") from None
 
 
-def launch_all(launch: Callable[[Sequence[Job]], Sequence[JobReturn]], all_jobs: Sequence[Job]) -> list[JobReturn]:
-    """Launches all runs, comes back once to those that another process held, and says how all ended."""
-    ended = list(launch(all_jobs))
+def launch_all(
+    launch: Callable[[Sequence[Job]], Sequence[JobReturn]], all_jobs: Sequence[Job], done: int = 0
+) -> list[JobReturn]:
+    """Launches runs, comes back once to those that another process held, and says how all ended.
+
+    done: how many more runs of the sweep were finished before.
+    """
+    ended = list(launch(all_jobs)) if all_jobs else []
     held = [i for i, job in enumerate(ended) if isinstance(_error(job), Locked)]
     for i, again in zip(held, launch([all_jobs[i] for i in held]) if held else [], strict=True):
         ended[i] = again
     failures = [(job, e) for job, end in zip(all_jobs, ended, strict=True) if (e := _error(end)) is not None]
     failed = [(job, e) for job, e in failures if not isinstance(e, Locked)]
-    print(f"{len(ended) - len(failures)} of {len(ended)} runs are done", file=sys.stderr)
+    print(f"{done + len(ended) - len(failures)} of {done + len(ended)} runs are done", file=sys.stderr)
     for line in _reasons(failures, all_jobs):
         print(f"  {line}", file=sys.stderr)
     if failed:
-        raise SweepFailed(f"{len(failed)} of {len(ended)} runs failed", [command.exit_code(e) for _, e in failed])
+        raise SweepFailed(
+            f"{len(failed)} of {done + len(ended)} runs failed", [command.exit_code(e) for _, e in failed]
+        )
     return ended
 
 

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from noisygce import results, runs, settings
 from noisygce.errors import ConfigError, DataError
 from noisygce.results import Result
 from noisygce.runs.ids import flat
+from noisygce.settings import guard, hints
 from noisygce.settings.compose import CHOSEN, of_each_run, parsed, sweeps
 from noisygce.settings.words import mistake as misread
 from noisygce.sweep import stored
@@ -113,6 +115,7 @@ def identities(
     Runs that differ in the seed alone are composed once, and the seed is set before anything is resolved. aside: the
     overrides of Hydra's own values. Raises ConfigError, or what Hydra raises, naming the run.
     """
+    from hydra.errors import HydraException
     from tqdm import tqdm
 
     together: dict[tuple[str, ...], list[int]] = {}
@@ -127,24 +130,41 @@ def identities(
 
     quiet = len(together) < _BAR_FROM or not sys.stderr.isatty()
     for places in tqdm(together.values(), desc="composing the runs", unit="config", leave=False, disable=quiet):
-        cfg = settings.compose([*aside, *jobs[places[0]]], with_hydra=True)
-        if look_at:
-            look_at(cfg)
-        OmegaConf.set_readonly(cfg, False)
-        OmegaConf.set_struct(cfg, False)
-        del cfg["hydra"]
-        for number, place in enumerate(places):
-            seed = next((override for override in jobs[place] if override.startswith("seed=")), "")
-            if seed:
-                cfg.seed = parsed([seed])[0].value()
-            if number == 0 or seed not in seeds:
-                settings.read(cfg)
-            seeds.add(seed)
-            whole = settings.resolved(cfg)
-            found[place] = runs.identity(whole, unread), whole
+        try:
+            for place, whole in zip(
+                places, _configs(aside, [jobs[place] for place in places], seeds, look_at), strict=True
+            ):
+                found[place] = runs.identity(whole, unread), whole
+        except (ConfigError, HydraException, OmegaConfBaseException) as error:
+            if look_at is None:
+                raise
+            told = error if isinstance(error, ConfigError) else hints.explain(error)
+            which = jobs[places[len([place for place in places if place in found])]]
+            raise ConfigError(f"{told} (in the run {' '.join(which)}; none was started)") from None
     for reason in reasons:
         log.warning(f"{reason}; the runs that need it have no ID here and count as missing")
     yield from (found[place] for place in range(len(jobs)))
+
+
+def _configs(
+    aside: Sequence[str], jobs: Sequence[Job], seeds: set[str], look_at: Callable[[DictConfig], object] | None
+) -> Iterator[dict[str, Any]]:
+    """The resolved configs of runs that differ in the seed alone. seeds: those that have been checked; grows."""
+    cfg = settings.compose([*aside, *jobs[0]], with_hydra=True)
+    guard.refuse(cfg.hydra)
+    if look_at:
+        look_at(cfg)
+    for flag in (OmegaConf.set_readonly, OmegaConf.set_struct):
+        flag(cfg, False)
+    del cfg["hydra"]
+    for number, job in enumerate(jobs):
+        seed = next((override for override in job if override.startswith("seed=")), "")
+        if seed:
+            cfg.seed = parsed([seed])[0].value()
+        if number == 0 or seed not in seeds:
+            settings.read(cfg)
+        seeds.add(seed)
+        yield settings.resolved(cfg)
 
 
 def _own_files(made: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[Any] | None:
