@@ -107,8 +107,8 @@ def reproduce(then: Result, overrides: list[str], folder: Path) -> bool:
 
 
 def main() -> None:
-    train.prepare_process()
     with train.exits():
+        train.prepare_process()
         if arguments.help_was_asked(__doc__):
             return
         line = arguments.words(sys.argv[1:])
