@@ -149,10 +149,15 @@ def main() -> None:
 def prepare_process() -> None:
     """Sets up what a process that trains needs: messages on standard error, and signals that save and stop.
 
-    May be called again.
+    May be called again. Raises ConfigError in one of several processes that are meant to train one run.
     """
     messages.to_console()
     process.listen()
+    if (world := os.environ.get("WORLD_SIZE", "1")).isdecimal() and int(world) > 1:
+        raise ConfigError(
+            f"WORLD_SIZE={world}: a run uses one GPU; start a sweep (-m) without torchrun, once for each GPU: the "
+            "processes share its runs (scripts/workers)"
+        )
 
 
 @contextlib.contextmanager
