@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import html
 import json
 import re
 import shutil
@@ -14,8 +15,8 @@ from noisygce import figure, report, results, runs, table
 from noisygce.errors import ConfigError
 from noisygce.runs.ids import flat
 from noisygce.settings import arguments
-from noisygce.sweep.plan import identities, plan_of
-from noisygce.view import cells, places, published, sheet, tables, written
+from noisygce.sweep.plan import identities, look, plan_of
+from noisygce.view import cells, compare, places, published, sheet, tables, written
 from noisygce.view.sheet import Entry
 from noisygce.view.stats import Sample
 
@@ -42,6 +43,23 @@ def test_numbers_by_head(demo, tmp_path):
     assert row(text, "ce", "Rule `gap`") == ["+2.00 ± 0.00 (2)"] * 3
     assert row(text, "gce − ce", "Rule `val`, paired over settings") == ["+20.00", "+20.00 to +20.00", "3 / 0", "3"]
     assert "Complete: all 24 runs are done." in text
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="noisygce/view/compare.py: d > 0 and d < 0 need a tolerance of 1e-9, which alters one committed table",
+)
+def test_an_exact_tie_is_neither_better_nor_worse(demo, tmp_path):
+    """0.1 + 0.2 - 0.3 is 5.6e-17: means of equal accuracies differ in their last bits."""
+    one = of_one_setting(demo)
+    for run in one.runs:
+        made_up.finish(tmp_path, run, 0.5)
+    laid = cells.lay_out(dataclasses.replace(one, results=tmp_path), look(dataclasses.replace(one, results=tmp_path)))
+    for cell in laid.cell.values():
+        for i, run in enumerate(cell.runs):
+            run.manifest["results"]["last"] = 0.3 if cell is next(iter(laid.cell.values())) else (0.1 + 0.2, 0.3)[i % 2]
+    ties = [line[3].text for line in compare.paired_sheet(laid, "last").body]
+    assert set(ties) == {"0 / 0"}
 
 
 def of_one_setting(demo, seeds=(0, 1)):
@@ -429,3 +447,76 @@ def test_where_no_run_has_a_test_set_the_table_is_of_noisy_validation(demo, tmp_
     assert "noisy_validation" not in tables.tabulate(demo).rules
     asked = tables.tabulate(demo, rule="noisy_validation")
     assert row(tables.markdown(asked), "ce", "Rule `noisy_validation`") == ["**60.00 ± 0.00** (2)"] * 3
+
+
+def test_arguments_that_differ_in_a_sign_alone_have_names_of_their_own():
+    """A slash, a bracket, a space, a quote: what a file name leaves out."""
+
+    def name(*words):
+        plan = plan_of(["data=digits", "loss=gce", "seed=0", "rate=0.2", *words])
+        return places.stem(plan, "table").name, places.stem(plan, "accuracy").parent.name
+
+    several = [
+        *(["noise=class_map", f"noise.map={pairs}"] for pairs in ("{3:8}", "{38:1}", "{3:8,8:3}")),
+        *(["schedule.milestones=[]"], ["schedule.milestones=[1]"]),
+    ]
+    found = [each for words in several for each in name(*words)]
+    assert len(set(found)) == len(several)  # a table and a figure of one plan are called alike
+    assert all(re.fullmatch(r"[A-Za-z0-9_.,=+-]+", each) for each in found)
+    assert name() == ("data=digits+loss=gce+seed=0+rate=0.2",) * 2
+
+
+def test_folders_whose_paths_differ_in_a_slash_have_names_of_their_own(demo):
+    names = [
+        places.name(dataclasses.replace(demo, arguments=("experiment=demo", f"data.folder={folder}")))
+        for folder in ("/x/a/b", "/x/ab", "/x/a b")
+    ]
+    assert len(set(names)) == 3
+    assert all(name.startswith("demo+data.folder=xab-") for name in names)
+
+
+SIGNS = ["$5-$10", "10_$", "a^b", "a|b", "x&y", "50%", "#1", "a\\b", "<b>"]
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_a_name_with_signs_is_text_in_html(sign):
+    page = sheet.html(sheet.Sheet("t", "n", [("row",), (sign,)], [[Entry("a"), Entry(sign)]]))
+    cells_ = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", page)
+    plain = [html.unescape(re.sub(r"</?(b|code|small)>", "", cell)) for cell in cells_]
+    assert plain.count(sign) == 2
+
+
+TEX = {
+    **{"$5-$10": r"\$5-\$10", "10_$": r"10\_\$", "a^b": r"a\textasciicircum{}b", "a|b": r"a\textbar{}b"},
+    **{"x&y": r"x\&y", "50%": r"50\%", "#1": r"\#1", "a\\b": r"a\textbackslash{}b"},
+    "<b>": r"\textless{}b\textgreater{}",
+}
+_NOT_YET = pytest.mark.xfail(strict=True, reason="noisygce/view/sheet.py, tex(): ^, |, < and > are not made plain")
+
+
+@pytest.mark.parametrize(
+    "sign", [pytest.param(sign, marks=_NOT_YET) if set(sign) & set("^|<>") else sign for sign in TEX]
+)
+def test_a_name_with_signs_is_text_in_latex(sign):
+    assert sheet.tex(sign) == TEX[sign]
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        pytest.param(
+            sign,
+            marks=pytest.mark.xfail(strict=True, reason="noisygce/view/sheet.py, markdown(): < is not made plain"),
+        )
+        if sign == "<b>"
+        else sign
+        for sign in SIGNS
+    ],
+)
+def test_a_name_with_signs_is_one_cell_of_markdown(sign):
+    text = sheet.markdown(sheet.Sheet("t", "n", [("row",), ("x",)], [[Entry(sign), Entry("1")]]))
+    line = text.splitlines()[-1]
+    assert re.sub(r"\\(.)", "", line).count("|") == 3  # two cells, between unescaped bars
+    first = re.split(r"(?<!\\)\|", line)[1].strip()
+    assert "<b>" not in first
+    assert html.unescape(re.sub(r"\\([|<\\])", r"\1", first)) == sign
