@@ -1,0 +1,172 @@
+"""A plan is composed once, read by every view, and made anew when anything that its ids depend on changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import noisygce
+from noisygce import figure, results, runs, settings, status, table
+from noisygce.sweep import plan as plans
+from noisygce.sweep import stored
+from noisygce.sweep.plan import plan_of
+
+WORDS = ["data=digits", "loss=ce,gce", "noise=uniform", "rate=0.4", "seed=0,1"]
+
+OWN_LOSS = """
+from noisygce.losses import CE
+
+
+class Mine(CE):
+    pass
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("results").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def composed(monkeypatch):
+    """How often Hydra composes a config."""
+    count = []
+    original = settings.compose
+
+    def compose(*given, **how):
+        count.append(given)
+        return original(*given, **how)
+
+    monkeypatch.setattr(settings, "compose", compose)
+    return count
+
+
+def finish(words):
+    import made_up
+
+    for run in plan_of(words).runs:
+        made_up.finish(Path("results"), run)
+
+
+def test_a_plan_is_composed_once_for_all_seeds_and_then_read(composed):
+    first = plan_of(WORDS)
+    assert len(composed) == 1 + 2  # what is common, and two losses of two seeds each
+    assert plan_of(WORDS) == first
+    assert len(composed) == 3
+    lines = [json.loads(line) for line in next(Path("results/plans").iterdir()).read_text().splitlines()]
+    assert [line["id"] for line in lines[1:]] == [run.id for run in first.runs]
+
+
+def test_views_work_from_a_stored_plan_without_hydra_and_write_the_same_without_it(here, monkeypatch, capsys):
+    finish(WORDS)
+    capsys.readouterr()
+    seen = []
+    for kept in (True, False):
+        if kept:
+            monkeypatch.setattr(settings, "compose", lambda *_, **__: pytest.fail("composed"))
+        else:
+            monkeypatch.undo()
+            monkeypatch.chdir(here)
+            next(Path("results/plans").iterdir()).unlink()
+        for view in (status, table, figure):
+            view.answer([*WORDS])
+        written = {
+            path: path.read_bytes()
+            for path in sorted(Path("results").rglob("*"))
+            if path.suffix in (".md", ".csv", ".png")
+        }
+        seen.append((capsys.readouterr().out, written))
+    assert seen[0] == seen[1]
+    assert len(seen[0][1]) > 2
+
+
+@pytest.mark.parametrize("part", ["arguments", "a config file", "version", "NUMERICS", "a revision", "format"])
+def test_whatever_ids_depend_on_makes_the_plan_anew(part, monkeypatch, tmp_path):
+    leaf = tmp_path / "conf" / "loss" / "mine.yaml"
+    leaf.parent.mkdir(parents=True)
+    leaf.write_text("name: mine\n_target_: noisygce.losses.GCE\nq: 0.5\n")
+    words = [f"hydra.searchpath=['file://{tmp_path / 'conf'}']", *WORDS]
+    before = stored.key(words)
+    assert stored.key([*words, "paths.results=elsewhere"]) == before  # where results lie changes no id
+    if part == "arguments":
+        words = [*words, "schedule.epochs=3"]
+    elif part == "a config file":
+        leaf.write_text("name: mine\n_target_: noisygce.losses.GCE\nq: 0.6\n")
+    elif part == "version":
+        monkeypatch.setattr(noisygce, "__version__", "9")
+    elif part == "NUMERICS":
+        monkeypatch.setattr(runs, "NUMERICS", 9)
+    elif part == "a revision":
+        monkeypatch.setitem(stored.REVISIONS, "noisygce.losses.CE", 9)
+    else:
+        monkeypatch.setattr(stored, "FORMAT", 9)
+    assert stored.key(words) != before
+
+
+def test_own_code_that_has_changed_makes_the_plan_anew(here, monkeypatch):
+    Path("mine_of_plan.py").write_text(OWN_LOSS)
+    monkeypatch.syspath_prepend(here)
+    Path("conf/loss").mkdir(parents=True)
+    Path("conf/loss/mine.yaml").write_text("name: mine\n_target_: mine_of_plan.Mine\n")
+    words = [f"hydra.searchpath=['file://{here / 'conf'}']", "data=digits", "loss=mine", "seed=0,1"]
+    before = [run.id for run in plan_of(words).runs]
+    assert [run.id for run in plan_of(words).runs] == before
+    Path("mine_of_plan.py").write_text(OWN_LOSS + "\n\nX = 1\n")
+    assert [run.id for run in plan_of(words).runs] != before
+
+
+def test_own_data_that_has_changed_makes_the_plan_anew_and_data_that_is_away_does_not(caplog):
+    generator = np.random.default_rng(0)
+    np.save("x.npy", generator.normal(size=(60, 3)))
+    np.save("y.npy", np.arange(60) % 3)
+    words = ["data=features", "data.features=x.npy", "data.labels=y.npy", "loss=ce,gce"]
+    before = [run.id for run in plan_of(words).runs]
+    away = Path("x.npy").rename("away.npy")
+    assert [run.id for run in plan_of(words).runs] == before
+    assert "stored plan" in caplog.text
+    away.rename("x.npy")
+    np.save("x.npy", generator.normal(size=(60, 3)))
+    assert [run.id for run in plan_of(words).runs] != before
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[1]", '{"key": 1}\n', "cut"])
+def test_a_damaged_plan_is_made_anew(damage):
+    first = plan_of(WORDS)
+    (path,) = Path("results/plans").iterdir()
+    path.write_text(path.read_text()[:-200] if damage == "cut" else damage)
+    assert plan_of(WORDS) == first
+
+
+def test_a_plan_that_cannot_be_written_lives_in_memory():
+    Path("results").rmdir()
+    Path("results").write_text("no folder")
+    assert len(plan_of(WORDS).runs) == 4
+
+
+def test_looking_at_runs_makes_no_results_folder():
+    Path("results").rmdir()
+    plan_of(WORDS)
+    assert not Path("results").exists()
+
+
+def test_runs_of_other_arguments_never_share_a_plan():
+    paths = [stored.path_of(["data=folder", f"data.folder={folder}"]) for folder in ("/x/a/b", "/x/ab", "/x/a_b")]
+    assert len(set(paths)) == 3
+    assert stored.path_of(["experiment=demo"]).name == "demo.jsonl"
+    assert stored.path_of(["experiment=demo", "paths.results=r"]) == Path("r/plans/demo.jsonl")
+
+
+def test_ids_are_those_of_training_for_each_seed():
+    for run in plan_of([*WORDS, "loss=tgce", "schedule.milestones=[]"]).runs:
+        assert run.id == runs.run_id(runs.identity(settings.resolved(settings.compose(list(run.job)))))
+
+
+def test_results_are_found_by_the_ids_of_a_stored_plan():
+    finish(WORDS)
+    assert {run.state for run in plans.look(plan_of(WORDS))} == {"done"}
+    assert results.frame(plans.look(plan_of(WORDS)))["val"].notna().all()
