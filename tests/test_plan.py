@@ -159,6 +159,8 @@ def test_runs_of_other_arguments_never_share_a_plan():
     assert len(set(paths)) == 3
     assert stored.path_of(["experiment=demo"]).name == "demo.jsonl"
     assert stored.path_of(["experiment=demo", "paths.results=r"]) == Path("r/plans/demo.jsonl")
+    nasty = "it's (mine), a \\ b"
+    assert stored.path_of(["experiment=demo", settings.setting("paths.results", nasty)]).parents[1] == Path(nasty)
 
 
 def test_ids_are_those_of_training_for_each_seed():

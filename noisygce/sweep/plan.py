@@ -68,7 +68,7 @@ def plan_of(arguments: Sequence[str], look_at: Callable[[DictConfig], object] | 
     if (found := stored.read(path, key)) and _own_files_are_as_they_were(found[0]["own"]):
         head, lines = found
         planned = tuple(Planned(tuple(line["overrides"]), line["id"], line["config"]) for line in lines)
-        folder = Path(_pairs(arguments).get("paths.results", head["results"]).strip("'\"")).expanduser()
+        folder = stored.results_folder(arguments, head["results"])
         return Plan(head["name"], tuple(arguments), planned, head["grid"], head["table"], folder)
     plan, own = _composed(arguments, look_at)
     if own is not None:

@@ -19,6 +19,7 @@ import noisygce
 from noisygce import runs, settings
 from noisygce.runs import archive, atomic
 from noisygce.runs.ids import REVISIONS
+from noisygce.settings.compose import parsed
 
 FORMAT = 1
 _LONGEST = 80  # characters of a readable name
@@ -27,11 +28,19 @@ _LONGEST = 80  # characters of a readable name
 def path_of(arguments: Sequence[str]) -> Path:
     """Where the plan of a command line is stored: below its results folder, or, where that is an archive, below the
     results folder of the current directory."""
-    given = dict(argument.partition("=")[::2] for argument in arguments)
-    results = Path(given.get("paths.results", "results").strip("'\"")).expanduser()
+    results = results_folder(arguments, "results")
     if (results / archive.RUNS).is_file():
         results = Path("results")
     return results / "plans" / f"{_name(arguments)}.jsonl"
+
+
+def results_folder(arguments: Sequence[str], otherwise: str) -> Path:
+    """``paths.results`` of a command line, read by Hydra's grammar only where it is quoted."""
+    word = next((word for word in reversed(arguments) if word.startswith("paths.results=")), "")
+    value = word.partition("=")[2] or otherwise
+    if re.search("['\"\\\\]", value):
+        value = str(parsed([word])[0].value())
+    return Path(value).expanduser()
 
 
 def _name(arguments: Sequence[str]) -> str:
