@@ -279,7 +279,24 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ),
         ("hydra/job_logging=default", "hydra.job_logging: a config may choose hydra/job_logging=none, disabled or *"),
         ("hydra/hydra_logging=hydra_debug", "hydra.hydra_logging: a config may choose hydra/hydra_logging=none, *"),
-        ("+hydra.job.env_set.PATH=theirs", "hydra.job.env_set: a config may set no environment variables"),
+        (
+            "+hydra.job.env_set.PATH=theirs",
+            "hydra.job.env_set={'PATH': 'theirs'}: a config may neither set nor copy environment variables",
+        ),
+        ("hydra.job.env_copy=[HOME]", "hydra.job.env_*: a config may neither set nor copy environment variables"),
+        ("hydra.job.env_copy=[NOT_THERE]", "hydra.job.env_copy: a config may copy no environment variable (*)"),
+        (
+            "hydra.job.chdir=true",
+            "hydra.job.chdir=True: must be false; runs and tables are written *",
+        ),
+        ("hydra.run.dir=/tmp/theirs", "hydra.run.dir=/tmp/theirs: must be .; runs and tables are written below *"),
+        (
+            "'hydra.run.dir=${paths.data}'",
+            "hydra.run.dir=${paths.data}: must be .; runs and tables are *",
+        ),
+        ("-m hydra.sweep.dir=theirs", "hydra.sweep.dir=theirs: must be .; runs and tables are written below *"),
+        ("-m hydra.sweep.subdir=../x", "hydra.sweep.subdir=../x: must be .; runs and tables are written below *"),
+        ("hydra.output_subdir=theirs", "hydra.output_subdir=theirs: must be null; runs and tables are written below *"),
     ],
 }
 ROWS = [row for rows in TABLE.values() for row in rows]

@@ -50,6 +50,8 @@ def compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
             if "@experiment." in str(error):  # it chooses groups below itself
                 raise _not_global(overrides) from None
             raise
+        except KeyError as error:  # Hydra has looked it up
+            raise ConfigError(f"hydra.job.env_copy: a config may copy no environment variable ({error})") from None
     if "experiment" in cfg:
         raise _not_global(overrides)
     resolvers.refuse_others(cfg)
