@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,11 @@ def expected(error: BaseException) -> bool:
     return isinstance(error, kinds) or hints.of_config(error) or foreign(error) is not None
 
 
+def printable(text: str) -> str:
+    """A text in which control characters, such as those of a terminal in a file's or a class's name, are escaped."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
 @contextmanager
 def exits(on_interrupt: str = "stopped", on_os_error: str = "") -> Iterator[None]:
     """Turns what goes wrong inside into one line on standard error and an exit code.
@@ -53,5 +59,5 @@ def exits(on_interrupt: str = "stopped", on_os_error: str = "") -> Iterator[None
             message = f"{error}{on_os_error}"
         else:
             raise
-        print(f"noisygce: {message}", file=sys.stderr)
+        print(f"noisygce: {printable(message)}", file=sys.stderr)
         sys.exit(exit_code(error))
