@@ -79,7 +79,7 @@ UNREAD = 141  # 128 + SIGPIPE, as shells say of a program that the signal ends
 
 
 @contextlib.contextmanager
-def until_unread() -> Iterator[None]:
+def exit_quietly_on_broken_pipe() -> Iterator[None]:
     """Ends the process without a word, exit code ``UNREAD``, once who reads its output has gone, such as ``head``."""
     try:
         yield

@@ -31,7 +31,7 @@ def main(answer: Callable[[list[str]], None], usage: str | None) -> None:
 def help_was_asked(usage: str | None) -> bool:
     """Prints ``usage`` where the command line has -h or --help, and says whether it has."""
     if found := bool({"-h", "--help"} & set(sys.argv[1:])):
-        print((usage or "").strip())
+        print((usage or "").replace("``", "").strip())
     return found
 
 

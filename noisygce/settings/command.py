@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from noisygce import check
-from noisygce.errors import NoisygceError, Stopped, foreign, until_unread
+from noisygce.errors import NoisygceError, Stopped, exit_quietly_on_broken_pipe, foreign
 from noisygce.settings import hints
 
 
@@ -44,7 +44,7 @@ def exits(on_interrupt: str = "stopped", on_os_error: str = "") -> Iterator[None
     more is no fault.
     """
     try:
-        with until_unread():
+        with exit_quietly_on_broken_pipe():
             yield
     except (Exception, KeyboardInterrupt, Stopped) as error:
         if hints.of_config(error):
