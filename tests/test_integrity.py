@@ -279,7 +279,7 @@ HOSTILE = {  # file: what is in it, and what is said to it
     "experiment/params.yaml": (
         "# @package _global_\ndefaults: [override /hydra/sweeper: basic]\nhydra:\n  mode: MULTIRUN\n"
         "  sweeper: {params: {+hydra.job.env_set.PATH: 'a,b'}}\n",
-        "hydra.sweeper.params: a sweep over a grid has no such value",
+        "+hydra.job.env_set.PATH: a sweep cannot vary Hydra's own values",
     ),
     "experiment/folder.yaml": (
         GLOBAL + "  run: {dir: attacked}\n  output_subdir: attacked\n",
