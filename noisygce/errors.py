@@ -75,6 +75,7 @@ class Stopped(BaseException):
     exit_code = 75
 
 
+DISK = 4  # of an OSError
 UNREAD = 141  # 128 + SIGPIPE, as shells say of a program that the signal ends
 
 

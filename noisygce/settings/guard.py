@@ -65,7 +65,7 @@ def _swept_choices(swept: Sequence[str], sweeper: Any) -> Iterator[str]:
             yield from (f"{key}={value}" for value in override.sweep_string_iterator())
 
 
-def refuse(hydra: DictConfig) -> None:
+def refuse(hydra: Any) -> None:
     """Raises ConfigError for a ``hydra`` node that would run what no one has installed as a plugin of Hydra, write
     files, change the working directory, or set environment variables."""
     raw: Any = OmegaConf.to_container(hydra, resolve=False)

@@ -74,7 +74,7 @@ def unknown(key: str, near: Any = None, options: Sequence[str] = ()) -> str:
     return f"{key}: there is no such key{among}{hint}"
 
 
-def known(cfg: DictConfig, prefix: str = "") -> list[str]:
+def known(cfg: Any, prefix: str = "") -> list[str]:
     """All keys that a command line may set, dotted."""
     keys: list[str] = []
     for key in cfg:
