@@ -289,7 +289,10 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "+hydra.job.env_set.PATH=theirs",
             "hydra.job.env_set={'PATH': 'theirs'}: a config may neither set nor copy environment variables",
         ),
-        ("hydra.job.env_copy=[HOME]", "hydra.job.env_*: a config may neither set nor copy environment variables"),
+        (
+            "hydra.job.env_copy=[HOME]",
+            "hydra.job.env_copy=['HOME']: a config may neither set nor copy environment variables",
+        ),
         ("hydra.job.env_copy=[NOT_THERE]", "hydra.job.env_copy: a config may copy no environment variable (*)"),
         (
             "hydra.job.chdir=true",

@@ -281,6 +281,10 @@ HOSTILE = {  # file: what is in it, and what is said to it
         "  sweeper: {params: {+hydra.job.env_set.PATH: 'a,b'}}\n",
         "+hydra.job.env_set.PATH: a sweep cannot vary Hydra's own values",
     ),
+    "experiment/copy.yaml": (
+        GLOBAL + "  job: {env_copy: [SECRET]}\n",
+        "hydra.job.env_copy=['SECRET']: a config may neither set nor copy environment variables",
+    ),
     "experiment/folder.yaml": (
         GLOBAL + "  run: {dir: attacked}\n  output_subdir: attacked\n",
         "hydra.run.dir=attacked: must be .; runs and tables are written below paths.results",

@@ -23,8 +23,9 @@ _ENVIRONMENT = "a config may neither set nor copy environment variables"  # PATH
 _FOLDER = "runs and tables are written below paths.results"
 # Key below ``hydra``: the values that it may have, as they are written, and why no other.
 VALUES: dict[str, tuple[tuple[Any, ...], str]] = {
-    "job.env_set": (({},), _ENVIRONMENT),
+    # Before env_set, into which Hydra has copied the values of these variables: a message shows what is there.
     "job.env_copy": (([],), _ENVIRONMENT),
+    "job.env_set": (({},), _ENVIRONMENT),
     "job.chdir": ((None, False), f"must be false; {_FOLDER}"),
     "run.dir": ((".",), f"must be .; {_FOLDER}"),
     "sweep.dir": ((".", "${paths.results}/tuning"), f"must be .; {_FOLDER}"),  # the second: sweep/tuning.py
