@@ -154,7 +154,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "schedule.milestones=10,20: *; for a list: 'schedule.milestones=[10,20]'",
         ),
         ("data.std=0.2,0.3,0.4", "data.std=0.2,0.3,0.4: *; for a list: 'data.std=[0.2,0.3,0.4]'"),
-        ("data=digits loss = gce", "loss: a setting is KEY=VALUE, such as rate=0.4, or *"),
+        ("data=digits loss = gce", "=: a setting is KEY=VALUE without spaces, such as rate=0.4"),
         ("data=digits loss.q= 0.5", "0.5: a setting is KEY=VALUE, such as rate=0.4, or *"),
         ("data=digits rate =0.4 loss=ce", "=0.4: a setting is KEY=VALUE without spaces, such as rate=0.4"),
         ("loss=null", "loss=null: there is no such loss; leave it out for the default"),

@@ -14,7 +14,7 @@ from noisygce.settings.hints import closest, known
 def mistake(words: Sequence[str]) -> str:
     """What Hydra would read otherwise than a person means it; empty where there is nothing."""
     for word in words:
-        key, _, value = word.partition("=")
+        key, equals, value = word.partition("=")
         if word.startswith("="):
             return f"{word}: a setting is KEY=VALUE without spaces, such as rate=0.4"
         if value.startswith("glob("):  # which needs what Hydra alone knows when it composes
@@ -26,7 +26,8 @@ def mistake(words: Sequence[str]) -> str:
             return f"{word}: a run has one {key}; to train with each of them: -m {key}={value.strip('[]')}"
         if key == "logger" and re.fullmatch(r"[^[]+,.+", value):
             return f"{word}: for all of them in each run: '{key}=[{value}]'"
-        if key in (*GROUPS, "logger") and isinstance(parsed([word])[0].value(), int | float | dict | None):
+        is_choice = equals and key in (*GROUPS, "logger")
+        if is_choice and isinstance(parsed([word])[0].value(), int | float | dict | None):
             return f"{word}: there is no such {key}; leave it out for the default"
     return ""
 
