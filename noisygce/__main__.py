@@ -1,59 +1,78 @@
-"""noisygce: reproducible experiments on learning with noisy labels.
-
-    python -m noisygce.train loss=tgce noise=pair rate=0.4      trains one run, or goes on with it
-    python -m noisygce.train -m experiment=demo                 trains a sweep of runs; start it again to go on
-    python -m noisygce.status experiment=demo                   how far its runs are, and the time left
-    python -m noisygce.table experiment=demo                    its table, complete or not: Markdown, LaTeX, CSV
-    python -m noisygce.figure experiment=demo                   its figures: PDF, PNG, SVG
-    python -m noisygce.report experiment=demo                   one HTML page with all of it
-    python -m noisygce.verify                                   whether results are what they say, without training
-    python -m noisygce.reproduce RUN                            trains a finished run again and compares the two
-    python -m noisygce.predict RUN cat.png                      what the model of a finished run says of pictures
-    python -m noisygce.suspects RUN                             labels that are probably wrong: a list, a page to judge
-    python -m noisygce.bench                                    how fast it is here, beside a plain loop
-    python -m noisygce.labels out=labels.npy noise=pair         noisy labels as a file, for another code base
-    python -m noisygce.doctor                                   whether this machine can train, and what to do if not
-
-Each says more with --help; noisygce.train --help lists every data set, noise, loss and value. Installed, the command
-noisygce does the same in fewer letters: noisygce train loss=tgce, noisygce --version, and completion by TAB after
-eval "$(noisygce -sc install=bash)" (zsh: the same after bashcompinit; fish: noisygce -sc install=fish | source).
-"""
+"""The command ``noisygce``: names all commands, and runs the one that it is given."""
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import os
-import re
 import runpy
 import sys
+from typing import NoReturn
 
-from noisygce.errors import until_unread
+from noisygce import __version__
+from noisygce.errors import exit_quietly_on_broken_pipe
 
-COMMANDS = tuple(dict.fromkeys(re.findall(r"^    python -m noisygce\.(\w+) ", __doc__, re.MULTILINE)))
+# A command is the module noisygce.NAME, and one line here.
+COMMANDS = {
+    "train": "train a run, or with -m a sweep of runs; start it again to resume",
+    "status": "how far the runs of a sweep are, and the time left",
+    "table": "the table of a sweep, complete or not: Markdown, LaTeX, CSV",
+    "figure": "the figures of a sweep: PDF, PNG, SVG",
+    "report": "one HTML page with the table and the figures of a sweep",
+    "verify": "check finished runs against their files, without training",
+    "reproduce": "train a finished run again and compare the two",
+    "predict": "classify images with the model of a finished run",
+    "suspects": "list labels that are probably wrong, with a page to judge them",
+    "bench": "measure training speed here, beside a plain loop",
+    "labels": "write noisy labels to a file, for another code base",
+    "doctor": "check that this machine can train, and say what to do if not",
+}
+_EPILOG = """
+noisygce COMMAND --help shows examples; python -m noisygce.COMMAND does the same. Completion by TAB:
+eval "$(noisygce -sc install=bash)"; zsh: the same after bashcompinit; fish: noisygce -sc install=fish | source
+"""
 
 
 def main() -> None:
     """Runs the command that the command line names, or prints what there is; exit code 2 where it names no command."""
-    with until_unread():
-        _main(*(sys.argv[1:] or ["--help"]))
+    with exit_quietly_on_broken_pipe():
+        parser = _parser()
+        given = parser.parse_args()
+        if given.shell_completion is not None:
+            _complete(given.shell_completion)
+        elif given.help or given.command is None:
+            print(parser.format_help().strip())
+        elif given.command in COMMANDS:
+            _run(given.command, given.arguments)
+        else:
+            close = difflib.get_close_matches(given.command, COMMANDS, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "noisygce --help lists them"
+            _refuse(f"unknown command {given.command!r}; {hint}")
 
 
-def _main(first: str, *rest: str) -> None:
-    if first in ("-h", "--help"):
-        print(__doc__.strip())
-    elif first == "--version":
-        from noisygce import __version__
+def _parser() -> argparse.ArgumentParser:
+    listed = "\n".join(f"  {name:<10} {line}" for name, line in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="noisygce",
+        usage="noisygce COMMAND [ARGUMENTS]",
+        description=f"Reproducible experiments on learning with noisy labels.\n\ncommands:\n{listed}",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,  # argparse's own prints nothing, and ends with 0, where no one reads it
+        allow_abbrev=False,
+    )
+    parser.error = _refuse  # type: ignore[method-assign]
+    parser.add_argument("command", nargs="?", help=argparse.SUPPRESS)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.add_argument("-h", "--help", action="store_true", help="show this text")
+    parser.add_argument("--version", action="version", version=f"noisygce {__version__}")
+    parser.add_argument("-sc", "--shell-completion", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    return parser
 
-        print(f"noisygce {__version__}")
-    elif first in ("-sc", "--shell-completion"):
-        _complete([*rest])
-    elif first in COMMANDS:
-        _run(first, [*rest])
-    else:
-        close = difflib.get_close_matches(first, COMMANDS, n=1)
-        hint = f"did you mean {close[0]}? There" if close else "there"
-        print(f"noisygce: {first}: there is no such command; {hint} are {', '.join(COMMANDS)}", file=sys.stderr)
-        sys.exit(2)
+
+def _refuse(message: str) -> NoReturn:
+    print(f"noisygce: {message}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _run(name: str, words: list[str]) -> None:

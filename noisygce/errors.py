@@ -75,11 +75,12 @@ class Stopped(BaseException):
     exit_code = 75
 
 
+DISK = 4  # of an OSError
 UNREAD = 141  # 128 + SIGPIPE, as shells say of a program that the signal ends
 
 
 @contextlib.contextmanager
-def until_unread() -> Iterator[None]:
+def exit_quietly_on_broken_pipe() -> Iterator[None]:
     """Ends the process without a word, exit code ``UNREAD``, once who reads its output has gone, such as ``head``."""
     try:
         yield

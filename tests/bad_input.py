@@ -45,11 +45,11 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "model=cnn8 model.channels=16,32",
-            "model.channels=16,32: a list is in square brackets: 'model.channels=[16,32]'",
+            "model.channels=16,32: *; for a list: 'model.channels=[16,32]'",
         ),
         (
             "data=folder data.folder=x data.labels=y.npy",
-            "data.labels: there is no such key; data=features has it",
+            "data.labels: there is no such key with data=folder; there are data.folder, data.size, *",
         ),
         ("schedule.milestones=[80,40]", "schedule.milestones=[80, 40]: schedule.milestones must be increasing"),
         (
@@ -110,58 +110,65 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("noise_rate=0.4", "noise_rate: there is no such key; did you mean noise?"),
         ("noise.rate=0.3", "noise.rate=0.3: the rate of the noise is set by rate=0.3"),
         ("dataset=digits", "dataset: there is no such key; did you mean data?"),
-        ("loss.Q=0.5", "loss.Q: there is no such key; did you mean loss.q?"),
-        ("loss.k=0.5", "loss.k: there is no such key with loss=gce; loss=tgce has it"),
+        ("loss.Q=0.5", "loss.Q: there is no such key with loss=gce; did you mean loss.q?"),
+        ("loss.k=0.5", "loss.k: there is no such key with loss=gce; there are loss.q"),
         (
             "noise=pair noise.include_true=true",
-            "noise.include_true: there is no such key with noise=pair; noise=uniform has it",
+            "noise.include_true: there is no such key with noise=pair; there are noise.seed",
         ),
         ("optimizer=adam", "optimizer: there is no such key; python -m noisygce.train --cfg job shows them all"),
         ("+foo=1", "foo: there is no such key; python -m noisygce.train --cfg job shows them all"),
         ("+loss.typo=1", "loss.typo=1: GCE has no such value; it has loss.q"),
-        ("~loss", "loss is missing: every run needs it, so leave out ~loss"),
+        ("~loss", "loss is missing: every run needs it"),
         ("~loss.q", "loss.q is missing: GCE needs it"),
         ("loss=gcee", "loss=gcee: there is no such loss; did you mean gce? There are *"),
         ("loss=", "loss=: there is no such loss; there are *"),
         ("data=imagenet", "data=imagenet: there is no such data; there are *"),
-        ("noise=symmetric", "noise=symmetric: there is no such noise; symmetric noise is noise=uniform here. There *"),
-        ("noise=asym", "noise=asym: there is no such noise; asym noise is noise=class_map here. There are *"),
-        ("noise=flip", "noise=flip: there is no such noise; flip noise is noise=pair here. There are *"),
+        ("noise=symmetric", "noise=symmetric: there is no such noise; there are class_map, *, uniform"),
         ("noise=typo", "noise=typo: there is no such noise; there are *"),
         ("experiment=demoo", "experiment=demoo: there is no such experiment; did you mean demo? There are *"),
         ("prune=drop", "prune=drop: prune is a group of values: prune.mode, prune.start, prune.every"),
         ("--config-dir=/nowhere", "--config-dir /nowhere: there is no such folder"),
     ],
     "Grammar": [
-        ("rate==0.4", "rate==0.4: a setting is KEY=VALUE, did you mean rate=0.4?"),
-        ("rate 0.4", "rate: a setting is KEY=VALUE, such as rate=0.4"),
-        ("''", "'': a setting is KEY=VALUE, such as rate=0.4"),
-        ("loss:gce", "loss:gce: a setting is KEY=VALUE, did you mean loss=gce?"),
-        ("--rate=0.4", "--rate=0.4: settings have no dashes; did you mean rate=0.4?"),
-        ("'rate=0.4 loss=gce'", "rate=0.4 loss=gce: these are several settings in one pair of quotes; each is an *"),
+        ("rate==0.4", "rate==0.4: a setting is KEY=VALUE, such as rate=0.4, or * (extraneous input '=')"),
+        (
+            "rate 0.4",
+            "rate: a setting is KEY=VALUE, such as rate=0.4, or 'KEY=\"VALUE\"' for a value *",
+        ),
+        ("''", "'': a setting is KEY=VALUE, such as rate=0.4, or *"),
+        ("loss:gce", "loss:gce: a setting is KEY=VALUE, such as * (missing EQUAL at ':')"),
+        (
+            "--rate=0.4",
+            "--rate=0.4: there is no such option; settings are KEY=VALUE without dashes, such as rate=0.4; *",
+        ),
+        ("'rate=0.4 loss=gce'", "rate=0.4 loss=gce: a setting is KEY=VALUE, such as * (mismatched input '=')"),
         (
             "'schedule.milestones=[2'",
-            "schedule.milestones=[2: a bracket or a quote is not closed; where there are some, write "
-            "'schedule.milestones=...' for the shell",
+            "schedule.milestones=[2: a setting is KEY=VALUE, such as * (no viable alternative at input '[2')",
         ),
-        ("rate=0.4,0.6", "rate=0.4,0.6: for a run with each of these values: -m rate=0.4,0.6"),
-        ("rate=0,4", "rate=0,4: for a run with each of these values: -m rate=0,4; for one number: rate=0.4"),
+        ("rate=0.4,0.6", "rate=0.4,0.6: for a run with each of these values: -m rate=0.4,0.6; for a list: *"),
+        ("rate=0,4", "rate=0,4: for a run with each of these values: -m rate=0,4; for a list: *"),
         (
             "data=digits schedule.milestones=10,20",
-            "schedule.milestones=10,20: a list is in square brackets: 'schedule.milestones=[10,20]'",
+            "schedule.milestones=10,20: *; for a list: 'schedule.milestones=[10,20]'",
         ),
-        ("data.std=0.2,0.3,0.4", "data.std=0.2,0.3,0.4: a list is in square brackets: 'data.std=[0.2,0.3,0.4]'"),
-        ("data=digits loss = gce", "=: no spaces around the =, such as loss=gce"),
-        ("data=digits loss.q= 0.5", "loss.q=: no spaces around the =, such as loss.q=0.5"),
-        ("data=digits rate =0.4 loss=ce", "=0.4: no spaces around the =, such as rate=0.4"),
+        ("data.std=0.2,0.3,0.4", "data.std=0.2,0.3,0.4: *; for a list: 'data.std=[0.2,0.3,0.4]'"),
+        ("data=digits loss = gce", "=: a setting is KEY=VALUE without spaces, such as rate=0.4"),
+        ("data=digits loss.q= 0.5", "0.5: a setting is KEY=VALUE, such as rate=0.4, or *"),
+        ("data=digits rate =0.4 loss=ce", "=0.4: a setting is KEY=VALUE without spaces, such as rate=0.4"),
         ("loss=null", "loss=null: there is no such loss; leave it out for the default"),
+        ("loss=0.5", "loss=0.5: there is no such loss; leave it out for the default"),
         ("logger=null", "logger=null: there is no such logger; leave it out for the default"),
         ("logger=[wandb,foo]", "logger=foo: there is no such logger; there are mlflow, tensorboard, trackio, wandb"),
         (
             "-m loss=ce,gce logger=mlflow,wandb",
             "logger=mlflow,wandb: for all of them in each run: 'logger=[mlflow,wandb]'",
         ),
-        ("logger.wandb.mode=online", "logger.wandb.mode: there is no such key; choose logger=wandb first"),
+        (
+            "logger.wandb.mode=online",
+            "logger.wandb.mode: there is no such key; python -m noisygce.train --cfg job shows them all",
+        ),
         (
             "logger=wandb logger.wandb.mode=onlin",
             "logger.wandb.mode=onlin: logger.wandb.mode must be one of online, offline",
@@ -172,7 +179,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
     "Options": [
         (
             "--epochs 3",
-            "--epochs: there is no such option; settings are KEY=VALUE without dashes, such as schedule.epochs=3; "
+            "--epochs: there is no such option; settings are KEY=VALUE without dashes, such as schedule.epochs=...; "
             "--help lists them",
         ),
         (
@@ -180,19 +187,18 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "--batch-size=64: there is no such option; settings are KEY=VALUE without dashes, such as "
             "schedule.batch_size=64; --help lists them",
         ),
-        ("-rate 0.4", "-rate: there is no such option; settings are KEY=VALUE without dashes, such as rate=0.4; *"),
+        ("-rate 0.4", "-rate: there is no such option; settings are KEY=VALUE without dashes, such as rate=...; *"),
         ("-x", "-x: there is no such option; settings are KEY=VALUE without dashes; --help lists them"),
         ("--cfg", "argument --cfg/-c: expected one argument; settings are KEY=VALUE without dashes, and --help *"),
         ("--cfg=loss", "argument --cfg/-c: invalid choice: 'loss' (choose from *job*, *hydra*, *all*); settings are *"),
         (
             "--cfg job --multirun",
-            "--multirun and --cfg: one of them at a time; --cfg shows the config of one run, without --multirun (-m)",
+            "--run, --multirun (-m), --cfg and --info: one at a time; --cfg shows the config of one run",
         ),
         ("--resolve", "--resolve: it goes with --cfg job"),
         (
             "--experimental-rerun=theirs.pickle",
-            "--experimental-rerun: a saved config is a pickle, which can run code; python -m noisygce.reproduce RUN "
-            "trains a finished run again",
+            "--experimental-rerun=theirs.pickle: there is no such option; *",
         ),
     ],
     "Sweeps (nothing is started where one run cannot be)": [
@@ -215,12 +221,12 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "-m loss=tgce,gce loss.k=0.3",
-            "loss.k: there is no such key with loss=gce; loss=tgce has it (in the run loss=gce loss.k=0.3; none was "
+            "loss.k: there is no such key with loss=gce; there are loss.q (in the run loss=gce loss.k=0.3; none was "
             "started)",
         ),
         (
             "-m loss=gce,ce loss.q=0.3",
-            "loss.q: there is no such key with loss=ce; * and loss=gce * have it (in the run loss=ce *; none *",
+            "loss.q: there is no such key with loss=ce; there are loss.clip (in the run loss=ce *; none *",
         ),
         ("-m loss=agce,aul loss.a=0", "loss.a=0: loss.a must be * (in the run loss=agce loss.a=0; none was started)"),
         (
@@ -270,7 +276,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "-m hydra/launcher=slurm",
-            "hydra/launcher=slurm: there is no such hydra/launcher*; there are *basic*; others *",
+            "hydra/launcher=slurm: there is no such hydra/launcher; there are *basic*",
         ),
         (
             "hydra.sweeper._target_=os.system",
@@ -283,7 +289,27 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ),
         ("hydra/job_logging=default", "hydra.job_logging: a config may choose hydra/job_logging=none, disabled or *"),
         ("hydra/hydra_logging=hydra_debug", "hydra.hydra_logging: a config may choose hydra/hydra_logging=none, *"),
-        ("+hydra.job.env_set.PATH=theirs", "hydra.job.env_set: a config may set no environment variables"),
+        (
+            "+hydra.job.env_set.PATH=theirs",
+            "hydra.job.env_set={'PATH': 'theirs'}: a config may neither set nor copy environment variables",
+        ),
+        (
+            "hydra.job.env_copy=[HOME]",
+            "hydra.job.env_copy=['HOME']: a config may neither set nor copy environment variables",
+        ),
+        ("hydra.job.env_copy=[NOT_THERE]", "hydra.job.env_copy: a config may copy no environment variable (*)"),
+        (
+            "hydra.job.chdir=true",
+            "hydra.job.chdir=True: must be false; runs and tables are written *",
+        ),
+        ("hydra.run.dir=/tmp/theirs", "hydra.run.dir=/tmp/theirs: must be .; runs and tables are written below *"),
+        (
+            "'hydra.run.dir=${paths.data}'",
+            "hydra.run.dir=${paths.data}: must be .; runs and tables are *",
+        ),
+        ("-m hydra.sweep.dir=theirs", "hydra.sweep.dir=theirs: must be .; runs and tables are written below *"),
+        ("-m hydra.sweep.subdir=../x", "hydra.sweep.subdir=../x: must be .; runs and tables are written below *"),
+        ("hydra.output_subdir=theirs", "hydra.output_subdir=theirs: must be null; runs and tables are written below *"),
     ],
 }
 ROWS = [row for rows in TABLE.values() for row in rows]

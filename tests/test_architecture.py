@@ -16,6 +16,7 @@ SOURCES = [*MODULES, *sorted((ROOT / "hydra_plugins").glob("*.py"))]
 # A room imports rooms of lower floors, and its own modules. Nothing else.
 FLOORS = [
     {"check", "errors"},
+    {"construct"},
     {"data", "noise", "losses", "models", "schedule"},
     {"training", "settings"},
     {"runs"},

@@ -13,11 +13,9 @@ import pytest
 from bad_input import ROWS, split
 from helpers_reliability import ROOT, one_line
 from helpers_reliability import train as run
-from hydra._internal.utils import get_args_parser
 
 from noisygce import train
 from noisygce.runs.stops import process
-from noisygce.settings import words
 
 
 def matches(text: str, pattern: str) -> bool:
@@ -39,14 +37,6 @@ def test_a_bad_command_line_is_refused_with_exit_code_2_and_says_what_it_may_be(
     assert out == ""
     assert matches(err, f"noisygce: {said}\n"), err
     assert not list(tmp_path.iterdir())
-
-
-def test_the_options_that_are_known_are_those_of_hydra() -> None:
-    found = [
-        {option for action in parser._actions for option in action.option_strings}
-        for parser in (words.Options(), get_args_parser())
-    ]
-    assert found[0] == found[1]
 
 
 def test_the_table_has_at_least_forty_rows() -> None:

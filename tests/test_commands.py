@@ -14,7 +14,9 @@ import pytest
 
 import noisygce
 from noisygce import __main__ as overview
-from noisygce.settings import arguments, config_dir
+from noisygce.errors import ConfigError
+from noisygce.settings import arguments, command, config_dir
+from noisygce.settings import words as words_
 
 PACKAGE = Path(noisygce.__file__).parent
 COMMANDS = sorted(
@@ -32,7 +34,8 @@ def test_python_m_noisygce_lists_every_command_on_one_screen(
         overview.main()
         out, err = capsys.readouterr()
         assert err == ""
-        assert {*re.findall(r"^    python -m noisygce\.(\w+) ", out, re.MULTILINE)} == set(COMMANDS)
+        listed = out.split("commands:\n")[1].split("\n\n")[0]
+        assert {line.split()[0] for line in listed.splitlines()} == set(COMMANDS)
         assert len(out.splitlines()) <= 24
         assert max(map(len, out.splitlines())) <= 120
 
@@ -42,16 +45,20 @@ def noisygce_(*words: str, **environment: str) -> subprocess.CompletedProcess[st
     return subprocess.run([sys.executable, "-m", "noisygce", *words], env=own, capture_output=True, text=True)
 
 
-def test_noisygce_runs_the_command_that_it_is_given_and_names_them_all_for_any_other(tmp_path: Path) -> None:
+def test_noisygce_runs_the_command_that_it_is_given_and_refuses_any_other_in_one_line(tmp_path: Path) -> None:
     done = noisygce_("status", f"paths.results={tmp_path}")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{tmp_path}: 0 runs\nno runs\n", "")
     done = noisygce_("train", "loss.q=0")
     assert (done.returncode, done.stderr) == (2, "noisygce: loss.q=0: loss.q must be a number in (0, 1]\n")
     assert noisygce_("--version").stdout == f"noisygce {noisygce.__version__}\n"
-    done = noisygce_("tabel")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("noisygce: tabel: there is no such command; did you mean table? There are train,")
-    assert all(name in done.stderr for name in COMMANDS)
+    for word, said in {
+        "trian": "unknown command 'trian'; did you mean 'train'?",
+        "zzz": "unknown command 'zzz'; noisygce --help lists them",
+        "\x1b[31m": r"unknown command '\x1b[31m'; noisygce --help lists them",
+        "--typo": "unrecognized arguments: --typo",
+    }.items():
+        done = noisygce_(word)
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"noisygce: {said}\n")
 
 
 @pytest.mark.parametrize("command", ["status", "table"])
@@ -114,6 +121,19 @@ def test_what_went_wrong_is_told_also_where_no_one_reads_the_rest(ends: str, cod
     assert (done.stderr.strip().splitlines() or [""])[-1] == says
 
 
+def test_control_characters_of_a_message_are_printed_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file from elsewhere must not move the cursor of a terminal, or forge a second line."""
+    with pytest.raises(SystemExit), command.exits():
+        raise ConfigError("loss._target_=x\x1b[2J\x9b1m\nnoisygce: done\x07: caf\xe9")
+    assert capsys.readouterr().err == "noisygce: loss._target_=x\\x1b[2J\\x9b1m\\x0anoisygce: done\\x07: café\n"
+
+
+def test_options_with_their_values_come_before_settings() -> None:
+    """The value of an option may be the name of a group."""
+    assert words_.ordered(["loss=tgce", "--cfg", "job", "-p", "loss"]) == ["--cfg", "job", "-p", "loss", "loss=tgce"]
+    assert words_.ordered(["seed=0,1", "-m"]) == ["-m", "seed=0,1"]
+
+
 def test_the_short_form_of_cfg_is_not_taken_for_config_dir(tmp_path: Path) -> None:
     assert arguments.words(["-c", "job"]) == ["-c", "job"]
     for given in (["-cd", str(tmp_path)], [f"-cd={tmp_path}"]):
@@ -160,6 +180,7 @@ def test_help_is_a_text_on_standard_output_that_begins_with_the_command(
     runpy.run_module(f"noisygce.{name}", run_name="__main__")
     out, err = capsys.readouterr()
     assert err == ""
-    assert out.startswith(f"``python -m noisygce.{name}")
+    assert out.startswith(f"python -m noisygce.{name}")
+    assert "``" not in out
     assert f"\n    python -m noisygce.{name}" in out
     assert max(map(len, out.splitlines())) <= 120

@@ -34,7 +34,7 @@ def test_every_link_leads_to_a_file_and_a_heading(name: str) -> None:
 
 def commands() -> set[str]:
     """The commands that ``python -m noisygce`` lists."""
-    return set(re.findall(r"python -m noisygce\.(\w+)", __main__.__doc__ or ""))
+    return set(__main__.COMMANDS)
 
 
 def test_the_readme_lists_the_commands_that_noisygce_lists() -> None:

@@ -279,7 +279,31 @@ HOSTILE = {  # file: what is in it, and what is said to it
     "experiment/params.yaml": (
         "# @package _global_\ndefaults: [override /hydra/sweeper: basic]\nhydra:\n  mode: MULTIRUN\n"
         "  sweeper: {params: {+hydra.job.env_set.PATH: 'a,b'}}\n",
-        "+hydra.job.env_set.PATH: a sweep cannot vary what Hydra is told",
+        "+hydra.job.env_set.PATH: a sweep cannot vary Hydra's own values",
+    ),
+    "experiment/copy.yaml": (
+        GLOBAL + "  job: {env_copy: [SECRET]}\n",
+        "hydra.job.env_copy=['SECRET']: a config may neither set nor copy environment variables",
+    ),
+    "experiment/folder.yaml": (
+        GLOBAL + "  run: {dir: attacked}\n  output_subdir: attacked\n",
+        "hydra.run.dir=attacked: must be .; runs and tables are written below paths.results",
+    ),
+    "experiment/folder_of_a_sweep.yaml": (
+        GLOBAL + "  mode: MULTIRUN\n  sweep: {dir: attacked}\n",
+        "hydra.sweep.dir=attacked: must be .",
+    ),
+    "experiment/folder_of_a_grid.yaml": (
+        GLOBAL + "  mode: MULTIRUN\ngrid: [{hydra.sweep.subdir: attacked}]\n",
+        "hydra.sweep.subdir=attacked: must be .",
+    ),
+    "experiment/subfolder.yaml": (
+        GLOBAL + "  output_subdir: ../attacked\n",
+        "hydra.output_subdir=../attacked: must be",
+    ),
+    "experiment/elsewhere.yaml": (
+        GLOBAL + "  run: {dir: .}\n  job: {chdir: true}\n",
+        "hydra.job.chdir=True: must be false",
     ),
     "experiment/launcher.yaml": (
         GLOBAL + "  mode: MULTIRUN\n  launcher: {_target_: os.system}\n",
@@ -304,6 +328,14 @@ def test_a_hostile_config_file_builds_and_runs_nothing(tmp_path: Path, name: str
     assert said in one_line(text)
     assert "s3cret" not in text
     assert [p.name for p in tmp_path.iterdir() if not p.name.startswith("output")] == ["theirs"]
+
+
+def test_a_config_file_cannot_have_a_sweeper_vary_hydra(tmp_path: Path) -> None:
+    path = tmp_path / "theirs" / "experiment" / "params.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(HOSTILE["experiment/params.yaml"][0])
+    code, text = train(tmp_path, "--config-dir=theirs", "experiment=params", "hydra/sweeper=basic")
+    assert (code, one_line(text)) == (2, "noisygce: +hydra.job.env_set.PATH: a sweep cannot vary Hydra's own values")
 
 
 def _secret() -> None:

@@ -77,16 +77,16 @@ def test_the_id_holds_a_loss_and_what_it_imports_from_beside_it(tmp_path: Path, 
         path.write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     config = {"loss": {"first": {"_target_": "own_loss.Own"}}}
-    found = runs.foreign_code(config)["code"]
+    found = runs.user_code(config)["code"]
     assert set(found) == {
         *("own_loss", "own_top", "own_package", "own_package.near", "own_package.far"),
         *("own_package.deeper", "own_package.deeper.end"),
     }
     (tmp_path / "own_package/deeper/end.py").write_text("x = 2\n")
-    assert {k for k, v in runs.foreign_code(config)["code"].items() if v != found[k]} == {"own_package.deeper.end"}
+    assert {k for k, v in runs.user_code(config)["code"].items() if v != found[k]} == {"own_package.deeper.end"}
     (tmp_path / "own_package/far.py").write_text("y = 3\n")
     assert "own_package.far" in found
-    assert runs.foreign_code(config)["code"]["own_package.far"] == found["own_package.far"]
+    assert runs.user_code(config)["code"]["own_package.far"] == found["own_package.far"]
     assert "own_package" not in sys.modules, "nothing was run"
 
 
@@ -96,7 +96,7 @@ def test_code_that_cannot_be_read_is_refused_and_not_hashed_as_nothing(tmp_path:
     for target in ("own_space.Own", "nowhere_at_all.Own", "__main__.Own"):
         monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
         with pytest.raises(ConfigError, match=f"{target}: the code of this class cannot be read"):
-            runs.foreign_code({"loss": {"_target_": target}})
+            runs.user_code({"loss": {"_target_": target}})
 
 
 def test_weights_that_the_author_has_set_stay() -> None:

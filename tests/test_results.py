@@ -231,4 +231,4 @@ def test_a_class_without_test_samples_has_no_accuracy(demo, tmp_path):
     made_up.keep(folder, [[0.9, 0.1], [0.2, 0.8]], [0, 0])
     run = results.of_folder(folder)
     assert run.confusion == {"cat": {"cat": 1, "dog": 1}, "dog": {"cat": 0, "dog": 0}}
-    assert (run.number("val", "class cat"), run.number("val", "class dog")) == (0.5, None)
+    assert [run.number(run.kept_by, f"class {name}") for name in ("cat", "dog", "cow")] == [0.5, None, None]

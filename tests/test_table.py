@@ -457,8 +457,8 @@ def test_arguments_that_differ_in_a_sign_alone_have_names_of_their_own():
         return places.stem(plan, "table").name, places.stem(plan, "accuracy").parent.name
 
     several = [
-        *(["noise=class_map", f"noise.map={pairs}"] for pairs in ("{3:8}", "{8:3}", "{3:8,8:3}")),
-        *(["schedule.milestones=[]"], ["schedule.milestones=[1]"]),
+        *(["noise=class_map", f"noise.map={pairs}"] for pairs in ("{3:8}", "{3:8,8:3}")),
+        *([f"schedule.milestones={epochs}"] for epochs in ("[]", "[1]", "[1,2]", "[12]")),
     ]
     found = [each for words in several for each in name(*words)]
     assert len(set(found)) == len(several)  # a table and a figure of one plan are called alike

@@ -6,15 +6,14 @@ No pickle: a header in JSON and plain tensors (https://github.com/huggingface/sa
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from noisygce import check
-from noisygce.errors import DataError
+from noisygce import check, construct
+from noisygce.errors import DataError, NoisygceError
 from noisygce.models.base import Model
 
 if TYPE_CHECKING:
@@ -120,7 +119,10 @@ def load(run: Path | str) -> Trained:
         preprocess = Preprocess((height, width, channels), tensors.pop(_MEAN), tensors.pop(_STD), "vectors" in about)
     except (SafetensorError, ValueError, KeyError, TypeError):
         raise DataError(f"{path} is damaged, or is not a model kept by a run of noisygce") from None
-    model = _model(node, path)
+    try:
+        model = construct.build(node, Model, "model")
+    except (NoisygceError, ValueError, TypeError) as error:
+        raise DataError(f"{path}: its network cannot be made here: {error}".splitlines()[0]) from None
     weights = {name.removeprefix(_NETWORK): tensor for name, tensor in tensors.items()}
     with torch.no_grad():
         network = model.build(preprocess.shape, len(classes), seed, pretrained=False)
@@ -191,16 +193,3 @@ def _read(path: Path) -> bytes:
         if hashlib.sha256(content).hexdigest() != expected:
             raise DataError(f"{path} is damaged or was changed: its SHA-256 is not the one in manifest.json")
     return content
-
-
-def _model(node: Mapping[str, Any], path: Path) -> Model:
-    """The object that a config names; a value that names a class is made first, in the same way."""
-    try:
-        values = {key: value for key, value in node.items() if key not in ("_target_", "name")}
-        own = {key: _model(v, path) if isinstance(v, Mapping) and "_target_" in v else v for key, v in values.items()}
-        cls = check.subclass(node.get("_target_"), Model)
-        known = inspect.signature(cls).parameters
-        younger = {key: value for key, value in check.NEUTRAL["model"].items() if key in known}
-        return cls(**{**younger, **own})
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path}: its network cannot be made here: {error}".splitlines()[0]) from None

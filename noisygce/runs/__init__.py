@@ -18,7 +18,7 @@ messages.py    what a run says to the person who started it
 atomic.py      files that are the old one or the new one, never a part
 """
 
-from noisygce.runs.ids import NUMERICS, UNREAD, changed, foreign_code, foreign_data, given, identity, older, run_id
+from noisygce.runs.ids import NUMERICS, UNREAD, changed, given, identity, older, run_id, user_code, user_data
 from noisygce.runs.manifest import ORACLES, RULES, noisy_validation, select
 from noisygce.runs.run import Run
 
@@ -29,12 +29,12 @@ __all__ = [
     "UNREAD",
     "Run",
     "changed",
-    "foreign_code",
-    "foreign_data",
     "given",
     "identity",
     "noisy_validation",
     "older",
     "run_id",
     "select",
+    "user_code",
+    "user_data",
 ]

@@ -44,7 +44,7 @@ def identity(config: Mapping[str, Any], unread: Callable[[str], object] | None =
     """
     shaping = {key: _older(key, value) for key, value in config.items() if key not in _NOT_SHAPING}
     try:
-        contents = foreign_data(config)
+        contents = user_data(config)
     except (ConfigError, DataError) as error:
         if unread is None:
             raise
@@ -53,7 +53,7 @@ def identity(config: Mapping[str, Any], unread: Callable[[str], object] | None =
     return {
         "numerics": NUMERICS,
         **_revisions(shaping),
-        **foreign_code(shaping),
+        **user_code(shaping),
         **contents,
         **_canonical(shaping),
     }
@@ -96,7 +96,7 @@ def _older(group: str, value: Any) -> Any:
     return {k: _older(group, v) for k, v in value.items() if k not in neutral or v != neutral[k]}
 
 
-def foreign_code(config: Mapping[str, Any]) -> dict[str, Any]:
+def user_code(config: Mapping[str, Any]) -> dict[str, Any]:
     """``code``: the SHA-256 of each module outside this package that the config takes a class from, and of the modules
     beside it that it imports, directly or not; else nothing.
 
@@ -167,7 +167,7 @@ def _imports(name: str, file: Path, content: bytes) -> Iterator[str]:
             yield from [".".join(base)] if base else []
 
 
-def foreign_data(config: Mapping[str, Any]) -> dict[str, Any]:
+def user_data(config: Mapping[str, Any]) -> dict[str, Any]:
     """``contents``: the SHA-256 of a person's own files and of weights to start from, by the value that names them; or
     nothing, where there are none. Raises ConfigError or DataError where any cannot be read."""
     from noisygce import settings

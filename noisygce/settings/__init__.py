@@ -3,12 +3,12 @@
 May import data, noise, losses, models, schedule.
 
 compose.py     where the config files are; composing a config from them
-experiment.py  a composed config -> ``Experiment``, every value checked once
+experiment.py  a composed config -> ``Experiment``, every value checked once (construct.py makes the objects)
 resolvers.py   what a config may compute when it is resolved
 runtime.py     how and where it is run
 words.py       a command line before Hydra reads it
-hints.py       what is wrong with a config or a command line, and what to type instead
-guard.py       what a config may not say of Hydra itself
+hints.py       an error of Hydra in one line, and which key or choice was probably meant
+guard.py       what a config may hold below ``hydra``
 command.py     outcomes -> one line and an exit code
 arguments.py   command lines of the commands that answer from files
 """

@@ -15,8 +15,9 @@ from typing import NoReturn
 from noisygce import check
 from noisygce.errors import ConfigError
 from noisygce.settings import command, hints
-from noisygce.settings.compose import config_dir
+from noisygce.settings.compose import ASIDE, KEYS, config_dir
 from noisygce.settings.words import mistake as misread
+from noisygce.settings.words import no_option
 
 
 def main(answer: Callable[[list[str]], None], usage: str | None) -> None:
@@ -30,7 +31,7 @@ def main(answer: Callable[[list[str]], None], usage: str | None) -> None:
 def help_was_asked(usage: str | None) -> bool:
     """Prints ``usage`` where the command line has -h or --help, and says whether it has."""
     if found := bool({"-h", "--help"} & set(sys.argv[1:])):
-        print((usage or "").strip())
+        print((usage or "").replace("``", "").strip())
     return found
 
 
@@ -107,10 +108,13 @@ def split(arguments: Sequence[str], options: Mapping[str, Sequence[str]]) -> tup
         raise ConfigError(mistake)
     chosen, rest = take(arguments, *options)
     for argument in rest:
+        if argument.startswith("-"):
+            raise ConfigError(no_option(argument))
         if "=" not in argument and not argument.startswith("~"):
             raise ConfigError(f"{argument}: arguments are key=value, such as experiment=demo")
-        if unknown := hints.no_such_key(argument, [*options]):
-            raise ConfigError(unknown)
+        key = re.split("[=@]", argument.lstrip("+~"))[0]
+        if re.split("[./]", key)[0] not in (*KEYS, *ASIDE):  # Hydra does not know the options of the command
+            raise ConfigError(hints.unknown(key, options=[*options]))
     for key, value in chosen.items():
         try:
             check.choice(key, value, options[key])

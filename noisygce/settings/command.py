@@ -2,56 +2,63 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from noisygce import check
-from noisygce.errors import NoisygceError, Stopped, foreign, until_unread
+from noisygce.errors import DISK, ConfigError, NoisygceError, Stopped, exit_quietly_on_broken_pipe, foreign
 from noisygce.settings import hints
 
 
-def exit_code(error: BaseException) -> int:
-    """The exit code that an error gives a command (noisygce/errors.py)."""
+def told(error: BaseException) -> tuple[str, int] | None:
+    """The line and the exit code (noisygce/errors.py) of an error that says all there is to say; None for a fault of
+    this program, or one that memory or a GPU causes."""
     if isinstance(error, NoisygceError | Stopped):
-        return error.exit_code
-    if told := foreign(error):
-        return told.exit_code
-    if hints.of_config(error) or isinstance(error, check.Invalid):
-        return 2
+        return str(error), error.exit_code
+    if hints.of_config(error):
+        return hints.explain(error), ConfigError.exit_code
+    if own := foreign(error):
+        return str(own), own.exit_code
+    if isinstance(error, check.Invalid):
+        return str(error), ConfigError.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return Stopped.exit_code
-    return 4 if isinstance(error, OSError) else 1
+        return "stopped", Stopped.exit_code
+    return (str(error), DISK) if isinstance(error, OSError) else None
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code that an error gives a command."""
+    return (told(error) or ("", 1))[1]
 
 
 def expected(error: BaseException) -> bool:
-    """Whether an error says all there is to say; any other is a fault of this program, or of memory or a GPU."""
-    kinds = NoisygceError | Stopped | check.Invalid | KeyboardInterrupt | OSError
-    return isinstance(error, kinds) or hints.of_config(error) or foreign(error) is not None
+    """Whether an error says all there is to say."""
+    return told(error) is not None
+
+
+def printable(text: str) -> str:
+    """A text in which control characters, such as those of a terminal in a file's or a class's name, are escaped."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 @contextmanager
 def exits(on_interrupt: str = "stopped", on_os_error: str = "") -> Iterator[None]:
     """Turns what goes wrong inside into one line on standard error and an exit code.
 
-    A fault of this program, or one that memory or a GPU causes, keeps its stack trace; output that no one reads any
-    more is no fault.
+    A fault of this program keeps its stack trace; output that no one reads any more is no fault.
     """
     try:
-        with until_unread():
+        with exit_quietly_on_broken_pipe():
             yield
     except (Exception, KeyboardInterrupt, Stopped) as error:
-        if hints.of_config(error):
-            message = hints.explain(error)
-        elif isinstance(error, NoisygceError | Stopped | check.Invalid):
-            message = str(error)
-        elif told := foreign(error):
-            message = str(told)
-        elif isinstance(error, KeyboardInterrupt):
-            message = on_interrupt
-        elif isinstance(error, OSError):
-            message = f"{error}{on_os_error}"
-        else:
+        if (found := told(error)) is None:
             raise
-        print(f"noisygce: {message}", file=sys.stderr)
-        sys.exit(exit_code(error))
+        message, code = found
+        if isinstance(error, KeyboardInterrupt):
+            message = on_interrupt
+        elif code == DISK:
+            message += on_os_error
+        print(f"noisygce: {printable(message)}", file=sys.stderr)
+        sys.exit(code)

@@ -51,6 +51,8 @@ def compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
         if "@experiment." in str(error):  # it chooses groups below itself
             raise _not_global(overrides) from None
         raise
+    except KeyError as error:  # Hydra has looked it up
+        raise ConfigError(f"hydra.job.env_copy: a config may copy no environment variable ({error})") from None
     finally:
         GlobalHydra.instance().hydra = before
     if "experiment" in cfg:

@@ -1,8 +1,8 @@
-"""What a config may say of Hydra itself: no code but installed plugins, no log file, no environment variable.
+"""What a config may say of Hydra itself: no code but installed plugins, no file, no environment variable.
 
-Hydra builds logging, callbacks, launcher and sweeper from the config before any run starts. Its own policy refuses what
-is known to do harm; here all is refused that is not known to do none, in one line. The config is composed for a look
-before Hydra composes it for use; the runs of a sweep are looked at before they are launched, and each once more.
+Hydra makes folders, logging, callbacks, launcher and sweeper from the config before a run starts, and its own policy
+looks at ``_target_`` alone. The config is composed for a look before Hydra composes it for use; the runs of a sweep are
+looked at before they are launched, and each once more.
 """
 
 from __future__ import annotations
@@ -12,16 +12,29 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from noisygce.construct import named
 from noisygce.errors import ConfigError
 from noisygce.settings.compose import GROUPS, compose, parsed, sweeps
-from noisygce.settings.experiment import named
-from noisygce.settings.hints import PACKAGES
 
+_ENVIRONMENT = "a config may neither set nor copy environment variables"  # PATH would reach programs that a run starts
+_FOLDER = "runs and tables are written below paths.results"
+# Key below ``hydra``: the values that it may have, as they are written, and why no other.
+VALUES: dict[str, tuple[tuple[Any, ...], str]] = {
+    # Before env_set, into which Hydra has copied the values of these variables: a message shows what is there.
+    "job.env_copy": (([],), _ENVIRONMENT),
+    "job.env_set": (({},), _ENVIRONMENT),
+    "job.chdir": ((None, False), f"must be false; {_FOLDER}"),
+    "run.dir": ((".",), f"must be .; {_FOLDER}"),
+    "sweep.dir": ((".", "${paths.results}/tuning"), f"must be .; {_FOLDER}"),  # the second: sweep/tuning.py
+    "sweep.subdir": ((".",), f"must be .; {_FOLDER}"),
+    "output_subdir": ((None,), f"must be null; {_FOLDER}"),
+    "sweeper.custom_search_space": ((None,), "a config may name no code"),  # of Optuna's
+}
 # Hydra's own choices that write no file: the log of a run is its train.log, and messages go to standard error.
-_LOGGING = {"job_logging": ("none", "disabled", "stdout"), "hydra_logging": ("none", "disabled", "default")}
+LOGGING = {"job_logging": ("none", "disabled", "stdout"), "hydra_logging": ("none", "disabled", "default")}
 
 
 def checked(words: Sequence[str]) -> DictConfig:
@@ -48,19 +61,20 @@ def _swept_choices(swept: Sequence[str], sweeper: Any) -> Iterator[str]:
     for override in parsed([*swept, *(f"{k}={v}" for k, v in params.items())]):
         key = override.get_key_element()
         if key.lstrip("+").startswith("hydra"):
-            raise ConfigError(f"{key}: a sweep cannot vary what Hydra is told")
+            raise ConfigError(f"{key}: a sweep cannot vary Hydra's own values")
         if key in GROUPS and override.is_choice_sweep():
             yield from (f"{key}={value}" for value in override.sweep_string_iterator())
 
 
 def refuse(hydra: Any) -> None:
-    """Raises ConfigError for a ``hydra`` node that would run what no one has installed as a plugin of Hydra, write a
-    log elsewhere, or set environment variables."""
-    if hydra.job.env_set:  # PATH or LD_PRELOAD would reach the programs that a run starts
-        raise ConfigError("hydra.job.env_set: a config may set no environment variables")
-    for part, names in _LOGGING.items():
-        found = _plain(hydra.get(part), resolve=False)
-        if found is not None and not any(found == _own_logging(part, name) for name in names):
+    """Raises ConfigError for a ``hydra`` node that would run what no one has installed as a plugin of Hydra, write
+    files, change the working directory, or set environment variables."""
+    raw: Any = OmegaConf.to_container(hydra, resolve=False)
+    for key, (allowed, why) in VALUES.items():
+        if (value := _at(raw, key)) not in allowed:
+            raise ConfigError(f"hydra.{key}={value}: {why}")
+    for part, names in LOGGING.items():
+        if raw.get(part) is not None and raw[part] not in [_of_hydra(part, name) for name in names]:
             raise ConfigError(
                 f"hydra.{part}: a config may choose hydra/{part}={', '.join(names[:-1])} or {names[-1]} and change "
                 "nothing in it; a run writes its own train.log"
@@ -71,43 +85,56 @@ def refuse(hydra: Any) -> None:
         _refuse_callback(f"hydra.callbacks.{name}", node)
 
 
+def _at(value: Any, key: str) -> Any:
+    """The value of a dotted key in plain values; None where there is none."""
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
 def _refuse_plugin(part: str, node: Any) -> None:
     """What a launcher or a sweeper names must be among what installed ones have registered with Hydra."""
     from hydra.core.config_store import ConfigStore
 
-    key, registered = f"hydra.{part}", ConfigStore.instance().repo["hydra"][part]
-    installed = {target for _, target in _targets("", {name: _stored(entry) for name, entry in registered.items()})}
-    if not isinstance(node, DictConfig):
-        given = [(key, "null" if node is None else node)]
-    else:
-        given = [(f"{key}._target_", node.get("_target_")), *_targets(key, _plain(node))]
-    for place, target in given:
-        if target not in installed:
+    key, installed = f"hydra.{part}", {target for _, target in _stored(ConfigStore.instance().repo["hydra"][part])}
+    found = _named(key, node)
+    for place, target in found:
+        if str(target) not in installed:
             raise ConfigError(
-                f"{place}={target}: must be of an installed {part} of Hydra, one of {', '.join(sorted(installed))}; "
-                f"others come with packages, such as {PACKAGES[part]}"
+                f"{place}={target}: must be of an installed {part} of Hydra, one of {', '.join(sorted(installed))}"
             )
-    if part == "sweeper" and str(given[0][1]).endswith(".NoisygceSweeper") and (others := [*node][1:]):
+    if found[0][1].endswith(".NoisygceSweeper") and (others := [*node][1:]):
         raise ConfigError(
             f"{key}.{others[0]}: a sweep over a grid has no such value, its values are in grid or on the command line; "
             "a search has it, with hydra/sweeper=optuna on the command line"
         )
-    if part == "sweeper" and isinstance(node, DictConfig) and node.get("custom_search_space"):  # of Optuna's
-        raise ConfigError("hydra.sweeper.custom_search_space: a config may name no code")
 
 
-def _stored(entry: Any) -> Any:
-    """What is registered, by name: of a group again, or the values of a choice."""
-    return {k: _stored(v) for k, v in entry.items()} if isinstance(entry, dict) else _plain(entry.node, resolve=False)
+def _stored(entry: Any) -> Iterator[tuple[str, Any]]:
+    """What registered choices, of groups in groups too, name."""
+    if not isinstance(entry, dict):
+        yield from _targets("", OmegaConf.to_container(entry.node, resolve=False))
+    else:
+        for part in entry.values():
+            yield from _stored(part)
 
 
 def _refuse_callback(key: str, node: Any) -> None:
     from hydra.experimental.callback import Callback
 
-    named(node.get("_target_") if isinstance(node, DictConfig) else node, Callback, key)  # type: ignore[type-abstract]
-    for place, target in _targets(key, _plain(node)):
-        if place != f"{key}._target_":
-            raise ConfigError(f"{place}={target}: nothing in {key} may name code")
+    (_, target), *nested = _named(key, node)
+    named(target, Callback, key)  # type: ignore[type-abstract]
+    for place, code in nested:
+        raise ConfigError(f"{place}={code}: nothing in {key} may name code")
+
+
+def _named(key: str, node: Any) -> list[tuple[str, Any]]:
+    """Where a node names code, first of all its own ``_target_``, and which."""
+    plain = _plain(node)
+    if not isinstance(plain, dict):
+        return [(key, "null" if plain is None else plain)]
+    own = f"{key}._target_"
+    return [(own, plain.pop("_target_", None)), *_targets(key, plain)]
 
 
 def _targets(key: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -116,17 +143,18 @@ def _targets(key: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield from [(f"{key}.{name}", part)] if name == "_target_" else _targets(f"{key}.{name}", part)
 
 
-def _plain(node: Any, resolve: bool = True) -> Any:
-    if not isinstance(node, DictConfig | ListConfig):
+def _plain(node: Any) -> Any:
+    if not OmegaConf.is_config(node):
         return node
     try:
-        return OmegaConf.to_container(node, resolve=resolve)
+        return OmegaConf.to_container(node, resolve=True)
     except OmegaConfBaseException as error:  # what cannot be looked at now might be anything later
         raise ConfigError(f"{node._get_full_key(None)} cannot be read: {error}".partition("\n")[0]) from None
 
 
 @functools.cache
-def _own_logging(part: str, name: str) -> Any:
+def _of_hydra(part: str, name: str) -> Any:
+    """The values of Hydra's own choice of logging."""
     import hydra
     import yaml
 

@@ -185,7 +185,7 @@ def _own_files_are_as_they_were(own: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a person's own code and data still have the digests that are in the ids; where some cannot be read,
     noisygce shows the runs as they were planned, and logs so."""
     for each in own:
-        for name, digests in (("code", runs.foreign_code), ("contents", runs.foreign_data)):
+        for name, digests in (("code", runs.user_code), ("contents", runs.user_data)):
             try:
                 if name in each and digests(each["config"]) != {name: each[name]}:
                     return False

@@ -1,0 +1,81 @@
+"""Objects from plain values that name their class, as config leaves and kept models hold them.
+
+Not ``hydra.utils.instantiate``, which calls whatever a file names.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+
+from noisygce import check
+from noisygce.errors import ConfigError, foreign
+
+T = TypeVar("T")
+
+_MOVED = {"noisygce.folder.Folder": "noisygce.data.folder.Folder"}  # the names that configs and run ids hold stay
+
+
+def named(target: Any, base: type[T], key: str) -> type[T]:
+    """The class that a config names as ``KEY._target_``: a subclass of ``base``. Raises ConfigError."""
+    try:
+        return check.subclass(_MOVED.get(str(target), str(target)), base)
+    except ValueError as error:
+        told = foreign(error.__cause__) if error.__cause__ else None
+        reason = f"cannot be imported ({told})" if told else f"{error}"
+        if isinstance(error.__cause__, ModuleNotFoundError) and error.__cause__.name == str(target).partition(".")[0]:
+            reason += "; start in the folder that holds it, or name that in PYTHONPATH"
+        raise ConfigError(f"{key}._target_={target}: {reason}") from None
+
+
+def build(values: Mapping[str, Any], base: type[T], key: str, ignore: Collection[str] = ()) -> T:
+    """An object of the class that the values name, a subclass of ``base``; a value that names a class, such as a loss
+    of a sum, is built first, in the same way.
+
+    key: where the values stand in a config. ignore: values that are not the object's. Raises ConfigError, and
+    check.Invalid with the full key for a value that cannot be.
+    """
+    cls = named(values.get("_target_"), base, key)
+    label = values.get("name")
+    if not isinstance(label, str) or not re.fullmatch(r"[A-Za-z0-9_]{1,40}", label):
+        shown = "null" if label is None else label
+        raise ConfigError(f"{key}.name={shown}: must be 1 to 40 letters, digits or underscores")
+    built = {
+        name: build(value, base, f"{key}.{name}") if isinstance(value, Mapping) and "_target_" in value else value
+        for name, value in values.items()
+    }
+    return construct(cls, built, key, ("_target_", "name", *ignore))
+
+
+def construct(cls: type[T], values: Any, key: str, ignore: Collection[str] = (), **facts: Any) -> T:
+    """``cls(**values, **facts)``, for exactly the values that the class must be configured with; those that are younger
+    than published runs (check.NEUTRAL) may be absent. Raises as ``build`` does."""
+    if not isinstance(values, Mapping):
+        listed = ", ".join(f"{key}.{name}" for name in parameters(cls))
+        raise ConfigError(f"{key}={values}: {key} is a group of values: {listed}")
+    known = inspect.signature(cls).parameters
+    neutral = {k: v for k, v in check.NEUTRAL.get(key.partition(".")[0], {}).items() if k in known}
+    wanted = dict.fromkeys((*parameters(cls), *neutral))
+    given = neutral | {name: value for name, value in values.items() if name not in ignore}
+    for name in given:
+        if name not in wanted:
+            names = [f"{key}.{each}" for each in (*wanted, *ignore) if each not in ("_target_", "name")]
+            listed = ", ".join(names) or "no values"
+            raise ConfigError(f"{key}.{name}={given[name]}: {cls.__name__} has no such value; it has {listed}")
+    for name in wanted:
+        if name not in given:
+            raise ConfigError(f"{key}.{name} is missing: {cls.__name__} needs it")
+    try:
+        return cls(**given, **facts)
+    except check.Invalid as error:
+        raise check.Invalid(f"{key}.{error.key}", error.value, error.allowed) from None
+    except Exception as error:
+        raise foreign(error) or error from None
+
+
+def parameters(cls: type) -> list[str]:
+    """The values that a class must be configured with."""
+    found = inspect.signature(cls).parameters.values()
+    return [p.name for p in found if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
