@@ -28,16 +28,20 @@ INDIGO = "#332288"  # mislabelled samples, and what becomes of them
 LIGHT, MIDDLE, DARK = "#dedede", "#8f8f8f", "#4d4d4d"
 FORMATS = ("pdf", "png", "svg")
 
-_KNOWN = {
-    "ce": INK,
-    "gce": "#0072B2",
-    "tgce": "#D55E00",
-    "mae": "#009E73",
-    "elr": "#E69F00",
-    "forward": "#56B4E9",
-    "sce": "#CC79A7",
+_BLUE, _VERMILLION, _GREEN, _ORANGE, _SKY, _PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7"
+_COLOURS = (_PURPLE, _SKY, _ORANGE, _GREEN, _VERMILLION, _BLUE, INK)
+_SOLID, _DASHED, _DOTTED, _DASH_DOT = (0, ()), (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5))
+_DASHES = (_SOLID, _DASHED, _DOTTED, _DASH_DOT, (0, (3, 1, 1, 1, 1, 1)), (0, (9, 3)), (0, (1, 3)))
+_LOOKS = [{"color": colour, "linestyle": dashes} for dashes in _DASHES for colour in _COLOURS]
+_KNOWN = {  # those that meet most often also differ in grey
+    "ce": (INK, _SOLID),
+    "gce": (_BLUE, _SOLID),
+    "tgce": (_VERMILLION, _DASHED),
+    "mae": (_GREEN, _DOTTED),
+    "elr": (_ORANGE, _SOLID),
+    "forward": (_SKY, _DASH_DOT),
+    "sce": (_PURPLE, _DASHED),
 }
-_DASHES = ((0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (9, 3)), (0, (1, 3)))
 _STYLE_SHEET = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -74,28 +78,23 @@ def styled(salt: str = "") -> contextlib._GeneratorContextManager[None]:
 def loss_styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Colour and line style of each loss: a fixed one for those of configs/loss, whatever else is drawn. A person's own
     loss gets one by its name, and the next where another loss of the figure has that one already."""
-    found = {name: style for name in names if (style := _packaged().get(name))}
-    free = [{"color": colour, "linestyle": dashes} for dashes in _DASHES for colour in _KNOWN.values()]
+    found = {name: look for name in names if (look := _packaged().get(name))}
     for name in sorted({*names} - {*found}):
-        turn = zlib.crc32(name.encode()) % len(free)
-        candidates = [*free[turn:], *free[:turn]]
-        found[name] = next((each for each in candidates if each not in found.values()), candidates[0])
+        turn = zlib.crc32(name.encode()) % len(_LOOKS)
+        found[name] = next(look for look in [*_LOOKS[turn:], *_LOOKS] if look not in found.values())
     return found
-
-
-def variant(index: int) -> dict[str, Any]:
-    """What the index-th further line of one loss has in place of its line style."""
-    return {"linestyle": _DASHES[(index - 1) % len(_DASHES)]} if index else {}
 
 
 @functools.cache
 def _packaged() -> dict[str, dict[str, Any]]:
-    others = sorted({path.stem for path in (settings.config_dir() / "loss").glob("*.yaml")} - {*_KNOWN})
-    colours = [*_KNOWN.values()]
-    return {name: {"color": colour, "linestyle": "-"} for name, colour in _KNOWN.items()} | {
-        name: {"color": colours[i % len(colours)], "linestyle": _DASHES[i // len(colours) % len(_DASHES)]}
-        for i, name in enumerate(others)
-    }
+    known = {name: {"color": colour, "linestyle": dashes} for name, (colour, dashes) in _KNOWN.items()}
+    others = sorted({path.stem for path in (settings.config_dir() / "loss").glob("*.yaml")} - {*known})
+    return {**known, **dict(zip(others, [look for look in _LOOKS if look not in known.values()], strict=False))}
+
+
+def variant(index: int) -> dict[str, Any]:
+    """What the index-th further line of one loss has in place of its line style."""
+    return {"linestyle": _DASHES[index % len(_DASHES)]} if index else {}
 
 
 def ramp(count: int) -> list[dict[str, Any]]:
