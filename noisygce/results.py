@@ -65,8 +65,8 @@ class Result:
             return None if val is None or last is None else last - val
         if measure.startswith("class "):
             row = self.confusion.get(measure.removeprefix("class "), {}) if rule == self.kept_by else {}
-            samples = sum(row.values())  # none where no test sample is of the class
-            return row[measure.removeprefix("class ")] / samples if samples else None
+            samples = sum(row.values())  # none of a class that only training samples have
+            return row.get(measure.removeprefix("class "), 0) / samples if samples else None
         if measure == "accuracy":
             found: float | None = self.manifest.get("results", {}).get(rule)
             return self.noisy_validation["best"] if rule == NOISY_VALIDATION else found

@@ -226,7 +226,9 @@ def test_no_view_imports_torch(tmp_path):
 
 
 def test_a_class_without_test_samples_has_no_accuracy(demo, tmp_path):
+    """cat: 1 of 2 right; dog: predicted once, but no test sample is one."""
     folder = made_up.finish(tmp_path, demo.runs[0])
-    made_up.keep(folder, p=[[0.9, 0.1], [0.2, 0.8]], given=[0, 0])
+    made_up.keep(folder, [[0.9, 0.1], [0.2, 0.8]], [0, 0])
     run = results.of_folder(folder)
-    assert [run.number(run.kept_by, f"class {name}") for name in ("cat", "dog", "cow")] == [0.5, None, None]
+    assert run.confusion == {"cat": {"cat": 1, "dog": 1}, "dog": {"cat": 0, "dog": 0}}
+    assert (run.number("val", "class cat"), run.number("val", "class dog")) == (0.5, None)

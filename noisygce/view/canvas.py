@@ -62,7 +62,6 @@ _STYLE_SHEET = {
     "image.cmap": "Blues",  # one hue, by lightness alone
     "legend.frameon": False,
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
-    "text.parse_math": False,  # names are a person's own: $ ^ _ mean themselves
     "savefig.bbox": "tight",
     "savefig.pad_inches": 0.06,
     "savefig.dpi": 160,

@@ -42,9 +42,10 @@ def stem(plan: Plan, kind: str, *options: str) -> Path:
 
 def _variant(plan: Plan, *options: str) -> str:
     words = [word for word in _words(plan) if not word.startswith(("experiment=", "hydra."))]
-    variant = re.sub(r"[^A-Za-z0-9_.,=+-]", "", "-".join(["".join(f"+{word}" for word in words), *options]))
-    if len(variant) > _LONGEST:
-        variant = f"{variant[:_LONGEST]}-{hashlib.sha256(variant.encode()).hexdigest()[:8]}"
+    whole = "-".join(["".join(f"+{word}" for word in words), *options])
+    variant = re.sub(r"[^A-Za-z0-9_.,=+-]", "", whole)[:_LONGEST]
+    if variant != whole:  # what is left out may be all that tells it from another
+        variant += f"-{hashlib.sha256(whole.encode(errors='surrogateescape')).hexdigest()[:8]}"
     return variant
 
 
