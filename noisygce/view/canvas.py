@@ -105,63 +105,71 @@ def ramp(count: int) -> list[dict[str, Any]]:
 
 
 def panels(
-    count: int, x: str = "", across: int = 4, size: tuple[float, float] = (2.5, 2.1), **shared: Any
+    titles: Sequence[str], x: str = "", across: int = 4, size: tuple[float, float] = (2.5, 2.1), **shared: Any
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of ``count`` panels, ``across`` in a row, each of about ``size`` inches. x: the label of their x axes.
+    """A figure of a panel a title, ``across`` in a row, each of about ``size`` inches. x: the label of their x axes.
     shared: sharex and sharey (True where not given) and what else ``Figure.subplots`` takes."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    across = min(across, count)
-    down = -(-count // across)
+    across = min(across, len(titles))
+    down = -(-len(titles) // across)
     figure = Figure(figsize=(size[0] * across, size[1] * down), layout="constrained")
-    grid = figure.subplots(down, across, squeeze=False, **{"sharex": True, "sharey": True, **shared})
-    axes: list[Axes] = list(grid.flat)
-    for spare in axes[count:]:
-        spare.remove()
-    for axis in axes[max(0, count - across) : count]:  # those that have no panel below
+    axes: list[Axes] = [
+        *figure.subplots(down, across, squeeze=False, **{"sharex": True, "sharey": True, **shared}).flat
+    ]
+    for axis, title in zip(axes, titles, strict=False):
+        axis.set_title(_wrapped(title, max(17, int(10 * size[0]))))
+    for axis in axes[max(0, len(titles) - across) : len(titles)]:  # those that have no panel below
         axis.set_xlabel(x)
         axis.tick_params(labelbottom=True)
         if x == "epoch":
             axis.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True, steps=[1, 2, 5, 10]))
-    return figure, axes[:count]
+    for spare in axes[len(titles) :]:
+        spare.remove()
+    return figure, axes[: len(titles)]
 
 
-def wrapped(text: str, letters: int = 24) -> str:
-    """Of a panel or a legend, in lines of so many letters."""
-    return textwrap.fill(text, letters, break_on_hyphens=False)
-
-
-def frame(figure: Figure, note: str, y: str = "", heading: str = "", entries: Iterable[dict[str, Any]] = ()) -> None:
-    """What stands around the panels: the label of the y axes, a heading, a footnote, and a legend at the right, whose
-    entries are the keywords of a line, or of a patch where they have a ``facecolor``; each has a ``label``."""
+def frame(
+    figure: Figure,
+    drawn: Iterable[Sequence[Result]],
+    *notes: str,
+    y: str = "",
+    heading: str = "",
+    entries: Iterable[dict[str, Any]] = (),
+) -> Figure:
+    """The figure, with what stands around its panels. drawn: the runs of each cell or panel, which the footnote counts.
+    entries: of the legend, each the keywords of a line, or of a patch where they have a ``facecolor``."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     width, height = figure.get_size_inches()
     handles = [Patch(**entry) if "facecolor" in entry else Line2D([], [], **entry) for entry in entries]
     if handles:
-        labels = [wrapped(str(handle.get_label())) for handle in handles]
+        labels = [_wrapped(str(handle.get_label()), 24) for handle in handles]
         figure.legend(handles=handles, labels=labels, loc="outside right upper")
         width += 0.6 + 0.075 * max(len(line) for label in labels for line in label.splitlines())
-    lines = textwrap.wrap(note, int(17 * width))
+    lines = textwrap.wrap(" ".join([_about(drawn), *filter(None, notes)]), int(17 * width))
     figure.set_size_inches(width + 0.5, height + 0.5 + 0.13 * len(lines))
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7)
     if y:
         figure.supylabel(y)
     if heading:
-        figure.suptitle(textwrap.fill(heading, int(11 * width)), x=0.01, ha="left")
+        figure.suptitle(_wrapped(heading, int(11 * width)), x=0.01, ha="left")
     figure.draw_without_rendering()  # each file that is written would lay the panels out once more
     figure.set_layout_engine("none")
+    return figure
 
 
-def about(cells: Iterable[Sequence[Result]], *more: str) -> str:
-    """A footnote: data sets and numbers of finished seeds of the runs that are drawn, cell by cell, and more."""
-    drawn = [[run for run in runs if run.state == "done"] for runs in cells]
-    data = dict.fromkeys(str(run.config.get("data.name")) for runs in drawn for run in runs)
-    seeds = sorted({len({run.config.get("seed") for run in runs}) for runs in drawn if runs})
-    count = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))) if seeds else "0"
-    return " ".join([f"Data: {', '.join(data)}. Seeds: {count}.", *filter(None, more)])
+def _wrapped(text: str, letters: int) -> str:
+    return textwrap.fill(text, letters, break_on_hyphens=False)
+
+
+def _about(drawn: Iterable[Sequence[Result]]) -> str:
+    done = [[run for run in runs if run.state == "done"] for runs in drawn]
+    data = dict.fromkeys(str(run.config.get("data.name")) for runs in done for run in runs)
+    seeds = sorted({len({run.config.get("seed") for run in runs}) for runs in done if runs})
+    return f"Data: {', '.join(data)}. Seeds: {' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))}."
 
 
 def file(figure: Figure, ending: str, name: str) -> bytes:

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from noisygce.results import NOISY_VALIDATION, Metrics
+from noisygce.results import NOISY_VALIDATION, Metrics, Result
 from noisygce.view import canvas
 from noisygce.view.cells import Cell, Cells, Key
 
@@ -43,16 +43,14 @@ def accuracy(cells: Cells) -> Figure | None:
         rules = ("val", "last") if key == "test_accuracy" else (NOISY_VALIDATION,)
         known = [rule for rule in rules if any(cell.sample(rule) for cell in cells.cell.values())]
         return _final(cells, known, _MEASURES[key])
-    figure, axes = canvas.panels(len(cells.columns), "epoch")
+    figure, axes = canvas.panels([*map(cells.column_label, cells.columns)], "epoch")
     for axis, column in zip(axes, cells.columns, strict=True):
-        axis.set_title(canvas.wrapped(cells.column_label(column)))
         axis.grid(axis="y")
         for row in cells.rows:
             seeds = runs.get((row, column), [])
             lines(axis, [run[key] for run in seeds], epochs(seeds), styles[row])
     entries = [{"label": cells.row_label(row), **styles[row]} for row in cells.rows]
-    canvas.frame(figure, about(cells, SEEDS), _MEASURES[key], entries=entries)
-    return figure
+    return canvas.frame(figure, runs_of(cells), SEEDS, y=_MEASURES[key], entries=entries)
 
 
 def row_styles(cells: Cells) -> dict[Key, dict[str, Any]]:
@@ -87,11 +85,10 @@ def _final(cells: Cells, rules: Sequence[str], measure: str) -> Figure:
 
     rows = sorted(cells.rows, key=place)
     size = (1.7, 0.5 + 0.16 * len(rows))
-    figure, axes = canvas.panels(len(cells.columns), measure, 6, size, sharex=False)
+    figure, axes = canvas.panels([*map(cells.column_label, cells.columns)], measure, 6, size, sharex=False)
     axes[0].set_yticks(range(len(rows)), [cells.row_label(row) for row in rows])
     axes[0].set_ylim(-1, len(rows))
     for axis, column in zip(axes, cells.columns, strict=True):
-        axis.set_title(canvas.wrapped(cells.column_label(column)))
         axis.grid()
         for rule in rules:
             samples = [(cell := cells.at(row, column)) and cell.sample(rule) for row in rows]
@@ -99,9 +96,9 @@ def _final(cells: Cells, rules: Sequence[str], measure: str) -> Figure:
             means, halves = [100 * s.mean for _, s in there], [100 * (s.half or 0) for _, s in there]
             axis.errorbar(means, [y for y, _ in there], xerr=halves, linewidth=0.8, markersize=3, **_RULES[rule][1])
     entries = [{"label": f"rule {rule}", **_RULES[rule][1]} for rule in rules]
+    point = "Point: mean of the seeds; bar: 95 % t interval."
     order = f"Sorted by the mean over the settings under {rules[-1]}."
-    canvas.frame(figure, about(cells, "Point: mean of the seeds; bar: 95 % t interval.", order), entries=entries)
-    return figure
+    return canvas.frame(figure, runs_of(cells), point, order, entries=entries)
 
 
 _PRUNING: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -119,10 +116,10 @@ def pruning(cells: Cells) -> Figure | None:
         return None
     cells = showing(cells, rounds)
     columns = len(cells.columns)  # a row of the table is a row of panels, where it is not too wide
-    figure, axes = canvas.panels(len(rounds), "epoch", columns if len(cells.rows) > 1 and 1 < columns <= 4 else 4)
+    titles = [panel_label(cells, *place) for place in in_order(cells)]
+    figure, axes = canvas.panels(titles, "epoch", columns if len(cells.rows) > 1 and 1 < columns <= 4 else 4)
     known = set()  # precision and recall are not, where the true labels are unknown
     for axis, place in zip(axes, in_order(cells), strict=True):
-        axis.set_title(canvas.wrapped(panel_label(cells, *place)))
         axis.set(ylim=(-4, 104))
         axis.grid(axis="y")
         x = [0, *(row["after_epoch"] for row in rounds[place][0]), cells.cell[place].config["schedule.epochs"]]
@@ -130,8 +127,8 @@ def pruning(cells: Cells) -> Figure | None:
             seeds = [_stepped(each, key) for each in rounds[place]]
             known |= {key for values in seeds if any(value is not None for value in values)}
             lines(axis, seeds, x, {**look, "label": None, "drawstyle": "steps-post"})
-    canvas.frame(figure, about(cells, SEEDS), "share in %", entries=[look for key, look in _PRUNING if key in known])
-    return figure
+    entries = [look for key, look in _PRUNING if key in known]
+    return canvas.frame(figure, runs_of(cells), SEEDS, y="share in %", entries=entries)
 
 
 def _stepped(rounds: Sequence[Mapping[str, Any]], key: str) -> list[float | None]:
@@ -179,8 +176,8 @@ def panel_label(cells: Cells, row: Key, column: Key) -> str:
     return ", ".join(parts or [cells.row_label(row), cells.column_label(column)])
 
 
-def about(cells: Cells, *more: str) -> str:
-    return canvas.about([cell.runs for cell in cells.cell.values()], *more)
+def runs_of(cells: Cells) -> list[Sequence[Result]]:
+    return [cell.runs for cell in cells.cell.values()]
 
 
 def done(cell: Cell) -> list[Metrics]:

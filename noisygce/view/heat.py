@@ -30,8 +30,7 @@ def noise(cells: Cells) -> Figure | None:
     found = settings([run for cell in cells.cell.values() for run in cell.runs], ("data.", "noise."))
     drawn = {name: (matrix, runs) for name, runs in found.items() if (matrix := _matrix(runs)) is not None}
     maps = {name: (matrix, _classes(runs[0], len(matrix))) for name, (matrix, runs) in drawn.items()}
-    note = canvas.about([runs for _, runs in drawn.values()], "Mean of the seeds.")
-    return _fields(maps, "given label", "Share of the samples of a true label", note)
+    return _fields(maps, [runs for _, runs in drawn.values()], "given label", "Share of the samples of a true label")
 
 
 def _matrix(runs: Sequence[Result]) -> Matrix | None:
@@ -62,8 +61,7 @@ def confusion(cells: Cells, first: str = "") -> Figure | None:
     maps = {
         name: (_mean_shares([run.confusion for run in seeds]), [*seeds[0].confusion]) for name, seeds in shown.items()
     }
-    note = canvas.about(shown.values(), "Mean of the seeds.", left_out)
-    return _fields(maps, "predicted label", "Share of the test samples of a class", note)
+    return _fields(maps, [*shown.values()], "predicted label", "Share of the test samples of a class", left_out)
 
 
 def _mean_shares(runs: Sequence[Mapping[str, Mapping[str, int]]]) -> Matrix:
@@ -75,15 +73,20 @@ def _mean_shares(runs: Sequence[Mapping[str, Mapping[str, int]]]) -> Matrix:
     return [[share(true, predicted) for predicted in runs[0]] for true in runs[0]]
 
 
-def _fields(maps: Mapping[str, tuple[Matrix, Sequence[str]]], x: str, heading: str, note: str) -> Figure | None:
+def _fields(
+    maps: Mapping[str, tuple[Matrix, Sequence[str]]],
+    runs: Sequence[Sequence[Result]],
+    x: str,
+    heading: str,
+    note: str = "",
+) -> Figure | None:
     """A panel a matrix of shares of true labels, with the names of its classes; each share written where classes are
     few."""
     if not maps:
         return None
     same = len({tuple(names) for _, names in maps.values()}) == 1  # axes
-    figure, axes = canvas.panels(len(maps), x, size=(2.4, 2.6), sharex=same, sharey=same)
-    for axis, (title, (matrix, names)) in zip(axes, maps.items(), strict=True):
-        axis.set_title(canvas.wrapped(title))
+    figure, axes = canvas.panels([*maps], x, size=(2.4, 2.6), sharex=same, sharey=same)
+    for axis, (matrix, names) in zip(axes, maps.values(), strict=True):
         image = axis.imshow([[100 * share for share in row] for row in matrix], aspect="auto", vmin=0, vmax=100)
         axis.spines[:].set_visible(False)
         if len(matrix) > _WRITTEN_UP_TO:
@@ -96,8 +99,7 @@ def _fields(maps: Mapping[str, tuple[Matrix, Sequence[str]]], x: str, heading: s
                 if share >= 0.005:
                     _write(axis, image, z, y, 100 * share, str(stats.rounded(100 * share, 0)), 6)
     figure.colorbar(image, ax=axes, label="share in %", fraction=0.05)
-    canvas.frame(figure, note, "true label", heading)
-    return figure
+    return canvas.frame(figure, runs, "Mean of the seeds.", note, y="true label", heading=heading)
 
 
 @canvas.styled()
@@ -122,22 +124,20 @@ def q_and_k(cells: Cells, rules: Iterable[str]) -> Figure | None:
     }
     means = [100 * sample.mean for field in fields.values() for sample in field.values() if sample] or [50.0]
     middle, span = (min(means) + max(means)) / 2, max(max(means) - min(means), 100 * _LEAST_SPAN)
-    figure, axes = canvas.panels(len(fields), "k", 2, (3.4, 2.8), sharex=False, sharey=False)
-    for axis, (name, field) in zip(axes, fields.items(), strict=True):
+    figure, axes = canvas.panels([*fields], "k", 2, (3.4, 2.8), sharex=False, sharey=False)
+    for axis, field in zip(axes, fields.values(), strict=True):
         qs, ks = (sorted({place[i] for place in field}) for i in (0, 1))
         grid = [[100 * s.mean if (s := field[q, k]) else float("nan") for k in ks] for q in qs]
         image = axis.imshow(grid, aspect="auto", origin="lower", vmin=middle - span / 2, vmax=middle + span / 2)
         axis.spines[:].set_visible(False)
-        axis.set_title(canvas.wrapped(name, 36))
         axis.set_xticks(range(len(ks)), [str(k) for k in ks])
         axis.set_yticks(range(len(qs)), [str(q) for q in qs])
         for y, q in enumerate(qs):
             for x, k in enumerate(ks):
                 _write(axis, image, x, y, grid[y][x], _written(field[q, k]), 8)
     figure.colorbar(image, ax=axes, label="test accuracy in %", fraction=0.05)
-    note = canvas.about(swept.values(), "Each field: mean ± sample standard deviation (number of seeds).")
-    canvas.frame(figure, note, "q")
-    return figure
+    note = "Each field: mean ± sample standard deviation (number of seeds)."
+    return canvas.frame(figure, swept.values(), note, y="q")
 
 
 def _values(runs: Sequence[Result], key: str) -> list[float]:

@@ -37,21 +37,24 @@ def memorisation(cells: Cells, first: str = "") -> Figure | None:
     shown = curves.in_order(cells)
     grid = len(shown) == len(cells.rows) * len(cells.columns) and 1 < len(cells.columns) <= 8  # labelled at its edges
     across = len(cells.columns) if grid else min(6, len(shown))
-    figure, axes = canvas.panels(len(shown), "epoch", across, (2.0, 1.7) if across <= 4 else (1.5, 1.4))
+    marks = {place: _mark(cells.cell[place]) for place in shown}
+    titles = [
+        curves.panel_label(cells, *place) + marks[place]
+        if not grid
+        else cells.column_label(place[1]) * (place[0] == cells.rows[0])
+        for place in shown
+    ]
+    figure, axes = canvas.panels(titles, "epoch", across, (2.0, 1.7) if across <= 4 else (1.5, 1.4))
     for axis, (row, column) in zip(axes, shown, strict=True):
-        mark = _mark(cells.cell[row, column])
-        if not grid:
-            axis.set_title(canvas.wrapped(curves.panel_label(cells, row, column) + mark, 24 if across <= 4 else 17))
-        elif row == cells.rows[0]:
-            axis.set_title(canvas.wrapped(cells.column_label(column)))
         if grid and column == cells.columns[0]:
-            axis.set_ylabel(canvas.wrapped(cells.row_label(row) + mark))
+            axis.set_ylabel(cells.row_label(row) + marks[row, column])
         _stack(axis, fates[row, column])
-    note = curves.about(cells, "Mean of the seeds.", left_out, _footnote(cells.cell.values()))
-    setting = f", {cells.column_label(cells.columns[0])}" if len(cells.columns) == 1 else ""
+    heading = ", ".join(
+        ["Mislabelled training samples", *map(cells.column_label, cells.columns)][: 1 + (len(cells.columns) == 1)]
+    )
+    notes = "Mean of the seeds.", left_out, _footnote(cells.cell.values())
     entries = _entries(fates[place] for place in shown)
-    canvas.frame(figure, note, "share in %", f"Mislabelled training samples{setting}", entries)
-    return figure
+    return canvas.frame(figure, curves.runs_of(cells), *notes, y="share in %", heading=heading, entries=entries)
 
 
 @canvas.styled()
@@ -62,24 +65,22 @@ def overview(cells: Cells, shown: Mapping[str, Any]) -> Figure | None:
     places = [there[label] for label in shown.get("rows", ()) if label in there]
     if not places:
         return None
-    count, drawn = len(places), curves.showing(cells, places)
+    drawn = curves.showing(cells, places)
     styles, used = curves.row_styles(cells), [drawn.cell[place] for place in places]
+    titles = [drawn.row_label(row) + _mark(drawn.cell[row, column]) for row, column in places]
+    ratios = {"width_ratios": [1.8, *(1 for _ in places)]}
     figure, (left, *right) = canvas.panels(
-        1 + count, "epoch", 1 + count, (1.7, 2.4), sharey=False, width_ratios=[1.8, *[1] * count]
+        ["test accuracy in %", *titles], "epoch", 1 + len(places), (1.7, 2.4), sharey=False, **ratios
     )
-    left.set_title("test accuracy in %")
     left.grid(axis="y")
     for axis, place in zip(right, places, strict=True):
         curves.lines(left, [run["test_accuracy"] for run in runs[place]], curves.epochs(runs[place]), styles[place[0]])
-        axis.set_title(canvas.wrapped(drawn.row_label(place[0]) + _mark(drawn.cell[place])))
         axis.tick_params(labelleft=axis is right[0])
         _stack(axis, _fates(drawn.cell[place]))
     right[0].set_ylabel("mislabelled samples in %")
     entries = [{"label": drawn.row_label(row), **styles[row]} for row, _ in places] + _entries(map(_fates, used))
-    canvas.frame(
-        figure, curves.about(drawn, curves.SEEDS, _footnote(used)), heading=str(shown["column"]), entries=entries
-    )
-    return figure
+    notes = curves.SEEDS, _footnote(used)
+    return canvas.frame(figure, curves.runs_of(drawn), *notes, heading=str(shown["column"]), entries=entries)
 
 
 def _mark(cell: Cell) -> str:
