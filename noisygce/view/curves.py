@@ -192,7 +192,7 @@ def epochs(seeds: Sequence[Metrics]) -> list[float]:
 def lines(axis: Axes, seeds: Sequence[Values], x: Sequence[float], style: dict[str, Any]) -> None:
     """Every seed thin, their mean thick, in per cent."""
     for values in seeds:
-        axis.plot(x, percent(values), **style, linewidth=0.6, alpha=0.4)
+        axis.plot(x, percent(values), **{**style, "linestyle": "-"}, linewidth=0.6, alpha=0.4)  # dots would be lost
     if seeds:
         axis.plot(x, percent(mean(seeds)), **style, linewidth=1.9)
 

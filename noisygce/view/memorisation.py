@@ -69,9 +69,8 @@ def overview(cells: Cells, shown: Mapping[str, Any]) -> Figure | None:
     styles, used = curves.row_styles(cells), [drawn.cell[place] for place in places]
     titles = [drawn.row_label(row) + _mark(drawn.cell[row, column]) for row, column in places]
     ratios = {"width_ratios": [1.8, *(1 for _ in places)]}
-    figure, (left, *right) = canvas.panels(
-        ["test accuracy in %", *titles], "epoch", 1 + len(places), (1.7, 2.4), sharey=False, **ratios
-    )
+    figure, (left, *right) = canvas.panels(["", *titles], "epoch", 1 + len(places), (1.7, 2.4), sharey=False, **ratios)
+    left.set_ylabel("test accuracy in %")
     left.grid(axis="y")
     for axis, place in zip(right, places, strict=True):
         curves.lines(left, [run["test_accuracy"] for run in runs[place]], curves.epochs(runs[place]), styles[place[0]])
