@@ -186,6 +186,7 @@ def done(cell: Cell) -> list[Metrics]:
 
 
 def epochs(seeds: Sequence[Metrics]) -> list[float]:
+    """Of the first seed, whose number of epochs all seeds of a cell have."""
     return [epoch or 0 for epoch in seeds[0]["epoch"]] if seeds else []
 
 

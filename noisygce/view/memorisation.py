@@ -49,9 +49,8 @@ def memorisation(cells: Cells, first: str = "") -> Figure | None:
         if grid and column == cells.columns[0]:
             axis.set_ylabel(cells.row_label(row) + marks[row, column])
         _stack(axis, fates[row, column])
-    heading = ", ".join(
-        ["Mislabelled training samples", *map(cells.column_label, cells.columns)][: 1 + (len(cells.columns) == 1)]
-    )
+    setting = f", {cells.column_label(cells.columns[0])}" if len(cells.columns) == 1 else ""
+    heading = f"Mislabelled training samples{setting}"
     notes = "Mean of the seeds.", left_out, _footnote(cells.cell.values())
     entries = _entries(fates[place] for place in shown)
     return canvas.frame(figure, curves.runs_of(cells), *notes, y="share in %", heading=heading, entries=entries)
