@@ -119,7 +119,7 @@ def panels(
         *figure.subplots(down, across, squeeze=False, **{"sharex": True, "sharey": True, **shared}).flat
     ]
     for axis, title in zip(axes, titles, strict=False):
-        axis.set_title(_wrapped(title, max(17, int(10 * size[0]))))
+        axis.set_title(wrapped(title, max(17, int(10 * size[0]))))
     for axis in axes[max(0, len(titles) - across) : len(titles)]:  # those that have no panel below
         axis.set_xlabel(x)
         axis.tick_params(labelbottom=True)
@@ -146,7 +146,7 @@ def frame(
     width, height = figure.get_size_inches()
     handles = [Patch(**entry) if "facecolor" in entry else Line2D([], [], **entry) for entry in entries]
     if handles:
-        labels = [_wrapped(str(handle.get_label()), 24) for handle in handles]
+        labels = [wrapped(str(handle.get_label()), 24) for handle in handles]
         figure.legend(handles=handles, labels=labels, loc="outside right upper")
         width += 0.6 + 0.075 * max(len(line) for label in labels for line in label.splitlines())
     lines = textwrap.wrap(" ".join([_about(drawn), *filter(None, notes)]), int(17 * width))
@@ -155,13 +155,14 @@ def frame(
     if y:
         figure.supylabel(y)
     if heading:
-        figure.suptitle(_wrapped(heading, int(11 * width)), x=0.01, ha="left")
+        figure.suptitle(wrapped(heading, int(11 * width)), x=0.01, ha="left")
     figure.draw_without_rendering()  # each file that is written would lay the panels out once more
     figure.set_layout_engine("none")
     return figure
 
 
-def _wrapped(text: str, letters: int) -> str:
+def wrapped(text: str, letters: int) -> str:
+    """In lines of so many letters."""
     return textwrap.fill(text, letters, break_on_hyphens=False)
 
 

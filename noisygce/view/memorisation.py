@@ -47,7 +47,7 @@ def memorisation(cells: Cells, first: str = "") -> Figure | None:
     figure, axes = canvas.panels(titles, "epoch", across, (2.0, 1.7) if across <= 4 else (1.5, 1.4))
     for axis, (row, column) in zip(axes, shown, strict=True):
         if grid and column == cells.columns[0]:
-            axis.set_ylabel(cells.row_label(row) + marks[row, column])
+            axis.set_ylabel(canvas.wrapped(cells.row_label(row) + marks[row, column], 17))
         _stack(axis, fates[row, column])
     setting = f", {cells.column_label(cells.columns[0])}" if len(cells.columns) == 1 else ""
     heading = f"Mislabelled training samples{setting}"
