@@ -16,9 +16,9 @@ from noisygce.runs.loggers.base import curves, picture
 from noisygce.view import canvas
 row = dict.fromkeys(("train_accuracy", "val_accuracy", "test_accuracy", "mislabelled_as_true",
                      "mislabelled_as_noisy", "mislabelled_as_other"), 0.5)
+with canvas.styled():
+    figure, (axis,) = canvas.panels(["a title"])
 with drawing.by_default():
-    figure, (axis,) = canvas.panels(1)
-    canvas.title(axis, "a title")
     picture(curves([{"epoch": 1, **row}, {"epoch": 2, **row}]))
 print(*(hashlib.sha256(canvas.file(figure, ending, "x")).hexdigest() for ending in canvas.FORMATS))
 import matplotlib

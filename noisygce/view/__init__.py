@@ -8,10 +8,10 @@
     provenance.py  what made the numbers, and which are not there
     sheet.py       one table in Markdown, LaTeX and HTML
     figures.py     the figures of an experiment
-    curves.py      figures over epochs
+    curves.py      accuracy and pruning over epochs, final accuracies of many rows
     memorisation.py  what becomes of mislabelled samples
-    heat.py        figures as fields of colour
-    canvas.py      one look for all figures
+    heat.py        noise, confusion, accuracy over q and k as maps
+    canvas.py      one style sheet, panels and what stands around them, files
     page.py        a page of HTML
     gallery.py     a page of pictures whose labels are doubtful (gallery.html)
     ranking.py     samples by how probably their label is wrong

@@ -1,225 +1,184 @@
-"""A canvas: panels in a grid, one look for all figures, and files whose bytes depend on nothing but what they show.
+"""A canvas: panels in a grid, one style sheet for all figures, and files whose bytes depend on the figure alone.
 
-Colours are those of Okabe and Ito, which people of any colour vision tell apart; where they run out, the line style
-changes. matplotlib is imported inside the functions.
+A loss has one colour and line style in every figure, of the colours of Okabe and Ito, which people of any colour vision
+tell apart. Greys, black but for ce, and indigo stand for everything else. matplotlib is imported inside the functions.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
 import re
 import textwrap
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
+from noisygce import settings
+from noisygce.results import Result
 from noisygce.runs import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
-    from matplotlib.image import AxesImage
+    from matplotlib.figure import Figure
 
-BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 INK = "#1b1b1f"  # text and axes; a page may set its own colour in its place
-_CYCLE = (BLUE, PURPLE, INK, ORANGE, VERMILLION, GREEN)  # last those that stand for something else beside lines
-_STYLES = ("-", "--", ":", "-.")
-GREY = "#9a9aa2"
+INDIGO = "#332288"  # mislabelled samples, and what becomes of them
+LIGHT, MIDDLE, DARK = "#dedede", "#8f8f8f", "#4d4d4d"
 FORMATS = ("pdf", "png", "svg")
-_ACROSS = 4  # panels in a row, unless the figure says otherwise
-_GAP = 0.06  # inches between what stands around the panels
-_LETTER = 0.07  # inches of a letter of 9 points, about
-_SHORTEST = 17  # letters in a line
-_LINES_ABOVE = 2  # of a legend; a higher one stands at the right
 
-Entry = tuple[str, dict[str, Any]]  # of a legend: its label, and how its line or patch looks
-
-
-def style(index: int) -> dict[str, Any]:
-    """Colour and style of the index-th line."""
-    return {"color": _CYCLE[index % len(_CYCLE)], "linestyle": _STYLES[index // len(_CYCLE) % len(_STYLES)]}
-
-
-def _settings(salt: str) -> Any:
-    return {
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.linewidth": 0.7,
-        "legend.frameon": False,
-        **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
-        "pdf.fonttype": 42,  # text stays text
-        "svg.hashsalt": salt,  # ids are drawn at random otherwise
-    }
-
-
-def panels(count: int, across: int = _ACROSS, size: tuple[float, float] = (2.5, 2.1)) -> tuple[Figure, list[Axes]]:
-    """A figure of ``count`` panels, ``across`` in a row, each of ``size`` inches; axes are shared.
-
-    What belongs to all panels is put around them afterwards (``label``, ``scale``, ``legend``, ``headline``, ``note``,
-    in this order), and a file is as large as all of it.
-    """
-    across = min(across, count)
-    down = -(-count // across)
-    with drawing.by_default(_settings("")):
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(size[0] * across, size[1] * down), layout="constrained")
-        grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
-        axes: list[Axes] = list(grid.flat)
-        for spare in axes[count:]:
-            spare.remove()
-        for i, axis in enumerate(axes[:count]):
-            lowest = (i // across + 2) * across > count  # of a row in which any panel has none below it
-            axis.tick_params(length=2.5, labelbottom=lowest, colors=INK)
-    return figure, axes[:count]
+_BLUE, _VERMILLION, _GREEN, _ORANGE, _SKY, _PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7"
+_COLOURS = (_PURPLE, _SKY, _ORANGE, _GREEN, _VERMILLION, _BLUE, INK)
+_SOLID, _DASHED, _DOTTED, _DASH_DOT = (0, ()), (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5))
+_DASHES = (_SOLID, _DASHED, _DOTTED, _DASH_DOT, (0, (3, 1, 1, 1, 1, 1)), (0, (9, 3)), (0, (1, 3)))
+_LOOKS = [{"color": colour, "linestyle": dashes} for dashes in _DASHES for colour in _COLOURS]
+_KNOWN = {  # those that meet most often also differ in grey
+    "ce": (INK, _SOLID),
+    "gce": (_BLUE, _SOLID),
+    "tgce": (_VERMILLION, _DASHED),
+    "mae": (_GREEN, _DOTTED),
+    "elr": (_ORANGE, _SOLID),
+    "forward": (_SKY, _DASH_DOT),
+    "sce": (_PURPLE, _DASHED),
+}
+_STYLE_SHEET = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "figure.titlesize": 10,
+    "figure.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": LIGHT,
+    "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.6,
+    "image.cmap": "Blues",  # one hue, by lightness alone
+    "legend.frameon": False,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+    "savefig.bbox": "tight",
+    "savefig.pad_inches": 0.06,
+    "savefig.dpi": 160,
+    "pdf.fonttype": 42,  # text stays text
+}
 
 
-def halves(count: int) -> tuple[Figure, Axes, list[Axes]]:
-    """A figure of the width of a page: one wide panel at its left, at its right ``count`` panels that share an axis."""
-    with drawing.by_default(_settings("")):
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(9.0, 3.2), layout="constrained")
-        left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=[1, 0.62 * count], wspace=0.03).flat
-        axes: list[Axes] = [left.subplots(), *right.subplots(1, count, sharey=True, squeeze=False).flat]
-        for axis in axes:
-            axis.tick_params(length=2.5, colors=INK)
-            axis.set_xlabel("epoch", fontsize=9, color=INK)
-    return figure, axes[0], axes[1:]
+def styled(salt: str = "") -> contextlib._GeneratorContextManager[None]:
+    """Within it, or in the function that it decorates, matplotlib draws by noisygce's style sheet alone."""
+    return drawing.by_default({**_STYLE_SHEET, "svg.hashsalt": salt})  # ids are drawn at random otherwise
 
 
-def legend(figure: Figure, entries: Sequence[Entry]) -> None:
-    """One legend for all panels: above them, or at their right where it would be high."""
-    left, _, right, top = _edges(figure)
-    width = (right - left) * figure.get_figwidth()
-    columns, widest = _columns(entries, width)
-    place: Literal["upper left", "lower left"]
-    if -(-len(entries) // columns) > _LINES_ABOVE and widest <= width:
-        *_, upper = _box(figure)
-        place, anchor, columns = "upper left", (right + _GAP / figure.get_figwidth(), upper), 1
-    else:
-        place, anchor = "lower left", (left, top + _GAP / figure.get_figheight())
-    figure.legend(**_keys(entries), ncols=columns, loc=place, bbox_to_anchor=anchor, borderaxespad=0)
+def loss_styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Colour and line style of each loss: a fixed one for those of configs/loss, whatever else is drawn. A person's own
+    loss gets one by its name, and the next where another loss of the figure has that one already."""
+    found = {name: look for name in names if (look := _packaged().get(name))}
+    for name in sorted({*names} - {*found}):
+        turn = zlib.crc32(name.encode()) % len(_LOOKS)
+        found[name] = next(look for look in [*_LOOKS[turn:], *_LOOKS] if look not in found.values())
+    return found
 
 
-def legend_below(half: SubFigure, entries: Sequence[Entry]) -> None:
-    """The legend of a half."""
-    columns, _ = _columns(entries, half.bbox.width / half.dpi)
-    half.legend(**_keys(entries), ncols=columns, loc="outside lower left")
+@functools.cache
+def _packaged() -> dict[str, dict[str, Any]]:
+    known = {name: {"color": colour, "linestyle": dashes} for name, (colour, dashes) in _KNOWN.items()}
+    others = sorted({path.stem for path in (settings.config_dir() / "loss").glob("*.yaml")} - {*known})
+    return {**known, **dict(zip(others, [look for look in _LOOKS if look not in known.values()], strict=False))}
 
 
-def _columns(entries: Sequence[Entry], width: float) -> tuple[int, float]:
-    """In how many columns a legend stands that is ``width`` inches wide, and how wide its widest entry is, about."""
-    widest = max((len(label) for label, _ in entries), default=0) * _LETTER + 0.6
-    return max(1, min(len(entries), int(width / widest))), widest
+def variant(index: int) -> dict[str, Any]:
+    """What the index-th further line of one loss has in place of its line style."""
+    return {"linestyle": _DASHES[index % len(_DASHES)]} if index else {}
 
 
-def _keys(entries: Sequence[Entry]) -> dict[str, Any]:
+def ramp(count: int) -> list[dict[str, Any]]:
+    """Colours and line styles of values of one thing, such as the q of one loss: dark to light, and no loss's own."""
+    import matplotlib
+
+    colours = matplotlib.colormaps["cividis"]
+    return [{"color": colours(0.85 * i / max(1, count - 1)), "linestyle": ("-", "--")[i % 2]} for i in range(count)]
+
+
+def panels(
+    titles: Sequence[str], x: str = "", across: int = 4, size: tuple[float, float] = (2.5, 2.1), **shared: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure of a panel a title, ``across`` in a row, each of about ``size`` inches. x: the label of their x axes.
+    shared: sharex and sharey (True where not given) and what else ``Figure.subplots`` takes."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    across = min(across, len(titles))
+    down = -(-len(titles) // across)
+    figure = Figure(figsize=(size[0] * across, size[1] * down), layout="constrained")
+    axes: list[Axes] = [
+        *figure.subplots(down, across, squeeze=False, **{"sharex": True, "sharey": True, **shared}).flat
+    ]
+    for axis, title in zip(axes, titles, strict=False):
+        axis.set_title(wrapped(title, max(17, int(10 * size[0]))))
+    for axis in axes[max(0, len(titles) - across) : len(titles)]:  # those that have no panel below
+        axis.set_xlabel(x)
+        axis.tick_params(labelbottom=True)
+        if x == "epoch":
+            axis.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True, steps=[1, 2, 5, 10]))
+    for spare in axes[len(titles) :]:
+        spare.remove()
+    return figure, axes[: len(titles)]
+
+
+def frame(
+    figure: Figure,
+    drawn: Iterable[Sequence[Result]],
+    *notes: str,
+    y: str = "",
+    heading: str = "",
+    entries: Iterable[dict[str, Any]] = (),
+) -> Figure:
+    """The figure, with what stands around its panels. drawn: the runs of each cell or panel, which the footnote counts.
+    entries: of the legend, each the keywords of a line, or of a patch where they have a ``facecolor``."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles = [Patch(**k) if "facecolor" in k else Line2D([], [], linewidth=2, **k) for _, k in entries]
-    labels = [label for label, _ in entries]
-    return {"handles": handles, "labels": labels, "labelcolor": INK, "frameon": False, "fontsize": 9}
-
-
-def title(axis: Axes, text: str) -> None:
-    """Above a panel, in lines that are no longer than it has room for."""
-    place = axis.get_subplotspec()
-    assert place is not None
-    whole = axis.get_figure().bbox.width / axis.get_figure().dpi  # type: ignore[union-attr]
-    axis.set_title(_wrapped(text, whole / place.get_gridspec().ncols, 10), fontsize=10, color=INK)
-
-
-def whole_ticks(axis: Axes) -> None:
-    """Marks a few whole numbers alone on the x axis that all panels share, so that those of two panels seldom meet."""
-    from matplotlib.ticker import MaxNLocator
-
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True, steps=[1, 2, 5, 10]))
-
-
-def heading(figure: SubFigure, text: str) -> None:
-    """Above all panels of a half."""
-    figure.suptitle(text, fontsize=10, color=INK)
-
-
-def label(figure: Figure, x: str, y: str) -> None:
-    """What the axes of all panels show: x below their middle, y at the left of it."""
-    left, bottom, *_ = _edges(figure)
-    x0, y0, x1, y1 = _box(figure)
-    below, beside = bottom - _GAP / figure.get_figheight(), left - _GAP / figure.get_figwidth()
-    figure.supxlabel(x, x=(x0 + x1) / 2, y=below, va="top", fontsize=9, color=INK)
-    figure.supylabel(y, x=beside, y=(y0 + y1) / 2, ha="right", fontsize=9, color=INK)
-
-
-def scale(figure: Figure, image: AxesImage, text: str) -> None:
-    """The scale of colours that all panels share, in per cent: at their right, as high as they are."""
-    _, _, right, _ = _edges(figure)
-    _, y0, _, y1 = _box(figure)
-    inch = 1 / figure.get_figwidth()
-    place = figure.add_axes((right + 2 * _GAP * inch, y0, 0.13 * inch, y1 - y0))
-    bar = figure.colorbar(image, cax=place, format=lambda share, _: f"{100 * share:.3g} %")
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    bar.ax.tick_params(colors=INK, labelsize=8)
-    bar.set_label(_wrapped(text, (y1 - y0) * figure.get_figheight(), 8), fontsize=8, color=INK)
-
-
-def headline(figure: Figure, text: str) -> None:
-    """What the panels show, above all that is drawn."""
-    left, _, right, top = _edges(figure)
-    y = top + _GAP / figure.get_figheight()
-    text = _wrapped(text, (right - left) * figure.get_figwidth(), 10)
-    figure.text(left, y, text, va="bottom", fontsize=10, color=INK)
-
-
-def note(figure: Figure, text: str) -> None:
-    """A footnote, below all that is drawn."""
-    left, bottom, right, _ = _edges(figure)
-    y = bottom - _GAP / figure.get_figheight()
-    text = _wrapped(text, (right - left) * figure.get_figwidth(), 8)
-    figure.text(left, y, text, va="top", fontsize=8, color=INK)
-
-
-def _wrapped(text: str, width: float, points: float) -> str:
-    """``text`` of this size in lines that are as long as ``width`` inches, and broken between words."""
-    letters = int(width / (_LETTER * points / 9))
-    return textwrap.fill(text, max(_SHORTEST, letters), break_long_words=False, break_on_hyphens=False)
-
-
-def settle(figure: Figure) -> None:
-    """Lays the panels out, once."""
-    from matplotlib.layout_engine import PlaceHolderLayoutEngine  # what is left of an engine that was taken away
-
-    if not isinstance(figure.get_layout_engine(), PlaceHolderLayoutEngine):
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
-
-
-def _edges(figure: Figure) -> tuple[float, float, float, float]:
-    """Left, bottom, right and top of all that is drawn so far, as parts of the figure."""
-    settle(figure)
-    drawn = figure.get_tightbbox()  # inches
     width, height = figure.get_size_inches()
-    return drawn.x0 / width, drawn.y0 / height, drawn.x1 / width, drawn.y1 / height
+    handles = [Patch(**entry) if "facecolor" in entry else Line2D([], [], **entry) for entry in entries]
+    if handles:
+        labels = [wrapped(str(handle.get_label()), 24) for handle in handles]
+        figure.legend(handles=handles, labels=labels, loc="outside right upper")
+        width += 0.6 + 0.075 * max(len(line) for label in labels for line in label.splitlines())
+    lines = textwrap.wrap(" ".join([_about(drawn), *filter(None, notes)]), int(17 * width))
+    figure.set_size_inches(width + 0.5, height + 0.5 + 0.13 * len(lines))
+    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7)
+    if y:
+        figure.supylabel(y)
+    if heading:
+        figure.suptitle(wrapped(heading, int(11 * width)), x=0.01, ha="left")
+    figure.draw_without_rendering()  # each file that is written would lay the panels out once more
+    figure.set_layout_engine("none")
+    return figure
 
 
-def _box(figure: Figure) -> tuple[float, float, float, float]:
-    """Left, bottom, right and top of the panels alone, without what is written around them."""
-    from matplotlib.transforms import Bbox
+def wrapped(text: str, letters: int) -> str:
+    """In lines of so many letters."""
+    return textwrap.fill(text, letters, break_on_hyphens=False)
 
-    settle(figure)
-    found: Bbox = Bbox.union([axis.get_position() for axis in figure.axes])
-    return found.x0, found.y0, found.x1, found.y1
+
+def _about(drawn: Iterable[Sequence[Result]]) -> str:
+    done = [[run for run in runs if run.state == "done"] for runs in drawn]
+    data = dict.fromkeys(str(run.config.get("data.name")) for runs in done for run in runs)
+    seeds = sorted({len({run.config.get("seed") for run in runs}) for runs in done if runs})
+    return f"Data: {', '.join(data)}. Seeds: {' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))}."
 
 
 def file(figure: Figure, ending: str, name: str) -> bytes:
     """The figure as a PDF, PNG or SVG file; equal bytes for equal figures."""
     dated = {"pdf": {"CreationDate": None}, "png": {"Software": None}, "svg": {"Date": None}}
     out = io.BytesIO()
-    with drawing.by_default(_settings(name)):
-        settle(figure)
-        drawn = {"bbox_inches": "tight", "pad_inches": _GAP}  # what is around the panels is around the figure
-        figure.savefig(out, format=ending, dpi=160, metadata=dated[ending], transparent=ending == "svg", **drawn)
+    with styled(salt=name):
+        figure.savefig(out, format=ending, metadata=dated[ending], transparent=ending == "svg")
     return out.getvalue()
 
 

@@ -1,140 +1,201 @@
-"""Curves over epochs: test accuracy, and what pruning keeps.
+"""Figures of accuracy and of what pruning keeps.
 
 Each drawing takes the cells of an experiment and returns a matplotlib figure, or None where no run shows it yet. Only
-finished runs are drawn. Seeds are thin, their mean is bold.
+finished runs are drawn.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import dataclasses
+import statistics
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from noisygce.results import NOISY_VALIDATION, Metrics, Result
 from noisygce.view import canvas
-from noisygce.view.cells import Cell, Cells
+from noisygce.view.cells import Cell, Cells, Key
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST = 8  # lines in a panel beyond which single seeds would hide them
+MOST = 12  # lines in a panel; of more rows the final accuracies are drawn
+SEEDS = "Thin line: one seed; thick line: their mean."
 
 _MEASURES = {"test_accuracy": "test accuracy in %", "val_accuracy": "noisy validation accuracy in %"}
 
+Place = tuple[Key, Key]  # row and column
+Found = TypeVar("Found")
 Values = Sequence[float | None]  # of one seed, an epoch or a round each; None where there is nothing to divide by
 
 
-def accuracy(cells: Cells, first: str = "") -> Figure | None:
+@canvas.styled()
+def accuracy(cells: Cells) -> Figure | None:
     """Test accuracy over epochs, or accuracy on noisy validation where no run has a test set: a panel a setting, a line
-    a row of the table; where these are many, a panel a row of the settings that fit a page (``Cells.page``), before the
-    range of all rows in grey."""
-    every = [run for cell in cells.cell.values() for run in done(cell)]
+    a row of the table; of more than ``MOST`` rows the final accuracies, sorted."""
+    runs = found(cells, done)
+    every = [run for seeds in runs.values() for run in seeds]
     measures = [key for key in _MEASURES if any(value is not None for run in every for value in run.get(key, []))]
     if not measures:
         return None
-    key = measures[0]
+    key, styles, cells = measures[0], row_styles(cells), showing(cells, runs)
     if len(cells.rows) > MOST:
-        return _small_multiples(cells, first, key)
-    columns = [c for c in cells.columns if any((cell := cells.at(r, c)) and done(cell) for r in cells.rows)]
-    if not columns:
-        return None
-    figure, axes = canvas.panels(len(columns))
-    for axis, column in zip(axes, columns, strict=True):
-        canvas.title(axis, cells.column_label(column))
-        axis.grid(axis="y", color=canvas.GREY, alpha=0.3, linewidth=0.5)
-        for i, row in enumerate(cells.rows):
-            runs = done(cells.at(row, column))
-            lines(axis, [run[key] for run in runs], runs[0]["epoch"] if runs else [], canvas.style(i))
-    canvas.whole_ticks(axes[0])
-    canvas.label(figure, "epoch", _MEASURES[key])
-    canvas.legend(figure, [(cells.row_label(r), canvas.style(i)) for i, r in enumerate(cells.rows)])
-    return figure
+        rules = ("val", "last") if key == "test_accuracy" else (NOISY_VALIDATION,)
+        known = [rule for rule in rules if any(cell.sample(rule) for cell in cells.cell.values())]
+        return _final(cells, known, _MEASURES[key])
+    figure, axes = canvas.panels([*map(cells.column_label, cells.columns)], "epoch")
+    for axis, column in zip(axes, cells.columns, strict=True):
+        axis.grid(axis="y")
+        for row in cells.rows:
+            seeds = runs.get((row, column), [])
+            lines(axis, [run[key] for run in seeds], epochs(seeds), styles[row])
+    entries = [{"label": cells.row_label(row), **styles[row]} for row in cells.rows]
+    return canvas.frame(figure, runs_of(cells), SEEDS, y=_MEASURES[key], entries=entries)
 
 
-def _small_multiples(cells: Cells, first: str, key: str) -> Figure | None:
-    seeds = {
-        (row, column): runs
-        for column in cells.page(first)
-        for row in cells.rows
-        if (runs := done(cells.at(row, column)))
+def row_styles(cells: Cells) -> dict[Key, dict[str, Any]]:
+    """Colour and line style of each row: its loss's colour, and another line style for each further row of a loss; of
+    rows that no loss tells apart, a ramp."""
+    losses = {
+        row: {str(cell.config["loss.name"]) for (r, _), cell in cells.cell.items() if r == row} for row in cells.rows
     }
-    if not seeds:
-        return None
-    means = {place: mean([run[key] for run in runs]) for place, runs in seeds.items()}
-    settings = list(dict.fromkeys(cells.column_label(column) for _, column in seeds))
-    figure, axes = canvas.panels(len(seeds), 6, (1.5, 1.4))
-    for axis, (row, column) in zip(axes, seeds, strict=True):
-        canvas.title(
-            axis, ", ".join([cells.row_label(row), *([cells.column_label(column)] if len(settings) > 1 else [])])
-        )
-        _range(axis, [values for (_, other), values in means.items() if other == column])
-        accuracies = [run[key] for run in seeds[row, column]]
-        lines(axis, accuracies, seeds[row, column][0]["epoch"], canvas.style(0))
-    canvas.label(figure, "epoch", _MEASURES[key])
-    if len(settings) == 1:
-        canvas.headline(figure, settings[0])
-    return figure
+    names = [min(found) for found in losses.values()]
+    if len({*names}) == 1 < len(names) or any(len(found) > 1 for found in losses.values()):
+        return dict(zip(cells.rows, canvas.ramp(len(cells.rows)), strict=True))
+    known = canvas.loss_styles(names)
+    earlier = {row: names[:i].count(names[i]) for i, row in enumerate(cells.rows)}
+    return {row: known[name] | canvas.variant(earlier[row]) for row, name in zip(cells.rows, names, strict=True)}
 
 
-_PRUNING = (
-    ("precision", "pruned that are mislabelled (precision)", {"color": canvas.BLUE}),
-    ("recall", "mislabelled that are pruned (recall)", {"color": canvas.VERMILLION, "linestyle": "--"}),
-    ("kept_share", "kept of all", {"color": canvas.GREEN}),
+_DOT = {"color": canvas.INK, "marker": "D", "linestyle": ""}
+_RULES: dict[str, tuple[float, dict[str, Any]]] = {  # how far above a row, and the look
+    "val": (0.18, {**_DOT, "color": canvas.MIDDLE, "marker": "o"}),
+    "last": (-0.18, _DOT),
+    NOISY_VALIDATION: (0, _DOT),
+}
+
+
+def _final(cells: Cells, rules: Sequence[str], measure: str) -> Figure:
+    """Mean and 95 % t interval of the seeds under each rule: a panel a setting, rows sorted by their mean under the
+    last rule over the settings."""
+
+    def place(row: Key) -> float:
+        samples = [cell.sample(rules[-1]) for (r, _), cell in cells.cell.items() if r == row]
+        return statistics.fmean([sample.mean for sample in samples if sample] or [0.0])
+
+    rows = sorted(cells.rows, key=place)
+    size = (1.7, 0.5 + 0.16 * len(rows))
+    figure, axes = canvas.panels([*map(cells.column_label, cells.columns)], measure, 6, size, sharex=False)
+    axes[0].set_yticks(range(len(rows)), [cells.row_label(row) for row in rows])
+    axes[0].set_ylim(-1, len(rows))
+    for axis, column in zip(axes, cells.columns, strict=True):
+        axis.grid()
+        for rule in rules:
+            samples = [(cell := cells.at(row, column)) and cell.sample(rule) for row in rows]
+            there = [(y + _RULES[rule][0], sample) for y, sample in enumerate(samples) if sample]
+            means, halves = [100 * s.mean for _, s in there], [100 * (s.half or 0) for _, s in there]
+            axis.errorbar(means, [y for y, _ in there], xerr=halves, linewidth=0.8, markersize=3, **_RULES[rule][1])
+    entries = [{"label": f"rule {rule}", **_RULES[rule][1]} for rule in rules]
+    point = "Point: mean of the seeds; bar: 95 % t interval."
+    order = f"Sorted by the mean over the settings under {rules[-1]}."
+    return canvas.frame(figure, runs_of(cells), point, order, entries=entries)
+
+
+_PRUNING: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("precision", {"label": "pruned that are mislabelled (precision)", "color": canvas.INDIGO}),
+    ("recall", {"label": "mislabelled that are pruned (recall)", "color": canvas.INDIGO, "linestyle": "--"}),
+    ("kept_share", {"label": "kept share", "color": canvas.MIDDLE}),
 )
 
 
+@canvas.styled()
 def pruning(cells: Cells) -> Figure | None:
-    """Precision and recall of the pruned set and the share of kept samples, a panel a cell whose loss prunes."""
-    places = [(row, column) for row in cells.rows for column in cells.columns]
-    shown = {place: rounds for place in places if (cell := cells.cell.get(place)) and (rounds := _rounds(cell))}
-    if not shown:
+    """Precision and recall of the pruned set and the kept share, a panel a cell whose loss prunes."""
+    rounds = found(cells, lambda cell: [run.manifest["pruning"] for run in cell.runs if run.manifest.get("pruning")])
+    if not rounds:
         return None
-    one = len({row for row, _ in shown}) == 1
+    cells = showing(cells, rounds)
     columns = len(cells.columns)  # a row of the table is a row of panels, where it is not too wide
-    figure, axes = canvas.panels(len(shown), columns if not one and 1 < columns <= 4 else 4)
-    canvas.whole_ticks(axes[0])
-    for axis, ((row, column), seeds) in zip(axes, shown.items(), strict=True):
-        canvas.title(
-            axis, cells.column_label(column) if one else f"{cells.row_label(row)}, {cells.column_label(column)}"
-        )
-        axis.set_ylim(-4, 104)
-        axis.grid(axis="y", color=canvas.GREY, alpha=0.3, linewidth=0.5)
-        epochs = [r["after_epoch"] for r in seeds[0]]
-        for key, _, style in _PRUNING:
-            lines(axis, [[r[key] for r in rounds] for rounds in seeds], epochs, style, marker="o")
-    every = [row for seeds in shown.values() for rounds in seeds for row in rounds]
-    known = [each for each in _PRUNING if any(row[each[0]] is not None for row in every)]  # truth may be unknown
-    canvas.label(figure, "epochs done when pruned", "share in %")
-    canvas.legend(figure, [(name, style) for _, name, style in known])
-    return figure
+    titles = [panel_label(cells, *place) for place in in_order(cells)]
+    figure, axes = canvas.panels(titles, "epoch", columns if len(cells.rows) > 1 and 1 < columns <= 4 else 4)
+    known = set()  # precision and recall are not, where the true labels are unknown
+    for axis, place in zip(axes, in_order(cells), strict=True):
+        axis.set(ylim=(-4, 104))
+        axis.grid(axis="y")
+        x = [0, *(row["after_epoch"] for row in rounds[place][0]), cells.cell[place].config["schedule.epochs"]]
+        for key, look in _PRUNING:
+            seeds = [_stepped(each, key) for each in rounds[place]]
+            known |= {key for values in seeds if any(value is not None for value in values)}
+            lines(axis, seeds, x, {**look, "label": None, "drawstyle": "steps-post"})
+    entries = [look for key, look in _PRUNING if key in known]
+    return canvas.frame(figure, runs_of(cells), SEEDS, y="share in %", entries=entries)
 
 
-def done(cell: Cell | None) -> list[dict[str, list[Any]]]:
+def _stepped(rounds: Sequence[Mapping[str, Any]], key: str) -> list[float | None]:
+    """A value at the start, from each round on, and at the end: nothing changes between rounds."""
+    values = [row[key] for row in rounds]
+    return [1.0 if key == "kept_share" else None, *values, values[-1]]
+
+
+def found(cells: Cells, value: Callable[[Cell], Found]) -> dict[Place, Found]:
+    """What there is of each cell, by place."""
+    return {place: there for place, cell in cells.cell.items() if (there := value(cell))}
+
+
+def showing(cells: Cells, places: Container[Place]) -> Cells:
+    """These cells, and their rows and columns alone; columns sorted by their names and numbers."""
+    there = {place: cell for place, cell in cells.cell.items() if place in places}
+    rows, columns = ({place[i] for place in there} for i in (0, 1))
+    ordered = sorted(columns, key=lambda column: [in_sequence(value) for value in column])
+    kept = tuple(row for row in cells.rows if row in rows)
+    return dataclasses.replace(cells, rows=kept, columns=tuple(ordered), cell=there)
+
+
+def on_a_page(cells: Cells, places: Container[Place], first: str) -> tuple[Cells, str]:
+    """These cells in as many settings as fit a page (``Cells.page``), and a sentence that names those left out."""
+    every = showing(cells, places)
+    page = every.page(first)
+    names = ", ".join(every.column_label(column) for column in every.columns if column not in page)
+    return showing(every, [(row, column) for row in every.rows for column in page]), names and f"Left out: {names}."
+
+
+def in_sequence(value: Any) -> tuple[bool, float, str]:
+    """A sort key: numbers by size, then names."""
+    number = isinstance(value, int | float)
+    return not number, float(value) if number else 0.0, str(value)
+
+
+def in_order(cells: Cells) -> list[Place]:
+    """The places of all cells, row by row."""
+    return [(row, column) for row in cells.rows for column in cells.columns if cells.at(row, column)]
+
+
+def panel_label(cells: Cells, row: Key, column: Key) -> str:
+    """What tells a cell from the rest."""
+    parts = [cells.row_label(row)] * (len(cells.rows) > 1) + [cells.column_label(column)] * (len(cells.columns) > 1)
+    return ", ".join(parts or [cells.row_label(row), cells.column_label(column)])
+
+
+def runs_of(cells: Cells) -> list[Sequence[Result]]:
+    return [cell.runs for cell in cells.cell.values()]
+
+
+def done(cell: Cell) -> list[Metrics]:
     """The metrics of each finished seed of a cell."""
-    found = [run.metrics() for run in cell.runs if run.state == "done"] if cell else []
-    return [metrics for metrics in found if metrics]
+    return [metrics for run in cell.runs if run.state == "done" and (metrics := run.metrics())]
 
 
-def _rounds(cell: Cell) -> list[list[Mapping[str, Any]]]:
-    """The prunings of each finished seed."""
-    return [run.manifest["pruning"] for run in cell.runs if run.manifest.get("pruning")]
+def epochs(seeds: Sequence[Metrics]) -> list[float]:
+    """Of the first seed, whose number of epochs all seeds of a cell have."""
+    return [epoch or 0 for epoch in seeds[0]["epoch"]] if seeds else []
 
 
-def lines(axis: Axes, seeds: Sequence[Values], x: Sequence[float], style: dict[str, Any], marker: str = "") -> None:
-    """Every seed thin, their mean bold, in per cent."""
+def lines(axis: Axes, seeds: Sequence[Values], x: Sequence[float], style: dict[str, Any]) -> None:
+    """Every seed thin, their mean thick, in per cent."""
     for values in seeds:
-        axis.plot(x, percent(values), **style, linewidth=0.6, alpha=0.5)
+        axis.plot(x, percent(values), **{**style, "linestyle": "-"}, linewidth=0.6, alpha=0.4)  # dots would be lost
     if seeds:
-        axis.plot(x, percent(mean(seeds)), **style, linewidth=1.9, marker=marker, markersize=3)
-
-
-def _range(axis: Axes, rows: Sequence[Values]) -> None:
-    """Where the rows lie, epoch by epoch: from the lowest to the highest, and darker their middle half."""
-    found = [sorted(v for v in at if v is not None) or [float("nan")] for at in itertools.zip_longest(*rows)]
-    for left_out in (0, 0.25):
-        low, high = ([at[end + side * int(left_out * len(at))] for at in found] for end, side in ((0, 1), (-1, -1)))
-        epochs = range(1, len(found) + 1)
-        axis.fill_between(epochs, percent(low), percent(high), color=canvas.GREY, alpha=0.3, linewidth=0)
+        axis.plot(x, percent(mean(seeds)), **style, linewidth=1.9)
 
 
 def mean(seeds: Sequence[Values]) -> list[float | None]:

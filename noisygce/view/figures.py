@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from noisygce.runs import drawing
 from noisygce.sweep.plan import Plan
 from noisygce.view import curves, heat, memorisation
 from noisygce.view.cells import Cells
@@ -14,13 +13,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLES = {
-    "overview": "Test accuracy over epochs, and what the network says of the mislabelled training samples",
-    "accuracy": "Test accuracy over epochs: each seed thin, their mean bold; where losses are many, the range of all",
-    "pruning": "Pruning: how right it is, and what it keeps",
-    "memorisation": "Memorisation: what the network says of the mislabelled training samples (mean of the seeds)",
-    "noise": "Noise as drawn: share of each given label among the samples of a true label, in % (mean of the seeds)",
-    "confusion": "What the model that is kept says of the test samples of each class, in % (mean of the seeds)",
-    "q_and_k": "Test accuracy in % over q and k: mean ± sample standard deviation (runs)",
+    "overview": "Test accuracy over epochs, and what the network predicts for the mislabelled training samples",
+    "accuracy": "Test accuracy over epochs; of more than 12 rows, final test accuracy, sorted",
+    "pruning": "Pruning: precision, recall, and the share of samples that it keeps",
+    "memorisation": "Memorisation: what the network predicts for the mislabelled training samples",
+    "noise": "Noise as drawn: share of each given label among the samples of a true label",
+    "confusion": "What the kept model predicts for the test samples of each class",
+    "q_and_k": "Test accuracy over q and k",
 }
 
 
@@ -30,7 +29,7 @@ def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[tu
     first = str(shown.get("column", ""))
     drawings: dict[str, Callable[[], Figure | None]] = {
         "overview": lambda: memorisation.overview(cells, shown),
-        "accuracy": lambda: curves.accuracy(cells, first),
+        "accuracy": lambda: curves.accuracy(cells),
         "pruning": lambda: curves.pruning(cells),
         "memorisation": lambda: memorisation.memorisation(cells, first),
         "noise": lambda: heat.noise(cells),
@@ -38,7 +37,5 @@ def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[tu
         "q_and_k": lambda: heat.q_and_k(cells, plan.table.get("rules", ["val"])),
     }
     for kind in kinds:
-        with drawing.by_default():
-            figure = drawings[kind]()
-        if figure is not None:
+        if (figure := drawings[kind]()) is not None:
             yield kind, figure

@@ -10,100 +10,90 @@ from typing import TYPE_CHECKING, Any
 
 from noisygce.view import canvas, curves
 from noisygce.view.cells import Cell, Cells
-from noisygce.view.curves import done, lines, mean, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_SIDE_BY_SIDE = 4  # rows of an overview
-
-_FATES = (
-    ("mislabelled_as_true", "said to be their true label", canvas.GREEN),
-    ("mislabelled_as_noisy", "their wrong label (memorised)", canvas.VERMILLION),
-    ("mislabelled_as_other", "another label", canvas.GREY),
-    ("pruned", "pruned, not trained on", canvas.SKY),
-)
+FATES: dict[str, dict[str, Any]] = {  # from the bottom up
+    "mislabelled_as_true": {"label": "predicted: true label", "facecolor": canvas.LIGHT},
+    "mislabelled_as_noisy": {"label": "predicted: its wrong label (memorised)", "facecolor": canvas.INDIGO},
+    "mislabelled_as_other": {"label": "predicted: another label", "facecolor": canvas.MIDDLE},
+    "pruned": {"label": "pruned", "facecolor": "#ffffff", "hatch": "////", "edgecolor": canvas.MIDDLE},
+}
 
 _MIXES = "noisygce.losses.Mixup"
-_MIXED = "Asked of images mixed in pairs, where another label may be the partner's: not to be compared with the others."
+_MIXED = "* Predictions on images mixed in pairs, where another label may be the partner's: not comparable."
 
 
+@canvas.styled()
 def memorisation(cells: Cells, first: str = "") -> Figure | None:
-    """What the network says of the mislabelled training samples, mean of the seeds: a panel a cell, of the settings
-    that fit a page (``Cells.page``)."""
-    columns = cells.page(first)
-    places = [(r, c) for r in cells.rows for c in columns]
-    runs = {place: found for place in places if (cell := cells.cell.get(place)) and (found := _fates(cell))}
-    if not runs:
+    """What the network predicts for the mislabelled training samples, mean of the seeds: a panel a cell, of the
+    settings that fit a page."""
+    fates = curves.found(cells, _fates)
+    if not fates:
         return None
-    grid = 1 < len(columns) <= 8  # settings named on top, rows at the left
-    shown = places if grid else list(runs)
-    across = len(columns) if grid else min(6, len(shown))
-    figure, axes = canvas.panels(len(shown), across, (2.0, 1.7) if across <= 4 else (1.5, 1.4))
+    cells, left_out = curves.on_a_page(cells, fates, first)
+    shown = curves.in_order(cells)
+    grid = len(shown) == len(cells.rows) * len(cells.columns) and 1 < len(cells.columns) <= 8  # labelled at its edges
+    across = len(cells.columns) if grid else min(6, len(shown))
+    marks = {place: _mark(cells.cell[place]) for place in shown}
+    titles = [
+        curves.panel_label(cells, *place) + marks[place]
+        if not grid
+        else cells.column_label(place[1]) * (place[0] == cells.rows[0])
+        for place in shown
+    ]
+    figure, axes = canvas.panels(titles, "epoch", across, (2.0, 1.7) if across <= 4 else (1.5, 1.4))
     for axis, (row, column) in zip(axes, shown, strict=True):
-        name = f"{cells.row_label(row)}{_mark(cells.cell.get((row, column)))}"
-        if not grid:
-            canvas.title(axis, name)
-        elif row == cells.rows[0]:
-            canvas.title(axis, cells.column_label(column))
-        if grid and column == columns[0]:
-            axis.set_ylabel(name, color=canvas.INK)
-        _stack(axis, runs.get((row, column), []))
-    canvas.label(figure, "epoch", "share in %")
-    setting = "" if grid else f", {cells.column_label(columns[0])}"
-    canvas.legend(figure, _patches(runs.values()))
-    canvas.headline(figure, f"Mislabelled training samples{setting}")
-    _footnote(figure, [cells.cell[place] for place in runs])
-    return figure
+        if grid and column == cells.columns[0]:
+            axis.set_ylabel(canvas.wrapped(cells.row_label(row) + marks[row, column], 17))
+        _stack(axis, fates[row, column])
+    setting = f", {cells.column_label(cells.columns[0])}" if len(cells.columns) == 1 else ""
+    heading = f"Mislabelled training samples{setting}"
+    notes = "Mean of the seeds.", left_out, _footnote(cells.cell.values())
+    entries = _entries(fates[place] for place in shown)
+    return canvas.frame(figure, curves.runs_of(cells), *notes, y="share in %", heading=heading, entries=entries)
 
 
+@canvas.styled()
 def overview(cells: Cells, shown: Mapping[str, Any]) -> Figure | None:
     """Accuracy beside memorisation of a few rows in one setting; shown: labels of the ``rows`` and the ``column``."""
-    runs = {
-        cells.row_label(row): cell
-        for (row, column), cell in cells.cell.items()
-        if cells.column_label(column) == shown.get("column") and done(cell)
-    }
-    rows = [label for label in shown.get("rows", ()) if label in runs][:_MOST_SIDE_BY_SIDE]
-    if not rows:
+    runs = curves.found(cells, curves.done)
+    there = {cells.row_label(r): (r, c) for r, c in runs if cells.column_label(c) == shown.get("column")}
+    places = [there[label] for label in shown.get("rows", ()) if label in there]
+    if not places:
         return None
-    figure, left, right = canvas.halves(len(rows))
-    every = [cells.row_label(row) for row in cells.rows]
-    coloured = (
-        every if len(every) <= curves.MOST else rows
-    )  # a loss has the colour that it has among all lines of ``accuracy``
-    entries = [(label, canvas.style(coloured.index(label))) for label in rows]
-    for label, style in entries:
-        seeds = done(runs[label])
-        lines(left, [run["test_accuracy"] for run in seeds], seeds[0]["epoch"], style)
-    left.grid(axis="y", color=canvas.GREY, alpha=0.3, linewidth=0.5)
-    canvas.heading(figure.subfigs[0], f"Test accuracy in %, {shown['column']}")
-    canvas.legend_below(figure.subfigs[0], entries)
-    fates = {label: _fates(runs[label]) for label in rows}
-    for axis, label in zip(right, rows, strict=True):
-        canvas.title(axis, f"{label}{_mark(runs[label])}")
-        _stack(axis, fates[label])
-    canvas.heading(figure.subfigs[1], "What the network says of the mislabelled training samples, in %")
-    canvas.legend_below(figure.subfigs[1], _patches(fates.values()))
-    _footnote(figure, [runs[label] for label in rows])
-    return figure
+    drawn = curves.showing(cells, places)
+    styles, used = curves.row_styles(cells), [drawn.cell[place] for place in places]
+    titles = [drawn.row_label(row) + _mark(drawn.cell[row, column]) for row, column in places]
+    ratios = {"width_ratios": [1.8, *(1 for _ in places)]}
+    figure, (left, *right) = canvas.panels(["", *titles], "epoch", 1 + len(places), (1.7, 2.4), sharey=False, **ratios)
+    left.set_ylabel("test accuracy in %")
+    left.grid(axis="y")
+    for axis, place in zip(right, places, strict=True):
+        curves.lines(left, [run["test_accuracy"] for run in runs[place]], curves.epochs(runs[place]), styles[place[0]])
+        axis.tick_params(labelleft=axis is right[0])
+        _stack(axis, _fates(drawn.cell[place]))
+    right[0].set_ylabel("mislabelled samples in %")
+    entries = [{"label": drawn.row_label(row), **styles[row]} for row, _ in places] + _entries(map(_fates, used))
+    notes = curves.SEEDS, _footnote(used)
+    return canvas.frame(figure, curves.runs_of(drawn), *notes, heading=str(shown["column"]), entries=entries)
 
 
-def _mark(cell: Cell | None) -> str:
-    """What tells a cell whose network is asked of mixed images, to which ``_footnote`` belongs."""
-    return " *" if cell and cell.config.get("loss._target_") == _MIXES else ""
+def _mark(cell: Cell) -> str:
+    """What tells a cell whose network predicts for mixed images, to which ``_footnote`` belongs."""
+    return " *" if cell.config.get("loss._target_") == _MIXES else ""
 
 
-def _footnote(figure: Figure, cells: Sequence[Cell]) -> None:
-    if any(map(_mark, cells)):
-        canvas.note(figure, "* " + _MIXED)
+def _footnote(cells: Iterable[Cell]) -> str:
+    return _MIXED if any(map(_mark, cells)) else ""
 
 
-def _patches(fates: Iterable[list[dict[str, list[float]]]]) -> list[tuple[str, dict[str, Any]]]:
-    """Entries of a legend: pruned only where any is."""
+def _entries(fates: Iterable[list[dict[str, list[float]]]]) -> list[dict[str, Any]]:
+    """Of a legend: pruned only where any is."""
     pruned = any(any(seed["pruned"]) for seeds in fates for seed in seeds)
-    return [(name, {"facecolor": colour}) for key, name, colour in _FATES if key != "pruned" or pruned]
+    return [look for key, look in reversed(FATES.items()) if key != "pruned" or pruned]
 
 
 def _fates(cell: Cell) -> list[dict[str, list[float]]]:
@@ -113,30 +103,31 @@ def _fates(cell: Cell) -> list[dict[str, list[float]]]:
     of the mislabelled, their share is the recall of the last pruning before it.
     """
     found = []
+    predicted = [key for key in FATES if key != "pruned"]
     for run in cell.runs:
         metrics = run.metrics() if run.state == "done" else {}
-        if not any(value is not None for value in metrics.get(_FATES[0][0], [])):
+        if not any(value is not None for value in metrics.get(predicted[0], [])):
             continue  # no mislabelled sample at all
         epochs = [epoch or 0 for epoch in metrics["epoch"]]
         rounds = run.manifest.get("pruning", []) if run.config.get("prune.mode") == "drop" else []
         gone = [next((r["recall"] or 0 for r in reversed(rounds) if r["after_epoch"] < epoch), 0) for epoch in epochs]
-        parts = {k: [(v or 0) * (1 - g) for v, g in zip(metrics[k], gone, strict=True)] for k, _, _ in _FATES[:3]}
+        parts = {key: [(v or 0) * (1 - g) for v, g in zip(metrics[key], gone, strict=True)] for key in predicted}
         found.append({"epoch": epochs, **parts, "pruned": gone})
     return found
 
 
 def _stack(axis: Axes, seeds: Sequence[Mapping[str, Sequence[float]]]) -> None:
+    """Shares one upon another: each epoch a step, from its begin to its end."""
     axis.set_ylim(0, 100)
     axis.margins(x=0)
     if not seeds:
-        axis.text(0.5, 0.5, "no run yet", transform=axis.transAxes, ha="center", va="center", color=canvas.GREY)
         return
-    epochs = seeds[0]["epoch"]
-    floor = [0.0] * len(epochs)
-    for key, _, colour in _FATES:
-        part = percent(mean([seed[key] for seed in seeds]))
+    ends = seeds[0]["epoch"]
+    floor = [0.0] * len(ends)
+    for key, look in FATES.items():
+        part = curves.percent(curves.mean([seed[key] for seed in seeds]))
         if not any(part):
             continue
         top = [low + high for low, high in zip(floor, part, strict=True)]
-        axis.fill_between(epochs, floor, top, color=colour, linewidth=0)
+        axis.stairs(top, [ends[0] - 1, *ends], baseline=floor, fill=True, linewidth=0, **look)
         floor = top
