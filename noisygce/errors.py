@@ -115,8 +115,9 @@ def _unread() -> bool:
 
 
 def foreign(error: BaseException) -> ForeignError | None:
-    """What a person should know of an error that came out of their own code: neither this package's, nor Python's, nor
-    installed. None where it came through none, or says all there is to say."""
+    """What a person should know of an error that came out of their own code, which this package has called: neither
+    this package's, nor Python's, nor installed, nor a plugin of Hydra's. None where it came through none, or says all
+    there is to say."""
     import sysconfig
     import traceback
 
@@ -124,11 +125,14 @@ def foreign(error: BaseException) -> ForeignError | None:
         return None
     others = [Path(__file__).parent, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))]
     places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    ours = (i for i, (name, _) in enumerate(places) if Path(name).is_relative_to(Path(__file__).parent))
+    places = places[next(ours, 0) :]  # what is before has called this package: a console script, a program around it
     if isinstance(error, SyntaxError):
         places.append((str(error.filename), error.lineno))
     for name, line in reversed(places):
         path = Path(name)
-        installed = {"site-packages", "dist-packages"} & {*path.parts}  # also a user's, and the system's
+        # also a user's and the system's, and plugins that are installed from a checkout, such as our own
+        installed = {"site-packages", "dist-packages", "hydra_plugins"} & {*path.parts}
         if path.is_file() and not installed and not any(path.resolve().is_relative_to(o.resolve()) for o in others):
             return ForeignError(f"{_shown(path)}:{line}: {type(error).__name__}: {error}".splitlines()[0])
     return None

@@ -50,6 +50,21 @@ def differences(then: Result, now: Result) -> Iterator[str]:
             yield f"the test accuracy under {rule}: {share} then, {is_['results'].get(rule)} now"
 
 
+def accuracy(was: Manifest, is_: Manifest) -> str:
+    """By how much test accuracies differ at most, whatever the bits do."""
+    gaps = {
+        rule: 0.0 if manifest.same(then, now) else abs(then - now)
+        for rule, then in was["results"].items()
+        if then is not None and (now := is_["results"].get(rule)) is not None
+    }
+    rule = max(gaps, key=lambda each: gaps[each], default="")
+    if not rule:
+        return "neither has a test accuracy to compare"
+    if not gaps[rule]:
+        return "the test accuracies are equal under every selection rule"
+    return f"the test accuracies differ by at most {100 * gaps[rule]:.2f} percentage points (rule {rule})"
+
+
 def _first_difference(was: Rows, is_: Rows) -> Iterator[str]:
     for old, new in zip(was, is_, strict=False):
         for column in (name for name in old if name in new):  # either may have columns that the other's code lacked
@@ -99,6 +114,7 @@ def reproduce(then: Result, overrides: list[str], folder: Path) -> bool:
     print(f"{then.id}: not equal")
     for difference in found:
         print(f"  {difference}")
+    print(f"  {accuracy(then.manifest, now.manifest)}")
     reasons = list(causes(then.manifest, now.manifest))
     print("  what may explain it:" if reasons else "  nothing that a manifest records explains it")
     for reason in reasons:
@@ -107,8 +123,8 @@ def reproduce(then: Result, overrides: list[str], folder: Path) -> bool:
 
 
 def main() -> None:
-    train.prepare_process()
     with train.exits():
+        train.prepare_process()
         if arguments.help_was_asked(__doc__):
             return
         line = arguments.words(sys.argv[1:])

@@ -8,8 +8,7 @@ import logging
 import math
 import os
 import sys
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from omegaconf import DictConfig
@@ -140,8 +139,8 @@ def main() -> None:
     import hydra
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing a stack trace
-    prepare_process()
     with exits():
+        prepare_process()
         sys.argv[1:] = words.ordered(arguments.words(sys.argv[1:]))
         if not {"-sc", "--shell-completion"} & {*sys.argv}:  # what is completed is no config yet
             if {"-m", "--multirun"} & {*sys.argv}:
@@ -154,19 +153,24 @@ def main() -> None:
 def prepare_process() -> None:
     """Sets up what a process that trains needs: messages on standard error, and signals that save and stop.
 
-    May be called again; a thread other than the main one cannot listen to signals.
+    May be called again. Raises ConfigError in one of several processes that are meant to train one run.
     """
     messages.to_console()
-    if threading.current_thread() is threading.main_thread():
-        process.listen()
+    process.listen()
+    if (world := os.environ.get("WORLD_SIZE", "1")).isdecimal() and int(world) > 1:
+        raise ConfigError(
+            f"WORLD_SIZE={world}: a run uses one GPU; start a sweep (-m) without torchrun, once for each GPU: the "
+            "processes share its runs (scripts/workers)"
+        )
 
 
-def exits() -> contextlib.AbstractContextManager[None]:
-    """``command.exits``, saying how to go on."""
-    return command.exits(
-        on_interrupt=f"stopped at once; {messages.GO_ON} from the last checkpoint",
-        on_os_error=f"; what was saved is whole: {messages.GO_ON} once this is repaired",
-    )
+@contextlib.contextmanager
+def exits() -> Iterator[None]:
+    """``command.exits``, saying how to go on; a signal goes on to the handler that was there before."""
+    on_interrupt = f"stopped at once; {messages.GO_ON} from the last checkpoint"
+    on_os_error = f"; what was saved is whole: {messages.GO_ON} once this is repaired"
+    with command.exits(on_interrupt, on_os_error), process.handing_on():
+        yield
 
 
 def _task(cfg: DictConfig) -> float:
@@ -177,7 +181,8 @@ def _task(cfg: DictConfig) -> float:
     prepare_process()  # a launcher may have started this process, without main
     guard.refuse(HydraConfig.get())
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return tuning.trial(run_one_of_many, cfg) if tuning.searches(HydraConfig.get()) else run_one_of_many(cfg)
+        with process.handing_on():  # in a process of a launcher nothing else is around it
+            return tuning.trial(run_one_of_many, cfg) if tuning.searches(HydraConfig.get()) else run_one_of_many(cfg)
     with exits():  # here, because Hydra would print a line of its own above ours
         return _of_config(cfg)
 

@@ -104,3 +104,14 @@ def test_classes_that_the_data_set_does_not_have_are_named_with_those_it_has(tmp
     assert code == 2
     assert "noise.map=" in one_line(text)
     assert "noise.map must be of class names of the data set (0, 1, 2" in one_line(text)
+
+
+@pytest.mark.parametrize("words", [[], ["-m", "seed=0,1"]], ids=["alone", "sweep"])
+def test_one_of_several_processes_of_one_run_is_refused(tmp_path: Path, words: list[str]) -> None:
+    code, text = run(tmp_path, *words, "data=digits", before=_as_torchrun)
+    assert (code, one_line(text).partition(";")[0]) == (2, "noisygce: WORLD_SIZE=4: a run uses one GPU")
+    assert not (tmp_path / "results").exists()
+
+
+def _as_torchrun() -> None:
+    os.environ["WORLD_SIZE"] = "4"

@@ -15,6 +15,7 @@ import pytest
 from helpers_reliability import one_line, run_folder, train
 
 from noisygce import runs
+from noisygce.reproduce import accuracy
 
 RUN = ("data=digits", "schedule.epochs=3", "runtime.threads=1")
 
@@ -181,6 +182,17 @@ def test_a_run_is_reproduced_from_its_manifest(finished: Path) -> None:
     assert [path.name for path in (finished / "results" / "runs").iterdir()] == [name]
 
 
+def test_the_largest_difference_of_test_accuracies_is_told() -> None:
+    def of(**shares: float | None) -> dict[str, Any]:
+        return {"results": shares}
+
+    was = of(val=0.75, last=0.5, test=None)
+    assert accuracy(was, of(val=0.75, last=0.5, test=None)).endswith("are equal under every selection rule")
+    assert accuracy(was, of(val=0.5, last=0.51, test=None)).endswith("at most 25.00 percentage points (rule val)")
+    assert accuracy(was, of(val=0.75, last=0.625, test=0.9)).endswith("at most 12.50 percentage points (rule last)")
+    assert accuracy(of(val=None), of(val=None)) == "neither has a test accuracy to compare"
+
+
 def test_a_difference_is_told_with_what_may_explain_it(copy: Path) -> None:
     path = run_folder(copy) / "manifest.json"
     manifest = json.loads(path.read_text())
@@ -192,6 +204,7 @@ def test_a_difference_is_told_with_what_may_explain_it(copy: Path) -> None:
     assert code == 1
     assert "metrics.csv from epoch 3 on: test_accuracy 0.123 then, 0." in text
     assert "the final weights, momenta and statistics" in text
+    assert "\n  the test accuracies are equal under every selection rule\n" in text
     assert "version of torch: 2.11.0 then, 2." in text
 
 

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,75 @@ def test_a_signal_before_training_stops_within_two_seconds_too(tmp_path: Path, n
     assert before.wait() == 75
     assert before.seconds_after_signal() < 2
     assert number.name in one_line(before.text())
+
+
+def test_a_signal_that_is_ignored_from_the_start_stays_ignored(
+    tmp_path: Path, uninterrupted: tuple[bytes, str, Any]
+) -> None:
+    command = Command(tmp_path, *SMALL, before=_nohup)
+    command.until(lambda: "epoch 2/" in command.text())
+    command.send(signal.SIGHUP)
+    assert command.wait() == 0, command.text()
+    assert result(tmp_path) == uninterrupted
+
+
+def _nohup() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize("mode", [(), ("-m",)], ids=["alone", "sweep"])
+def test_a_handler_that_is_there_before_is_called_once_after_saving(tmp_path: Path, mode: tuple[str, ...]) -> None:
+    command = Command(tmp_path, *mode, *SMALL, "runtime.checkpoint_every=3600", before=_requeues)
+    command.until(lambda: "epoch 2/" in command.text())
+    command.send(signal.SIGUSR2)
+    assert command.wait() == 9, command.text()  # its own exit code
+    assert (tmp_path / "requeued").read_text() == f"{signal.SIGUSR2:d}, 1 checkpoint\n"
+
+
+def _requeues() -> None:
+    """What submitit does: a handler of its own, which requeues the job and ends the process."""
+
+    def requeue(number: int, _: Any) -> None:
+        saved = len([*Path.cwd().glob("results/runs/*/last.ckpt")])
+        with open("requeued", "a") as file:
+            file.write(f"{number}, {saved} checkpoint\n")
+        sys.exit(9)
+
+    signal.signal(signal.SIGUSR2, requeue)
+
+
+def test_a_signal_whose_exception_is_swallowed_still_stops_before_the_run_begins(tmp_path: Path) -> None:
+    command = Command(tmp_path, *SMALL, before=_swallows)
+    assert command.wait() == 75, command.text()
+    assert "stopped (SIGTERM)" in one_line(command.text())
+    assert not [*tmp_path.glob("results/runs/*/metrics.csv")]
+
+
+def _swallows() -> None:
+    """A signal that arrives where Python cannot raise, such as in a destructor."""
+    from noisygce import settings
+
+    read = settings.read
+
+    def swallowing(cfg: Any) -> Any:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+        except BaseException:
+            pass
+        return read(cfg)
+
+    settings.read = swallowing
+
+
+def test_handlers_are_set_in_the_main_thread_alone() -> None:
+    from noisygce.runs.stops import Process
+
+    before = [signal.getsignal(number) for number in SIGNALS]
+    thread = threading.Thread(target=Process().listen)
+    thread.start()
+    thread.join()
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def _slow_data() -> None:

@@ -27,3 +27,17 @@ def test_describe_by_head():
     found = stats.describe([0.1, 0.2, 0.3])
     assert (found.n, found.mean, found.std) == (3, pytest.approx(0.2), pytest.approx(0.1))
     assert found.half == pytest.approx(4.302653 * 0.1 / math.sqrt(3), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(71.345, "71.35"), (73.345, "73.35"), (71.335, "71.34"), (50.125, "50.13"), (50.375, "50.38"), (0.005, "0.01")],
+)
+def test_a_half_is_rounded_away_from_zero_by_its_decimals(value, text):
+    assert stats.percent(value / 100) == stats.percent(-value / 100).removeprefix("−") == text
+    assert stats.spread(value / 100, value / 100) == f"{text} ± {text}"
+
+
+def test_bits_beyond_the_ninth_decimal_do_not_round():
+    assert stats.percent(0.1 + 0.2) == stats.percent(0.3) == "30.00"
+    assert str(stats.rounded(0.5 - 1e-12, 0)) == "1"

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,9 @@ from noisygce.runs.messages import GO_ON
 
 if TYPE_CHECKING:
     from noisygce.settings import Runtime
+
+SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")  # of batch systems and of a lost terminal
+Handler = Callable[[int, FrameType | None], object]
 
 _MARGIN = 1.05  # by which a run may take longer than those before
 
@@ -26,18 +29,22 @@ class Process:
     def __init__(self) -> None:
         self.started = time.monotonic()
         self.listens = False
+        self.before: dict[int, Handler] = {}  # handlers that were there before ours, by signal
         self.signal = ""  # that has asked to stop
         self.trainings = 0  # under way, which must be saved before stopping
         self.longest_run = 0.0  # in seconds, of those that have ended here
         self._counting = threading.Lock()
 
     def listen(self) -> None:
-        """From now on SIGTERM, SIGINT and SIGUSR1 ask to save and stop; a second SIGINT stops at once.
+        """From now on each of ``SIGNALS`` asks to save and stop; a second SIGINT stops at once.
 
-        While there is nothing to save, such as during imports and downloads, each of them stops at once. Called again
-        it changes nothing: a second SIGINT still stops at once.
+        While there is nothing to save, such as during imports and downloads, each of them stops at once; where that is
+        swallowed, the next run does not start. A signal that is ignored when this is called, as by nohup, stays so. A
+        handler that is there, such as submitit's, is called after saving (``handing_on``). Called again it changes
+        nothing: a second SIGINT still stops at once. In another thread than the main one it does nothing: Python
+        delivers signals to the main thread alone.
         """
-        if self.listens:
+        if self.listens or threading.current_thread() is not threading.main_thread():
             return
         self.listens = True
 
@@ -49,9 +56,25 @@ class Process:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 print("\nsaving and stopping; Ctrl-C again stops at once", file=sys.stderr)
 
-        for name in ("SIGTERM", "SIGINT", "SIGUSR1"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), on_signal)
+        for name in SIGNALS:
+            number = getattr(signal, name, None)
+            if number is None or (former := signal.getsignal(number)) == signal.SIG_IGN:
+                continue
+            if callable(former) and former is not signal.default_int_handler:
+                self.before[number] = former
+            signal.signal(number, on_signal)
+
+    @contextlib.contextmanager
+    def handing_on(self) -> Iterator[None]:
+        """Around all that a signal may stop: once that has been saved, the handler that was there before is called."""
+        try:
+            yield
+        except Stopped:
+            number = getattr(signal, self.signal, None) if self.signal else None
+            in_main = threading.current_thread() is threading.main_thread()
+            if number and in_main and (former := self.before.pop(number, None)):
+                former(number, None)
+            raise
 
     def reason_to_stop(self, runtime: Runtime) -> str:
         """Why to stop now; empty while there is no reason."""

@@ -121,7 +121,7 @@ def _field(axis: Axes, matrix: Sequence[Sequence[float]], names: Sequence[str]) 
         for y, row in enumerate(matrix):
             for z, share in enumerate(row):
                 if share >= 0.005:
-                    _write(axis, z, y, f"{100 * share:.0f}", share, 6)
+                    _write(axis, z, y, f"{stats.rounded(100 * share, 0)}", share, 6)
     return image
 
 

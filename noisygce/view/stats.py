@@ -10,6 +10,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,14 @@ def _t_below(angle: float, df: int) -> float:
 
 def percent(share: float, signed: bool = False) -> str:
     """A fraction in per cent, two decimals, with a true minus sign."""
-    return f"{100 * share:{'+' if signed else ''}.2f}".replace("-", "−")
+    return f"{rounded(100 * share):{'+' if signed else ''}}".replace("-", "−")
+
+
+def rounded(value: float, decimals: int = 2) -> Decimal:
+    """A number as people round it: by its decimals, a half away from zero. By a float's bits 71.345 is rounded down."""
+    return Decimal(repr(round(value, 9))).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
 
 
 def spread(mean: float, std: float | None, signed: bool = False) -> str:
     """Mean ± standard deviation, fractions, in per cent; the mean alone where there is no deviation."""
-    return percent(mean, signed) + ("" if std is None else f" ± {100 * std:.2f}")
+    return percent(mean, signed) + ("" if std is None else f" ± {rounded(100 * std)}")
