@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from html.parser import HTMLParser
 
 import made_up
 import pytest
@@ -161,8 +162,7 @@ def test_csv_has_all_digits(demo, tmp_path):
 def test_latex_groups_columns_and_escapes(demo, tmp_path):
     made(demo, tmp_path, but=demo.runs[:1])
     text = tables.latex(tables.tabulate(demo))
-    assert r" & \multicolumn{2}{c}{uniform} & \multicolumn{1}{c}{pair} \\" in text
-    assert r"\cmidrule(lr){2-3} \cmidrule(lr){4-4}" in text
+    assert r" & \multicolumn{2}{c}{uniform} & pair \\" in text
     assert r"loss & 0.4 & 0.6 & 0.2 \\" in text
     assert r"\textbf{74.50 $\pm$ 0.71} {\scriptsize (2)}" in text
     assert text.count("{") == text.count("}")
@@ -186,23 +186,75 @@ def wide(columns, rows=3):
     return sheet.Sheet("Rule `val`", "Mean (runs).", head, [[Entry("bootstrap_soft"), *cells]] * rows)
 
 
-@pytest.mark.parametrize("columns", [1, 3, 8, 12, 40])
-def test_latex_puts_below_each_other_what_a_line_has_no_room_for(columns):
+@pytest.mark.parametrize("columns", [0, 1, 3, 40])
+def test_latex_has_every_cell_once_and_is_scaled_to_the_page(columns):
     text = sheet.latex(wide(columns), "About.", "tab:x")
     assert all(text.count(f"{10 + i}.{i:02d} $\\pm$") == 3 for i in range(columns))
-    assert (text.count(r"\begin{tabular}") > 1) == (columns > 4)
-    assert text.count("bootstrap") == 3 * text.count(r"\begin{tabular}")
-    assert r"\tiny\setlength" not in text or r"\scriptsize" not in text  # what is small is not larger than the rest
+    assert text.count("bootstrap") == 3
+    assert text.count(r"\begin{adjustbox}{max width=\textwidth") == text.count(r"\begin{tabular}") == 1
 
 
-def test_latex_puts_what_a_page_has_no_room_for_into_tables_of_their_own():
-    text = sheet.latex(wide(12, 43), "About.", "tab:x")
-    labels = re.findall(r"\\label\{(.+)\}", text)
-    assert labels == ["tab:x", *(f"tab:x-{i}" for i in range(2, len(labels) + 1))]
-    assert len(labels) > 1
-    assert text.count("(continued)") == len(labels) - 1
-    assert all(text.count(f"{10 + i}.{i:02d} $\\pm$") == 43 for i in range(12))
-    assert sheet.latex(wide(0), "About.", "tab:x").count("bootstrap") == 3
+NASTY = r"a$b^c|d_e&f%g#h\i~j<b>k{l}[m]*n`o--p"
+
+
+def nasty(head=False):
+    """A sheet that has a nasty name as a row, in its head, beside a number and in a bold cell."""
+    body = [[Entry(NASTY), Entry("1", small=NASTY), Entry(NASTY, bold=True)]]
+    return sheet.Sheet("Rule", "Note.", [(NASTY,), (NASTY, "0.1"), (NASTY, NASTY)] if head else [("x",)] * 3, body)
+
+
+def test_latex_shows_a_nasty_name_as_it_is():
+    text = sheet.latex(nasty(head=True), NASTY, "tab:x")
+    said = (
+        r"a\$b\textasciicircum{}c\textbar{}d\_e\&f\%g\#h\textbackslash{}i\textasciitilde{}j\textless{}b"
+        r"\textgreater{}k\{l\}{[}m]{*}n\textasciigrave{}o-{}-p"
+    )
+    assert sheet.escape.latex(NASTY) == said
+    assert text.count(said) == 6  # two groups of one name are one; a caption has no backquotes
+    assert sheet.escape.latex("−1 ± 2 → ×") == r"$-$1 $\pm$ 2 $\to$ $\times$"
+
+
+class Texts(HTMLParser):
+    """The texts of a page, and its elements."""
+
+    def __init__(self):
+        super().__init__()
+        self.texts, self.elements = [], set()
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def handle_starttag(self, tag, _):
+        self.elements.add(tag)
+
+
+def test_html_shows_a_nasty_name_as_it_is():
+    page = Texts()
+    page.feed(sheet.html(nasty(head=True)))
+    assert page.texts.count(NASTY) == 6
+    page = Texts()
+    page.feed(sheet.html(dataclasses.replace(nasty(), body=[[Entry("<script>"), Entry("1"), Entry("2")]])))
+    assert "script" not in page.elements
+
+
+def test_markdown_shows_a_nasty_name_as_it_is():
+    said = r"a\$b^c\|d_e&f%g#h\\i\~j\<b>k{l}\[m\]\*n\`o--p"
+    assert sheet.escape.markdown(NASTY) == said
+    assert sheet.markdown(nasty(head=True)).count(said) == 7
+    assert re.sub(r"\\(.)", r"\1", said) == NASTY
+    assert sheet.escape.markdown("_a_ class_map &lt; R&D") == r"\_a\_ class_map \&lt; R&D"
+
+
+def test_no_form_has_a_control_character():
+    text = "a\x1b[31m\nb\u202ec\udcff"
+    shown = [form(text) for form in (sheet.escape.html, sheet.escape.markdown, sheet.escape.latex)]
+    assert sheet.escape.plain(text) == r"a\x1b[31m\nb\u202ec\udcff"
+    assert all(each.isprintable() for each in shown)
+
+
+def test_columns_and_rows_of_one_label_stay_apart():
+    same = sheet.Sheet("Rule", "Note.", [("x",), ("a", "b"), ("a", "b")], [[Entry("r"), Entry("1"), Entry("2")]] * 2)
+    assert sheet.latex(same, "", "l").count(r"r & 1 & 2 \\") == sheet.html(same).count("<td >2</td>") == 2
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX")
@@ -211,20 +263,16 @@ def test_latex_compiles_without_a_warning(demo, tmp_path):
     written = [path.read_text() for path in results.reference().glob("*/table.tex")]
     several = [sheet.latex(wide(columns), "About.", f"tab:x{columns}") for columns in (1, 3, 8, 12)]
     several += [sheet.latex(wide(columns, 43), "About.", f"tab:tall{columns}") for columns in (1, 4, 12)]
+    several += [sheet.latex(nasty(head=True), NASTY, "tab:nasty")]
     texts = [tables.latex(tables.tabulate(demo)), *written, *several]
     (tmp_path / "table.tex").write_text("\\clearpage\n".join(texts))
-    begin = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{table}\end{document}"
+    begin = r"\documentclass{article}\usepackage{booktabs,adjustbox}\begin{document}\input{table}\end{document}"
     (tmp_path / "main.tex").write_text(begin)
     for _ in range(2):  # labels are known the second time
         command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "main.tex"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout
     assert not re.search(r"(?i)warning|overfull|underfull", done.stdout), done.stdout
-
-
-def test_latex_makes_every_sign_plain():
-    said = sheet.tex("class_map 50 % & #1 {~x} $ \\ `val` −1 ± 2")
-    assert said == r"class\_map 50 \% \& \#1 \{\textasciitilde{}x\} \$ \textbackslash{} val $-$1 $\pm$ 2"
 
 
 def test_runs_that_would_share_a_cell_unseen_are_refused(demo):

@@ -12,7 +12,8 @@
     memorisation.py  what becomes of mislabelled samples
     heat.py        figures as fields of colour
     canvas.py      one look for all figures
-    page.py        a page of HTML
+    page.py        pages of HTML, from templates (report.html, gallery.html)
+    escape.py      names and notes of people in Markdown, LaTeX, HTML and CSV
     gallery.py     a page of pictures whose labels are doubtful (gallery.html)
     ranking.py     samples by how probably their label is wrong
     places.py      where what is written stands, and by which command

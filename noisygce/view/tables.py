@@ -12,7 +12,7 @@ from noisygce import results, runs
 from noisygce.errors import ConfigError
 from noisygce.results import Result
 from noisygce.sweep.plan import Plan, look
-from noisygce.view import places, provenance, published, sheet
+from noisygce.view import escape, places, provenance, published, sheet
 from noisygce.view.cells import Cell, Cells, Key, by_class, lay_out
 from noisygce.view.compare import Lookup, against_sheet, mean_and_std, pairable, paired_sheet
 from noisygce.view.published import Number
@@ -166,19 +166,20 @@ def rule_sheet(cells: Cells, rule: str) -> Sheet:
 
 
 def markdown(table: Table) -> str:
-    sections = [f"# {table.title}\n", *map(sheet.markdown, (*table.sheets.values(), *table.pairs))]
-    footer = [*table.footer, f"Made by `{table.command}`."]
+    sections = [f"# {escape.markdown(table.title)}\n", *map(sheet.markdown, (*table.sheets.values(), *table.pairs))]
+    footer = [*map(escape.markdown, table.footer), f"Made by {escape.code(table.command)}."]
     return "\n".join([*sections, "\n".join(f"- {line}" for line in footer), ""])
 
 
 def latex(table: Table) -> str:
     """One float a rule, and one beside other numbers; how rows differ is left to the other forms."""
-    comments = [f"{table.title}; needs \\usepackage{{booktabs}}", *table.footer, f"Made by {table.command}."]
+    needs = ",".join(sheet.LATEX_PACKAGES)
+    comments = [f"{table.title}; needs \\usepackage{{{needs}}}", *table.footer, f"Made by {table.command}."]
     floats = [
         sheet.latex(each, f"{table.title}. {table.cells.described(name.split('-')[0])}", f"tab:{table.name}-{name}")
         for name, each in table.sheets.items()
     ]
-    return "\n".join([*(f"% {line}" for line in comments), *floats])
+    return "\n".join([*(f"% {escape.plain(line)}" for line in comments), *floats])
 
 
 def full(table: Table) -> str:
@@ -198,7 +199,8 @@ def full(table: Table) -> str:
             if table.against:
                 line += _beside(s, table.lookup(cell, rule) if rule in runs.RULES else "")
             seeds = [" ".join(map(str, values)), " ".join(map(repr, values.values()))]
-            out.writerow([*row, *column, cells.measure, rule, *line, *seeds])
+            where = map(escape.csv, (*row, *column))
+            out.writerow([*where, cells.measure, rule, *map(escape.csv, line), *seeds])
     return text.getvalue()
 
 
