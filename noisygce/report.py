@@ -16,11 +16,10 @@ from collections.abc import Sequence
 
 from noisygce.errors import NoisygceError
 from noisygce.results import STATES
-from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.sweep.jobs import expand
 from noisygce.sweep.plan import Plan, hint, shown
-from noisygce.view import canvas, escape, page, places, sheet
+from noisygce.view import canvas, escape, page, places, sheet, written
 from noisygce.view.cells import Cell
 from noisygce.view.figures import TITLES, draw
 from noisygce.view.tables import OPTIONS, Table, tabulate
@@ -39,10 +38,8 @@ def answer(words: list[str]) -> None:
         why = hint(plan, table.runs)
         raise NoisygceError(f"none of these runs is below {plan.results}: nothing to report{why and f'; {why}'}")
     stem = places.stem(plan, "report", *own.values())
-    path = stem.with_name(f"{stem.name}.html")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(path, report(plan, table), durable=False)
-    print(f"Written: {path}")
+    written.write_report(stem, report(plan, table), table, places.argv(plan, "report", **own))
+    print(f"Written: {stem}.html, .json")
 
 
 def report(plan: Plan, table: Table) -> str:
@@ -56,7 +53,7 @@ def report(plan: Plan, table: Table) -> str:
     done, absent = ([run for run in table.runs if (run.state == "done") == is_done] for is_done in (True, False))
     return page.filled(
         "report.html",
-        title=escape.plain(table.title),
+        title=escape.plain(table.spec.title),
         name=plan.name,
         runs=len(table.runs),
         states=", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]),

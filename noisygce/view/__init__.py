@@ -17,7 +17,7 @@
     gallery.py     a page of pictures whose labels are doubtful (gallery.html)
     ranking.py     samples by how probably their label is wrong
     places.py      where what is written stands, and by which command
-    written.py     written tables, held against the runs
+    written.py     tables and reports as files, with a record of their runs, by which they are verified
 
 May import sweep, results and what is below them.
 """

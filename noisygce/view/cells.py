@@ -92,7 +92,7 @@ class Cells:
         if not found:
             return set()
         best = max(found.values(), key=lambda sample: sample.mean)
-        return {row for row, sample in found.items() if sample.mean >= best.mean - (best.half or 0.0)}
+        return {row for row, sample in found.items() if sample.mean >= best.mean - (best.half or 0.0) - stats.TIE}
 
 
 def by_class(cells: Cells) -> Cells:
@@ -110,16 +110,20 @@ def by_class(cells: Cells) -> Cells:
 
 def lay_out(plan: Plan, results: Sequence[Result], measure: str = "accuracy") -> Cells:
     """The results of a plan in the rows and columns that its table names. Raises ConfigError."""
-    row_keys, column_keys = (_keys(plan, name, results) for name in ("rows", "columns"))
+    return grouped(keys_of(plan, results, "rows"), keys_of(plan, results, "columns"), results, measure)
+
+
+def grouped(rows: tuple[str, ...], columns: tuple[str, ...], results: Sequence[Result], measure: str) -> Cells:
+    """The results in a row and column for all values of these keys. Raises ConfigError."""
     groups: dict[tuple[Key, Key], list[Result]] = {}
     for run in results:
-        row, column = (tuple(_value(run.config.get(k)) for k in keys) for keys in (row_keys, column_keys))
+        row, column = (tuple(_value(run.config.get(k)) for k in keys) for keys in (rows, columns))
         groups.setdefault((row, column), []).append(run)
     for runs in groups.values():
-        _refuse_mixed(runs)
-    rows, columns = (_in_order(list(dict.fromkeys(place[i] for place in groups))) for i in (0, 1))
+        refuse_mixed(runs)
+    seen_rows, seen_columns = (_in_order(list(dict.fromkeys(place[i] for place in groups))) for i in (0, 1))
     cell = {place: Cell(tuple(runs), measure) for place, runs in groups.items()}
-    return Cells(row_keys, column_keys, rows, columns, cell, measure)
+    return Cells(rows, columns, seen_rows, seen_columns, cell, measure)
 
 
 def _in_order(found: Sequence[Key]) -> tuple[Key, ...]:
@@ -135,7 +139,7 @@ def _in_order(found: Sequence[Key]) -> tuple[Key, ...]:
     return tuple(sorted(found, key=place))
 
 
-def _keys(plan: Plan, name: str, results: Sequence[Result]) -> tuple[str, ...]:
+def keys_of(plan: Plan, results: Sequence[Result], name: str) -> tuple[str, ...]:
     """table.rows or table.columns, which must be keys of the config."""
     keys = plan.table.get(name)
     if not isinstance(keys, list) or not keys:
@@ -162,8 +166,8 @@ def varying(runs: Sequence[Result]) -> list[str]:
     return found
 
 
-def _refuse_mixed(runs: Sequence[Result]) -> None:
-    """Raises ConfigError where runs of one cell differ in more than their seed."""
+def refuse_mixed(runs: Sequence[Result]) -> None:
+    """Raises ConfigError where runs that share a cell, to be averaged, differ in more than their seed."""
     for key in varying(runs):
         raise ConfigError(f"runs that differ in {key} would share a cell: add {key} to table.rows or table.columns")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from noisygce.view import escape
 
@@ -32,7 +32,7 @@ class Sheet:
     body: Sequence[Sequence[Entry]]
 
 
-def _styler(sheet: Sheet, escaped: Callable[[str], str], cell: Callable[[Entry], str]) -> Styler:
+def _styler(sheet: Sheet, escaped: Callable[[str], str], cell: Callable[[Any], str]) -> Styler:
     """The sheet as pandas lays it out: ``escaped`` labels, and a text for each ``cell``. Equal labels stay apart, since
     the frame knows rows and columns by their numbers."""
     import pandas as pd
@@ -41,13 +41,14 @@ def _styler(sheet: Sheet, escaped: Callable[[str], str], cell: Callable[[Entry],
     first, *others = sheet.head
     numbers, labels = list(range(len(others))), [" ".join(head) for head in others]
     columns: pd.Index = pd.Index(numbers, name=escaped(" ".join(first)))
-    shown: dict[int, Callable[..., str]] = {0: lambda i: escaped(labels[i])}
+    shown: dict[Any, Any] = {0: lambda i: escaped(labels[i])}
     if others and all(len(head) == 2 for head in others):  # of one group, the second below the first
         columns = pd.MultiIndex.from_arrays([[head[0] for head in others], numbers], names=[None, columns.name])
         shown = {0: escaped, 1: lambda i: escaped(others[i][1])}
     frame = pd.DataFrame([row[1:] for row in sheet.body], columns=columns, dtype=object)
     styler = Styler(frame, uuid="", cell_ids=False).format(cell)
-    styler.format_index(lambda i: cell(sheet.body[i][0]), axis="index")
+    names: dict[Any, Any] = {0: lambda i: cell(sheet.body[i][0])}
+    styler.format_index(names, axis="index")
     return styler.format_index(shown, axis="columns", level=list(shown))
 
 
