@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from noisygce.settings import arguments
 from noisygce.sweep.plan import hint, shown
-from noisygce.view import places, written
+from noisygce.view import escape, places, written
 from noisygce.view.tables import OPTIONS, Table, tabulate
 
 
@@ -36,7 +36,7 @@ def answer(words: list[str]) -> None:
     print(table)
     print(f"Written: {stem}.md, .tex, .csv, .json")
     if said := hint(plan, table.runs):
-        print(said)
+        print(escape.plain(said))
 
 
 def of(*words: str) -> Table:

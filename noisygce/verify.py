@@ -208,7 +208,7 @@ def _short(value: Any) -> str:
 
 def verify(folder: Path, data_root: Path) -> bool:
     """Says what is wrong with the finished runs and the tables below ``folder``; whether nothing is."""
-    from noisygce.view import written
+    from noisygce.view import escape, written
 
     verifier = Verifier(data_root)
     found = list(finished(folder))
@@ -219,13 +219,13 @@ def verify(folder: Path, data_root: Path) -> bool:
     for run in found:
         wrong, unchecked = verifier.faults(run)
         for fault in wrong:
-            print(f"{run.folder}{f': {run.id}' if run.archive else ''}: {fault}")
+            print(escape.plain(f"{run.folder}{f': {run.id}' if run.archive else ''}: {fault}"))
         bad, skipped = bad + bool(wrong), skipped + bool(unchecked)
         reasons |= dict.fromkeys(unchecked)
     tables = list(written.verified(folder))
     for path, fault in tables:
         if fault:
-            print(f"{path}: {fault}")
+            print(escape.plain(f"{path}: {fault}"))
     wrong_tables = sum(bool(fault) for _, fault in tables)
     print(f"{len(found) - bad} of {len(found)} finished runs below {folder} are what they say")
     if tables:

@@ -289,6 +289,74 @@ def test_runs_that_would_share_a_cell_unseen_are_refused(demo):
         tables.tabulate(dataclasses.replace(demo, table={**demo.table, "rows": ["loss.nme"]}))
 
 
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("schedule.lr", (0.1, 0.2)),
+        ("data.verdicts", (None, "v.csv")),
+        ("loss.q", (1, "1")),
+        ("loss.q", (1, True)),
+        ("code.own", ("ab", "cd")),
+        ("contents.noise", (..., None)),
+        ("loss.name", ("ce", "gce")),
+    ],
+    ids=str,
+)
+def test_runs_that_differ_in_any_key_but_the_seed_are_not_averaged(demo, key, values):
+    first, second = look(demo)[:2]
+    runs = [
+        dataclasses.replace(run, config={**first.config, "seed": seed} | ({} if value is ... else {key: value}))
+        for seed, (run, value) in enumerate(zip((first, second), values, strict=True))
+    ]
+    cells.refuse_mixed([runs[0], dataclasses.replace(runs[0], config={**runs[0].config, "seed": 7})])
+    with pytest.raises(ConfigError, match=rf"runs that differ in {re.escape(key)} would share a cell"):
+        cells.refuse_mixed(runs)
+
+
+def test_values_that_python_holds_to_be_equal_do_not_share_a_cell_unseen(demo):
+    found = [
+        dataclasses.replace(run, config={**run.config, "own.value": value}) for run in look(demo) for value in (1, True)
+    ]
+    with pytest.raises(ConfigError, match=r"differ in own\.value would share a cell"):
+        cells.grouped(("own.value",), ("loss.name", "noise.name", "rate"), found, "accuracy")
+
+
+@pytest.fixture
+def named(demo, tmp_path, monkeypatch):
+    """Gives the loss ce of finished runs another name, and some that have failed a note."""
+    made(demo, tmp_path, but=demo.runs[:2])
+
+    def name(text):
+        found = [
+            dataclasses.replace(run, note=text * (run.state != "done"), config={**run.config, "loss.name": text})
+            if run.config["loss.name"] == "ce"
+            else run
+            for run in look(demo)
+        ]
+        monkeypatch.setattr(tables, "look", lambda _: found)
+        return tables.tabulate(demo)
+
+    return name
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+a", "-a", "@SUM(1)", "\t=1"])
+def test_a_name_that_a_spreadsheet_takes_for_a_formula_is_a_text_in_csv(named, name):
+    rows = list(csv.DictReader(tables.full(named(name)).splitlines()))
+    assert [row["loss.name"] for row in rows].count(f"'{name}") == 3 * 3
+    gaps = [row["mean"] for row in rows if row["rule"] == "gap" and row["mean"]]
+    assert all(float(gap) == pytest.approx(0.02) for gap in gaps)
+
+
+def test_names_and_notes_are_texts_in_the_whole_table(named):
+    told = named("<script>\x1b[2J|%_")
+    text = tables.markdown(told)
+    assert "\x1b" not in text
+    assert text.count(r"\<script>\\x1b\[2J\|%\_") == 3 + 2 * 3 + 2  # rules, pairs, notes
+    assert "<script>" not in text.replace(r"\<script>", "")
+    assert "<script>" not in told._repr_html_()
+    assert r"\textless{}script\textgreater{}\textbackslash{}x1b{[}2J\textbar{}\%\_ & " in tables.latex(told)
+
+
 @pytest.fixture(scope="module")
 def paper():
     """Runs of the paper's protocol, and some that stray from it, by a word for each."""

@@ -5,6 +5,7 @@ A cell knows how many runs it should have, so that a number never stands for few
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -114,10 +115,13 @@ def lay_out(plan: Plan, results: Sequence[Result], measure: str = "accuracy") ->
 
 
 def grouped(rows: tuple[str, ...], columns: tuple[str, ...], results: Sequence[Result], measure: str) -> Cells:
-    """The results in a row and column for all values of these keys. Raises ConfigError."""
+    """The results in a row and column for all values of these keys. Raises ConfigError.
+
+    By hand: groupby of pandas would turn absent values into NaN, and whole numbers beside them into fractions.
+    """
     groups: dict[tuple[Key, Key], list[Result]] = {}
     for run in results:
-        row, column = (tuple(_value(run.config.get(k)) for k in keys) for keys in (rows, columns))
+        row, column = (tuple(_value(run.config.get(key)) for key in keys) for keys in (rows, columns))
         groups.setdefault((row, column), []).append(run)
     for runs in groups.values():
         refuse_mixed(runs)
@@ -156,18 +160,23 @@ def _value(value: Any) -> Any:
 
 
 def varying(runs: Sequence[Result]) -> list[str]:
-    """The keys of the config, but the seed, in which runs differ that have the same choice of the key's group."""
+    """The keys of the config, but the seed, in which runs differ that have the same choice of the key's group. 1,
+    "1", true, null and no value at all differ."""
     found = []
     for key in dict.fromkeys(key for run in runs for key in run.config if key != "seed"):
         choice = key.partition(".")[0] + ".name"
-        values = {(key != choice and run.config.get(choice), str(run.config.get(key))) for run in runs}
+        values = {
+            (key != choice and run.config.get(choice), json.dumps(run.config[key]) if key in run.config else "")
+            for run in runs
+        }
         if len(values) > len({name for name, _ in values}):
             found.append(key)
     return found
 
 
 def refuse_mixed(runs: Sequence[Result]) -> None:
-    """Raises ConfigError where runs that share a cell, to be averaged, differ in more than their seed."""
+    """Raises ConfigError where runs that are to be averaged differ in more than their seed, naming the key. Whoever
+    averages runs calls it."""
     for key in varying(runs):
         raise ConfigError(f"runs that differ in {key} would share a cell: add {key} to table.rows or table.columns")
 
