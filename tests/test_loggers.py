@@ -125,19 +125,23 @@ def test_a_logger_that_fails_says_so_once_and_changes_no_bit_of_a_run(
     assert (plain.folder / "metrics.csv").read_bytes() == (failed.folder / "metrics.csv").read_bytes()
 
 
-@pytest.mark.parametrize("error", [ValueError("Key backend: no\nsuch"), ImportError("matplotlib")])
+@pytest.mark.parametrize(("kind", "reason"), [(ValueError, "Key backend: no\nsuch"), (ImportError, "matplotlib")])
 def test_a_run_whose_curves_cannot_be_drawn_is_done_and_its_loggers_have_the_rest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    kind: type[Exception],
+    reason: str,
 ) -> None:
     def fails(_: Any) -> None:
-        raise error
+        raise kind(reason)
 
     monkeypatch.setattr(base, "curves", fails)
     monkeypatch.setattr(Hook, "told", [])
     assert run(tmp_path, hook=Hook()).state == "done"
-    assert [kind for kind, _ in Hook.told[-2:]] == ["done", "close"]
+    assert [what for what, _ in Hook.told[-2:]] == ["done", "close"]
     assert [line for line in caplog.messages if line.startswith("logger")] == [
-        f"logger hook: no curves ({type(error).__name__}: {str(error).splitlines()[0]})"
+        f"logger hook: no curves ({kind.__name__}: {reason.splitlines()[0]})"
     ]
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import html
 import json
 import re
 import shutil
@@ -244,11 +245,11 @@ def test_html_shows_a_nasty_name_as_it_is():
 
 
 def test_markdown_shows_a_nasty_name_as_it_is():
-    said = r"a\$b^c\|d_e&f%g#h\\i\~j\<b>k{l}\[m\]\*n\`o--p"
+    said = r"a\$b^c\|d_e&f%g#h\\i\~j&lt;b>k{l}\[m\]\*n\`o--p"
     assert sheet.escape.markdown(NASTY) == said
     assert sheet.markdown(nasty(head=True)).count(said) == 7
-    assert re.sub(r"\\(.)", r"\1", said) == NASTY
-    assert sheet.escape.markdown("_a_ class_map &lt; R&D") == r"\_a\_ class_map \&lt; R&D"
+    assert html.unescape(re.sub(r"\\(.)", r"\1", said)) == NASTY
+    assert sheet.escape.markdown("_a_ class_map &lt; R&D") == r"\_a\_ class_map &amp;lt; R&D"
 
 
 def test_no_form_has_a_control_character():
@@ -351,8 +352,8 @@ def test_names_and_notes_are_texts_in_the_whole_table(named):
     told = named("<script>\x1b[2J|%_")
     text = tables.markdown(told)
     assert "\x1b" not in text
-    assert text.count(r"\<script>\\x1b\[2J\|%\_") == 3 + 2 * 3 + 2  # rules, pairs, notes
-    assert "<script>" not in text.replace(r"\<script>", "")
+    assert text.count(r"&lt;script>\\x1b\[2J\|%\_") == 3 + 2 * 3 + 2  # rules, pairs, notes
+    assert "<script>" not in text
     assert "<script>" not in told._repr_html_()
     assert r"\textless{}script\textgreater{}\textbackslash{}x1b{[}2J\textbar{}\%\_ & " in tables.latex(told)
 
@@ -657,3 +658,61 @@ def test_where_no_run_has_a_test_set_the_table_is_of_noisy_validation(demo, tmp_
     assert "noisy_validation" not in tables.tabulate(demo).spec.rules
     asked = tables.tabulate(demo, rule="noisy_validation")
     assert row(tables.markdown(asked), "ce", "Rule `noisy_validation`") == ["**60.00 ± 0.00** (2)"] * 3
+
+
+def test_arguments_that_differ_in_a_sign_alone_have_names_of_their_own(demo):
+    """A slash, a bracket, a space, a quote: what a file name leaves out."""
+
+    def name(*words):
+        plan = dataclasses.replace(demo, name="", arguments=("data=digits", "loss=gce", "seed=0", *words))
+        return places.stem(plan, "table").name, places.stem(plan, "accuracy").parent.name
+
+    several = [
+        *(["noise=class_map", f"noise.map={pairs}"] for pairs in ("{3:8}", "{38:1}", "{3:8,8:3}")),
+        *(["schedule.milestones=[]"], ["schedule.milestones=[1]"]),
+    ]
+    found = [each for words in several for each in name(*words)]
+    assert len(set(found)) == len(several)  # a table and a figure of one plan are called alike
+    assert all(re.fullmatch(r"[A-Za-z0-9_.,=+-]+", each) for each in found)
+
+
+def test_folders_whose_paths_differ_in_a_slash_have_names_of_their_own(demo):
+    names = [
+        places.name(dataclasses.replace(demo, arguments=("experiment=demo", f"data.folder={folder}")))
+        for folder in ("/x/a/b", "/x/ab", "/x/a b")
+    ]
+    assert len(set(names)) == 3
+    assert all(name.startswith("demo+data.folder=xab-") for name in names)
+
+
+SIGNS = ["$5-$10", "10_$", "a^b", "a|b", "x&y", "50%", "#1", "a\\b", "<b>"]
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_a_name_with_signs_is_text_in_html(sign):
+    page = sheet.html(sheet.Sheet("t", "n", [("row",), (sign,)], [[Entry("a"), Entry(sign)]]))
+    cells_ = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", page)
+    plain = [html.unescape(re.sub(r"</?(b|code|small)>", "", cell)) for cell in cells_]
+    assert plain.count(sign) == 2
+
+
+TEX = {
+    **{"$5-$10": r"\$5-\$10", "10_$": r"10\_\$", "a^b": r"a\textasciicircum{}b", "a|b": r"a\textbar{}b"},
+    **{"x&y": r"x\&y", "50%": r"50\%", "#1": r"\#1", "a\\b": r"a\textbackslash{}b"},
+    "<b>": r"\textless{}b\textgreater{}",
+}
+
+
+@pytest.mark.parametrize("sign", TEX)
+def test_a_name_with_signs_is_text_in_latex(sign):
+    assert sheet.escape.latex(sign) == TEX[sign]
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_a_name_with_signs_is_one_cell_of_markdown(sign):
+    text = sheet.markdown(sheet.Sheet("t", "n", [("row",), ("x",)], [[Entry(sign), Entry("1")]]))
+    line = text.splitlines()[-1]
+    assert re.sub(r"\\(.)", "", line).count("|") == 3  # two cells, between unescaped bars
+    first = re.split(r"(?<!\\)\|", line)[1].strip()
+    assert "<b>" not in first
+    assert html.unescape(re.sub(r"\\(\W|_)", r"\1", first)) == sign

@@ -25,7 +25,7 @@ def by_default(settings: Any = None) -> Iterator[None]:
 
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
-            matplotlib.rcParams.update(settings or {})
+            matplotlib.rcParams.update({"text.parse_math": False, **(settings or {})})  # $ in a name of a class is text
             yield
 
 

@@ -35,8 +35,9 @@ def checked(words: Sequence[str]) -> DictConfig:
             )
     fixed = [override for override in overrides if not sweeps(override)]
     hydra: DictConfig = compose(fixed, with_hydra=True).hydra
+    choices = [*_swept_choices([o for o in overrides if sweeps(o)], hydra.sweeper)]
     refuse(hydra)
-    for choice in _swept_choices([o for o in overrides if sweeps(o)], hydra.sweeper):
+    for choice in choices:
         refuse(compose([*fixed, choice], with_hydra=True).hydra)
     return hydra
 

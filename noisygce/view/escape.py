@@ -19,8 +19,9 @@ def html(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Inside words an underscore is one; raw HTML, links, emphasis, formulas and columns begin with the others."""
-    return re.sub(r"[\\`*<|~$\[\]]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)", r"\\\g<0>", plain(text))
+    """Raw HTML, columns, links, emphasis, formulas and entities stay text. Inside a word an underscore is one."""
+    escaped = re.sub(r"[\\`*|~$\[\]]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain(text))
+    return re.sub(r"&(?=#?\w+;)", "&amp;", escaped).replace("<", "&lt;")
 
 
 def code(text: str) -> str:
