@@ -54,7 +54,8 @@ def argv(plan: Plan, program: str = "table", **options: str) -> list[str]:
     """The command line that makes the table or report of a plan, word by word."""
     words = [word for word in plan.arguments if not word.startswith("paths.results=")]
     if plan.results != Path("results"):
-        words.append(setting("paths.results", str(plan.results)))
+        typed_so = [word for word in plan.arguments if word.startswith("paths.results=")]
+        words += typed_so[-1:] or [setting("paths.results", str(plan.results))]
     given = [f"{key}={value}" for key, value in options.items()]
     return ["python", "-m", f"noisygce.{program}", *typed(words), *given]
 
