@@ -15,12 +15,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from noisygce.errors import NoisygceError
-from noisygce.results import STATES, Result
-from noisygce.runs import atomic
+from noisygce.results import STATES
 from noisygce.settings import arguments
 from noisygce.sweep.jobs import expand
 from noisygce.sweep.plan import Plan, hint, shown
-from noisygce.view import canvas, page, places, sheet
+from noisygce.view import canvas, escape, page, places, sheet, written
 from noisygce.view.cells import Cell
 from noisygce.view.figures import TITLES, draw
 from noisygce.view.tables import OPTIONS, Table, tabulate
@@ -39,64 +38,40 @@ def answer(words: list[str]) -> None:
         why = hint(plan, table.runs)
         raise NoisygceError(f"none of these runs is below {plan.results}: nothing to report{why and f'; {why}'}")
     stem = places.stem(plan, "report", *own.values())
-    path = stem.with_name(f"{stem.name}.html")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(path, report(plan, table), durable=False)
-    print(f"Written: {path}")
+    written.write_report(stem, report(plan, table), table, places.argv(plan, "report", **own))
+    print(f"Written: {stem}.html, .json")
 
 
 def report(plan: Plan, table: Table) -> str:
     """The page as HTML."""
+    from markupsafe import Markup
+
     counts = Counter(run.state for run in table.runs)
-    summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    name = f"Experiment <code>{sheet.escape(plan.name)}</code>: " if plan.name else ""
-    lead = f"<p>{name}{len(table.runs)} runs, {summary}.</p>"
-    accuracies = [*(s for name, s in table.sheets.items() if name != "gap"), *table.pairs]
-    gaps = [s for name, s in table.sheets.items() if name == "gap"]
-    sections = [
-        ("tables", "Tables", "\n".join(map(sheet.html, accuracies))),
-        ("gaps", "Gaps between rules", "\n".join(map(sheet.html, gaps))),
-        ("figures", "Figures", _figures(plan, table)),
-        ("made", "How the runs were made", page.listing(table.footer)),
-        ("missing", "What is missing", _missing(plan, table.runs)),
-        ("commands", "Reproduce a cell", _commands(plan, table)),
-        ("digests", "Digests", _digests(table.runs)),
-    ]
-    return page.page(table.title, lead, sections)
-
-
-def _figures(plan: Plan, table: Table) -> str:
-    drawn = [
-        f'<figure><figcaption>{sheet.escape(TITLES[name])}</figcaption><div class="wide">'
-        f"{canvas.inline(drawing, name, TITLES[name])}</div></figure>"
-        for name, drawing in draw(plan, table.cells)
-    ]
-    return "\n".join(drawn) or "<p>No run is done yet.</p>"
-
-
-def _missing(plan: Plan, runs: Sequence[Result]) -> str:
-    absent = [run for run in runs if run.state != "done"]
-    if not absent:
-        return "<p>Nothing: every run is done.</p>"
-    go_on = page.command("python -m noisygce.train -m", arguments.typed(plan.arguments))
-    rows = [[run.id, run.state, run.note] for run in absent]
-    listed = page.words(["run", "state", "why"], rows)
-    again = "A failed or unreadable run is left out until its failed.json or manifest.json is deleted."
-    opened = " open" if len(absent) <= 20 else ""
-    return (
-        f"<p>This command makes what is missing and leaves the rest as it is:</p>{go_on}<p>{again}</p>"
-        f"<details{opened}><summary>{len(absent)} runs</summary>{listed}</details>"
-    )
-
-
-def _commands(plan: Plan, table: Table) -> str:
+    gaps = [each for name, each in table.sheets.items() if name == "gap"]
+    accuracies = [*(each for name, each in table.sheets.items() if name != "gap"), *table.pairs]
     cells = table.cells
-    rows = [
-        [cells.row_label(row), cells.column_label(column), f"`{reproduce(plan, cell)}`"]
-        for (row, column), cell in cells.cell.items()
-    ]
-    note = "<p>Each command trains the runs of one cell, from a clone at a commit above. A click selects it.</p>"
-    return note + page.words(["row", "setting", "command"], rows)
+    done, absent = ([run for run in table.runs if (run.state == "done") == is_done] for is_done in (True, False))
+    return page.filled(
+        "report.html",
+        title=escape.plain(table.spec.title),
+        name=plan.name,
+        runs=len(table.runs),
+        states=", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]),
+        tables=[Markup(sheet.html(each)) for each in accuracies],
+        gaps=[Markup(sheet.html(each)) for each in gaps],
+        figures=[
+            (TITLES[kind], Markup(canvas.inline(drawing, kind, TITLES[kind])))
+            for kind, drawing in draw(plan, table.cells)
+        ],
+        made=[escape.plain(line) for line in table.footer],
+        train=shlex.join(["python", "-m", "noisygce.train", "-m", *arguments.typed(plan.arguments)]),
+        missing=[(run.id, run.state, escape.plain(run.note)) for run in absent],
+        commands=[
+            (cells.row_label(row), cells.column_label(column), reproduce(plan, cell))
+            for (row, column), cell in cells.cell.items()
+        ],
+        digests=[(run.id, run.manifest["noise"]["labels_sha256"], run.manifest["state_sha256"]) for run in done],
+    )
 
 
 _IDLE = ("paths.", "runtime.", "hydra.", "grid=", "table.", "experiment=")  # say where and how, not what to train
@@ -116,22 +91,6 @@ def reproduce(plan: Plan, cell: Cell) -> str:
         words.insert(1, "grid=null")  # blocks of the grid that set other keys would bring other runs
     hydra = arguments.typed([word for word in plan.arguments if word.startswith("hydra.")])
     return shlex.join(["python", "-m", "noisygce.train", "-m", *hydra, *words])
-
-
-def _digests(runs: Sequence[Result]) -> str:
-    rows = [
-        [run.id, run.manifest["noise"]["labels_sha256"], run.manifest["state_sha256"]]
-        for run in runs
-        if run.state == "done"
-    ]
-    note = (
-        "<p>SHA-256 of the noisy labels, and of the final weights. A run repeated on the same device, versions and "
-        "threads must give both; elsewhere the labels stay the same and weights may differ by rounding.</p>"
-    )
-    listed = page.words(["run", "noisy labels", "final state"], rows)
-    return (
-        note + f"<details><summary>{len(rows)} runs</summary>{listed}</details>" if rows else "<p>No run is done.</p>"
-    )
 
 
 if __name__ == "__main__":

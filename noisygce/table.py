@@ -9,17 +9,17 @@
     python -m noisygce.table experiment=table1_cifar10 against=published     or against=reference
     python -m noisygce.table experiment=demo paths.results=elsewhere  results below another folder
 
-Prints Markdown; writes Markdown, LaTeX (booktabs) and CSV (fractions, full precision) to results/tables. The other
-arguments are those of noisygce.train: experiment=demo seed=0,1 makes the table of these seeds.
+Prints Markdown; writes Markdown, LaTeX (booktabs, adjustbox), CSV (fractions, full precision) and a record of the runs
+(JSON) to results/tables. The other arguments are those of noisygce.train: experiment=demo seed=0,1 makes the table of
+these seeds.
 """
 
 from __future__ import annotations
 
-from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.sweep.plan import hint, shown
-from noisygce.view import places
-from noisygce.view.tables import OPTIONS, TEXTS, Table, tabulate
+from noisygce.view import escape, places, written
+from noisygce.view.tables import OPTIONS, Table, tabulate
 
 
 def main() -> None:
@@ -32,13 +32,11 @@ def answer(words: list[str]) -> None:
     plan = shown(rest)
     table = tabulate(plan, **own)
     stem = places.stem(plan, "table", *own.values())
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    for ending, text in TEXTS.items():
-        atomic.write_text(stem.with_name(f"{stem.name}{ending}"), text(table), durable=False)
+    written.write_table(stem, table)
     print(table)
-    print(f"Written: {stem}.md, .tex, .csv")
+    print(f"Written: {stem}.md, .tex, .csv, .json")
     if said := hint(plan, table.runs):
-        print(said)
+        print(escape.plain(said))
 
 
 def of(*words: str) -> Table:

@@ -7,9 +7,10 @@
 Every manifest is held against its id, config.yaml and metrics.csv, against transition_hat.json, model.safetensors and
 predictions.npz where they are there. Where the data set is there, its noisy labels are drawn again from its config, and
 how well wrong labels are found is measured again from the predictions. Runs in archives (runs.jsonl) are verified as
-those in folders. Written tables are made again from the runs beside them; of one that is not equal it is said if it was
-made when fewer were done. Nothing is trained (that is noisygce.reproduce) and nothing is fetched. Exit code 1 where
-a run is not what it says, or a table not what the runs give.
+those in folders. Written tables are made again from the runs beside them, by their
+records (JSON); of one that is not equal it is said if it was made when fewer were done. Of a report, the runs and the
+digest of the page are compared. Nothing is trained (that is noisygce.reproduce) and nothing is fetched. Exit code 1
+where a run is not what it says, or a table not what the runs give.
 """
 
 from __future__ import annotations
@@ -207,7 +208,7 @@ def _short(value: Any) -> str:
 
 def verify(folder: Path, data_root: Path) -> bool:
     """Says what is wrong with the finished runs and the tables below ``folder``; whether nothing is."""
-    from noisygce.view import written
+    from noisygce.view import escape, written
 
     verifier = Verifier(data_root)
     found = list(finished(folder))
@@ -218,17 +219,17 @@ def verify(folder: Path, data_root: Path) -> bool:
     for run in found:
         wrong, unchecked = verifier.faults(run)
         for fault in wrong:
-            print(f"{run.folder}{f': {run.id}' if run.archive else ''}: {fault}")
+            print(escape.plain(f"{run.folder}{f': {run.id}' if run.archive else ''}: {fault}"))
         bad, skipped = bad + bool(wrong), skipped + bool(unchecked)
         reasons |= dict.fromkeys(unchecked)
-    tables = list(written.tables(folder))
+    tables = list(written.verified(folder))
     for path, fault in tables:
         if fault:
-            print(f"{path}: {fault}")
+            print(escape.plain(f"{path}: {fault}"))
     wrong_tables = sum(bool(fault) for _, fault in tables)
     print(f"{len(found) - bad} of {len(found)} finished runs below {folder} are what they say")
     if tables:
-        print(f"{len(tables) - wrong_tables} of {len(tables)} tables are what the runs give")
+        print(f"{len(tables) - wrong_tables} of {len(tables)} files of tables and reports are what the runs give")
     if skipped:
         print(f"the noisy labels of {skipped} could not be drawn again: {'; '.join(reasons)}")
     return not bad and not wrong_tables

@@ -74,7 +74,7 @@ def test_a_folder_of_one_s_own_configs_goes_with_every_command(command: str, tmp
         assert "searchpath" not in done.stdout
         if command == "table":  # says how it was made, in words that find the folder again
             made_by = re.findall(r"Made by `python -m noisygce\.table (--config-dir .*)`", done.stdout)[0].split()
-            assert arguments.words(made_by) == [f"hydra.searchpath=['file://{tmp_path}/conf']", "experiment=mine"]
+            assert arguments.words(made_by) == [f"hydra.searchpath=['file://{tmp_path}/conf']", *words]
     assert "there is no such experiment" in noisygce_(command, *words).stderr
     assert "nowhere: there is no such folder" in noisygce_(command, "--config-dir", "nowhere", *words).stderr
     hidden = tmp_path / "other" / "loss" / "gce.yaml"

@@ -183,7 +183,7 @@ def test_a_piece_of_the_demo_runs_from_the_wheel_and_nothing_else(clean: Clean) 
     said = clean("-m", "noisygce.table", *DEMO)
     assert "| tgce |" in said
     tables = sorted(path.suffix for path in (clean.folder / "results" / "tables").iterdir())
-    assert tables == [".csv", ".md", ".tex"]
+    assert tables == [".csv", ".json", ".md", ".tex"]
     clean("-m", "noisygce.figure", *DEMO)
     (drawn,) = clean.folder.glob("results/figures/demo*/accuracy.pdf")  # named by what differs from the experiment
     assert drawn.stat().st_size > 1000

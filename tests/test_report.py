@@ -13,6 +13,7 @@ from noisygce import report
 from noisygce.errors import ConfigError, NoisygceError
 from noisygce.sweep.plan import look, plan_of
 from noisygce.table import tabulate
+from noisygce.view import written
 from noisygce.view.cells import lay_out
 
 SETTING = ["loss=ce,mae,gce,tgce", "noise=uniform", "rate=0.4", "seed=0,1"]
@@ -120,9 +121,25 @@ def test_the_command_writes_the_page(tmp_path, capsys):
     words = ["experiment=demo", "grid=null", "loss=ce", "noise=uniform", f"paths.results={tmp_path}"]
     with pytest.raises(NoisygceError, match=r"none of these runs is below .*: nothing to report"):
         report.answer(words)
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "report").exists()
     made_up.begin(tmp_path, plan_of(words).runs[0], made_up.metrics(0.5))  # stopped
     report.answer(words)
-    written = tmp_path / "report" / "demo+grid=null+loss=ce+noise=uniform.html"
-    assert f"Written: {written}" in capsys.readouterr().out
+    (written,) = (tmp_path / "report").glob("demo+grid=null+loss=ce+noise=uniform-*.html")
+    assert f"Written: {written}, .json" in capsys.readouterr().out
     assert "No run is done yet." in written.read_text()
+
+
+def test_a_report_is_verified_by_its_runs_and_its_digest(tmp_path):
+    words = ["experiment=demo", "grid=null", "loss=ce", "noise=uniform", "rate=0.4", "seed=0,1"]
+    words.append(f"paths.results={tmp_path}")
+    first, second = plan_of(words).runs
+    made_up.finish(tmp_path, first)
+    report.answer(words)
+    (page,) = (tmp_path / "report").glob("*.html")
+    assert dict(written.verified(tmp_path)) == {page: "", page.with_name(f"{page.name[:-5]}.json"): ""}
+    page.write_text(page.read_text() + " ")
+    command = f"python -m noisygce.report {' '.join(words)}"
+    assert dict(written.verified(tmp_path))[page] == f"is not the page that was written by {command}"
+    made_up.finish(tmp_path, second)
+    said = dict(written.verified(tmp_path))[page]
+    assert said == f"was made when 1 of 2 runs were done, and now 2 are: {command}"

@@ -12,11 +12,12 @@
     memorisation.py  what becomes of mislabelled samples
     heat.py        noise, confusion, accuracy over q and k as maps
     canvas.py      one style sheet, panels and what stands around them, files
-    page.py        a page of HTML
+    page.py        pages of HTML, from templates (report.html, gallery.html)
+    escape.py      names and notes of people in Markdown, LaTeX, HTML and CSV
     gallery.py     a page of pictures whose labels are doubtful (gallery.html)
     ranking.py     samples by how probably their label is wrong
     places.py      where what is written stands, and by which command
-    written.py     written tables, held against the runs
+    written.py     tables and reports as files, with a record of their runs, by which they are verified
 
 May import sweep, results and what is below them.
 """

@@ -5,6 +5,7 @@ A cell knows how many runs it should have, so that a number never stands for few
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ class Cells:
         if not found:
             return set()
         best = max(found.values(), key=lambda sample: sample.mean)
-        return {row for row, sample in found.items() if sample.mean >= best.mean - (best.half or 0.0)}
+        return {row for row, sample in found.items() if sample.mean >= best.mean - (best.half or 0.0) - stats.TIE}
 
 
 def by_class(cells: Cells) -> Cells:
@@ -110,16 +111,23 @@ def by_class(cells: Cells) -> Cells:
 
 def lay_out(plan: Plan, results: Sequence[Result], measure: str = "accuracy") -> Cells:
     """The results of a plan in the rows and columns that its table names. Raises ConfigError."""
-    row_keys, column_keys = (_keys(plan, name, results) for name in ("rows", "columns"))
+    return grouped(keys_of(plan, results, "rows"), keys_of(plan, results, "columns"), results, measure)
+
+
+def grouped(rows: tuple[str, ...], columns: tuple[str, ...], results: Sequence[Result], measure: str) -> Cells:
+    """The results in a row and column for all values of these keys. Raises ConfigError.
+
+    By hand: groupby of pandas would turn absent values into NaN, and whole numbers beside them into fractions.
+    """
     groups: dict[tuple[Key, Key], list[Result]] = {}
     for run in results:
-        row, column = (tuple(_value(run.config.get(k)) for k in keys) for keys in (row_keys, column_keys))
+        row, column = (tuple(_value(run.config.get(key)) for key in keys) for keys in (rows, columns))
         groups.setdefault((row, column), []).append(run)
     for runs in groups.values():
-        _refuse_mixed(runs)
-    rows, columns = (_in_order(list(dict.fromkeys(place[i] for place in groups))) for i in (0, 1))
+        refuse_mixed(runs)
+    seen_rows, seen_columns = (_in_order(list(dict.fromkeys(place[i] for place in groups))) for i in (0, 1))
     cell = {place: Cell(tuple(runs), measure) for place, runs in groups.items()}
-    return Cells(row_keys, column_keys, rows, columns, cell, measure)
+    return Cells(rows, columns, seen_rows, seen_columns, cell, measure)
 
 
 def _in_order(found: Sequence[Key]) -> tuple[Key, ...]:
@@ -135,7 +143,7 @@ def _in_order(found: Sequence[Key]) -> tuple[Key, ...]:
     return tuple(sorted(found, key=place))
 
 
-def _keys(plan: Plan, name: str, results: Sequence[Result]) -> tuple[str, ...]:
+def keys_of(plan: Plan, results: Sequence[Result], name: str) -> tuple[str, ...]:
     """table.rows or table.columns, which must be keys of the config."""
     keys = plan.table.get(name)
     if not isinstance(keys, list) or not keys:
@@ -152,18 +160,23 @@ def _value(value: Any) -> Any:
 
 
 def varying(runs: Sequence[Result]) -> list[str]:
-    """The keys of the config, but the seed, in which runs differ that have the same choice of the key's group."""
+    """The keys of the config, but the seed, in which runs differ that have the same choice of the key's group. 1,
+    "1", true, null and no value at all differ."""
     found = []
     for key in dict.fromkeys(key for run in runs for key in run.config if key != "seed"):
         choice = key.partition(".")[0] + ".name"
-        values = {(key != choice and run.config.get(choice), str(run.config.get(key))) for run in runs}
+        values = {
+            (key != choice and run.config.get(choice), json.dumps(run.config[key]) if key in run.config else "")
+            for run in runs
+        }
         if len(values) > len({name for name, _ in values}):
             found.append(key)
     return found
 
 
-def _refuse_mixed(runs: Sequence[Result]) -> None:
-    """Raises ConfigError where runs of one cell differ in more than their seed."""
+def refuse_mixed(runs: Sequence[Result]) -> None:
+    """Raises ConfigError where runs that are to be averaged differ in more than their seed, naming the key. Whoever
+    averages runs calls it."""
     for key in varying(runs):
         raise ConfigError(f"runs that differ in {key} would share a cell: add {key} to table.rows or table.columns")
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from noisygce.view import published, stats
-from noisygce.view.cells import Cell, Cells, Key
+from noisygce.view.cells import Cells, Key
 from noisygce.view.published import Number
 from noisygce.view.sheet import Entry, Sheet
 from noisygce.view.stats import percent, spread
 
-Lookup = Callable[[Cell, str], Number | str]  # the number to compare a cell with under a rule, or why there is none
+Place = tuple[Key, Key]
+# By rule: the number to compare a cell with, or why there is none.
+Compared = Mapping[str, Mapping[Place, Number | str]]
 _ALL_PAIRS_UP_TO = 6  # rows; with more, each is compared with the first
 
 
@@ -22,7 +24,7 @@ def mean_and_std(number: stats.Sample | Number | None, signed: bool = False) -> 
     return "-" if number is None else spread(number.mean, number.std, signed)
 
 
-def against_sheet(cells: Cells, rule: str, against: str, lookup: Lookup) -> Sheet:
+def against_sheet(cells: Cells, rule: str, against: str, compared: Mapping[Place, Number | str]) -> Sheet:
     """Each cell beside the published or reference number."""
     body: list[list[Entry]] = []
     beside: list[tuple[Mapping[str, Any], Number]] = []
@@ -30,18 +32,18 @@ def against_sheet(cells: Cells, rule: str, against: str, lookup: Lookup) -> Shee
         cell = cells.at(row, column)
         if cell is None:
             continue
-        ours, theirs = cell.sample(rule), lookup(cell, rule)
+        ours, theirs = cell.sample(rule), compared[row, column]
         if isinstance(theirs, str):
-            compared = ("-", "-", theirs)
+            told = ("-", "-", theirs)
         else:
             beside.append((cell.config, theirs))
             gap, within = "-", "no run yet"
             if ours is not None:
                 gap = percent(ours.mean - theirs.mean, signed=True)
                 within = "yes" if theirs.agrees(ours) else "no"
-            compared = (mean_and_std(theirs), gap, within)
+            told = (mean_and_std(theirs), gap, within)
         where = Entry(cells.row_label(row)), Entry(cells.column_label(column))
-        body.append([*where, Entry(mean_and_std(ours), small=cell.count(rule)), *map(Entry, compared)])
+        body.append([*where, Entry(mean_and_std(ours), small=cell.count(rule)), *map(Entry, told)])
     note = "Difference in percentage points; within: at most max(3 std of that number, 1.0)."
     if against == "published" and beside:
         note += f" Compared in spite of {published.named(beside)}."
@@ -67,7 +69,7 @@ def paired_sheet(cells: Cells, rule: str) -> Sheet:
             if sample and sample.half is not None
             else "-"
         )
-        better = f"{sum(d > 0 for d in found)} / {sum(d < 0 for d in found)}"
+        better = f"{sum(d > stats.TIE for d in found)} / {sum(d < -stats.TIE for d in found)}"
         label = f"{cells.row_label(second)} − {cells.row_label(first)}"
         body.append([Entry(text) for text in (label, mean, interval, better, str(len(found)))])
     head = [(text,) for text in ("pair", "difference", "95 % interval", "better / worse", counted)]

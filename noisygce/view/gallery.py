@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from noisygce.view.page import filled
-from noisygce.view.sheet import escape
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +32,8 @@ def page(
 ) -> str:
     """The page of these rows (ranking.COLUMNS), a picture uint8 (H, W, 1 or 3) each, in their order, or no
     pictures at all."""
+    from markupsafe import Markup
+
     size = max((max(picture.shape[:2]) for picture in pictures), default=1)
     content = {
         "title": title,
@@ -50,7 +51,7 @@ def page(
         f'<script type="text/plain" class="sprite">{sprite(pictures[start : start + CHUNK], size)}</script>'
         for start in range(0, len(pictures), CHUNK)
     )
-    return filled("gallery.html", title=escape(title), sprites=sprites, data=data)
+    return filled("gallery.html", title=title, sprites=Markup(sprites), data=Markup(data))
 
 
 def sprite(pictures: Sequence[NDArray[np.uint8]], size: int) -> str:

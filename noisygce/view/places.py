@@ -1,24 +1,24 @@
 """Where what is written stands, and the command that writes it.
 
-Below a results folder: tables/demo.md, figures/demo/accuracy.png, report/demo.html; other arguments than the experiment
-are part of the name. Beside the archive of an experiment: table.md, accuracy.png, report.html.
+Below a results folder: tables/demo.md, figures/demo/accuracy.png, report/demo.html; where other arguments than the
+experiment are given, a readable name and a digest of all arguments. Beside the archive of an experiment: table.md,
+accuracy.png, report.html.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from noisygce.errors import NoisygceError
 from noisygce.runs import archive
 from noisygce.settings import setting
 from noisygce.settings.arguments import typed
 from noisygce.sweep.plan import Plan
 
-_LONGEST = 150  # characters of a name, which a file system must bear with what is added
+_LONGEST = 100  # characters of a readable name, which a file system must bear with what is added
 
 
 def archived(plan: Plan) -> bool:
@@ -27,49 +27,46 @@ def archived(plan: Plan) -> bool:
 
 
 def name(plan: Plan, *options: str) -> str:
-    """What tells a plan, under further options of its command, from any other: demo+seed=0-val."""
-    return f"{plan.name}{_variant(plan, *options)}".lstrip("+")
+    """What tells a plan, under further options of its command, from any other: demo, or demo+seed=0-val-1a2b3c4d."""
+    return _name(plan.name, plan, *options)
 
 
 def stem(plan: Plan, kind: str, *options: str) -> Path:
     """The file without its ending: of a table, report or figure (the kind)."""
     if archived(plan):
-        return plan.results / f"{kind}{_variant(plan, *options)}"
+        return plan.results / _name(kind, plan, *options)
     file = name(plan, *options)
     folders = {"table": f"tables/{file}", "report": f"report/{file}"}
     return plan.results / folders.get(kind, f"figures/{file}/{kind}")
 
 
-def _variant(plan: Plan, *options: str) -> str:
-    words = [word for word in _words(plan) if not word.startswith(("experiment=", "hydra."))]
-    whole = "-".join(["".join(f"+{word}" for word in words), *options])
-    variant = re.sub(r"[^A-Za-z0-9_.,=+-]", "", whole)[:_LONGEST]
-    if variant != whole:  # what is left out may be all that tells it from another
-        variant += f"-{hashlib.sha256(whole.encode(errors='surrogateescape')).hexdigest()[:8]}"
-    return variant
+def _name(first: str, plan: Plan, *options: str) -> str:
+    words = [word for word in plan.arguments if not word.startswith("paths.") and word != f"experiment={plan.name}"]
+    seen = "".join(f"+{word}" for word in words if not word.startswith("hydra."))
+    readable = re.sub(r"[^A-Za-z0-9_.,=+-]", "", "-".join([first + seen, *options]))[:_LONGEST].lstrip("+-.")
+    if readable == first and not words:
+        return first
+    digest = hashlib.sha256(json.dumps([first, words, options]).encode()).hexdigest()[:8]
+    return f"{readable}-{digest}"
 
 
-def command(plan: Plan, *options: str) -> str:
-    """The command line that makes the table of a plan."""
-    return shlex.join(["python", "-m", "noisygce.table", *typed(_words(plan)), *options])
+def argv(plan: Plan, program: str = "table", **options: str) -> list[str]:
+    """The command line that makes the table or report of a plan, word by word."""
+    words = [word for word in plan.arguments if not word.startswith("paths.results=")]
+    if plan.results != Path("results"):
+        typed_so = [word for word in plan.arguments if word.startswith("paths.results=")]
+        words += typed_so[-1:] or [setting("paths.results", str(plan.results))]
+    given = [f"{key}={value}" for key, value in options.items()]
+    return ["python", "-m", f"noisygce.{program}", *typed(words), *given]
 
 
-def _words(plan: Plan) -> list[str]:
-    return [word for word in plan.arguments if not word.startswith("paths.")]
+def written(folder: Path, kind: str, ending: str) -> Iterator[Path]:
+    """The files of this ending of all written tables or reports (the kind) below ``folder``."""
+    where = {"table": "tables", "report": "report"}[kind]
+    beside = (path for runs in folder.rglob(archive.RUNS) for path in runs.parent.glob(f"{kind}*{ending}"))
+    yield from sorted({*folder.rglob(f"{where}/*{ending}"), *beside})
 
 
-def tables(folder: Path) -> Iterator[Path]:
-    """The written tables below ``folder``, in every form."""
-    beside = (path for runs in folder.rglob(archive.RUNS) for path in runs.parent.glob("table*"))
-    yield from sorted({*folder.rglob("tables/*"), *beside})
-
-
-def arguments(table: Path) -> list[str]:
-    """What the command that made a written table was told, as its Markdown says. Raises NoisygceError."""
-    source = table.with_suffix(".md")
-    text = source.read_text() if source.is_file() else ""
-    commands = re.findall(r"^- Made by `python -m noisygce\.table (.+)`\.$", text, re.MULTILINE)
-    if not commands:
-        raise NoisygceError(f"{source.name} does not say which command made it")
-    results = table.parent.parent if table.parent.name == "tables" else table.parent
-    return [*shlex.split(commands[-1]), setting("paths.results", str(results))]
+def results_of(path: Path) -> Path:
+    """The results folder whose runs a written table or report is of."""
+    return path.parent.parent if path.parent.name in ("tables", "report") else path.parent

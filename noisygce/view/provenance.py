@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
@@ -81,9 +80,3 @@ def absent(results: Sequence[Result]) -> list[str]:
     summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     lines = [f"Not complete: of {len(results)} runs, {summary}."]
     return lines + [f"{run.state.capitalize()}: {run.id}: {run.note}." for run in results if run.note]
-
-
-def done_when_made(text: str) -> int | None:
-    """How many runs were done when a table was made, as the line of ``absent`` says in its text; None without one."""
-    said = re.search(r"^- (?:Complete: all (\d+) runs|Not complete: of \d+ runs, (?:(\d+) done)?)", text, re.MULTILINE)
-    return int(said[1] or said[2] or 0) if said else None

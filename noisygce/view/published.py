@@ -19,7 +19,7 @@ from typing import Any
 from noisygce.runs.ids import flat
 from noisygce.sweep.plan import identities, jobs_of
 from noisygce.view.cells import Cell
-from noisygce.view.stats import Sample
+from noisygce.view.stats import TIE, Sample
 
 LEAST = 0.01  # one percentage point: two numbers this close count as equal whatever their spread
 _FILES = ("published.csv", "published_robust_losses.csv")
@@ -49,7 +49,7 @@ class Number:
         return max(3 * (self.std or 0.0), LEAST)
 
     def agrees(self, ours: Sample) -> bool:
-        return abs(ours.mean - self.mean) <= self.tolerance() + 1e-12
+        return abs(ours.mean - self.mean) <= self.tolerance() + TIE
 
 
 def rows() -> list[dict[str, str]]:

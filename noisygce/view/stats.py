@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
+TIE = 1e-12  # shares this close are equal: means of equal accuracies differ in their last bits
+
 
 @dataclass(frozen=True)
 class Sample:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,9 @@ from noisygce import results, runs
 from noisygce.errors import ConfigError
 from noisygce.results import Result
 from noisygce.sweep.plan import Plan, look
-from noisygce.view import places, provenance, published, sheet
-from noisygce.view.cells import Cell, Cells, Key, by_class, lay_out
-from noisygce.view.compare import Lookup, against_sheet, mean_and_std, pairable, paired_sheet
+from noisygce.view import escape, places, provenance, published, sheet
+from noisygce.view.cells import Cell, Cells, Key, by_class, grouped, keys_of
+from noisygce.view.compare import Compared, against_sheet, mean_and_std, pairable, paired_sheet
 from noisygce.view.published import Number
 from noisygce.view.sheet import Entry, Sheet
 from noisygce.view.stats import Sample
@@ -40,22 +41,47 @@ _RULES_OF = {"accuracy": RULES, "auroc": ("val", "last", "gap"), "ap": ("val", "
 OPTIONS = {"rule": RULES, "against": ("published", "reference"), "measure": tuple(MEASURES)}
 
 
+@dataclass(frozen=True)
+class Spec:
+    """What a table is to show, beside its runs.
+
+    name: as files and labels of LaTeX have it. argv: the command that makes it. options: rule, against and measure,
+    those that are given. rows, columns: keys of the config.
+    """
+
+    title: str
+    name: str
+    argv: tuple[str, ...]
+    options: Mapping[str, str]
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    rules: tuple[str, ...]
+
+    @property
+    def against(self) -> str:
+        return self.options.get("against", "")
+
+    @property
+    def measure(self) -> str:
+        return self.options.get("measure", "accuracy")
+
+    @property
+    def command(self) -> str:
+        return shlex.join(self.argv)
+
+
 @dataclass(frozen=True, repr=False)
 class Table:
     """All that a table of an experiment says: sheets to read, and the lines below them.
 
-    sheets: each under one rule or beside other numbers, by names for a label. pairs: rows against each other. It draws
-    itself in a notebook.
+    compared: by rule, the number beside each cell, or why there is none. sheets: each under one rule or beside other
+    numbers, by names for a label. pairs: rows against each other. It draws itself in a notebook.
     """
 
-    title: str
-    name: str  # as files and labels of LaTeX have it
-    command: str  # that makes it
+    spec: Spec
     cells: Cells
     runs: Sequence[Result]
-    rules: tuple[str, ...]
-    against: str  # published, reference or nothing
-    lookup: Lookup
+    compared: Compared
     sheets: Mapping[str, Sheet]
     pairs: Sequence[Sheet]
     footer: Sequence[str]
@@ -81,33 +107,36 @@ def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accu
         raise ConfigError(f"measure={measure}: it has only the rules {', '.join(known)}")
     if against == "published" and measure != "accuracy":
         raise ConfigError(f"measure={measure}: no published numbers of it are known")
-    cells = lay_out(plan, found, measure)
-    cells = by_class(cells) if measure == "per_class" else cells
-    lookup = _numbers(against, measure)
-    sheets = {}
-    for each in rules:
-        sheets[each] = rule_sheet(cells, each)
-        if against and each in runs.RULES:
-            sheets[f"{each}-{against}"] = against_sheet(cells, each, against, lookup)
-    compared = [each for each in rules if each != "gap" and pairable(cells) and measure != "per_class"]
-    pairs = [paired_sheet(cells, each) for each in compared]
     called = "Noisy validation accuracy" if rules == (results.NOISY_VALIDATION,) else MEASURES[measure]
     title = str(plan.table.get("title", plan.name)).replace(MEASURES["accuracy"], called)
     given = {"rule": rule, "against": against, "measure": measure.replace("accuracy", "")}
     options = {key: value for key, value in given.items() if value}
-    return Table(
-        title,
-        places.name(plan, *options.values()),
-        places.command(plan, *(f"{key}={value}" for key, value in options.items())),
-        cells,
-        found,
-        rules,
-        against,
-        lookup,
-        sheets,
-        pairs,
-        provenance.footer(found),
-    )
+    keys = keys_of(plan, found, "rows"), keys_of(plan, found, "columns")
+    name, argv = places.name(plan, *options.values()), places.argv(plan, **options)
+    spec = Spec(title, name, tuple(argv), options, *keys, rules)
+    cells = cells_of(spec, found)
+    lookup = _numbers(against, measure)
+    beside = [each for each in rules if against and each in runs.RULES]
+    compared = {each: {place: lookup(cell, each) for place, cell in cells.cell.items()} for each in beside}
+    return table_of(spec, found, cells, compared)
+
+
+def cells_of(spec: Spec, found: Sequence[Result]) -> Cells:
+    """The runs in the rows and columns of a table."""
+    cells = grouped(spec.rows, spec.columns, found, spec.measure)
+    return by_class(cells) if spec.measure == "per_class" else cells
+
+
+def table_of(spec: Spec, found: Sequence[Result], cells: Cells, compared: Compared) -> Table:
+    """The table of these runs, from nothing else than what is given."""
+    sheets = {}
+    for each in spec.rules:
+        sheets[each] = rule_sheet(cells, each)
+        if each in compared:
+            sheets[f"{each}-{spec.against}"] = against_sheet(cells, each, spec.against, compared[each])
+    paired = [each for each in spec.rules if each != "gap" and pairable(cells) and spec.measure != "per_class"]
+    pairs = [paired_sheet(cells, each) for each in paired]
+    return Table(spec, cells, found, compared, sheets, pairs, provenance.footer(found))
 
 
 def _no_test_set(found: Sequence[Result]) -> bool:
@@ -129,7 +158,7 @@ def _rules(plan: Plan) -> tuple[str, ...]:
     return tuple(rules)
 
 
-def _numbers(against: str, measure: str) -> Lookup:
+def _numbers(against: str, measure: str) -> Callable[[Cell, str], Number | str]:
     """Where the numbers to compare with come from."""
     if against == "published":
         return lambda cell, rule: published.number(cell.config, rule)
@@ -166,39 +195,46 @@ def rule_sheet(cells: Cells, rule: str) -> Sheet:
 
 
 def markdown(table: Table) -> str:
-    sections = [f"# {table.title}\n", *map(sheet.markdown, (*table.sheets.values(), *table.pairs))]
-    footer = [*table.footer, f"Made by `{table.command}`."]
+    sections = [
+        f"# {escape.markdown(table.spec.title)}\n",
+        *map(sheet.markdown, (*table.sheets.values(), *table.pairs)),
+    ]
+    footer = [*map(escape.markdown, table.footer), f"Made by {escape.code(table.spec.command)}."]
     return "\n".join([*sections, "\n".join(f"- {line}" for line in footer), ""])
 
 
 def latex(table: Table) -> str:
     """One float a rule, and one beside other numbers; how rows differ is left to the other forms."""
-    comments = [f"{table.title}; needs \\usepackage{{booktabs}}", *table.footer, f"Made by {table.command}."]
+    needs = ",".join(sheet.LATEX_PACKAGES)
+    comments = [f"{table.spec.title}; needs \\usepackage{{{needs}}}", *table.footer, f"Made by {table.spec.command}."]
     floats = [
-        sheet.latex(each, f"{table.title}. {table.cells.described(name.split('-')[0])}", f"tab:{table.name}-{name}")
+        sheet.latex(
+            each, f"{table.spec.title}. {table.cells.described(name.split('-')[0])}", f"tab:{table.spec.name}-{name}"
+        )
         for name, each in table.sheets.items()
     ]
-    return "\n".join([*(f"% {line}" for line in comments), *floats])
+    return "\n".join([*(f"% {escape.plain(line)}" for line in comments), *floats])
 
 
 def full(table: Table) -> str:
     """A line for each cell and rule, every number a fraction with all its digits."""
     cells, text = table.cells, io.StringIO()
-    theirs = ["theirs_mean", "theirs_std", "difference", "tolerance", "within", "note"] if table.against else []
+    theirs = ["theirs_mean", "theirs_std", "difference", "tolerance", "within", "note"] if table.spec.against else []
     names = ["n", "runs", "failed", "mean", "std", "t_low", "t_high", "bold", *theirs, "seeds", "values"]
     out = csv.writer(text, lineterminator="\n")
     out.writerow([*cells.row_keys, *cells.column_keys, "measure", "rule", *names])
-    for rule in table.rules:
+    for rule in table.spec.rules:
         for (row, column), cell in cells.cell.items():
             values, s = cell.values(rule), cell.sample(rule)
             low, high = (s.mean - s.half, s.mean + s.half) if s and s.half is not None else (None, None)
             bold = int(rule != "gap" and row in cells.bold(rule, column))
             failed = sum(run.state == "failed" for run in cell.runs)
             line = [len(values), len(cell.runs), failed, s and s.mean, s and s.std, low, high, bold]
-            if table.against:
-                line += _beside(s, table.lookup(cell, rule) if rule in runs.RULES else "")
+            if table.spec.against:
+                line += _beside(s, table.compared[rule][row, column] if rule in table.compared else "")
             seeds = [" ".join(map(str, values)), " ".join(map(repr, values.values()))]
-            out.writerow([*row, *column, cells.measure, rule, *line, *seeds])
+            where = map(escape.csv, (*row, *column))
+            out.writerow([*where, cells.measure, rule, *map(escape.csv, line), *seeds])
     return text.getvalue()
 
 
@@ -207,6 +243,3 @@ def _beside(ours: Sample | None, theirs: Number | str) -> list[Any]:
         return [None, None, None, None, None, theirs]
     difference, within = (ours.mean - theirs.mean, int(theirs.agrees(ours))) if ours else (None, None)
     return [theirs.mean, theirs.std, difference, theirs.tolerance(), within, theirs.source]
-
-
-TEXTS = {".md": markdown, ".tex": latex, ".csv": full}  # the forms that a table is written in, by their endings
