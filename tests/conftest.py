@@ -11,6 +11,7 @@ import pytest
 
 from noisygce import settings
 from noisygce.runs.begin import training_of
+from noisygce.sweep import stored
 from noisygce.sweep.plan import Plan, plan_of
 from noisygce.training import device
 from noisygce.training.fit import Training
@@ -23,6 +24,21 @@ SMALL = ["data=digits", "data.subset=200", "model.width=4", "schedule.epochs=5",
 def as_in_a_run():
     """One CPU thread and deterministic kernels, in every test."""
     device.prepare("cpu", 1)
+
+
+@pytest.fixture(autouse=True)
+def plans_aside(monkeypatch, tmp_path_factory):
+    """Tests that run in the checkout store their plans in a folder of the session, and leave none in its results."""
+    checkout, original = Path.cwd(), stored.path_of
+    aside = tmp_path_factory.getbasetemp() / "plans"
+
+    def path_of(arguments):
+        path = original(arguments)
+        below = Path.cwd() == checkout and not path.is_absolute()
+        return aside / "plans" / path.name if below else path
+
+    aside.mkdir(exist_ok=True)
+    monkeypatch.setattr(stored, "path_of", path_of)
 
 
 @pytest.fixture

@@ -309,7 +309,7 @@ def test_an_id_stands_for_what_files_hold_wherever_they_lie(tmp_path: Path) -> N
     assert id_of(*WORDS[:3], "data.ids=ids.csv", root=here) not in (changed, first)
 
 
-def test_data_that_are_not_there_give_training_no_id_and_a_plan_one_that_no_run_has(
+def test_data_that_are_not_there_give_training_no_id_and_a_plan_its_stored_one_or_one_that_no_run_has(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path)
@@ -319,12 +319,16 @@ def test_data_that_are_not_there_give_training_no_id_and_a_plan_one_that_no_run_
     (tmp_path / "y.npy").unlink()
     with pytest.raises(DataError, match=r"data\.labels=y\.npy: there is no file"):
         id_of(*WORDS[:3], root=tmp_path)
-    plan = plan_of([*words, "seed=0,1"])
-    assert [result.state for result in look(plan)] == ["missing", "missing"]
+    assert next(iter(plan_of([*words, "seed=0,1"]).runs)).id == there  # as the plan was stored
+    (record,) = caplog.records
+    assert record.getMessage().endswith("the runs are those of the stored plan")
+    caplog.clear()
+    plan = plan_of([*words, "seed=0,1,2"])
+    assert [result.state for result in look(plan)] == ["missing"] * 3
     assert there not in [run.id for run in plan.runs]
     (record,) = caplog.records
     assert re.search(
-        r"data\.labels=y\.npy: there is no file .*; runs that need it have no id here", record.getMessage()
+        r"data\.labels=y\.npy: there is no file .*; the runs that need it have no ID here", record.getMessage()
     )
 
 

@@ -58,7 +58,7 @@ def exits(on_interrupt: str = "stopped", on_os_error: str = "") -> Iterator[None
         message, code = found
         if isinstance(error, KeyboardInterrupt):
             message = on_interrupt
-        elif code == DISK:
+        elif isinstance(error, OSError) and code == DISK:  # and not one of YAML's, nor of a sweep
             message += on_os_error
         print(f"noisygce: {printable(message)}", file=sys.stderr)
         sys.exit(code)
