@@ -18,7 +18,8 @@ from noisygce.errors import NoisygceError
 from noisygce.results import STATES
 from noisygce.settings import arguments
 from noisygce.sweep.jobs import expand
-from noisygce.sweep.plan import Plan, hint, shown
+from noisygce.sweep.missing import hint
+from noisygce.sweep.plan import Plan, shown
 from noisygce.view import canvas, escape, page, places, sheet, written
 from noisygce.view.cells import Cell
 from noisygce.view.figures import TITLES, draw

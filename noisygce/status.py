@@ -19,7 +19,8 @@ from noisygce import results
 from noisygce.results import STATES, Result
 from noisygce.runs.messages import duration
 from noisygce.settings import arguments
-from noisygce.sweep.plan import hint, look, plan_of, results_folder
+from noisygce.sweep.missing import hint
+from noisygce.sweep.plan import look, plan_of, results_folder
 
 _KIND = ("data.name", "model.name", "loss.name", "schedule.epochs")  # what the time of a run depends on most
 _NEED = ("failed", "unreadable")

@@ -17,7 +17,8 @@ these seeds.
 from __future__ import annotations
 
 from noisygce.settings import arguments
-from noisygce.sweep.plan import hint, shown
+from noisygce.sweep.missing import hint
+from noisygce.sweep.plan import shown
 from noisygce.view import escape, places, written
 from noisygce.view.tables import OPTIONS, Table, tabulate
 

@@ -9,7 +9,8 @@ import made_up
 import pytest
 
 from noisygce import runs, status, table
-from noisygce.sweep.plan import hint, look, plan_of
+from noisygce.sweep.missing import hint
+from noisygce.sweep.plan import look, plan_of
 
 
 def report(plan, now=None):

@@ -5,5 +5,6 @@ May import results and what is below it.
 jobs.py        the runs of a command line or a grid; launching them
 plan.py        the same runs by the ids that training gives them, and what is there of each
 stored.py      plans on disk, composed once
+missing.py     why runs of a plan have no result
 tuning.py      what a search for hyper-parameters has found
 """
