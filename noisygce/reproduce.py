@@ -22,9 +22,11 @@ from noisygce.errors import ConfigError, Stopped
 from noisygce.results import Result
 from noisygce.runs import manifest
 from noisygce.runs.archive import Rows
+from noisygce.runs.ids import flat
 from noisygce.settings import arguments
 
 Manifest = Mapping[str, Any]
+_YOUNGER = ("prediction_changes",)  # empty for an epoch in which a run was resumed from an older checkpoint
 
 
 def again(then: Manifest, overrides: list[str], folder: Path) -> Result:
@@ -45,6 +47,11 @@ def differences(then: Result, now: Result) -> Iterator[str]:
     yield from _first_difference(then.rows(), now.rows())
     if was["state_sha256"] != is_["state_sha256"]:
         yield "the final weights, momenta and statistics"
+    then_calibrated, calibrated = (flat(each.get("calibration", {})) for each in (was, is_))
+    for name in then_calibrated.keys() & calibrated.keys():
+        if then_calibrated[name] != calibrated[name]:
+            yield f"calibration.{name}: {then_calibrated[name]} then, {calibrated[name]} now"
+            break
     for rule, share in was["results"].items():
         if not manifest.same(share, is_["results"].get(rule)):
             yield f"the test accuracy under {rule}: {share} then, {is_['results'].get(rule)} now"
@@ -68,6 +75,8 @@ def accuracy(was: Manifest, is_: Manifest) -> str:
 def _first_difference(was: Rows, is_: Rows) -> Iterator[str]:
     for old, new in zip(was, is_, strict=False):
         for column in (name for name in old if name in new):  # either may have columns that the other's code lacked
+            if column in _YOUNGER and not (old[column] and new[column]):
+                continue
             if (then := old.get(column, "")) != (now := new.get(column, "")):
                 yield f"metrics.csv from epoch {old['epoch']} on: {column} {then or '-'} then, {now or '-'} now"
                 return

@@ -56,6 +56,7 @@ class Verifier:
         checks: list[Callable[[Result], Iterator[str]]] = [
             config,
             metrics,
+            calibration,
             estimates,
             files,
             self.noise,
@@ -172,6 +173,17 @@ def metrics(run: Result) -> Iterator[str]:
     for when, share in runs.noisy_validation(rows).items():
         if recorded and recorded[when] != share:
             yield f"noisy_validation.{when} is {recorded[when]}, metrics.csv gives {share}"
+
+
+def calibration(run: Result) -> Iterator[str]:
+    """The bins of a calibration give its expected calibration error, as far as their six digits allow."""
+    for model, found in run.manifest.get("calibration", {}).items():  # which older runs lack
+        if found:
+            plain = found["plain"]
+            n = sum(b["count"] for b in plain["bins"])
+            ece = sum(b["count"] * abs(b["accuracy"] - b["confidence"]) for b in plain["bins"]) / n
+            if abs(ece - plain["ece"]) > 1e-5:
+                yield f"calibration.{model}.plain.ece is {plain['ece']}, its bins give {ece:.6f}"
 
 
 def estimates(run: Result) -> Iterator[str]:

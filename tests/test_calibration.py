@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 
+from noisygce import verify
+from noisygce.results import Result
 from noisygce.training import calibration
 from noisygce.training.fit import fit
 from noisygce.training.predictions import calibrate
@@ -93,3 +97,15 @@ def test_without_validation_or_test_samples_there_is_nothing_to_scale_by_or_to_m
     assert found["last"]["plain"]["nll"] > 0
     t.test = t.test[:0]
     assert calibrate(t) == {"best": None, "last": None}
+
+
+def test_a_changed_calibration_error_is_not_what_its_bins_give(sample):
+    logits, labels = sample
+    plain = calibration.measure(calibration.log_softmax(logits), labels)
+
+    def faults(ece):
+        manifest = {"calibration": {"best": None, "last": {"plain": {**plain, "ece": ece}}}}
+        return list(verify.calibration(Result("run", Path(), "done", {}, manifest)))
+
+    assert faults(plain["ece"]) == []
+    assert "its bins give" in faults(plain["ece"] + 0.001)[0]

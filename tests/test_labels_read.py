@@ -342,3 +342,33 @@ def test_a_table_in_utf_16_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("label\nant\n", encoding="utf-16")
     with pytest.raises(DataError, match=re.escape("no text in UTF-8; save it as CSV in UTF-8")):
         label_table.read(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("column", ["file", "id", "ids"])
+def test_a_table_that_names_its_samples_is_joined_by_name_whatever_its_index_says(column: str, meant, tmp_path) -> None:
+    """The vectors were put into another order after the table was written."""
+    names = [f"s{i}" for i in range(6)]
+    (tmp_path / "ids.csv").write_text("\n".join(["id", *names]) + "\n")
+    lines = [f"{5 - i},s{i},{name}" for i, name in enumerate(NAMES)]
+    assert meant([f"index,{column},label", *reversed(lines)], "data.ids=ids.csv")
+
+
+@pytest.mark.parametrize("header", ["filename,label", ",label", "idx,label", ""])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_first_column_in_another_order_is_refused_where_nothing_says_to_join_it(
+    header, named, meant, tmp_path
+) -> None:
+    names = [f"s{i}" if named else f"{i}" for i in range(6)]
+    (tmp_path / "ids.csv").write_text("\n".join(["id", *names]) + "\n")
+    words = ["data.ids=ids.csv"] if named else []
+    lines = [f"{one},{name}" for one, name in zip(names, NAMES, strict=True)]
+    assert meant([*([header] if header else []), *lines], *words)
+    with pytest.raises(DataError, match=r"its first column has the samples in another order; call the columns"):
+        meant([*([header] if header else []), *reversed(lines)], *words)
+
+
+def test_of_several_columns_beside_the_sample_the_labels_must_be_named(meant) -> None:
+    lines = [f"{i},{name},0.{i}" for i, name in enumerate(NAMES)]
+    with pytest.raises(DataError, match=r"its header is index, given, confidence; labels are the last column, called"):
+        meant(["index,given,confidence", *lines])
+    assert meant(["index,confidence,label", *(f"{i},0.{i},{name}" for i, name in enumerate(NAMES))])

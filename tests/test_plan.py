@@ -108,6 +108,38 @@ def test_whatever_ids_depend_on_makes_the_plan_anew(part, monkeypatch, tmp_path)
     assert stored.key(words) != before
 
 
+@pytest.mark.parametrize("form", ["['file://{}']", "[file://{}]", '["file://{}"]', "['file:///nowhere','file://{}']"])
+def test_an_edited_config_of_a_person_makes_the_plan_anew_however_its_folder_is_given(form, tmp_path):
+    """A folder that is not there, or no folder: nothing is stored at all."""
+    leaf = tmp_path / "real" / "mine.yaml"
+    leaf.parent.mkdir()
+    leaf.write_text("name: mine\n_target_: noisygce.losses.GCE\nq: 0.5\n")
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "loss").symlink_to(leaf.parent)
+    words = ["hydra.searchpath=" + form.format(tmp_path / "conf"), "data=digits", "loss=mine", "seed=0"]
+    before = [run.identity["loss"]["q"] for run in plan_of(words).runs]
+    leaf.write_text(leaf.read_text().replace("0.5", "0.7"))
+    assert (before, [run.identity["loss"]["q"] for run in plan_of(words).runs]) == ([0.5], [0.7])
+
+
+def test_a_variable_that_a_config_may_read_makes_the_plan_anew(here, monkeypatch):
+    ids = []
+    for folder, label in (("a", 0), ("b", 1)):
+        (here / folder).mkdir()
+        np.save(here / folder / "x.npy", np.random.default_rng(label).normal(size=(60, 3)))
+        np.save(here / folder / "y.npy", np.arange(60) % 3)
+        monkeypatch.setenv("NOISYGCE_DATA", folder)
+        (run,) = plan_of(["data=features", "data.features=x.npy", "data.labels=y.npy", "loss=ce"]).runs
+        ids.append(run.id)
+    assert ids[0] != ids[1]
+
+
+def test_a_results_folder_that_is_computed_is_not_taken_literally():
+    plan_of([*WORDS, "paths.results=${paths.data}"])
+    assert not list(Path("results").iterdir())
+    assert not Path("${paths.data}").exists()
+
+
 def test_own_code_that_has_changed_makes_the_plan_anew(here, monkeypatch):
     Path("mine_of_plan.py").write_text(OWN_LOSS)
     monkeypatch.syspath_prepend(here)

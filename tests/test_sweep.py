@@ -187,3 +187,8 @@ def test_a_range_plans_the_runs_of_its_values():
     words = ["data=digits", "loss=gce", "rate=0.2"]
     one, other = (plan_of([*words, swept]) for swept in ("loss.q=range(0.1,0.9,0.2)", "loss.q=0.1,0.3,0.5,0.7"))
     assert [run.id for run in one.runs] == [run.id for run in other.runs]
+
+
+def test_a_block_without_a_value_is_refused_since_it_makes_no_run():
+    with pytest.raises(ConfigError, match="a block has no value for seed"):
+        jobs([], [{"seed": [], "noise": "pair"}])

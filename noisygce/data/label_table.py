@@ -11,9 +11,13 @@ from pathlib import Path
 from noisygce.errors import DataError
 
 LABELS = ("label", "labels", "class", "target", "y")  # what a header calls its last column
-JOINED = ("index", "file")  # columns that say which sample a line is about
+JOINED = (
+    "file",
+    "id",
+    "ids",
+    "index",
+)  # columns that say which sample a line is about, the first of them that is there
 INTEGER = re.compile(r"-?[0-9]+")
-_NAMES = (*JOINED, "id", "ids")  # what a header may call another
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,11 @@ class Table:
     def labels(self) -> list[str]:
         """The last column (n,). Raises DataError, with the line, for a label that is empty or not UTF-8."""
         others, last = {*self.header[:-1]}, "".join(self.header[-1:])
-        if last in _NAMES or (others & {*LABELS} and last not in LABELS):
+        if others & {*JOINED} and len(others) > 1 and last not in LABELS:
+            raise DataError(
+                f"{self.path}: its header is {', '.join(self.header)}; labels are the last column, called {LABELS[0]}"
+            )
+        if last in JOINED or (others & {*LABELS} and last not in LABELS):
             raise DataError(f"{self.path}: labels are the last column, and its header is {', '.join(self.header)}")
         return [label(row[-1], self.where(i)) for i, row in enumerate(self.rows)]
 
@@ -48,13 +56,16 @@ class Table:
         return found
 
     def order(self, samples: int, names: Sequence[str] = (), lacking: str = "") -> list[int]:
-        """The line of each sample (samples,), as its place in ``rows``: by the column index, by the column file where
-        samples have ``names``, or else one after another. Raises DataError, with the line, unless each sample has one.
+        """The line of each sample (samples,), as its place in ``rows``: by the column file, id or ids where samples
+        have ``names``, by the column index, or else one after another.
+
+        Raises DataError, with the line, unless each sample has one.
 
         lacking: what to do where a table that is joined has no line for some.
         """
         key = next((name for name in JOINED if name in self.header and (name == "index" or names)), None)
         if key is None:
+            self._refuse_another_order(samples, names)
             if len(self.rows) != samples:
                 header = f"below its header {','.join(self.header)}" if self.header else f"and no header {_HEADER}"
                 raise DataError(f"{self.path} has {len(self.rows):,} lines {header}; there are {samples:,} samples")
@@ -73,6 +84,16 @@ class Table:
                 f"{self.path} has no line for {len(left):,} of {samples:,} samples, {key} {left[0]} first{lacking}"
             )
         return [found[i] for i in range(samples)]
+
+    def _refuse_another_order(self, samples: int, names: Sequence[str]) -> None:
+        """Raises DataError where the first of several columns names or counts the samples, in another order."""
+        first = [row[0].strip() for row in self.rows if len(row) > 1]
+        for column, known in (("file", list(names)), ("index", [str(i) for i in range(samples)])):
+            if known and first != known and sorted(first) == sorted(known):
+                raise DataError(
+                    f"{self.path}: its first column has the samples in another order; call the columns {column} and "
+                    f"{LABELS[0]} in a first line, and they are joined"
+                )
 
     def where(self, row: int) -> str:
         """A line of the file, for a message."""
@@ -113,7 +134,7 @@ def read(path: Path, is_sample: Callable[[list[str]], bool] = lambda _: False) -
 
 def _is_header(rows: Sequence[Sequence[str]]) -> bool:
     first, *others = rows
-    if {field.strip().lower() for field in first} & {*LABELS, *_NAMES}:
+    if {field.strip().lower() for field in first} & {*LABELS, *JOINED}:
         return True
     numbers = bool(others) and all(INTEGER.fullmatch(row[-1]) for row in others)
     return numbers and not INTEGER.fullmatch(first[-1])

@@ -82,6 +82,9 @@ def _blocks(grid: Any) -> list[Mapping[str, Any]]:
     blocks = [{}] if plain in (None, []) else plain
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
         raise ConfigError(f"grid={plain}: must be a list of blocks, such as [{{loss: [ce, gce], seed: [0, 1]}}]")
+    for block in blocks:
+        if empty := [key for key, value in block.items() if value == []]:
+            raise ConfigError(f"grid: a block has no value for {empty[0]}, and would make no run")
     return blocks
 
 

@@ -63,13 +63,13 @@ def plan_of(arguments: Sequence[str], look_at: Callable[[DictConfig], object] | 
     raises.
     """
     path, key = stored.path_of(arguments), stored.key(arguments)
-    if (found := stored.read(path, key)) and _own_files_are_as_they_were(found[0]["own"]):
+    if key and (found := stored.read(path, key)) and _own_files_are_as_they_were(found[0]["own"]):
         head, lines = found
         planned = tuple(Planned(tuple(line["overrides"]), line["id"], line["config"]) for line in lines)
         folder = stored.results_folder(arguments, head["results"])
         return Plan(head["name"], tuple(arguments), planned, head["grid"], head["table"], folder)
     plan, own = _composed(arguments, look_at)
-    if own is not None:
+    if key and own is not None:
         lines = [{"id": run.id, "overrides": run.job, "config": run.identity} for run in plan.runs]
         head = {"key": key, "arguments": arguments, "name": plan.name, "results": str(plan.results), "own": own}
         stored.write(path, {**head, "grid": plan.grid, "table": plan.table}, lines, make=look_at is not None)

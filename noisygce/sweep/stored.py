@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,12 +54,32 @@ def _name(arguments: Sequence[str]) -> str:
 
 
 def key(arguments: Sequence[str]) -> str:
-    """Digest of what ids depend on beside a person's own code and data: arguments, config files, version, NUMERICS and
-    the revisions of classes."""
-    folders = [settings.config_dir(), *re.findall(r"hydra\.searchpath=\['file://(.+)'\]", "\n".join(arguments))]
-    files = [path for folder in map(Path, folders) for path in sorted(folder.rglob("*.yaml"))]
+    """Digest of what ids depend on beside a person's own code and data: arguments, config files, the variables
+    NOISYGCE_... that a config may read, version, NUMERICS and the revisions of classes.
+
+    Empty where it cannot be known, for a search path that is no folder: such a plan is neither stored nor read.
+    """
+    folders = [settings.config_dir()]
+    for word in arguments:
+        if word.startswith("paths.results=") and "${" in word:
+            return ""
+        if word.lstrip("+").startswith("hydra.searchpath="):
+            asked_for = parsed([word])[0].value()
+            places = [str(each) for each in (asked_for if isinstance(asked_for, list) else [asked_for])]
+            if not all(place.startswith("file://") and Path(place[7:]).is_dir() for place in places):
+                return ""
+            folders += [Path(place[7:]) for place in places]
+    files = [
+        Path(here) / name
+        for folder in folders
+        for here, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if name.endswith((".yaml", ".yml"))
+    ]
+    files.sort()
     asked = [word for word in arguments if not word.startswith("paths.results=")]
-    content = [asked, noisygce.__version__, FORMAT, runs.NUMERICS, sorted(REVISIONS.items())]
+    read_by_configs = sorted(each for each in os.environ.items() if each[0].startswith("NOISYGCE_"))
+    content = [asked, read_by_configs, noisygce.__version__, FORMAT, runs.NUMERICS, sorted(REVISIONS.items())]
     content += [[str(path), hashlib.sha256(path.read_bytes()).hexdigest()] for path in files]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 

@@ -110,19 +110,18 @@ def verified(folder: Path) -> Iterator[tuple[Path, str]]:
     for kind, endings in (("table", (".md", ".csv", ".json")), ("report", (".html", ".json"))):
         paths = sorted({path for ending in endings for path in places.written(folder, kind, ending)})
         for stem, files in itertools.groupby(paths, lambda path: path.with_suffix("")):
-            if kind == "table" or _with(stem, ".json").is_file():  # older reports have no record
-                yield from _verified(_with(stem, ".json"), list(files))
+            yield from _verified(kind, _with(stem, ".json"), list(files))
 
 
-def _verified(beside: Path, files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """The files of one table or report. beside: its record."""
+def _verified(kind: str, beside: Path, files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    """The files of one table or report (the kind). beside: its record."""
     wrong: dict[str, str] = {}
     try:
         made: Record = json.loads(beside.read_text())
         found = _runs(made, places.results_of(beside))
         every = _changed(made, found) or ""
         if not every:
-            wrong = _differing(made, found, {path.suffix: path.read_bytes() for path in files})
+            wrong = _differing(kind, made, found, {path.suffix: path.read_bytes() for path in files})
     except FileNotFoundError:
         every = f"has no {beside.name} beside it, by which it is verified: write it again"
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -156,9 +155,9 @@ def _changed(made: Record, found: Sequence[Result]) -> str:
     return ""
 
 
-def _differing(made: Record, found: Sequence[Result], files: Mapping[str, bytes]) -> dict[str, str]:
+def _differing(kind: str, made: Record, found: Sequence[Result], files: Mapping[str, bytes]) -> dict[str, str]:
     """By ending, how files differ from what a record and its runs give."""
-    if "sha256" in made:  # a report, whose figures depend on the version of matplotlib
+    if kind == "report":  # whose figures depend on the version of matplotlib
         same = hashlib.sha256(files.get(".html", b"")).hexdigest() == made["sha256"] or ".html" not in files
         return {} if same else {".html": f"is not the page that was written by {shlex.join(made['argv'])}"}
     table, command = _table(made, found), shlex.join(made["argv"])
