@@ -77,7 +77,8 @@ def train(on, tmp_path):
     def run(*words: str, signal_after: int = 0, **machine: int) -> tuple[int, list[str]]:
         command = [str(HERE / "checks.py"), "command", str(signal_after), f"paths.results={tmp_path}", *words]
         done = on(*command, **machine)
-        return done.returncode, done.stderr.splitlines()
+        aside = "validation samples: one is"  # of a subset as small as this
+        return done.returncode, [line for line in done.stderr.splitlines() if aside not in line]
 
     return run
 
