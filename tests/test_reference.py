@@ -89,7 +89,7 @@ def there(tmp_path, monkeypatch):
     monkeypatch.setattr(verify.Verifier, "noise", lambda *_: iter(()))
     monkeypatch.setattr(made_up, "EPOCHS", 40)
     for view in (figure, report):  # their bytes have tests of their own
-        monkeypatch.setattr(view, "answer", lambda words: Path(words[1].partition("=")[2], "report.html").touch())
+        monkeypatch.setattr(view, "answer", lambda words: Path(words[1].partition("=")[2], "accuracy.png").touch())
     return plan_of(["experiment=demo", "paths.results=elsewhere"])
 
 
@@ -105,9 +105,7 @@ def test_runs_are_published_without_a_loss_as_they_are_done_and_to_equal_bytes(t
     folder = Path("results/reference/demo")
     assert "uniform 0.4" in (folder / "table.md").read_text()
     whole = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert {"runs.jsonl", "metrics.csv", "table.md", "table.tex", "table.csv", "table.json", "report.html"} == set(
-        whole
-    )
+    assert {"runs.jsonl", "metrics.csv", "table.md", "table.tex", "table.csv", "table.json", "accuracy.png"} == {*whole}
     published = {run.id: run for run in results.found(folder)}
     assert list(published) == sorted(run.id for run in there.runs[:4])
     for run in there.runs[:4]:
