@@ -20,6 +20,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("loss.q=abc", "loss.q=abc: loss.q must be a number in (0, 1]"),
         ("loss.q=", "loss.q=: loss.q must be a number in (0, 1]"),
         ("loss.q=[0.7]", "loss.q=[0.7]: loss.q must be a number in (0, 1]"),
+        ("shedule.epochs=3", "shedule.epochs: there is no such key; did you mean schedule.epochs?"),
         ("loss=tgce loss.k=1", "loss.k=1: loss.k must be a number in (0, 1)"),
         ("loss=tgce loss.k=0", "loss.k=0: loss.k must be a number in (0, 1)"),
         ("rate=1", "rate=1: rate must be a number in [0, 1)"),

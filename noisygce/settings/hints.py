@@ -67,6 +67,8 @@ def unknown(key: str, near: Any = None, options: Sequence[str] = ()) -> str:
     chosen = OmegaConf.select(root, f"{group}.name") if name and group in GROUPS else None
     among = f" with {group}={chosen}" if chosen else ""
     hint = meant(key, beside if name else [*options, *keys])
+    if name and not beside and (close := difflib.get_close_matches(key, keys, n=1)):  # the group is mistyped
+        hint = f"; did you mean {close[0]}?"
     if not hint and (listed := beside if name else options):
         hint = f"; there are {', '.join(listed)}"
     if "did you mean" not in hint and not beside:
