@@ -166,7 +166,7 @@ def prepare_process() -> None:
 
 @contextlib.contextmanager
 def exits() -> Iterator[None]:
-    """``command.exits``, saying how to go on; a signal goes on to the handler that was there before."""
+    """``command.exits``, saying how to go on; a signal is then passed to the handler that was installed before."""
     on_interrupt = f"stopped at once; {messages.GO_ON} from the last checkpoint"
     on_os_error = f"; what was saved is whole: {messages.GO_ON} once this is repaired"
     with command.exits(on_interrupt, on_os_error), process.handing_on():

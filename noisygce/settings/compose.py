@@ -31,7 +31,7 @@ def config_dir() -> Path:
 
 
 def compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
-    """The config that a command line with these overrides would give; with_hydra: and what it says of Hydra itself.
+    """The config that a command line with these overrides would give; with_hydra: with Hydra's own values.
 
     Nothing in it has been resolved. Raises ConfigError for a resolver that no config may call, and for an experiment
     that is not laid over the whole config.

@@ -45,7 +45,7 @@ def results_folder(arguments: Sequence[str], otherwise: str) -> Path:
 
 
 def _name(arguments: Sequence[str]) -> str:
-    """The name of the experiment where nothing else is asked for, else a readable slug and a short hash."""
+    """The experiment's name if the arguments hold nothing else; otherwise a readable slug and a short hash."""
     words = [word for word in arguments if not word.startswith("paths.")]
     if len(words) == 1 and (only := re.fullmatch(r"experiment=(\w+)", words[0])):
         return only[1]
