@@ -20,7 +20,7 @@ T = TypeVar("T")
 # Values that are younger than published runs, and what a config means that does not name them; leaves hold the same,
 # but for the initial weights of ResNet-18 and -34, which are torch's default now (docs/results.md).
 # Where they are so they are left out of a run's id (runs.ids); where such a config is read they are filled in.
-NEUTRAL: dict[str, dict[str, Any]] = {
+DEFAULTS_ADDED_LATER: dict[str, dict[str, Any]] = {
     "data": {"folds": None, "fold": None, "verdicts": None, "verdicts_sha256": None, "rotation": 0},
     "noise": {"sequential": False, "exact": False, "pixels": "raw"},
     "loss": {"clip": None, "detached": None},

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from noisygce import check
-from noisygce.errors import ConfigError, foreign
+from noisygce.errors import ConfigError, user_code_error
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ def named(target: Any, base: type[T], key: str) -> type[T]:
     try:
         return check.subclass(_MOVED.get(str(target), str(target)), base)
     except ValueError as error:
-        told = foreign(error.__cause__) if error.__cause__ else None
+        told = user_code_error(error.__cause__) if error.__cause__ else None
         reason = f"cannot be imported ({told})" if told else f"{error}"
         if isinstance(error.__cause__, ModuleNotFoundError) and error.__cause__.name == str(target).partition(".")[0]:
             reason += "; start in the folder that holds it, or name that in PYTHONPATH"
@@ -51,12 +51,12 @@ def build(values: Mapping[str, Any], base: type[T], key: str, ignore: Collection
 
 def construct(cls: type[T], values: Any, key: str, ignore: Collection[str] = (), **facts: Any) -> T:
     """``cls(**values, **facts)``, for exactly the values that the class must be configured with; those that are younger
-    than published runs (check.NEUTRAL) may be absent. Raises as ``build`` does."""
+    than published runs (check.DEFAULTS_ADDED_LATER) may be absent. Raises as ``build`` does."""
     if not isinstance(values, Mapping):
         listed = ", ".join(f"{key}.{name}" for name in parameters(cls))
         raise ConfigError(f"{key}={values}: {key} is a group of values: {listed}")
     known = inspect.signature(cls).parameters
-    neutral = {k: v for k, v in check.NEUTRAL.get(key.partition(".")[0], {}).items() if k in known}
+    neutral = {k: v for k, v in check.DEFAULTS_ADDED_LATER.get(key.partition(".")[0], {}).items() if k in known}
     wanted = dict.fromkeys((*parameters(cls), *neutral))
     given = neutral | {name: value for name, value in values.items() if name not in ignore}
     for name in given:
@@ -72,7 +72,7 @@ def construct(cls: type[T], values: Any, key: str, ignore: Collection[str] = (),
     except check.Invalid as error:
         raise check.Invalid(f"{key}.{error.key}", error.value, error.allowed) from None
     except Exception as error:
-        raise foreign(error) or error from None
+        raise user_code_error(error) or error from None
 
 
 def parameters(cls: type) -> list[str]:

@@ -52,12 +52,12 @@ class Finding(NamedTuple):
 
 
 def main() -> None:
-    arguments.main(answer, __doc__)
+    arguments.main(run, __doc__)
 
 
-def answer(words: list[str]) -> None:
+def run(argv: list[str]) -> None:
     """Prints what this machine has, and what to do where it lacks something; exits with 1 where it does."""
-    _, rest = arguments.split(words, {})
+    _, rest = arguments.split(argv, {})
     e = settings.read(settings.compose(rest))
     made = commit()
     changed = ", changed" if made["dirty"] else ""

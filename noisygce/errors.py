@@ -46,7 +46,7 @@ class Locked(NoisygceError):
     exit_code = 5
 
 
-class ForeignError(NoisygceError):
+class UserCodeError(NoisygceError):
     """A fault in a person's own model, noise or loss: its file and line, and what Python says of it."""
 
     exit_code = 2
@@ -115,7 +115,7 @@ def _unread() -> bool:
         return False
 
 
-def foreign(error: BaseException) -> ForeignError | None:
+def user_code_error(error: BaseException) -> UserCodeError | None:
     """What a person should know of an error that came out of their own code, which this package has called: neither
     this package's, nor Python's, nor installed, nor a plugin of Hydra's. None where it came through none, or says all
     there is to say."""
@@ -135,7 +135,7 @@ def foreign(error: BaseException) -> ForeignError | None:
         # also a user's and the system's, and plugins that are installed from a checkout, such as our own
         installed = {"site-packages", "dist-packages", "hydra_plugins"} & {*path.parts}
         if path.is_file() and not installed and not any(path.resolve().is_relative_to(o.resolve()) for o in others):
-            return ForeignError(f"{_shown(path)}:{line}: {type(error).__name__}: {error}".splitlines()[0])
+            return UserCodeError(f"{_shown(path)}:{line}: {type(error).__name__}: {error}".splitlines()[0])
     return None
 
 

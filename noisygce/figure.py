@@ -42,12 +42,12 @@ class Drawing:
 
 
 def main() -> None:
-    arguments.main(answer, __doc__)
+    arguments.main(run, __doc__)
 
 
-def answer(words: list[str]) -> None:
+def run(argv: list[str]) -> None:
     """Draws and writes the figures that the arguments ask for."""
-    plan, drawings = _asked(words)
+    plan, drawings = _asked(argv)
     formats = ("png",) if places.archived(plan) else canvas.FORMATS
     for drawing in drawings:
         stem = places.stem(plan, drawing.kind)

@@ -24,12 +24,12 @@ from noisygce.training.task import prepare
 
 
 def main() -> None:
-    arguments.main(answer, __doc__)
+    arguments.main(run, __doc__)
 
 
-def answer(words: list[str]) -> None:
+def run(argv: list[str]) -> None:
     """Writes the noisy labels of the run that the words describe."""
-    options, rest = arguments.take(words, "out")
+    options, rest = arguments.take(argv, "out")
     out = Path(options.get("out", ""))
     if out.suffix != ".npy":
         raise ConfigError("out: must be the file to write, such as out=labels.npy")

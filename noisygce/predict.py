@@ -31,12 +31,12 @@ _BATCH = 100  # pictures at a time
 
 
 def main() -> None:
-    arguments.main(answer, __doc__)
+    arguments.main(run, __doc__)
 
 
-def answer(words: list[str]) -> None:
+def run(argv: list[str]) -> None:
     """Classifies the pictures that the words name."""
-    options, named = arguments.take(words, "out", "hydra.searchpath")  # --config-dir: a run holds its config
+    options, named = arguments.take(argv, "out", "hydra.searchpath")  # --config-dir: a run holds its config
     if len(arguments.named(named, ["out"])) < 2:
         raise ConfigError("name a finished run, then pictures or folders of them; --help says more")
     if "out" in options:

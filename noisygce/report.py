@@ -27,12 +27,12 @@ from noisygce.view.tables import OPTIONS, Table, tabulate
 
 
 def main() -> None:
-    arguments.main(answer, __doc__)
+    arguments.main(run, __doc__)
 
 
-def answer(words: list[str]) -> None:
+def run(argv: list[str]) -> None:
     """Writes the report that the arguments ask for."""
-    own, rest = arguments.split(words, {"against": OPTIONS["against"]})
+    own, rest = arguments.split(argv, {"against": OPTIONS["against"]})
     plan = shown(rest)
     table = tabulate(plan, against=own.get("against", ""))
     if all(run.state == "missing" for run in table.runs):

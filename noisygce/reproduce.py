@@ -34,9 +34,9 @@ def again(then: Manifest, overrides: list[str], folder: Path) -> Result:
     threads = [] if any(o.startswith("runtime.threads=") for o in overrides) else [f"runtime.threads={then['threads']}"]
     here = settings.compose([*overrides, *threads, settings.setting("paths.results", str(folder))])
     cfg = settings.node({**runs.given(then["config"]), "runtime": here.runtime, "paths": here.paths})
-    experiment, shaping = settings.read(cfg), runs.identity(settings.resolved(cfg))
-    train.train(experiment, shaping, called=lambda run: f"{run.id}, trained again")
-    return results.of_folder(runs.Run(folder, shaping).folder)
+    experiment, run_config = settings.read(cfg), runs.identity(settings.resolved(cfg))
+    train.train(experiment, run_config, called=lambda run: f"{run.id}, trained again")
+    return results.of_folder(runs.Run(folder, run_config).folder)
 
 
 def differences(then: Result, now: Result) -> Iterator[str]:

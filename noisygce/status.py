@@ -28,12 +28,12 @@ _NAMED_UP_TO = 10  # stopped and missing runs are named up to so many; running, 
 
 
 def main() -> None:
-    arguments.main(answer, __doc__)
+    arguments.main(run, __doc__)
 
 
-def answer(words: list[str]) -> None:
+def run(argv: list[str]) -> None:
     """Prints the status of the runs that the arguments ask for."""
-    _, rest = arguments.split(words, {})
+    _, rest = arguments.split(argv, {})
     if any(not argument.startswith(("paths.", "hydra.")) for argument in rest):
         plan = plan_of(rest)
         found = look(plan)

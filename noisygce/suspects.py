@@ -48,13 +48,13 @@ from noisygce.view.ranking import COLUMNS, SCORES, cleaned, held_out, ranked, ro
 
 
 def main() -> None:
-    arguments.main(answer, __doc__)
+    arguments.main(run, __doc__)
 
 
-def answer(words: list[str]) -> None:
+def run(argv: list[str]) -> None:
     """Writes list and page of the runs that the words name, or clean labels where they name verdicts."""
     keys = ("score", "top", "out", "verdicts", "pictures")
-    options, rest = arguments.take(words, *keys, "hydra.searchpath")  # --config-dir: a run holds its config
+    options, rest = arguments.take(argv, *keys, "hydra.searchpath")  # --config-dir: a run holds its config
     paths = [word for word in rest if word.startswith("paths.")]
     runs = arguments.named([word for word in rest if word not in paths], [*keys, "paths.data"])
     if not runs:

@@ -24,12 +24,12 @@ from noisygce.view.tables import OPTIONS, Table, tabulate
 
 
 def main() -> None:
-    arguments.main(answer, __doc__)
+    arguments.main(run, __doc__)
 
 
-def answer(words: list[str]) -> None:
+def run(argv: list[str]) -> None:
     """Prints the table that the arguments ask for and writes its files."""
-    own, rest = arguments.split(words, OPTIONS)
+    own, rest = arguments.split(argv, OPTIONS)
     plan = shown(rest)
     table = tabulate(plan, **own)
     stem = places.stem(plan, "table", *own.values())

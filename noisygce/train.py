@@ -14,12 +14,12 @@ from typing import Any
 from omegaconf import DictConfig
 
 from noisygce import check, results, settings
-from noisygce.errors import ConfigError, DataError, ForeignError, NonFinite, Stopped, foreign
+from noisygce.errors import ConfigError, DataError, NonFinite, Stopped, UserCodeError, user_code_error
 from noisygce.runs import Run, archive, identity, kept, loggers, messages, noisy_validation
 from noisygce.runs.begin import resume, training_of
 from noisygce.runs.manifest import manifest_of
 from noisygce.runs.stops import process
-from noisygce.runs.watch import Watch
+from noisygce.runs.watch import RunMonitor
 from noisygce.settings import Experiment, arguments, command, guard, resolvers, words
 from noisygce.settings.compose import of_each_run
 from noisygce.sweep import tuning
@@ -31,7 +31,7 @@ resolvers.register()  # here too: a worker that a launcher starts imports this m
 
 def train(
     experiment: Experiment,
-    shaping: dict[str, Any],
+    run_config: dict[str, Any],
     say_finished: bool = True,
     followers: loggers.Loggers | None = None,
     called: Callable[[Run], object] = lambda run: run.folder,
@@ -40,10 +40,10 @@ def train(
 
     A search for hyper-parameters may look at no other number. NaN where nothing was held out.
 
-    shaping: what its id is made from. say_finished: print the result of a run that was finished before, too. called:
+    run_config: what its id is made from. say_finished: print the result of a run that was finished before, too. called:
     what its result is printed under. Raises NoisygceError, Stopped or OSError.
     """
-    run, followers = Run(experiment.paths.results, shaping), followers or loggers.Loggers({})
+    run, followers = Run(experiment.paths.results, run_config), followers or loggers.Loggers({})
     if reason := process.reason_to_stop(experiment.runtime):
         raise Stopped(f"stopped ({reason}); {messages.GO_ON}")
     manifest = run.manifest()
@@ -51,7 +51,7 @@ def train(
     if manifest is None:
         run.refuse_if_failed()
         experiment.data.require(experiment.paths.data)
-        _learn_from_source(experiment, shaping, called)
+        _learn_from_source(experiment, run_config, called)
         if reason := process.reason_not_to_start(experiment.runtime):
             raise Stopped(f"not started ({reason}); {messages.GO_ON}")
         with run.claim(), process.run():
@@ -68,14 +68,14 @@ def train(
     return math.nan if best is None else float(best)
 
 
-def _learn_from_source(experiment: Experiment, shaping: dict[str, Any], called: Callable[[Run], object]) -> None:
+def _learn_from_source(experiment: Experiment, run_config: dict[str, Any], called: Callable[[Run], object]) -> None:
     """Finds, trains or continues the run that the loss starts from, and hands the loss what it has estimated."""
     loss = experiment.loss
     if loss.source is not None:
-        theirs = {**shaping, "loss": shaping["loss"]["source"]}
+        theirs = {**run_config, "loss": run_config["loss"]["source"]}
         train(dataclasses.replace(experiment, loss=loss.source), theirs, called=called)
         source = Run(experiment.paths.results, theirs)
-        loss.adopt(source.id, source.transition_hat())
+        loss.load_source_estimates(source.id, source.transition_hat())
 
 
 def _train(e: Experiment, run: Run, followers: loggers.Loggers, alone: bool) -> dict[str, Any]:
@@ -88,16 +88,16 @@ def _train(e: Experiment, run: Run, followers: loggers.Loggers, alone: bool) -> 
     except NonFinite as error:
         run.fail(str(error))
         raise
-    except (ConfigError, DataError, ForeignError, check.Invalid) as error:  # refused, in a line that says all
+    except (ConfigError, DataError, UserCodeError, check.Invalid) as error:  # refused, in a line that says all
         if not run.forget():
             run.crash(str(error))
         raise
     except Exception as error:
-        told = foreign(error)
+        told = user_code_error(error)
         if told or not command.expected(error):
             run.crash(str(told or f"{type(error).__name__}: {error}".splitlines()[0]))
         if told:
-            raise ForeignError(f"{told}; {run.folder / 'train.log'} has its whole trace") from error
+            raise UserCodeError(f"{told}; {run.folder / 'train.log'} has its whole trace") from error
         raise
     finally:
         device.release(place)
@@ -117,7 +117,7 @@ def _train_on(place: str, e: Experiment, run: Run, followers: loggers.Loggers, a
     rows, prunings = training.progress.rows, training.progress.prunings
     with (
         followers.following(run.id, run.identity, run.folder, rows, prunings),
-        Watch(run, training, e.runtime, saved, hardware.describe(place, training.fused)) as watch,
+        RunMonitor(run, training, e.runtime, saved, hardware.describe(place, training.fused)) as watch,
     ):
         for row in fit(training, watch.after_step, watch.stop_if_asked):
             watch.after_epoch(row)

@@ -248,13 +248,13 @@ def verify(folder: Path, data_root: Path) -> bool:
 
 
 def main() -> None:
-    arguments.main(answer, __doc__)
+    arguments.main(run, __doc__)
 
 
-def answer(words: list[str]) -> None:
+def run(argv: list[str]) -> None:
     """Verifies the folder that the words name; exits with 1 where something is wrong."""
-    folders = [word for word in words if "=" not in word]
-    overrides = [word for word in words if "=" in word]
+    folders = [word for word in argv if "=" not in word]
+    overrides = [word for word in argv if "=" in word]
     if len(folders) > 1 or any(folder.startswith("-") for folder in folders):
         raise ConfigError(f"{' '.join(folders)}: name one folder, such as results/reference; --help says more")
     for override in overrides:

@@ -24,7 +24,7 @@ torch.set_num_threads(1)
 def bound(name: str, classes: int):
     loss = settings.read(settings.compose(["data=digits", f"loss={name}"])).loss
     transition = 0.6 * np.eye(classes) + 0.4 / classes
-    loss.adopt("", {"q97": transition, "max": transition})
+    loss.load_source_estimates("", {"q97": transition, "max": transition})
     loss.bind(samples=50_000, classes=classes, device=device, transition=transition)
     return loss
 

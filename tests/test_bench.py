@@ -24,7 +24,7 @@ def of(*words: str) -> Setting:
 
 
 def run(tmp_path, *words: str) -> dict:
-    bench.answer([*SMALL, f"paths.results={tmp_path}", "runtime.threads=1", "rounds=1", *words])
+    bench.run([*SMALL, f"paths.results={tmp_path}", "runtime.threads=1", "rounds=1", *words])
     (path,) = (tmp_path / "bench").iterdir()
     return json.loads(path.read_text())
 
@@ -115,5 +115,5 @@ def test_each_mode_has_its_own_arithmetic_and_leaves_a_run_s_behind():
 )
 def test_what_cannot_be_measured_is_refused_by_name(word, said):
     with pytest.raises((ConfigError, check.Invalid)) as caught:
-        bench.answer([*SMALL, word])
+        bench.run([*SMALL, word])
     assert str(caught.value).startswith(said)

@@ -13,7 +13,7 @@ from noisygce.errors import NoisygceError
 from noisygce.losses import CE
 from noisygce.train import training_of
 from noisygce.training import cuda_graph, device, evaluate
-from noisygce.training.cuda_graph import Captured, rehearse, same
+from noisygce.training.cuda_graph import Captured, same, warmup
 from noisygce.training.fit import Training, digest, fit
 
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -47,7 +47,7 @@ def experiment(at: str, graph: bool, *overrides: str) -> settings.Experiment:
         words.remove("model.width=4")
     e = settings.read(settings.compose(words))
     if e.loss.source:  # what its run would have estimated
-        e.loss.adopt("a run", {"q97": 0.6 * np.eye(10) + 0.04})
+        e.loss.load_source_estimates("a run", {"q97": 0.6 * np.eye(10) + 0.04})
     return e
 
 
@@ -244,7 +244,7 @@ def test_a_rehearsed_training_is_as_it_was():
     t, again = training("cpu", False, "loss=elr"), training("cpu", False, "loss=elr")
     draw, *others = t.batches()
     state = list(t.step.state().values())
-    after = rehearse(lambda: t.step(draw), state)
+    after = warmup(lambda: t.step(draw), state)
     assert digest(t.tensors()) == digest(again.tensors())
     for each in (draw, *others):
         t.step(each)
@@ -257,7 +257,7 @@ def test_a_rehearsed_training_is_as_it_was():
 
 def test_a_rehearsal_does_call():
     calls = []
-    rehearse(lambda: calls.append(1), [])
+    warmup(lambda: calls.append(1), [])
     assert len(calls) > 1
 
 

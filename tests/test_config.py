@@ -52,7 +52,7 @@ def leaf(path):
 @pytest.mark.parametrize("path", LEAVES, ids=leaf)
 def test_keys_of_a_leaf_are_the_parameters_of_its_class_and_none_has_a_default(path):
     """A value is written once, in the leaf. What has a default is keyword-only and no config's business: reduction;
-    or null in the leaf and None in the class (check.NEUTRAL)."""
+    or null in the leaf and None in the class (check.DEFAULTS_ADDED_LATER)."""
     own = class_of(path)
     classes = [own, *((Split, Verdicts, own.fed) if path.parent.name == "data" else ())]
     found = [p for cls in classes for p in parameters(cls)]

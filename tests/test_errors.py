@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from noisygce.errors import foreign
+from noisygce.errors import user_code_error
 from noisygce.sweep.jobs import check_all
 
 
@@ -32,7 +32,7 @@ CALL = "def call(function):\n    return function()\n"
 
 def test_a_model_that_noisygce_calls_is_a_person_s_own(tmp_path: Path) -> None:
     model = written(tmp_path / "model.py", "def build(*_):\n    raise KeyError('x')\n")["build"]
-    assert str(foreign(raised(lambda: check_all(model, [[]])))) == f"{tmp_path}/model.py:2: KeyError: 'x'"
+    assert str(user_code_error(raised(lambda: check_all(model, [[]])))) == f"{tmp_path}/model.py:2: KeyError: 'x'"
 
 
 def test_a_program_that_calls_noisygce_is_not(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_program_that_calls_noisygce_is_not(tmp_path: Path) -> None:
     installed = written(tmp_path / "site-packages" / "x.py", "def fails(*_):\n    raise KeyError('x')\n")["fails"]
     error = raised(lambda: call(lambda: check_all(installed, [[]])))
     assert f"{tmp_path}/bin/noisygce" in _files(error)
-    assert foreign(error) is None
+    assert user_code_error(error) is None
 
 
 def _files(error: BaseException) -> list[str]:
@@ -56,7 +56,7 @@ def test_a_plugin_of_hydra_is_not(tmp_path: Path, folder: str) -> None:
     plugin = written(tmp_path / folder / "launcher.py", "def launch(*_):\n    raise KeyError('x')\n")["launch"]
     error = raised(lambda: check_all(plugin, [[]]))
     assert f"{tmp_path}/{folder}/launcher.py" in _files(error)
-    assert foreign(error) is None
+    assert user_code_error(error) is None
 
 
 def test_the_sweeper_of_a_checkout_is_not() -> None:
@@ -65,4 +65,4 @@ def test_the_sweeper_of_a_checkout_is_not() -> None:
     with pytest.raises(AssertionError) as found:  # it has not been set up
         check_all(noisygce_sweeper.NoisygceSweeper().sweep, [[]])
     assert noisygce_sweeper.__file__ in _files(found.value)
-    assert foreign(found.value) is None
+    assert user_code_error(found.value) is None

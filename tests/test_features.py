@@ -69,7 +69,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray
 
 
 def listed(run: Path, out: Path, *words: str) -> list[dict[str, str]]:
-    suspects.answer([str(run), f"out={out}", f"paths.data={run.parents[2]}", *words])
+    suspects.run([str(run), f"out={out}", f"paths.data={run.parents[2]}", *words])
     return list(csv.DictReader((out / f"{run.name}.csv").read_text().splitlines()))
 
 
@@ -104,12 +104,12 @@ def test_a_kept_model_says_of_vectors_what_it_said(finished, capsys) -> None:
         p = network(preprocess(np.load(file))).softmax(1).numpy()
     assert np.abs(p - found.p).max() < 1e-3
     capsys.readouterr()
-    predict.answer([str(run), str(file)])
+    predict.run([str(run), str(file)])
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [row["row"] for row in rows] == [str(i) for i in range(1500)]
     assert [row["class"] for row in rows] == [classes[k] for k in found.predicted]
     with pytest.raises(DataError, match=r"is not an \.npy file"):
-        predict.answer([str(run), str(run / "config.yaml")])
+        predict.run([str(run), str(run / "config.yaml")])
     with pytest.raises(ValueError, match="a vector must be of 64 numbers"):
         preprocess([np.zeros(63)])
 

@@ -209,19 +209,19 @@ def test_the_overview_shows_the_rows_and_the_setting_that_the_experiment_names(d
 def test_one_kind_of_figure_is_drawn_where_one_is_named(tmp_path, capsys):
     words = ["experiment=demo", "loss=tgce", "noise=uniform", "rate=0.4", "seed=0", f"paths.results={tmp_path}"]
     made_up.finish(tmp_path, plan_of(words).runs[0])
-    figure.answer([*words, "kind=pruning"])
+    figure.run([*words, "kind=pruning"])
     assert re.findall(r"(\w+)\.pdf", capsys.readouterr().out) == ["pruning"]
 
 
 def test_nothing_to_draw_is_said(tmp_path):
     with pytest.raises(NoisygceError, match=r"the runs that are done below .* give nothing to draw"):
-        figure.answer(["experiment=demo", "grid=null", "seed=0", f"paths.results={tmp_path}"])
+        figure.run(["experiment=demo", "grid=null", "seed=0", f"paths.results={tmp_path}"])
 
 
 def test_the_command_writes_three_formats(tmp_path, capsys):
     words = ["experiment=demo", "grid=null", "loss=tgce", "noise=uniform", "rate=0.4", f"paths.results={tmp_path}"]
     made_up.finish(tmp_path, plan_of(words).runs[0])
-    figure.answer(words)
+    figure.run(words)
     names = {"overview", "accuracy", "pruning", "memorisation", "noise"}
     (folder,) = (tmp_path / "figures").iterdir()
     assert folder.name.startswith(

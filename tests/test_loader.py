@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from noisygce.data import Preprocessing
-from noisygce.training.loader import ANGLES, Draw, Images, Loader, rotations
+from noisygce.training.loader import ANGLES, BatchSpec, Images, Loader, rotations
 
 
 def settings(padding=2, flip=True, normalise="channel", channels=3, rotation=0):
@@ -29,7 +29,7 @@ def everyone(n=100):
 
 
 def joined(batches):
-    return Draw(*(torch.cat([getattr(b, f) for b in batches]) for f in ("index", "top", "left", "mirror", "turn")))
+    return BatchSpec(*(torch.cat([getattr(b, f) for b in batches]) for f in ("index", "top", "left", "mirror", "turn")))
 
 
 def equal(a, b):
@@ -71,7 +71,7 @@ def test_dropping_images_changes_neither_order_nor_crop_of_the_others():
     inside[::3] = False
     kept = joined(loader().epoch(5, inside))
     still = inside[whole.index]
-    assert equal(kept, Draw(*(getattr(whole, f)[still] for f in ("index", "top", "left", "mirror", "turn"))))
+    assert equal(kept, BatchSpec(*(getattr(whole, f)[still] for f in ("index", "top", "left", "mirror", "turn"))))
 
 
 def test_every_image_is_equally_likely_at_every_place():
@@ -115,7 +115,7 @@ def test_a_crop_is_numpy_s_slice_of_the_zero_padded_image(normalise, channels):
     """Every corner of a padding of 2, flipped and not, against NumPy, one image at a time."""
     data, images = settings(2, True, normalise, channels), pictures(channels=channels)
     draws = [(i % 20, i // 10 % 5, i // 2 % 5, i % 2, 0) for i in range(50)]
-    found = Images(images, data, images, "cpu").crop(Draw(*map(torch.tensor, zip(*draws, strict=True))))
+    found = Images(images, data, images, "cpu").crop(BatchSpec(*map(torch.tensor, zip(*draws, strict=True))))
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0))) / 255
     if normalise == "channel":
         ready = (padded - np.array(data.mean)) / np.array(data.std)
@@ -174,7 +174,7 @@ def test_turned_pixel_mean_is_zero_beyond_the_border():
 def test_pixel_mean_leaves_the_padding_at_zero():
     images = pictures()
     made = Images(images, settings(normalise="pixel_mean"), images, "cpu")
-    corner = made.crop(Draw(*(torch.tensor([v]) for v in (0, 0, 0, 0, 0))))
+    corner = made.crop(BatchSpec(*(torch.tensor([v]) for v in (0, 0, 0, 0, 0))))
     assert (corner[0, :, :2] == 0).all()
     assert (corner[0, :, :, :2] == 0).all()
     assert (corner[0, :, 2:, 2:] != 0).float().mean() > 0.95

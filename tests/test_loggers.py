@@ -30,9 +30,9 @@ EPOCHS, PRUNED_AFTER = range(1, 6), [2, 4]
 def run(folder: Path, *words: str, hook: Logger | None = None) -> results.Result:
     """Trains the run, or goes on with it; what it has left."""
     cfg = settings.compose([*RUN, *words, f"paths.results={folder}"])
-    shaping = runs.identity(settings.resolved(cfg))
-    train.train(settings.read(cfg), shaping, followers=Loggers({"hook": hook}) if hook else read(cfg))
-    return results.of_folder(runs.Run(folder, shaping).folder)
+    run_config = runs.identity(settings.resolved(cfg))
+    train.train(settings.read(cfg), run_config, followers=Loggers({"hook": hook}) if hook else read(cfg))
+    return results.of_folder(runs.Run(folder, run_config).folder)
 
 
 def stopped_and_continued(

@@ -54,7 +54,7 @@ def _experiment(*overrides: str) -> settings.Experiment:
 def bound(words: str) -> Loss:
     """A fresh loss of a command line without its first ``loss=``, ready for training."""
     loss = copy.deepcopy(_experiment(*f"loss={words}".split()).loss)
-    loss.adopt("ce-run", {"q97": T.tolist(), "max": T_OTHER.tolist()})
+    loss.load_source_estimates("ce-run", {"q97": T.tolist(), "max": T_OTHER.tolist()})
     loss.bind(samples=N, classes=K, device="cpu", transition=T)
     loss.start_epoch(LATE)
     for memory in (tensor for tensor in loss.state().values() if tensor.dim() == 2):

@@ -24,7 +24,7 @@ from noisygce.runs.stops import process
 from noisygce.training import fit
 from noisygce.training.device import prepare as prepare_device
 from noisygce.training.fit import Progress, Training
-from noisygce.training.loader import Draw, Images, Loader
+from noisygce.training.loader import BatchSpec, Images, Loader
 
 SMALL = ["data=digits", "data.subset=300", "schedule.epochs=3", "runtime.threads=1", "runtime.device=cpu"]
 AUGMENTED = ["data.padding=1", "data.flip=true"]
@@ -112,7 +112,7 @@ def test_gjs_trains_on_both_views() -> None:
     assert (t.step.predictions[draw.index] == logits[: len(draw.index)].argmax(1)).all()
 
 
-def mixing(mixup: float, seed: int = 0, batch_size: int = 64, epoch: int = 2) -> list[Draw]:
+def mixing(mixup: float, seed: int = 0, batch_size: int = 64, epoch: int = 2) -> list[BatchSpec]:
     e = settings.read(settings.compose([*SMALL, *AUGMENTED]))
     arrays = e.data.load(Path())
     images = Images(arrays.train_images, e.preprocessing, arrays.train_images, "cpu")
@@ -150,7 +150,7 @@ def test_a_step_of_mixup_is_the_one_by_hand(augmented: list[str]) -> None:
     t = training("loss=mixup", *augmented)
     draw = t.batches()[0]
     assert draw.partner is not None
-    images = t.images.crop(Draw(*draw.tensors()[:5]))
+    images = t.images.crop(BatchSpec(*draw.tensors()[:5]))
     network, labels = copy.deepcopy(t.network), F.one_hot(t.noisy[draw.index], 10).float()
     mixed, soft = (draw.weight * x + (1 - draw.weight) * x[draw.partner] for x in (images, labels))  # type: ignore[operator]
     torch.testing.assert_close(t.images.crop(draw), mixed)
@@ -195,9 +195,9 @@ def test_t_hat_shows_what_the_model_says_of_the_sample_at_the_quantile() -> None
 
 def _run(tmp_path: Path, *overrides: str) -> tuple[runs.Run, float]:
     cfg = settings.compose([*SMALL, f"paths.results={tmp_path}", *overrides])
-    shaping = runs.identity(settings.resolved(cfg))
-    accuracy = train.train(settings.read(cfg), shaping)
-    return runs.Run(tmp_path, shaping), accuracy
+    run_config = runs.identity(settings.resolved(cfg))
+    accuracy = train.train(settings.read(cfg), run_config)
+    return runs.Run(tmp_path, run_config), accuracy
 
 
 def test_forward_hat_trains_the_ce_run_that_it_needs_and_finds_one_that_is_there(tmp_path: Path) -> None:

@@ -129,9 +129,11 @@ def test_an_own_loss_that_prunes_needs_only_keep() -> None:
 
 def test_an_estimated_transition_must_be_adopted_first_and_may_be_all_that_is_known() -> None:
     hat = losses.ForwardHat("q97", losses.CE())
-    with pytest.raises(TypeError, match=r"T_hat is missing: call adopt\(RUN_ID, \{'q97': T_hat\}\) first"):
+    with pytest.raises(
+        TypeError, match=r"T_hat is missing: call load_source_estimates\(RUN_ID, \{'q97': T_hat\}\) first"
+    ):
         Criterion(hat, samples=N, transition=T)
-    hat.adopt("a run", {"q97": T})
+    hat.load_source_estimates("a run", {"q97": T})
     logits, labels, _ = batch()
     expected = Criterion(losses.Forward(), transition=T)(logits, labels)
     assert torch.equal(Criterion(hat, classes=K)(logits, labels), expected)

@@ -54,7 +54,7 @@ def test_the_smoke_run_that_a_cpu_is_offered_is_of_a_compact_network(caplog: pyt
     ],
 )
 def test_it_is_known_of_which_classes_another_label_is_likelier(make, words: list[str], classes: int) -> None:
-    assert len(messages.outvoted(make(*words).task)) == classes
+    assert len(messages.majority_flipped_classes(make(*words).task)) == classes
 
 
 def test_a_run_says_at_its_begin_that_another_label_is_likelier(make, caplog: pytest.LogCaptureFixture) -> None:

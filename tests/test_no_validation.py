@@ -85,35 +85,35 @@ def test_commands_that_show_results_know_it(
 ) -> None:
     monkeypatch.chdir(run.parents[2])
     last = 100 * results.of_folder(run).manifest["results"]["last"]
-    table.answer([*RUN])
+    table.run([*RUN])
     text = capsys.readouterr().out
     assert re.search(r"Rule `val`.*\| ce +\| - \(1\)", text, re.DOTALL)
     assert re.search(rf"\| ce +\| \*\*{last:.2f}\*\* \(1\)", text)
     assert "initial weights he_uniform; annealing cosine; gradients clipped to 0.5; rotation 20; validation 0." in text
-    table.answer([*RUN, "measure=per_class"])
+    table.run([*RUN, "measure=per_class"])
     text = capsys.readouterr().out
     assert "Rule `val`" not in text
     assert re.search(r"those that the model at the end is right about.*\| ce +\| \*\*\d", text, re.DOTALL)
-    figure.answer([*RUN])
+    figure.run([*RUN])
     assert "confusion" in capsys.readouterr().out
-    report.answer([*RUN])
-    status.answer([*RUN])
+    report.run([*RUN])
+    status.run([*RUN])
     assert "1 done" in capsys.readouterr().out
     with pytest.raises(SystemExit) as end:
-        verify.answer(["results"])
+        verify.run(["results"])
     assert end.value.code == 0, capsys.readouterr().out
     assert "1 of 1 finished runs below results are what they say" in capsys.readouterr().out
 
 
 def test_suspects_are_listed_and_pictures_predicted_by_it(run: Path, tmp_path: Path, capsys) -> None:
-    suspects.answer([str(run), f"out={tmp_path}"])
+    suspects.run([str(run), f"out={tmp_path}"])
     rows = list(csv.DictReader((tmp_path / f"{run.name}.csv").read_text().splitlines()))
     assert len(rows) == 1500
     assert {row["kept"] for row in rows} == {"1"}
     trained = models.load(run)
     Image.fromarray(np.full((8, 8), 7, dtype=np.uint8)).save(tmp_path / "grey.png")
     capsys.readouterr()
-    predict.answer([str(run), str(tmp_path / "grey.png")])
+    predict.run([str(run), str(tmp_path / "grey.png")])
     (said,) = csv.DictReader(capsys.readouterr().out.splitlines())
     with torch.no_grad():
         p = trained.network(trained.preprocess([tmp_path / "grey.png"])).softmax(1)[0]

@@ -14,7 +14,7 @@ from torch import nn
 
 from noisygce import models, results, runs, settings
 from noisygce.data import Digits
-from noisygce.errors import ConfigError, ForeignError
+from noisygce.errors import ConfigError, UserCodeError
 from noisygce.models import Model
 from noisygce.training import dropout
 from noisygce.training.fit import Progress, Training, digest, fit
@@ -208,7 +208,7 @@ def test_a_weight_without_a_part_in_the_loss_is_named(train_own) -> None:
             return self.used(x.flatten(1))
 
     for precision in ("fp32", "bf16"):
-        with pytest.raises(ForeignError, match=r"the weight spare\.weight takes no part in the loss"):
+        with pytest.raises(UserCodeError, match=r"the weight spare\.weight takes no part in the loss"):
             next(fit(train_own(Spare, f"precision={precision}"), lambda *_: None))
 
 
@@ -277,13 +277,13 @@ REFUSED = {
 
 @pytest.mark.parametrize("says", REFUSED)
 def test_a_network_that_cannot_be_trained_is_refused_in_one_line_with_its_place(says: str) -> None:
-    with pytest.raises(ForeignError) as told:
+    with pytest.raises(UserCodeError) as told:
         model_of(REFUSED[says]).build(SHAPE, 10, 0)
     text = str(told.value)
     assert says in text
     assert f"{Path(__file__).name}:" in text
     assert "\n" not in text
-    with pytest.raises(ForeignError, match="Bare has no _layers"):
+    with pytest.raises(UserCodeError, match="Bare has no _layers"):
         type("Bare", (Model,), {})().build(SHAPE, 10, 0)
 
 
@@ -298,7 +298,7 @@ def test_attention_with_dropout_is_refused_and_without_it_trains(train_own) -> N
         def forward(self, x):
             return self.head(self.layer(x[:, 0]).flatten(1))
 
-    with pytest.raises(ForeignError, match=r"layer\.self_attn \(MultiheadAttention\) draws random numbers"):
+    with pytest.raises(UserCodeError, match=r"layer\.self_attn \(MultiheadAttention\) draws random numbers"):
         model_of(lambda: Attends(0.1)).build(SHAPE, 10, 0)
     t = train_own(lambda: Attends(0.0))
     assert len(list(fit(t, lambda *_: None))) == 3

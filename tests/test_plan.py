@@ -74,7 +74,7 @@ def test_views_work_from_a_stored_plan_without_hydra_and_write_the_same_without_
             monkeypatch.chdir(here)
             next(Path("results/plans").iterdir()).unlink()
         for view in (status, table, figure):
-            view.answer([*WORDS])
+            view.run([*WORDS])
         written = {
             path: path.read_bytes()
             for path in sorted(Path("results").rglob("*"))

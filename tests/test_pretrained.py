@@ -133,8 +133,8 @@ def test_the_digest_of_the_weights_and_not_their_path_is_in_the_id(file: Path, t
         len({first, id_of(), id_of("model.weights=IMAGENET1K_V1"), id_of(f"model.weights={file}", "model.frozen=true")})
         == 4
     )
-    shaping = runs.identity(settings.resolved(settings.compose(["model=resnet18", "model.weights=IMAGENET1K_V1"])))
-    assert shaping["contents"] == {"model.weights": "f37072fd"}
+    run_config = runs.identity(settings.resolved(settings.compose(["model=resnet18", "model.weights=IMAGENET1K_V1"])))
+    assert run_config["contents"] == {"model.weights": "f37072fd"}
 
 
 def test_weights_that_are_not_there_give_no_id(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def there(tmp_path, monkeypatch):
     monkeypatch.setattr(verify.Verifier, "noise", lambda *_: iter(()))
     monkeypatch.setattr(made_up, "EPOCHS", 40)
     for view in (figure, report):  # their bytes have tests of their own
-        monkeypatch.setattr(view, "answer", lambda words: Path(words[1].partition("=")[2], "accuracy.png").touch())
+        monkeypatch.setattr(view, "run", lambda words: Path(words[1].partition("=")[2], "accuracy.png").touch())
     return plan_of(["experiment=demo", "paths.results=elsewhere"])
 
 

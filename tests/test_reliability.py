@@ -301,16 +301,16 @@ def test_stop_after_saves_and_stops_by_itself(tmp_path: Path) -> None:
 def _two_hours_in_epoch_3() -> None:
     """The first step of the third epoch takes two hours, by the clock that an allowance is measured with."""
     from noisygce.runs.stops import process
-    from noisygce.runs.watch import Watch
+    from noisygce.runs.watch import RunMonitor
 
-    after = Watch.after_step
+    after = RunMonitor.after_step
 
     def slow(self: Any, training: Any, images: int) -> None:
         if (training.progress.epoch, training.progress.step) == (2, 1):
             process.started -= 7200
         after(self, training, images)
 
-    Watch.after_step = slow  # type: ignore[method-assign]
+    RunMonitor.after_step = slow  # type: ignore[method-assign]
 
 
 def test_a_second_process_is_refused_at_once_by_pid_and_host_and_let_in_after_a_kill(tmp_path: Path) -> None:

@@ -114,16 +114,16 @@ def test_a_key_of_another_command_is_answered_with_those_there_are():
     with pytest.raises(
         ConfigError, match=r"rule: there is no such key; there are against; python -m noisygce.train --cfg"
     ):
-        report.answer(["data=digits", "rule=val"])
+        report.run(["data=digits", "rule=val"])
 
 
 def test_the_command_writes_the_page(tmp_path, capsys):
     words = ["experiment=demo", "grid=null", "loss=ce", "noise=uniform", f"paths.results={tmp_path}"]
     with pytest.raises(NoisygceError, match=r"none of these runs is below .*: nothing to report"):
-        report.answer(words)
+        report.run(words)
     assert not (tmp_path / "report").exists()
     made_up.begin(tmp_path, plan_of(words).runs[0], made_up.metrics(0.5))  # stopped
-    report.answer(words)
+    report.run(words)
     (written,) = (tmp_path / "report").glob("demo+grid=null+loss=ce+noise=uniform-*.html")
     assert f"Written: {written}, .json" in capsys.readouterr().out
     assert "No run is done yet." in written.read_text()
@@ -134,7 +134,7 @@ def test_a_report_is_verified_by_its_runs_and_its_digest(tmp_path):
     words.append(f"paths.results={tmp_path}")
     first, second = plan_of(words).runs
     made_up.finish(tmp_path, first)
-    report.answer(words)
+    report.run(words)
     (page,) = (tmp_path / "report").glob("*.html")
     assert dict(written.verified(tmp_path)) == {page: "", page.with_name(f"{page.name[:-5]}.json"): ""}
     page.write_text(page.read_text() + " ")

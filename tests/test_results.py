@@ -217,7 +217,7 @@ def test_an_absent_value_in_metrics_is_none(demo, tmp_path):
 def test_no_view_imports_torch(tmp_path):
     code = (
         "import sys; from noisygce import table, figure, report, status, results; "
-        f"figure.answer(['experiment=demo', 'seed=0', 'paths.results={tmp_path}'])"
+        f"figure.run(['experiment=demo', 'seed=0', 'paths.results={tmp_path}'])"
     )
     check = "print(*({'torch', 'torchvision'} & set(sys.modules)), 'end')"
     script = f"import sys\ntry:\n    exec({code!r})\nexcept RuntimeError as e:\n    print(type(e).__name__)\n{check}"

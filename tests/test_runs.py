@@ -16,12 +16,12 @@ from noisygce.sweep.plan import plan_of
 ROOT = settings.config_dir().parent
 
 
-def shaping(*overrides):
+def run_config(*overrides):
     return identity(settings.resolved(settings.compose(["data=digits", *overrides])))
 
 
 def id_of(*overrides):
-    return run_id(shaping(*overrides))
+    return run_id(run_config(*overrides))
 
 
 def test_id_is_readable():
@@ -86,11 +86,11 @@ def test_id_depends_on_whatever_shapes_a_number(override):
 def test_a_value_that_is_younger_than_published_runs_leaves_their_ids_as_they_were(chosen, override):
     group, _, key = override.partition("=")[0].partition(".")
     cfg = settings.resolved(settings.compose(["data=digits", chosen]))
-    assert cfg[group][key] == check.NEUTRAL[group][key]
+    assert cfg[group][key] == check.DEFAULTS_ADDED_LATER[group][key]
     assert key not in identity(cfg)[group]
     older = {**cfg, group: {k: v for k, v in cfg[group].items() if k != key}}
     assert run_id(identity(older)) == id_of(chosen) != id_of(chosen, override)
-    assert vars(getattr(settings.read(settings.node(older)), group))[key] == check.NEUTRAL[group][key]
+    assert vars(getattr(settings.read(settings.node(older)), group))[key] == check.DEFAULTS_ADDED_LATER[group][key]
 
 
 def test_initial_weights_of_a_resnet_are_torchs_and_stand_in_its_id():
@@ -189,7 +189,7 @@ def test_selection_reads_the_text_of_a_csv_as_well_as_numbers():
 
 
 def run(tmp_path, *overrides):
-    return Run(tmp_path, shaping(*overrides))
+    return Run(tmp_path, run_config(*overrides))
 
 
 def test_metrics_read_back_to_the_last_bit(tmp_path):
@@ -229,7 +229,7 @@ def test_a_damaged_manifest_is_an_error_and_not_an_unfinished_run(tmp_path):
         "null": "is not a manifest",
         json.dumps({"run_id": r.id}): "is not a manifest: it lacks 'config'",
         json.dumps(whole | {"run_id": "another"}): f"is of another run: its config gives the id {r.id}",
-        json.dumps(whole | {"config": shaping("seed=1")}): "is of another run",
+        json.dumps(whole | {"config": run_config("seed=1")}): "is of another run",
         json.dumps(
             whole | {"results": {**whole["results"], "last10": 2}}
         ): "is not a manifest: results.last10 is not a number in [0, 1]",
@@ -275,7 +275,7 @@ with Run(Path(sys.argv[1]), json.loads(sys.argv[2])).claim():
 
 def test_a_run_that_another_process_holds_is_refused_naming_it_and_free_once_it_is_killed(tmp_path):
     r = run(tmp_path)
-    command = [sys.executable, "-c", HOLD, str(tmp_path), json.dumps(shaping())]
+    command = [sys.executable, "-c", HOLD, str(tmp_path), json.dumps(run_config())]
     other = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout.readline() == "held\n"

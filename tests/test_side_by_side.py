@@ -12,7 +12,7 @@ from omegaconf import open_dict
 from noisygce import runs, settings, train
 from noisygce.errors import ConfigError, NonFinite, Stopped
 from noisygce.runs.stops import process
-from noisygce.runs.watch import Watch
+from noisygce.runs.watch import RunMonitor
 from noisygce.sweep.jobs import at_once, side_by_side
 from noisygce.training.fit import Training
 from noisygce.training.step import Step
@@ -90,7 +90,7 @@ def test_a_log_is_of_its_run_alone(tmp_path):
 def test_a_request_to_stop_saves_all_that_are_under_way_and_begins_no_other(tmp_path, monkeypatch):
     jobs = [[f"seed={seed}", "schedule.epochs=1000"] for seed in range(4)]
     monkeypatch.setattr(process, "signal", "")
-    save = Watch.save
+    save = RunMonitor.save
     both = threading.Barrier(2)
 
     def save_once_two_are_under_way(watch):
@@ -99,7 +99,7 @@ def test_a_request_to_stop_saves_all_that_are_under_way_and_begins_no_other(tmp_
             both.wait(600)
             process.signal = "SIGTERM"
 
-    monkeypatch.setattr(Watch, "save", save_once_two_are_under_way)
+    monkeypatch.setattr(RunMonitor, "save", save_once_two_are_under_way)
     with pytest.raises(Stopped):
         side_by_side(train.run_one_of_many, configs(tmp_path, jobs), jobs, 2)
     assert len(list(tmp_path.glob("runs/*/last.ckpt"))) == 2

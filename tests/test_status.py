@@ -70,12 +70,12 @@ def test_of_a_plan_without_a_run_the_most_alike_is_named(tmp_path, capsys):
     (far,) = plan_of([*words, "schedule.epochs=12", "schedule.milestones=[]", "seed=3", "rate=0.1"]).runs
     for run in (near, far):
         made_up.finish(tmp_path, run)
-    status.answer([*words, "seed=0,1"])
+    status.run([*words, "seed=0,1"])
     out = capsys.readouterr().out
     assert f"the most alike there is {near.id}, with schedule.epochs=12 schedule.milestones=[]" in out
-    table.answer([*words, "seed=0,1"])
+    table.run([*words, "seed=0,1"])
     assert near.id in capsys.readouterr().out
-    status.answer([*words, "schedule.epochs=12", "schedule.milestones=[]", "seed=0,1"])
+    status.run([*words, "schedule.epochs=12", "schedule.milestones=[]", "seed=0,1"])
     assert "alike" not in capsys.readouterr().out
 
 
@@ -124,19 +124,19 @@ def test_all_runs_without_an_experiment(demo, tmp_path, capsys):
     for run in demo.runs[:3]:
         made_up.finish(tmp_path, run)
     (tmp_path / "runs" / "stray.txt").touch()
-    status.answer([f"paths.results={tmp_path}"])
+    status.run([f"paths.results={tmp_path}"])
     assert "3 runs: 3 done" in capsys.readouterr().out
 
 
 def test_runs_are_picked_without_an_experiment_too(tmp_path, capsys):
     words = ["data=digits", "loss=ce,gce", "seed=0,1", f"paths.results={tmp_path}"]
     made_up.finish(tmp_path, plan_of(words).runs[0])
-    status.answer(words)
+    status.run(words)
     assert "asked for: 4 runs: 1 done, 3 missing" in capsys.readouterr().out
 
 
 def test_an_empty_folder_is_no_error(tmp_path, capsys):
-    status.answer([f"paths.results={tmp_path}"])
+    status.run([f"paths.results={tmp_path}"])
     assert capsys.readouterr().out == f"{tmp_path}: 0 runs\nno runs\n"
 
 

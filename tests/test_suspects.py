@@ -46,7 +46,7 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def written(run: Path, out: Path, *words: str) -> list[dict[str, str]]:
-    suspects.answer(arguments.words(["--config-dir", str(out.parent), str(run), f"out={out}", *words]))
+    suspects.run(arguments.words(["--config-dir", str(out.parent), str(run), f"out={out}", *words]))
     return table(out / f"{run.name}.csv")
 
 
@@ -99,7 +99,7 @@ def test_confident_learning_is_that_of_cleanlab(run: Path, tmp_path: Path) -> No
 
 def test_several_runs_judge_what_each_has_held_out(run: Path, capsys, tmp_path: Path) -> None:
     others = [trained(tmp_path / str(held), *SMALL, f"data.validation={held}") for held in (300, 400)]
-    suspects.answer([str(others[0]), str(others[1]), f"out={tmp_path}"])
+    suspects.run([str(others[0]), str(others[1]), f"out={tmp_path}"])
     rows = table(next(tmp_path.glob("*.csv")))
     each = [ranking.samples_of(results.of_folder(other)) for other in others]
     held = [set(one.index[one.kept < 0].tolist()) for one in each]
@@ -111,19 +111,19 @@ def test_several_runs_judge_what_each_has_held_out(run: Path, capsys, tmp_path: 
     alone = next(row for row in rows if int(row["index"]) in held[1] - held[0])
     kept = each[0].kept[each[0].index == int(alone["index"])][0]
     assert alone["kept"] == str(kept)
-    suspects.answer([str(others[0]), str(run), f"out={tmp_path}"])
+    suspects.run([str(others[0]), str(run), f"out={tmp_path}"])
     assert len([*tmp_path.glob("*.csv")]) == 2, "another pair of runs has files of its own"
     saved = tmp_path / "saved.csv"
     suspects.write(saved, [ranking.COLUMNS, [*list(rows[0].values())[:-1], "drop"]])
     capsys.readouterr()
-    suspects.answer([str(others[0]), str(others[1]), f"out={tmp_path}", f"verdicts={saved}"])
+    suspects.run([str(others[0]), str(others[1]), f"out={tmp_path}", f"verdicts={saved}"])
     clean = table(next(tmp_path.glob("*-cleaned.csv")))
     assert {int(row["index"]) for row in clean} == set(range(1500)) - {int(rows[0]["index"])}, "no sample is lost"
     assert f"{1500 - len(rows):,} of 1,500 samples were held out by none of these runs" in capsys.readouterr().out
     code, text = train(tmp_path / "other", *SMALL, "seed=1")
     assert code == 0, text
     with pytest.raises(ConfigError, match="other labels"):
-        suspects.answer([str(run), str(run_folder(tmp_path / "other")), f"out={tmp_path}"])
+        suspects.run([str(run), str(run_folder(tmp_path / "other")), f"out={tmp_path}"])
 
 
 def page_of(run: Path, out: Path, *words: str) -> str:
@@ -161,7 +161,7 @@ def test_verdicts_make_a_file_of_clean_labels(run: Path, task, tmp_path: Path, c
         row["verdict"] = verdict
     saved = tmp_path / "saved.csv"
     suspects.write(saved, [ranking.COLUMNS, *(list(row.values()) for row in judged)])
-    suspects.answer([str(run), f"out={tmp_path}", f"verdicts={saved}"])
+    suspects.run([str(run), f"out={tmp_path}", f"verdicts={saved}"])
     labels = {int(row["index"]): row["label"] for row in table(tmp_path / f"{run.name}-cleaned.csv")}
     again = f"data.verdicts={saved} data.verdicts_sha256={hashlib.sha256(saved.read_bytes()).hexdigest()}"
     assert again in capsys.readouterr().out
@@ -177,13 +177,13 @@ def test_verdicts_make_a_file_of_clean_labels(run: Path, task, tmp_path: Path, c
     ):
         suspects.write(saved, [ranking.COLUMNS, list((judged[0] | {column: value}).values())])
         with pytest.raises(DataError, match=says):
-            suspects.answer([str(run), f"out={tmp_path}", f"verdicts={saved}"])
+            suspects.run([str(run), f"out={tmp_path}", f"verdicts={saved}"])
     suspects.write(saved, [ranking.COLUMNS, list((judged[0] | {"verdict": ""}).values())])
     with pytest.raises(DataError, match="holds no verdict"):
-        suspects.answer([str(run), f"out={tmp_path}", f"verdicts={saved}"])
+        suspects.run([str(run), f"out={tmp_path}", f"verdicts={saved}"])
     saved.write_text("hello\n")
     with pytest.raises(DataError, match="has no column index"):
-        suspects.answer([str(run), f"out={tmp_path}", f"verdicts={saved}"])
+        suspects.run([str(run), f"out={tmp_path}", f"verdicts={saved}"])
 
 
 @pytest.mark.slow
@@ -223,7 +223,7 @@ def pictures(task, tmp_path: Path) -> Path:
 
 
 def test_pictures_get_their_likeliest_classes(run: Path, pictures: Path, capsys, tmp_path: Path) -> None:
-    predict.answer(arguments.words([str(run), "--config-dir", str(tmp_path), str(pictures)]))
+    predict.run(arguments.words([str(run), "--config-dir", str(tmp_path), str(pictures)]))
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [Path(row["file"]).name for row in rows] == sorted(path.name for path in pictures.glob("*.png"))
     found = kept.predictions(run, results.of_folder(run).manifest)
@@ -234,15 +234,15 @@ def test_pictures_get_their_likeliest_classes(run: Path, pictures: Path, capsys,
         p = [float(row[key]) for key in ("p", "p_2", "p_3", "p_4")]
         assert p == sorted(p, reverse=True)
         assert sum(p) <= 1.0002
-    predict.answer([str(run), str(pictures), f"out={tmp_path / 'said.csv'}"])
+    predict.run([str(run), str(pictures), f"out={tmp_path / 'said.csv'}"])
     assert [row["class"] for row in table(tmp_path / "said.csv")] == [row["class"] for row in rows]
     alone = tmp_path / "model.safetensors"
     alone.write_bytes((run / "model.safetensors").read_bytes())
     capsys.readouterr()
-    predict.answer([str(alone), str(next(pictures.glob("0-*")))])
+    predict.run([str(alone), str(next(pictures.glob("0-*")))])
     assert capsys.readouterr().out.splitlines()[1].split(",")[1] == rows[0]["class"]
     (pictures / "0-broken.png").write_bytes(b"not a picture")
-    predict.answer([str(run), str(pictures)])
+    predict.run([str(run), str(pictures)])
     out, err = capsys.readouterr()
     (broken,) = [row for row in csv.DictReader(out.splitlines()) if not row["class"]]
     assert Path(broken["file"]).name == "0-broken.png"
@@ -315,7 +315,7 @@ def test_a_data_set_that_has_changed_is_refused(run: Path, monkeypatch, tmp_path
 
     monkeypatch.setattr(suspects, "prepare", other)
     with pytest.raises(DataError, match="its labels are others now"):
-        suspects.answer([str(run), f"out={tmp_path}"])
+        suspects.run([str(run), f"out={tmp_path}"])
 
 
 @pytest.mark.slow

@@ -95,21 +95,21 @@ def test_a_sweep_takes_over_the_run_of_a_killed_neighbour(swept: Path, tmp_path:
 
 def _third_run_never_ends() -> None:
     """From its first save on."""
-    from noisygce.runs.watch import Watch
+    from noisygce.runs.watch import RunMonitor
 
     def save(self: Any) -> None:
         save_(self)
         if len(list(self.run.folder.parent.glob("*/manifest.json"))) >= 2:
             time.sleep(10 * BOUND)
 
-    save_, Watch.save = Watch.save, save  # type: ignore[assignment, method-assign]
+    save_, RunMonitor.save = RunMonitor.save, save  # type: ignore[assignment, method-assign]
 
 
 def _never_ends() -> None:
     """From its first save on."""
-    from noisygce.runs.watch import Watch
+    from noisygce.runs.watch import RunMonitor
 
-    Watch.save_, Watch.save = Watch.save, lambda self: (self.save_(), time.sleep(10 * BOUND))  # type: ignore
+    RunMonitor.save_, RunMonitor.save = RunMonitor.save, lambda self: (self.save_(), time.sleep(10 * BOUND))  # type: ignore
 
 
 @pytest.mark.slow

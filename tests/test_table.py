@@ -498,16 +498,16 @@ def test_a_table_made_when_fewer_runs_were_done_is_told_from_a_changed_one(tmp_p
         f"paths.results={tmp_path}",
     ]
     first, second = plan_of(words).runs
-    table.answer(words)
+    table.run(words)
     made_up.finish(tmp_path, first)
     said = {fault for _, fault in written.verified(tmp_path)}
     command = f"python -m noisygce.table {' '.join(words)}"
     assert said == {f"was made when 0 of 2 runs were done, and now 1 are: {command}"}
-    table.answer(words)
+    table.run(words)
     made_up.finish(tmp_path, second)
     said = {fault for _, fault in written.verified(tmp_path)}
     assert said == {f"was made when 1 of 2 runs were done, and now 2 are: {command}"}
-    table.answer(words)
+    table.run(words)
     (csv_file,) = (tmp_path / "tables").glob("*.csv")
     csv_file.write_text(csv_file.read_text().replace("ce", "gce", 1))
     assert {path: fault for path, fault in written.verified(tmp_path) if fault} == {
@@ -523,7 +523,7 @@ def two(tmp_path):
     plan = plan_of(words)
     for run in plan.runs:
         made_up.finish(tmp_path, run)
-    table.answer(words)
+    table.run(words)
     return plan
 
 
@@ -540,7 +540,7 @@ def test_a_table_against_published_numbers_is_verified_by_those_of_its_record(tm
     words = ["data=cifar10", "loss=gce,mae", "noise=uniform", "rate=0.4", "seed=0", f"paths.results={tmp_path}"]
     for run in plan_of(words).runs:
         made_up.finish(tmp_path, run)
-    table.answer([*words, "against=published", "rule=val"])
+    table.run([*words, "against=published", "rule=val"])
     monkeypatch.setattr(published, "number", None)
     assert set(dict(written.verified(tmp_path)).values()) == {""}
     (text,) = (path.read_text() for path in (tmp_path / "tables").glob("*.md"))
@@ -627,7 +627,7 @@ def test_no_two_command_lines_share_a_file(demo):
 def test_a_results_folder_that_is_not_there_is_refused_and_not_made(tmp_path):
     for command in (table, figure, report):
         with pytest.raises(ConfigError, match=r"paths\.results=.*typo: there is no such folder"):
-            command.answer(["data=digits", f"paths.results={tmp_path / 'typo'}"])
+            command.run(["data=digits", f"paths.results={tmp_path / 'typo'}"])
     assert not list(tmp_path.iterdir())
 
 

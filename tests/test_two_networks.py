@@ -19,7 +19,7 @@ from noisygce.check import Invalid
 from noisygce.losses.small_loss import SmallLoss
 from noisygce.losses.torch import Criterion
 from noisygce.models import ConvNet
-from noisygce.models.peers import Peers
+from noisygce.models.peers import NetworkPair
 from noisygce.runs import kept
 
 K = 10
@@ -249,13 +249,13 @@ def test_accuracies_are_those_of_the_first_network(make: Any) -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["data=digits", "data.subset=200", "model.width=4", "schedule.epochs=2", "loss=co_teaching"]
     cfg = settings.compose([*words, "runtime.device=cpu", f"paths.results={tmp_path_factory.mktemp('run')}"])
-    shaping = runs.identity(settings.resolved(cfg))
-    train.train(settings.read(cfg), shaping)
-    return runs.Run(Path(cfg.paths.results), shaping).folder
+    run_config = runs.identity(settings.resolved(cfg))
+    train.train(settings.read(cfg), run_config)
+    return runs.Run(Path(cfg.paths.results), run_config).folder
 
 
 class Council(models.Model):
-    """A network whose weights all lie under the attribute that ``Peers`` has them under."""
+    """A network whose weights all lie under the attribute that ``NetworkPair`` has them under."""
 
     def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         class Whole(nn.Module):
@@ -279,13 +279,13 @@ def test_a_network_of_one_s_own_may_call_its_layers_peers(networks: int, tmp_pat
     path.write_bytes(models.saved.packed(network.state_dict(), preprocess, ["x"] * K, config))
     images = torch.rand(5, 1, 8, 8)
     loaded = models.load(path).network
-    assert isinstance(loaded, Peers) == (networks == 2)
+    assert isinstance(loaded, NetworkPair) == (networks == 2)
     assert torch.equal(loaded(images), network(images))
 
 
 def test_a_kept_model_holds_both_networks_and_answers_as_the_first(finished: Path) -> None:
     network, preprocess, _ = models.load(finished)
-    assert isinstance(network, Peers)
+    assert isinstance(network, NetworkPair)
     run = results.of_folder(finished)
     found = kept.predictions(finished, run.manifest)
     e = settings.read(settings.compose(["data=digits", "data.subset=200"]))

@@ -38,12 +38,12 @@ _PARTS = {part: module for module, parts in _MODULES.items() for part in parts}
 
 
 def main() -> None:
-    arguments.main(answer, __doc__)
+    arguments.main(run, __doc__)
 
 
-def answer(words: list[str]) -> None:
+def run(argv: list[str]) -> None:
     """Measures what the arguments ask for; what is found is written after each part."""
-    options, rest = arguments.take(words, "parts", "rounds")
+    options, rest = arguments.take(argv, "parts", "rounds")
     _, overrides = arguments.split(rest, {"parts": (), "rounds": ()})
     rounds = arguments.whole("rounds", options.get("rounds", "5"), "[1, 1000]")
     parts = options["parts"].split(",") if "parts" in options else list(_PARTS)

@@ -22,14 +22,14 @@ else:  # names for annotations: torch itself is not imported before there is som
     Tensor = Matrix = Any
 
 
-def lifted(logits: Tensor) -> Tensor:
+def max_subtracted(logits: Tensor) -> Tensor:
     """The logits in the type that a loss computes in: float64 if they are, else float32."""
     return logits if logits.element_size() == 8 else logits.float()
 
 
 def log_softmax(logits: Tensor) -> Tensor:
     """log p (B, K), in float32 or, for float64 logits, float64."""
-    return lifted(logits).log_softmax(1)
+    return max_subtracted(logits).log_softmax(1)
 
 
 def log_p(logits: Tensor, labels: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class Loss:
 
     reduction: "mean" (default), "sum" or "none", as in torch.nn.
     Subclasses give ``per_sample``; constructor parameters without a default are what a config leaf holds, and those
-    of ``check.NEUTRAL``, whose default is None and null in the leaf.
+    of ``check.DEFAULTS_ADDED_LATER``, whose default is None and null in the leaf.
     """
 
     prunes: ClassVar[bool] = False  # whether training drops samples by ``keep`` (see TruncatedGCE)
@@ -85,17 +85,17 @@ class Loss:
     source: Loss | None = None  # the loss of another run, all else equal, that must be finished before this one starts
 
     @property
-    def judged(self) -> bool:
+    def needs_validation(self) -> bool:
         """Whether training needs a validation set, by which to choose the model that prunes, or that estimates T."""
         return self.prunes or self.source is not None
 
     @property
-    def remembers(self) -> bool:
+    def uses_sample_index(self) -> bool:
         """Whether it, or a part of it, looks at which sample it is given (``of_batch``)."""
         forwards = type(self).__module__.startswith("noisygce.")  # our wrappers hand on to their parts, and no more
         parts = self.parts().values()
         mine = type(self).of_batch is not Loss.of_batch and not (forwards and parts)
-        return mine or any(part.remembers for part in parts)
+        return mine or any(part.uses_sample_index for part in parts)
 
     def __init__(self, *, reduction: str = "mean") -> None:
         self.reduction = check.choice("reduction", reduction, ("mean", "sum", "none"))
@@ -117,7 +117,7 @@ class Loss:
 
         For ce that is the usual cross entropy with a soft label, for every loss what it is trained on by mixed labels.
         """
-        if self.prunes or self.remembers:
+        if self.prunes or self.uses_sample_index:
             does = "prunes" if self.prunes else "remembers"
             raise TypeError(f"{type(self).__name__} {does} samples, each with one label: give labels (B,)")
         if labels.shape[1:] != logits.shape[1:]:
@@ -157,7 +157,7 @@ class Loss:
         """Tensors that change in training, by name, made by ``bind``: they are saved and restored with a training."""
         return {f"{name}.{k}": tensor for name, part in self.parts().items() for k, tensor in part.state().items()}
 
-    def adopt(self, run_id: str, estimates: Mapping[str, Any]) -> None:
+    def load_source_estimates(self, run_id: str, estimates: Mapping[str, Any]) -> None:
         """Called before ``bind`` with what the finished run of ``source`` has estimated (transition_hat.json)."""
 
     def report(self) -> dict[str, Any]:

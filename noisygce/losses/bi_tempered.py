@@ -3,7 +3,7 @@ import math
 from typing import Any
 
 from noisygce import check
-from noisygce.losses.base import Loss, Tensor, lifted, log_softmax, pick
+from noisygce.losses.base import Loss, Tensor, log_softmax, max_subtracted, pick
 
 _EDGE = -1 + 2**-24  # 1 + (1 - t) x has no digits left below: there exp_t(x) is 0
 
@@ -39,7 +39,7 @@ def tempered_log_softmax(logits: Tensor, t: float) -> Tensor:
     """
     if t == 1:
         return log_softmax(logits)
-    a = lifted(logits)
+    a = max_subtracted(logits)
     a = a - a.detach().amax(1, keepdim=True)
     return _log_exp(a - _normaliser().apply(a, t), t)
 

@@ -65,8 +65,9 @@ class ForwardHat(Forward):
     """Forward correction with an estimated T: T_hat[i] = p(x_i) (Patrini et al. 2017, arXiv 1609.03683).
 
     p: of the best-validation model of a run with the loss ``source`` and all else equal. x_i: the training sample at
-    quantile ``anchor`` of p_i (q97: 0.97; max: the largest, which the paper takes on CIFAR-100). Call ``adopt`` before
-    ``bind``, whose transition, the true T, is only compared with T_hat and may be None.
+    quantile ``anchor`` of p_i (q97: 0.97; max: the largest, which the paper takes on CIFAR-100). Call
+    ``load_source_estimates`` before ``bind``, whose transition, the true T, is only compared with T_hat and may be
+    None.
     """
 
     def __init__(self, anchor: str, source: Loss, *, clip: float | None = None, reduction: str = "mean") -> None:
@@ -78,7 +79,7 @@ class ForwardHat(Forward):
         self._report: dict[str, Any] = {}
         self._transition: Matrix
 
-    def adopt(self, run_id: str, estimates: Mapping[str, Any]) -> None:
+    def load_source_estimates(self, run_id: str, estimates: Mapping[str, Any]) -> None:
         import numpy as np
 
         self._transition = np.asarray(estimates[self.anchor], dtype=np.float64)
@@ -87,8 +88,8 @@ class ForwardHat(Forward):
     def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None) -> None:
         if "_transition" not in vars(self):
             raise TypeError(
-                f"ForwardHat: T_hat is missing: call adopt(RUN_ID, {{{self.anchor!r}: T_hat}}) first, T_hat (K, K) of "
-                "a finished ce run (transition_hat.json); or take Forward() with transition=T_hat"
+                f"ForwardHat: T_hat is missing: call load_source_estimates(RUN_ID, {{{self.anchor!r}: T_hat}}) first, "
+                "T_hat (K, K) of a finished ce run (transition_hat.json); or take Forward() with transition=T_hat"
             )
         super().bind(samples=samples, classes=classes, device=device, transition=self._transition)
         if transition is not None:

@@ -1,5 +1,5 @@
 from noisygce import check
-from noisygce.losses.base import Loss, Tensor, lifted
+from noisygce.losses.base import Loss, Tensor, max_subtracted
 
 
 class LogitClip(Loss):
@@ -19,7 +19,7 @@ class LogitClip(Loss):
         return {"of": self.of}
 
     def _clipped(self, logits: Tensor) -> Tensor:
-        a = lifted(logits)
+        a = max_subtracted(logits)
         short = a.detach().norm(dim=1, keepdim=True) <= self.above
         norm = a.where(~short, 1).norm(dim=1, keepdim=True)  # of 0 it has no second derivative
         return a.where(short, a * (self.delta / norm))

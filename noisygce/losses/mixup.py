@@ -15,7 +15,7 @@ class Mixup(Loss):
         super().__init__(reduction=reduction)
         self.mixup = check.number("alpha", alpha, "(0, 1000]")
         self.of = self._part("of", of)
-        if of.remembers:
+        if of.uses_sample_index:
             raise check.Invalid("of", of, "a loss that remembers no samples, since a mixed image is none of them")
 
     def parts(self) -> dict[str, Loss]:

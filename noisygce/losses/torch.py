@@ -49,11 +49,11 @@ class Criterion(nn.Module):
         training set, for losses that remember samples, or prune them and are in training mode; TypeError where such a
         loss is given none, or soft labels.
         """
-        prunes, remembers = self.kept is not None, self.loss.remembers
+        prunes, uses_index = self.kept is not None, self.loss.uses_sample_index
         if labels.dim() == 2:
             return self.loss.reduced(self.loss.of_soft(logits, labels))
-        if index is None and (remembers or (prunes and self.training)):
-            does = "remembers samples" if remembers else "prunes"
+        if index is None and (uses_index or (prunes and self.training)):
+            does = "remembers samples" if uses_index else "prunes"
             raise TypeError(f"{type(self.loss).__name__} {does}: give index, which training samples these are")
         if index is None:
             return self.loss.reduced(self.loss.per_sample(logits, labels)) if prunes else self.loss(logits, labels)

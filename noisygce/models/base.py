@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from noisygce import check
-from noisygce.errors import ConfigError, ForeignError, defined, foreign
+from noisygce.errors import ConfigError, UserCodeError, defined, user_code_error
 from noisygce.models import own
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class Model:
     ) -> nn.Module:
         """The network on the CPU, for images of ``shape`` (H, W, C), with the initial weights of ``seed``.
 
-        networks: where more than one, ``Peers`` of so many; the first is the one that there would be alone.
-        pretrained: read the files of weights that training starts from, if any. Raises ForeignError where a network of
+        networks: where more than one, ``NetworkPair`` of so many; the first is the one that there would be alone.
+        pretrained: read the files of weights that training starts from, if any. Raises UserCodeError where a network of
         one's own cannot be made, or not be trained; DataError for files of weights.
         """
         made = [self._network(shape, classes, seed, number) for number in range(networks)]
@@ -57,9 +57,9 @@ class Model:
             self._start(network)
         if networks == 1:
             return made[0]
-        from noisygce.models.peers import Peers
+        from noisygce.models.peers import NetworkPair
 
-        return Peers(made)
+        return NetworkPair(made)
 
     def _network(self, shape: tuple[int, int, int], classes: int, seed: int, number: int) -> nn.Module:
         import numpy as np
@@ -75,7 +75,7 @@ class Model:
             try:
                 network = self._layers(shape, classes)
             except Exception as error:
-                raise foreign(error) or error from None
+                raise user_code_error(error) or error from None
             if not own.is_ours(self):
                 network = own.tried(self, network, shape, classes)
         _INITIALISE[self.init](network, torch.Generator().manual_seed(word))
@@ -89,7 +89,7 @@ class Model:
 
     def _layers(self, shape: tuple[int, int, int], classes: int) -> nn.Module:
         """The network for images of ``shape`` (H, W, C) and K ``classes``."""
-        raise ForeignError(f"{defined(type(self))} has no _layers(shape, classes)")
+        raise UserCodeError(f"{defined(type(self))} has no _layers(shape, classes)")
 
 
 def _he_normal(network: nn.Module, generator: Generator) -> None:

@@ -55,7 +55,7 @@ class ResNet(Model):
         from torch import nn
 
         from noisygce.models.pool import MaxPool3
-        from noisygce.models.resnet import BatchNorm, HeadAlone, stage
+        from noisygce.models.resnet import BatchNorm, LinearProbe, stage
 
         height, width, channels = shape
         stem = 1 if self.weights is None else 4
@@ -73,7 +73,7 @@ class ResNet(Model):
         # of it: the backward pass of AdaptiveAvgPool2d has no deterministic form on CUDA.
         layers["avgpool"] = nn.AvgPool2d((-(-height // (8 * stem)), -(-width // (8 * stem))))
         whole = OrderedDict(layers, flatten=nn.Flatten(), fc=nn.Linear(before, classes))
-        return HeadAlone(whole) if self.frozen else nn.Sequential(whole)
+        return LinearProbe(whole) if self.frozen else nn.Sequential(whole)
 
 
 class CompactResNet(Model):

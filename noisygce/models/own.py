@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from noisygce.errors import ForeignError, defined, foreign
+from noisygce.errors import UserCodeError, defined, user_code_error
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,15 +19,15 @@ def is_ours(model: object) -> bool:
 def tried(model: object, network: Any, shape: tuple[int, int, int], classes: int) -> nn.Module:
     """The network, whose layers that are made by their first input are made. Its weights stay as they are.
 
-    It is given two black images (H, W, C) in training mode. Raises ForeignError, in one line, where it is none, fails,
+    It is given two black images (H, W, C) in training mode. Raises UserCodeError, in one line, where it is none, fails,
     gives other than logits (2, K), or does what a run that goes on from a checkpoint could not repeat: random numbers
     but for those of dropout layers, and batch norm that averages over all it has seen.
     """
     import torch
     from torch import nn
 
-    def refused(reason: str) -> ForeignError:
-        return ForeignError(f"{defined(type(model))}: {reason}")
+    def refused(reason: str) -> UserCodeError:
+        return UserCodeError(f"{defined(type(model))}: {reason}")
 
     if not isinstance(network, nn.Module):
         raise refused(f"_layers must give a torch.nn.Module, not {type(network).__name__}")
@@ -41,7 +41,7 @@ def tried(model: object, network: Any, shape: tuple[int, int, int], classes: int
             drawing = _watched(trial)
             logits = trial(images)
     except Exception as error:
-        raise foreign(error) or refused(f"{type(error).__name__}: {error}".splitlines()[0]) from None
+        raise user_code_error(error) or refused(f"{type(error).__name__}: {error}".splitlines()[0]) from None
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, classes):
         given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise refused(f"of images (2, {channels}, {height}, {width}) it makes {given}, not logits (2, {classes})")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Peers(nn.Module):
+class NetworkPair(nn.Module):
     """n networks of one kind that see the same images (B, C, H, W).
 
     In training mode they give logits (n B, K), one network after another; in eval mode the first one alone answers,
@@ -26,6 +26,6 @@ class Peers(nn.Module):
 
 
 def count(names: Iterable[str]) -> int:
-    """How many networks there are in weights of these names, if they are those of ``Peers``; 1 where they cannot be."""
+    """The number of networks whose weights have these names: those of a ``NetworkPair``, or 1."""
     first = {tuple(name.split(".")[:2]) for name in names}
     return len(first) if all(head == "peers" for head, *_ in first) else 1

@@ -70,7 +70,7 @@ def stage(before: int, after: int, stride: int, blocks: int) -> list[nn.Module]:
     return [BasicBlock(before, after, stride), *(BasicBlock(after, after, 1) for _ in range(blocks - 1))]
 
 
-class HeadAlone(nn.Sequential):
+class LinearProbe(nn.Sequential):
     """Layers of which the last one alone is trained; the others stay as they are, and in eval mode."""
 
     def __init__(self, layers: OrderedDict[str, nn.Module]) -> None:
@@ -78,7 +78,7 @@ class HeadAlone(nn.Sequential):
         for layer in list(layers.values())[:-1]:
             layer.requires_grad_(False)
 
-    def train(self, mode: bool = True) -> HeadAlone:
+    def train(self, mode: bool = True) -> LinearProbe:
         super().train(mode)
         for layer in list(self.children())[:-1]:
             layer.eval()

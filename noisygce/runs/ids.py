@@ -42,7 +42,7 @@ def identity(config: Mapping[str, Any], unread: Callable[[str], object] | None =
     unread: called with the reason where a person's own files cannot be read, by those who only look at runs; the
     identity is then that of no run. Without it, raises ConfigError or DataError there.
     """
-    shaping = {key: _older(key, value) for key, value in config.items() if key not in _NOT_SHAPING}
+    run_config = {key: _older(key, value) for key, value in config.items() if key not in _NOT_SHAPING}
     try:
         contents = user_data(config)
     except (ConfigError, DataError) as error:
@@ -52,10 +52,10 @@ def identity(config: Mapping[str, Any], unread: Callable[[str], object] | None =
         contents = {"contents": {UNREAD: UNREAD}}
     return {
         "numerics": NUMERICS,
-        **_revisions(shaping),
-        **user_code(shaping),
+        **_revisions(run_config),
+        **user_code(run_config),
         **contents,
-        **_canonical(shaping),
+        **_canonical(run_config),
     }
 
 
@@ -89,8 +89,8 @@ def _targets(value: Any) -> Iterator[str]:
 
 
 def _older(group: str, value: Any) -> Any:
-    """A group of values, and of parts such as the losses of a sum, without those that ``check.NEUTRAL`` leaves out."""
-    neutral = check.NEUTRAL.get(group)
+    """A group of values, and of its parts (the losses of a sum), without the ``check.DEFAULTS_ADDED_LATER``."""
+    neutral = check.DEFAULTS_ADDED_LATER.get(group)
     if not neutral or not isinstance(value, Mapping):
         return value
     return {k: _older(group, v) for k, v in value.items() if k not in neutral or v != neutral[k]}
@@ -217,8 +217,8 @@ def run_id(identity: Mapping[str, Any]) -> str:
     names = [identity[group]["name"] for group in ("data", "model", "noise", "loss")]
     label = "-".join([*names[:3], f"{identity['rate']:g}", names[3], f"s{identity['seed']}"])
     readable = re.sub(r"[^A-Za-z0-9_.-]+", "_", label)[:180].lstrip(".-")
-    shaping = {**identity, **{group: _wherever(identity, group) for group in ("data", "noise", "model")}}
-    text = json.dumps(shaping, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    run_config = {**identity, **{group: _wherever(identity, group) for group in ("data", "noise", "model")}}
+    text = json.dumps(run_config, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 

@@ -84,7 +84,7 @@ def read(text: str | bytes, expected: str = "") -> dict[str, Any]:
 
 
 def manifest_of(e: Experiment, identity: Mapping[str, Any], training: Training) -> dict[str, Any]:
-    """What a training that has ended has come to; ``Watch.record`` says how it was made."""
+    """What a training that has ended has come to; ``RunMonitor.record`` says how it was made."""
     from noisygce.training.fit import digest
 
     task = training.task

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from noisygce import settings
 from noisygce.data import remarks
 from noisygce.data.preprocessing import merged
-from noisygce.errors import foreign
+from noisygce.errors import user_code_error
 from noisygce.runs.begin import seconds_on_a_core
 from noisygce.runs.manifest import ORACLES, RULES
 from noisygce.runs.run import Run
@@ -75,7 +75,7 @@ def trace() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if foreign(error):
+        if user_code_error(error):
             log.debug("", exc_info=True)
         raise
 
@@ -133,7 +133,7 @@ def begin(run: Run, training: Training, place: str) -> None:
     pruning, epochs = training.pruning, training.schedule.epochs
     if training.loss.prunes and not any(map(pruning.due, range(1, epochs))):
         log.warning(f"this run ends before its first pruning (prune.start={pruning.start}): nothing is pruned")
-    if wrong := outvoted(training.task):
+    if wrong := majority_flipped_classes(training.task):
         log.warning(
             f"rate={run.identity['rate']}: in {len(wrong)} of {len(training.task.arrays.classes)} classes another "
             "label is likelier than the true one: a loss that is not told T learns that one"
@@ -167,7 +167,7 @@ def _own_data(training: Training) -> None:
             )
 
 
-def outvoted(task: Task) -> list[int]:
+def majority_flipped_classes(task: Task) -> list[int]:
     """The classes y of which another label is likelier than y: T[y, y] is not the largest of its row. None where it is
     not known which labels are true."""
     return [y for y, row in enumerate(task.transition) if task.arrays.truth and row[y] < max(row) - 1e-9]

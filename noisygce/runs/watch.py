@@ -26,7 +26,7 @@ log = logging.getLogger("noisygce")
 _LINES = 20  # of epochs that a run shows where there is no bar, besides the first and the last; train.log has all
 
 
-class Watch:
+class RunMonitor:
     """Follows one training from step to step. One that is stopped while followed is saved.
 
     made: device, threads, versions and commit of each process that worked on the run, this one last.
@@ -51,7 +51,7 @@ class Watch:
         self.bar: Any = tqdm(desc=self._epoch(), disable=not shown, **bar)
         self.bar.total = self._images_left()
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> RunMonitor:
         self._unsaved = contextlib.ExitStack()
         self._unsaved.enter_context(process.training())
         return self

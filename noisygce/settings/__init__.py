@@ -10,7 +10,7 @@ words.py       a command line before Hydra reads it
 hints.py       an error of Hydra in one line, and which key or choice was probably meant
 guard.py       what a config may hold below ``hydra``
 command.py     outcomes -> one line and an exit code
-arguments.py   command lines of the commands that answer from files
+arguments.py   command lines of the commands that read files
 """
 
 from noisygce.settings.compose import compose, config_dir, setting

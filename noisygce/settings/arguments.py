@@ -1,4 +1,4 @@
-"""Arguments of the commands that answer from files: a few options, and those of ``noisygce.train``, which pick
+"""Arguments of the commands that read files: a few options, and those of ``noisygce.train``, which pick
 the runs. All are ``key=value``."""
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from noisygce.settings.words import mistake as misread
 from noisygce.settings.words import no_option
 
 
-def main(answer: Callable[[list[str]], None], usage: str | None) -> None:
-    """Runs a command: ``answer(arguments)``, or its ``usage`` where --help is asked for."""
+def main(run: Callable[[list[str]], None], usage: str | None) -> None:
+    """Runs a command: ``run(argv)``, or its ``usage`` where --help is asked for."""
     gc.set_threshold(100_000)  # composing makes many objects that stay, and looks for garbage a third of its time
     with command.exits():
         if not help_was_asked(usage):
-            answer(words(sys.argv[1:]))
+            run(words(sys.argv[1:]))
 
 
 def help_was_asked(usage: str | None) -> bool:

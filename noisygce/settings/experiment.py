@@ -92,7 +92,7 @@ def _read(cfg: DictConfig) -> Experiment:
         **chosen,
         **sections,
     )
-    if e.loss.judged and not split.holds_out:
+    if e.loss.needs_validation and not split.holds_out:
         raise ConfigError(
             f"data.validation={cfg.data.validation}: loss={cfg.loss.name} needs the model that is best on noisy "
             "validation labels; hold some out, or take another loss"

@@ -90,14 +90,14 @@ class Captured:
     def _checked(self) -> Callable[[], None]:
         """Records the function; what replays it. Nothing has changed then. Raises NoisygceError."""
         changed = list(self.changes())
-        expected = rehearse(self.call, changed)
+        expected = warmup(self.call, changed)
         replay, self.result = record(self.call, self.pool.handle)
 
         def again() -> Tensor | None:
             replay()
             return self.result
 
-        replayed = rehearse(again, changed)
+        replayed = warmup(again, changed)
         if torch.are_deterministic_algorithms_enabled() and not all(map(same, expected, replayed)):
             raise NoisygceError(
                 "the CUDA graph of the step gives other numbers than the step: a loss may count calls or keep values "
@@ -140,7 +140,7 @@ def _cause(error: BaseException) -> str:
     return f"the step cannot be recorded ({where}; {type(error).__name__}: {str(error).splitlines()[0]})"
 
 
-def rehearse(call: Callable[[], Tensor | None], changed: Sequence[Tensor]) -> list[Tensor]:
+def warmup(call: Callable[[], Tensor | None], changed: Sequence[Tensor]) -> list[Tensor]:
     """Calls a function a few times, each from where things stand, and leaves the tensors that it ``changed`` as they
     were. What they were after the last call, and what it returned."""
     before = [tensor.detach().clone() for tensor in changed]

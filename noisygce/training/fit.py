@@ -24,7 +24,7 @@ from noisygce.schedule import Pruning, Schedule
 from noisygce.training import dropout, prune
 from noisygce.training.cuda_graph import Pool
 from noisygce.training.evaluate import Evaluation, accuracy
-from noisygce.training.loader import Draw, Images, Loader
+from noisygce.training.loader import BatchSpec, Images, Loader
 from noisygce.training.step import Step
 from noisygce.training.task import Task
 
@@ -85,7 +85,7 @@ class Training:
         self.test_logits = Evaluation(self.network, self.test_images, precision, pool)
         self.best = {k: v.clone() for k, v in self.network.state_dict().items()}
 
-    def batches(self) -> list[Draw]:
+    def batches(self) -> list[BatchSpec]:
         """The batches of the epoch under way. Masked samples take part with weight 0, dropped ones do not."""
         return self.loader.epoch(self.progress.epoch, self._taking_part())
 

@@ -23,7 +23,7 @@ _ORDER, _AUGMENT, _MIX = 4, 5, 6  # keep their draws apart from those of other p
 
 
 @dataclass(frozen=True)
-class Draw:
+class BatchSpec:
     """What a batch is made from: B images, each seen in V augmented views.
 
     index (B,): into the full training set. For each view (V B,), all images of the first one first: top, left, the
@@ -41,7 +41,7 @@ class Draw:
     weight: Tensor | None = None
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """What ``Draw`` takes to make this one again."""
+        """What ``BatchSpec`` takes to make this one again."""
         return tuple(part for part in vars(self).values() if part is not None)
 
     def mixed(self, of: Callable[[Tensor | slice], Tensor]) -> Tensor:
@@ -106,12 +106,12 @@ class Images:
         # On the device: CUDA divides by a number of Python's as a product with its reciprocal, which rounds otherwise.
         self.full = torch.tensor(255.0 if given.dtype == torch.uint8 else 1.0, device=device)
 
-    def crop(self, draw: Draw) -> Tensor:
+    def crop(self, draw: BatchSpec) -> Tensor:
         """Normalised float32 images (V B, C, H, W), channels_last in memory, from windows of the padded ones."""
         images = self._cropped(draw)
         return draw.mixed(lambda places: images[places])
 
-    def _cropped(self, draw: Draw) -> Tensor:
+    def _cropped(self, draw: BatchSpec) -> Tensor:
         index = draw.index.repeat(len(draw.top) // len(draw.index))
         if not (self.padding or self.flip or self.turns is not None):
             return self.plain(index)
@@ -126,7 +126,7 @@ class Images:
         mean = self.mean if self.mean.dim() == 1 else self.mean[p : p + h, p : p + w]
         return self._normalised(self.pixels[index, p : p + h, p : p + w], mean)
 
-    def _windows(self, padded: Tensor, top: Tensor, draw: Draw) -> Tensor:
+    def _windows(self, padded: Tensor, top: Tensor, draw: BatchSpec) -> Tensor:
         """Windows (V B, H, W, C) of padded images (..., C) one below the other; top counts rows from the first.
 
         A row of a window is W C values side by side, so that one gather of rows makes all windows.
@@ -137,7 +137,7 @@ class Images:
         windows = rows.view(-1, h, w, c)
         return torch.where(draw.mirror[:, None, None, None] > 0, windows.flip(2), windows) if self.flip else windows
 
-    def _turned(self, windows: Tensor, draw: Draw) -> Tensor:
+    def _turned(self, windows: Tensor, draw: BatchSpec) -> Tensor:
         """The windows (V B, H, W, C), each turned."""
         if self.turns is None:
             return windows
@@ -163,7 +163,7 @@ class Loader:
         self.train = train.sort().values  # ties of the random order go by index
         self.batch_size, self.seed = batch_size, seed
 
-    def epoch(self, epoch: int, inside: Tensor) -> list[Draw]:
+    def epoch(self, epoch: int, inside: Tensor) -> list[BatchSpec]:
         """The batches of an epoch in random order, the last one as large as what remains.
 
         inside (N,) bool: the samples that take part. The order of the others does not depend on who is missing.
@@ -179,10 +179,10 @@ class Loader:
         drawn = (below(top, side), below(left, side), mirror, below(turn, ANGLES))
         windows = (part.split(sizes, 1) for part in drawn)
         parts = zip(index.split(sizes), *windows, strict=True)
-        draws = [Draw(index, *(window.flatten() for window in each)) for index, *each in parts]
+        draws = [BatchSpec(index, *(window.flatten() for window in each)) for index, *each in parts]
         return self._mixed(draws, epoch) if self.mixup else draws
 
-    def _mixed(self, draws: list[Draw], epoch: int) -> list[Draw]:
+    def _mixed(self, draws: list[BatchSpec], epoch: int) -> list[BatchSpec]:
         """The same batches, the images of each mixed in the order of a permutation of it."""
         key = (self.seed, _MIX)
         one, other, _, _ = philox((torch.arange(len(draws)), epoch, 1, 0), key)

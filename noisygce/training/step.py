@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from noisygce.errors import ForeignError, defined
+from noisygce.errors import UserCodeError, defined
 from noisygce.losses import Loss
 from noisygce.schedule import Schedule
 from noisygce.training import dropout
 from noisygce.training.cuda_graph import Captured, Pool
 from noisygce.training.evaluate import autocast
-from noisygce.training.loader import Draw, Images
+from noisygce.training.loader import BatchSpec, Images
 
 
 class Step:
@@ -94,11 +94,11 @@ class Step:
         self.predictions_before.copy_(self.predictions)
         self.predictions.fill_(-1)
 
-    def __call__(self, draw: Draw) -> None:
+    def __call__(self, draw: BatchSpec) -> None:
         self._train(*draw.tensors())
 
     def _on(self, *tensors: Tensor) -> None:
-        draw = Draw(*tensors)
+        draw = BatchSpec(*tensors)
         index = draw.index
         forward = self._full if len(index) == self.schedule.batch_size else self._forward
         weights = dict(zip(self.matrices, Bf16.apply(*self.matrices.values()), strict=True)) if self.matrices else {}
@@ -107,9 +107,9 @@ class Step:
         logits = logits.float()
         loss = draw.mixed(lambda places: self._losses(logits, index[places])).mean()
         if not loss.requires_grad:
-            raise ForeignError(f"{defined(type(self.loss))}: its values have no gradient; is there a detach() in it?")
+            raise UserCodeError(f"{defined(type(self.loss))}: its values have no gradient; is there a detach() in it?")
         loss.backward()
-        self._refuse_idle()
+        self._check_gradients()
         with torch.no_grad():
             if self.schedule.clip_norm is not None:
                 # torch.nn.utils.clip_grad_norm_, but for foreach, which copies from the host. The norm is not read.
@@ -142,14 +142,14 @@ class Step:
         losses = self.loss.of_batch(logits, self.labels[index], index)
         if losses.shape != index.shape:
             shape = tuple(losses.shape)
-            raise ForeignError(f"{defined(type(self.loss))} gives {shape}, not the loss of each sample (B,)")
+            raise UserCodeError(f"{defined(type(self.loss))} gives {shape}, not the loss of each sample (B,)")
         return losses.where(self.kept[index], 0)
 
-    def _refuse_idle(self) -> None:
-        """Raises ForeignError where a weight has no gradient, so that weight decay alone would train it."""
+    def _check_gradients(self) -> None:
+        """Raises UserCodeError where a weight has no gradient, so that weight decay alone would train it."""
         for name, parameter in zip(self.names, self.parameters, strict=True):
             if parameter.grad is None:
-                raise ForeignError(
+                raise UserCodeError(
                     f"the weight {name} takes no part in the loss; requires_grad_(False) keeps it as it is"
                 )
 

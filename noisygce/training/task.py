@@ -14,7 +14,7 @@ import numpy as np
 
 from noisygce import check
 from noisygce.data import Arrays, Cifar100, Data, Ints, Split, Verdicts
-from noisygce.errors import DataError, ForeignError, defined, foreign
+from noisygce.errors import DataError, UserCodeError, defined, user_code_error
 from noisygce.noise import Matrix, Noise, empirical_transition
 
 
@@ -62,7 +62,7 @@ def corrupted(arrays: Arrays, noise: Noise, seed: int, root: Path) -> tuple[Arra
 
 
 def _drawn(noise: Noise, labels: Ints, arrays: Arrays, seed: int) -> tuple[Ints, Matrix | None]:
-    """Noisy labels (N,) and T (K, K) or None, as a noise gives them. Raises ForeignError where they cannot be."""
+    """Noisy labels (N,) and T (K, K) or None, as a noise gives them. Raises UserCodeError where they cannot be."""
     k = len(arrays.classes)
     try:
         noisy = np.asarray(noise.draw(labels, arrays.train_images, arrays.classes, seed))
@@ -74,5 +74,5 @@ def _drawn(noise: Noise, labels: Ints, arrays: Arrays, seed: int) -> tuple[Ints,
     except check.Invalid:
         raise
     except (ValueError, NotImplementedError) as error:
-        raise foreign(error) or ForeignError(f"{defined(type(noise))}: {error}") from None
+        raise user_code_error(error) or UserCodeError(f"{defined(type(noise))}: {error}") from None
     return noisy.astype(np.int64, copy=False), transition

@@ -33,7 +33,7 @@ from noisygce.models import fused
 from noisygce.runs.begin import training_of
 from noisygce.training import cuda_graph, device, evaluate, fit, prune
 from noisygce.training.fit import Training
-from noisygce.training.loader import Draw
+from noisygce.training.loader import BatchSpec
 from noisygce.training.step import Step
 from noisygce.training.task import Task
 
@@ -80,14 +80,14 @@ def by_kind(counts: collections.Counter) -> dict[str, int]:
 # ---- What cannot be as it is, since kernels do nothing
 
 
-def batches(training: Training) -> list[Draw]:
+def batches(training: Training) -> list[BatchSpec]:
     """The batches of the epoch under way, drawn on the host; ``kept`` (N,) is the kept set there."""
     on_host = copy.copy(training.loader)
     on_host.train = torch.from_numpy(training.task.train).sort().values
     kept = getattr(training, "kept", torch.ones(len(training.task.noisy), dtype=torch.bool))
     at = training.step.kept.device
     drawn = on_host.epoch(training.progress.epoch, kept)
-    return [Draw(*(part.contiguous().to(at) for part in draw.tensors())) for draw in drawn]
+    return [BatchSpec(*(part.contiguous().to(at) for part in draw.tensors())) for draw in drawn]
 
 
 def measure(training: Training, *more: object) -> dict:
@@ -106,7 +106,7 @@ _measure = fit._measure
 def experiment(*words: str, graph: str = "on", at: str = "cuda") -> settings.Experiment:
     e = settings.read(settings.compose([*SMALL, f"runtime.device={at}", f"runtime.graph={graph}", *words]))
     if e.loss.source:
-        e.loss.adopt("a run", {name: 0.6 * np.eye(10) + 0.04 for name in ("q97", "max")})
+        e.loss.load_source_estimates("a run", {name: 0.6 * np.eye(10) + 0.04 for name in ("q97", "max")})
     return e
 
 
@@ -392,7 +392,7 @@ def command(signal_after: str, *words: str) -> None:
     """``noisygce.train WORDS`` with cross entropy, or a loss of this file; SIGTERM after so many steps."""
     call, left = Step.__call__, int(signal_after)
 
-    def count_down(step: Step, draw: Draw) -> None:
+    def count_down(step: Step, draw: BatchSpec) -> None:
         nonlocal left
         call(step, draw)
         left -= 1

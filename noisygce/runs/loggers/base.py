@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from noisygce import settings
-from noisygce.errors import ConfigError, foreign
+from noisygce.errors import ConfigError, user_code_error
 from noisygce.runs import drawing
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Loggers:
             try:
                 call(logger)
             except (Exception, SystemExit) as error:
-                log.warning(f"logger {name}: {foreign(error) or _reason(error)}; the run goes on without it")
+                log.warning(f"logger {name}: {user_code_error(error) or _reason(error)}; the run goes on without it")
                 del self.active[name]
                 with contextlib.suppress(Exception, SystemExit):
                     logger.close()
