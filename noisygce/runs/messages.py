@@ -58,6 +58,7 @@ def to_file(path: Path) -> Iterator[None]:
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     thread = threading.current_thread()
+    name = thread.name
     if thread is not threading.main_thread():
         thread.name = path.parent.name
     handler.addFilter(lambda record: record.thread == thread.ident)  # not what runs side by side have to say
@@ -65,6 +66,7 @@ def to_file(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        thread.name = name
         log.removeHandler(handler)
         handler.close()
 
