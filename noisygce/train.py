@@ -186,6 +186,11 @@ def prepare_process() -> None:
     resolvers.register()
     messages.to_console()
     process.listen()
+    refuse_torchrun()
+
+
+def refuse_torchrun() -> None:
+    """Raises ConfigError in one of several processes that are meant to train one run."""
     if (world := os.environ.get("WORLD_SIZE", "1")).isdecimal() and int(world) > 1:
         raise ConfigError(
             f"WORLD_SIZE={world}: a run uses one GPU; start a sweep (-m) without torchrun, once for each GPU: the "

@@ -29,14 +29,14 @@ log = logging.getLogger("noisygce")
 GO_ON = "start the same command again to go on"
 
 
-def to_console() -> None:
-    """From now on messages go to standard error, once each however often this is called."""
+def to_console(level: int = logging.INFO) -> None:
+    """From now on messages of this level or above go to standard error, once each however often this is called."""
     logging.raiseExceptions = False  # a full disk is said once, in one line, not by train.log too
     for former in [handler for handler in log.handlers if handler.name == "console"]:
         log.removeHandler(former)
     console = logging.StreamHandler()
     console.name = "console"
-    console.setLevel(logging.INFO)
+    console.setLevel(level)
     console.setFormatter(_Named())
     log.addHandler(console)
     log.setLevel(logging.DEBUG)

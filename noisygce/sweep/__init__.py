@@ -3,6 +3,7 @@
 May import results and what is below it.
 
 jobs.py        the runs of a command line or a grid; launching them
+launch.py      the runs of a plan that are not finished, checked and launched
 plan.py        the same runs by the ids that training gives them, and what is there of each
 stored.py      plans on disk, composed once
 missing.py     why runs of a plan have no result

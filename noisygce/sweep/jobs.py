@@ -119,11 +119,14 @@ def check_all(compose: Callable[[Job], DictConfig], all_jobs: Sequence[Job]) -> 
 
 
 def launch_all(
-    launch: Callable[[Sequence[Job]], Sequence[JobReturn]], all_jobs: Sequence[Job], done: int = 0
+    launch: Callable[[Sequence[Job]], Sequence[JobReturn]],
+    all_jobs: Sequence[Job],
+    done: int = 0,
+    say: Callable[[str], object] = lambda line: print(line, file=sys.stderr),
 ) -> list[JobReturn]:
     """Launches runs, comes back once to those that another process held, and says how all ended.
 
-    done: how many more runs of the sweep were finished before.
+    done: how many more runs of the sweep were finished before. say: called with each line.
     """
     ended = list(launch(all_jobs)) if all_jobs else []
     held = [i for i, job in enumerate(ended) if isinstance(_error(job), Locked)]
@@ -131,9 +134,9 @@ def launch_all(
         ended[i] = again
     failures = [(job, e) for job, end in zip(all_jobs, ended, strict=True) if (e := _error(end)) is not None]
     failed = [(job, e) for job, e in failures if not isinstance(e, Locked)]
-    print(f"{done + len(ended) - len(failures)} of {done + len(ended)} runs are done", file=sys.stderr)
+    say(f"{done + len(ended) - len(failures)} of {done + len(ended)} runs are done")
     for line in _reasons(failures, all_jobs):
-        print(f"  {line}", file=sys.stderr)
+        say(f"  {line}")
     if failed:
         raise SweepFailed(
             f"{len(failed)} of {done + len(ended)} runs failed", [command.exit_code(e) for _, e in failed]
