@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from noisygce import check, results, settings
 from noisygce.errors import ConfigError, DataError, NonFinite, Stopped, UserCodeError, user_code_error
-from noisygce.runs import Run, archive, identity, kept, loggers, messages, noisy_validation
+from noisygce.runs import Run, archive, identity, kept, loaded, loggers, messages, noisy_validation
 from noisygce.runs.begin import resume, training_of
 from noisygce.runs.manifest import manifest_of
 from noisygce.runs.stops import process
@@ -47,6 +47,7 @@ def main() -> None:
 def train_config(cfg: DictConfig, alone: bool = True, say: Say | None = None) -> float:
     """Plans the run of a composed config, and trains it (``train``)."""
     experiment, run_config = settings.read(cfg), identity(settings.resolved(cfg))
+    loaded.refuse_changed(run_config)
     return train(experiment, run_config, loggers.read(cfg), alone, say or announce)
 
 

@@ -59,6 +59,8 @@ def chosen(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             _under_way[group, file] -= 1
             if not _under_way[group, file]:  # else a call of another thread needs it
                 store.repo[group].pop(file, None)
+                if not store.repo[group]:
+                    del store.repo[group]
 
 
 def _leaf(group: str, value: Any) -> dict[str, Any]:
