@@ -18,9 +18,10 @@ class Preprocessing:
     """Normalisation of all images, random crop and flip of training images.
 
     normalise: "channel" subtracts the channel's mean and divides by its std; "pixel_mean" subtracts each pixel's mean
-    over the training set (the paper's). mean, std: per channel, in units of the full range 0..1. padding: zero pixels
-    on each side before the random crop. flip: horizontally, with probability 1/2. rotation: in degrees; each image is
-    then turned about its centre by an angle uniform in +-rotation, nearest pixels, zeros from beyond its border.
+    over the training set (the paper's). mean, std: per channel, or one for all, in units of the full range 0..1.
+    padding: zero pixels on each side before the random crop. flip: horizontally, with probability 1/2. rotation: in
+    degrees; each image is then turned about its centre by an angle uniform in +-rotation, nearest pixels, zeros from
+    beyond its border.
     """
 
     def __init__(

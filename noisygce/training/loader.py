@@ -17,6 +17,7 @@ from torch import Tensor
 from noisygce.data import Preprocessing
 from noisygce.data.base import Images as Pixels
 from noisygce.data.preprocessing import scaled, units
+from noisygce.errors import ConfigError
 from noisygce.training.philox import below, beta, philox
 
 _ORDER, _AUGMENT, _MIX = 4, 5, 6  # keep their draws apart from those of other purposes (docs/protocol.md, Randomness)
@@ -85,6 +86,9 @@ class Images:
         if preprocessing.rotation:
             self.turns = torch.from_numpy(rotations(self.size[0], self.size[1], preprocessing.rotation)).to(device)
         n, h, w, c = images.shape
+        for key in ("mean", "std"):
+            if len(values := getattr(preprocessing, key)) not in (1, c):
+                raise ConfigError(f"data.{key}={[*values]}: must be a list of {c}, one for each channel, or of one")
         self.units: tuple[Tensor, Tensor] | None = None
         if preprocessing.normalise == "standard" and n:
             centre, spread = units(train_images)
