@@ -256,7 +256,12 @@ X, Y = np.ones((6, 3)), np.array(["a", "b"] * 3)
 @pytest.mark.parametrize(
     ("x", "y", "ids", "says"),
     [
-        (np.ones((6, 8, 8)), Y, "", r"holds images, float64 of shape \(6, 8, 8\): data=arrays data.images=FILE trains on them"),
+        (
+            np.ones((6, 8, 8)),
+            Y,
+            "",
+            r"holds images, float64 of shape \(6, 8, 8\): data=arrays data.images=FILE",
+        ),
         (np.ones((6, 8, 8, 3), dtype=np.uint8), Y, "", "holds images, uint8 of shape"),
         (X[0], Y, "", r"X\.npy must hold N x D numbers; it holds float64 of shape \(3,\)"),
         (X.astype(str), Y, "", "must hold N x D numbers; it holds <U"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisygce import check
-from noisygce.data.base import Arrays
+from noisygce.data.base import Arrays, refuse_too_large
 from noisygce.data.own_files import OwnFiles, array, labels_of, numbered, texts
 from noisygce.errors import DataError
 
@@ -62,6 +63,12 @@ class ImageArrays(OwnFiles):
     def _files(self, root: Path) -> dict[str, Path]:
         return {key: path for key, path in super()._files(root).items() if key != "layout"}
 
+    def contents(self, root: Path) -> Mapping[str, str]:
+        self.require(root)
+        size = self._files(root)["images"].stat().st_size
+        refuse_too_large(f"data.images={self.images}: the images", size, "save smaller images")
+        return super().contents(root)
+
     def _read(self, root: Path) -> Arrays:
         files = self._files(root)
         where: dict[str, Any] = {key: files.get(key, files["images"]) for key in NAMES}
@@ -101,7 +108,7 @@ class ImageArrays(OwnFiles):
                 raise DataError(f"{where} has the shape {found.shape}: {reason}; data.layout=NHWC or NCHW says which")
             layout, images = either[0], found if either[0] == "NHWC" else found.transpose(0, 2, 3, 1)
         log.info(f"{where.name}: {len(images):,} images {_sizes(images)}, read as {layout}")
-        ready: NDArray[np.uint8] = np.ascontiguousarray(images)
+        ready: NDArray[np.uint8] = np.array(images, order="C")  # in memory
         return ready
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from noisygce import check
 from noisygce.data import label_table
-from noisygce.data.base import Arrays
+from noisygce.data.base import Arrays, refuse_too_large
 from noisygce.data.own_files import OwnFiles, array, labels_of, numbered
 from noisygce.data.preprocessing import Floats, Standardisation, blocks
 from noisygce.errors import DataError
@@ -46,6 +47,12 @@ class Features(OwnFiles):
             raise check.Invalid("test_features", test_features, "null where data.test_labels is, and only there")
         self.features, self.labels, self.ids = features, labels, ids
         self.test_features, self.test_labels = test_features, test_labels
+
+    def contents(self, root: Path) -> Mapping[str, str]:
+        self.require(root)
+        size = self._files(root)["features"].stat().st_size
+        refuse_too_large(f"data.features={self.features}: the vectors", size, "save fewer columns, or float16")
+        return super().contents(root)
 
     def _read(self, root: Path) -> Arrays:
         files = self._files(root)

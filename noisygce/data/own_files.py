@@ -42,7 +42,7 @@ class OwnFiles(Data):
 def array(path: Path) -> NDArray[Any]:
     """The array of an .npy file. Raises DataError."""
     try:
-        found = np.load(path, allow_pickle=False)
+        found = np.load(path, mmap_mode="r", allow_pickle=False)  # only what is computed with is in memory
         if not isinstance(found, np.ndarray):
             raise ValueError("it is an archive of arrays")
         return found
