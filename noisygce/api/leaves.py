@@ -123,7 +123,7 @@ def _plain(key: str, value: Any, base: type) -> Any:
 
 def _importable(key: str, value: Any, base: type) -> type:
     """The class of an object, under the name by which any other process finds it. Raises ConfigError."""
-    cls = value if isinstance(value, type) else type(value)
+    cls: type = value if isinstance(value, type) else getattr(value, "made_of", type(value))  # of a loss: as written
     if not issubclass(cls, base):
         room = base.__module__.removesuffix(".base")
         raise ConfigError(f"{key}={value!r}: must be the name of a choice, or a {room}.{base.__name__}")
@@ -135,11 +135,11 @@ def _importable(key: str, value: Any, base: type) -> type:
             "a .py file of its own and import it from there"
         )
     found = getattr(importlib.import_module(cls.__module__), cls.__name__, None)
-    if not (isinstance(found, type) and issubclass(cls, found)):
+    if found is not cls:
         raise ConfigError(
             f"{key}={cls.__name__}: {target} is another class by now; import it, and make the object, again"
         )
-    return found
+    return cls
 
 
 def _called(key: str, cls: type) -> tuple[str, str]:
