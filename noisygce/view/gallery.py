@@ -17,6 +17,7 @@ from noisygce.view.page import filled
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from pandas import DataFrame
 
 CHUNK, ACROSS = 100, 10  # pictures a sprite, and side by side in it
 _LOSSLESS = 32  # pixels; larger pictures are stored as JPEG
@@ -25,21 +26,19 @@ _LOSSLESS = 32  # pixels; larger pictures are stored as JPEG
 def page(
     title: str,
     score: str,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
+    listed: DataFrame,
     classes: Sequence[str],
     pictures: Sequence[NDArray[np.uint8]],
 ) -> str:
-    """The page of these rows (ranking.COLUMNS), a picture uint8 (H, W, 1 or 3) each, in their order, or no
-    pictures at all."""
+    """The page of the listed samples (``ranking.table``), with a picture uint8 (H, W, 1 or 3) of each, or with none."""
     from markupsafe import Markup
 
     size = max((max(picture.shape[:2]) for picture in pictures), default=1)
     content = {
         "title": title,
         "score": score,
-        "columns": list(columns),
-        "rows": [list(row) for row in rows],
+        "columns": [*listed],
+        "rows": listed.to_numpy().tolist(),
         "classes": list(classes),
         "size": size,
         "chunk": CHUNK,
