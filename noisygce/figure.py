@@ -11,6 +11,7 @@ its table.overview names rows and a column. The other arguments are those of noi
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 from noisygce.errors import NoisygceError
 from noisygce.settings import arguments
 from noisygce.sweep.plan import Plan, look, shown
-from noisygce.view import canvas, places
+from noisygce.view import canvas, paths
 from noisygce.view.cells import lay_out
 from noisygce.view.figures import TITLES, draw
 
@@ -47,13 +48,13 @@ def main() -> None:
 
 def run(argv: list[str]) -> None:
     """Draws and writes the figures that the arguments ask for."""
-    plan, drawings = _asked(argv)
-    formats = ("png",) if places.archived(plan) else canvas.FORMATS
-    for drawing in drawings:
-        stem = places.stem(plan, drawing.kind)
+    options, plan = _asked(argv)
+    formats = ("png",) if paths.archived(plan) else canvas.FORMATS
+    for drawing in _drawings(options, plan):
+        stem = paths.stem(plan, drawing.kind)
         stem.parent.mkdir(parents=True, exist_ok=True)
         for ending in formats:
-            stem.with_name(f"{stem.name}.{ending}").write_bytes(drawing.file(ending))
+            paths.with_ending(stem, f".{ending}").write_bytes(drawing.file(ending))
         print(f"{stem}{', '.join(f'.{ending}' for ending in formats)}: {TITLES[drawing.kind]}", flush=True)
 
 
@@ -62,23 +63,23 @@ def of(*words: str) -> Drawing:
 
     Raises NoisygceError, or what Hydra raises.
     """
-    return next(_asked(words)[1])
+    return next(_drawings(*_asked(words)))
 
 
-def _asked(words: Sequence[str]) -> tuple[Plan, Iterator[Drawing]]:
-    own, rest = arguments.split(words, {"kind": tuple(TITLES)})
-    plan = shown(rest)
+def _asked(words: Sequence[str]) -> tuple[dict[str, str], Plan]:
+    options, rest = arguments.split(words, {"kind": tuple(TITLES)})
+    return options, shown(rest)
 
-    def drawings() -> Iterator[Drawing]:
-        nothing = True
-        for kind, figure in draw(plan, lay_out(plan, look(plan)), [own["kind"]] if own else TITLES):
-            nothing = False
-            yield Drawing(kind, figure)
-        if nothing:
-            kinds = f"no figure of the kind {own['kind']}" if own else "nothing to draw"
-            raise NoisygceError(f"the runs that are done below {plan.results} give {kinds}")
 
-    return plan, drawings()
+def _drawings(options: dict[str, str], plan: Plan) -> Iterator[Drawing]:
+    """The figures that the runs can show. Raises NoisygceError where they show none."""
+    kind = options.get("kind", "")
+    found = draw(plan, lay_out(plan, look(plan)), [kind] if kind else TITLES)
+    first = next(found, None)
+    if first is None:
+        nothing = f"no figure of the kind {kind}" if kind else "nothing to draw"
+        raise NoisygceError(f"the runs that are done below {plan.results} give {nothing}")
+    yield from (Drawing(*each) for each in itertools.chain([first], found))
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def split(arguments: Sequence[str], options: Mapping[str, Sequence[str]]) -> tup
     """The options of a command that are given, and the other arguments. Raises ConfigError, also for a key that nothing
     has.
 
-    options: the values that each may have.
+    options: the values that each may have; no values: any text.
     """
     if mistake := misread(arguments):
         raise ConfigError(mistake)
@@ -117,7 +117,7 @@ def split(arguments: Sequence[str], options: Mapping[str, Sequence[str]]) -> tup
             raise ConfigError(hints.unknown(key, options=[*options]))
     for key, value in chosen.items():
         try:
-            check.choice(key, value, options[key])
+            check.choice(key, value, options[key] or [value])
         except check.Invalid as error:
             raise ConfigError(str(error)) from None
     return chosen, rest

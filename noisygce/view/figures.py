@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from noisygce.sweep.plan import Plan
-from noisygce.view import curves, heat, memorisation
+from noisygce.view import curves, heatmaps, memorisation
 from noisygce.view.cells import Cells
 
 if TYPE_CHECKING:
@@ -25,16 +25,16 @@ TITLES = {
 
 def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[tuple[str, Figure]]:
     """The figures of these kinds that the runs of an experiment can show, each with its kind."""
-    shown = plan.table.get("overview", {})
-    first = str(shown.get("column", ""))
+    overview = plan.table.get("overview", {})
+    first = str(overview.get("column", ""))
     drawings: dict[str, Callable[[], Figure | None]] = {
-        "overview": lambda: memorisation.overview(cells, shown),
+        "overview": lambda: memorisation.overview(cells, overview),
         "accuracy": lambda: curves.accuracy(cells),
         "pruning": lambda: curves.pruning(cells),
         "memorisation": lambda: memorisation.memorisation(cells, first),
-        "noise": lambda: heat.noise(cells),
-        "confusion": lambda: heat.confusion(cells, first),
-        "q_and_k": lambda: heat.q_and_k(cells, plan.table.get("rules", ["val"])),
+        "noise": lambda: heatmaps.noise(cells),
+        "confusion": lambda: heatmaps.confusion(cells, first),
+        "q_and_k": lambda: heatmaps.q_and_k(cells, plan.table.get("rules", ["val"])),
     }
     for kind in kinds:
         if (figure := drawings[kind]()) is not None:

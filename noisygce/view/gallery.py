@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from noisygce.view.page import filled
+from noisygce.view.page import render
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +50,7 @@ def page(
         f'<script type="text/plain" class="sprite">{sprite(pictures[start : start + CHUNK], size)}</script>'
         for start in range(0, len(pictures), CHUNK)
     )
-    return filled("gallery.html", title=title, sprites=Markup(sprites), data=Markup(data))
+    return render("gallery.html", title=title, sprites=Markup(sprites), data=Markup(data))
 
 
 def sprite(pictures: Sequence[NDArray[np.uint8]], size: int) -> str:

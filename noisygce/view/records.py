@@ -1,4 +1,4 @@
-"""Written tables and reports: each with a record beside it, a JSON of what it was made from, by which it is verified.
+"""Records: beside each written table and report a JSON of what it was made from, by which it is verified.
 
 A record has the command (argv), the options and the table (title, rows, columns, rules); of each run, in the order of
 the plan, its id and state, of a finished one the digest of its manifest, of any other its config; the numbers beside
@@ -22,72 +22,64 @@ from noisygce.errors import NoisygceError
 from noisygce.results import Result
 from noisygce.runs import atomic
 from noisygce.runs.ids import flat
-from noisygce.view import places, tables
+from noisygce.view import paths, tables
+from noisygce.view.paths import with_ending
 from noisygce.view.published import Number
 from noisygce.view.tables import Spec, Table
 
 FORMAT = 1
 Record = dict[str, Any]
-_TEXTS: dict[str, Callable[[Table], str]] = {".md": tables.markdown, ".tex": tables.latex, ".csv": tables.full}
+_TEXTS: dict[str, Callable[[Table], str]] = {".md": tables.markdown, ".tex": tables.latex, ".csv": tables.csv_text}
 
 
 def write_table(stem: Path, table: Table) -> None:
     """Writes a table in every form, and its record."""
     for ending, text in _TEXTS.items():
         _write(stem, ending, text(table))
-    _write(stem, ".json", _text(record(table)))
+    _write(stem, ".json", _json(record(table)))
 
 
-def write_report(stem: Path, page: str, table: Table, argv: Sequence[str]) -> None:
+def write_report(stem: Path, page: str, table: Table) -> None:
     """Writes a report, and its record."""
     _write(stem, ".html", page)
-    made = {**record(table), "argv": list(argv), "sha256": hashlib.sha256(page.encode()).hexdigest()}
-    _write(stem, ".json", _text(made))
+    _write(stem, ".json", _json({**record(table), "sha256": hashlib.sha256(page.encode()).hexdigest()}))
 
 
 def _write(stem: Path, ending: str, text: str) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(_with(stem, ending), text, durable=False)
+    atomic.write_text(with_ending(stem, ending), text, durable=False)
 
 
-def _with(stem: Path, ending: str) -> Path:
-    return stem.with_name(f"{stem.name}{ending}")  # a stem may have dots
-
-
-def _text(record: Record) -> str:
+def _json(record: Record) -> str:
     """JSON with a line for each run and cell."""
-    lines = {key: ",\n".join(map(json.dumps, record[key])) for key in ("runs", "cells")}
-    parts = [
-        f'"{key}": [\n{lines[key]}\n]' if key in lines else f'"{key}": {json.dumps(value)}'
-        for key, value in record.items()
-    ]
+    parts = []
+    for key, value in record.items():
+        text = "[\n" + ",\n".join(map(json.dumps, value)) + "\n]" if key in ("runs", "cells") else json.dumps(value)
+        parts.append(f'"{key}": {text}')
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
 def record(table: Table) -> Record:
-    spec, cells = table.spec, table.cells
-    numbers = {
-        rule: [number if isinstance(number, str) else asdict(number) for number in beside.values()]
-        for rule, beside in table.compared.items()
-    }
+    spec = asdict(table.spec)
+    shown = {key: spec[key] for key in ("title", "name", "rows", "columns", "rules")}
+    shown |= {key: spec[key] for key in ("names", "decimals") if spec[key] not in ({}, 2)}  # younger than the format
+    cells = []
+    for rule in table.spec.rules:
+        for (row, column), cell in table.cells.cell.items():
+            sample = cell.sample(rule)
+            number = {"n": sample.n, "mean": sample.mean, "std": sample.std} if sample else {"n": 0}
+            cells.append({"rule": rule, "row": row, "column": column, "runs": len(cell.runs), **number})
     return {
         "format": FORMAT,
-        "argv": list(spec.argv),
-        "options": dict(spec.options),
-        "table": {key: getattr(spec, key) for key in ("title", "name", "rows", "columns", "rules")},
+        "argv": spec["argv"],
+        "options": spec["options"],
+        "table": shown,
         "runs": list(map(_run, table.runs)),
-        "compared": numbers,
-        "cells": [
-            {
-                "rule": rule,
-                "row": row,
-                "column": column,
-                "runs": len(cell.runs),
-                **({"n": s.n, "mean": s.mean, "std": s.std} if (s := cell.sample(rule)) else {"n": 0}),
-            }
-            for rule in spec.rules
-            for (row, column), cell in cells.cell.items()
-        ],
+        "compared": {
+            rule: [number if isinstance(number, str) else asdict(number) for number in numbers.values()]
+            for rule, numbers in table.compared.items()
+        },
+        "cells": cells,
     }
 
 
@@ -108,27 +100,28 @@ def verified(folder: Path) -> Iterator[tuple[Path, str]]:
     """The files of the written tables and reports below ``folder``, each with what is wrong with it or nothing. LaTeX
     is no file of its own here: it shows what Markdown and CSV show."""
     for kind, endings in (("table", (".md", ".csv", ".json")), ("report", (".html", ".json"))):
-        paths = sorted({path for ending in endings for path in places.written(folder, kind, ending)})
-        for stem, files in itertools.groupby(paths, lambda path: path.with_suffix("")):
-            yield from _verified(kind, _with(stem, ".json"), list(files))
+        found = sorted({path for ending in endings for path in paths.written(folder, kind, ending)})
+        for stem, files in itertools.groupby(found, lambda path: path.with_suffix("")):
+            yield from _verified(kind, with_ending(stem, ".json"), list(files))
 
 
-def _verified(kind: str, beside: Path, files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """The files of one table or report (the kind). beside: its record."""
+def _verified(kind: str, path: Path, files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    """The files of one table or report (the kind), by its record at ``path``."""
     wrong: dict[str, str] = {}
     try:
-        made: Record = json.loads(beside.read_text())
-        found = _runs(made, places.results_of(beside))
-        every = _changed(made, found) or ""
+        made: Record = json.loads(path.read_text())
+        found = _runs(made, paths.results_of(path))
+        every = _changed(made, found)
         if not every:
-            wrong = _differing(kind, made, found, {path.suffix: path.read_bytes() for path in files})
+            contents = {file.suffix: file.read_bytes() for file in files}
+            wrong = _page_differs(made, contents) if kind == "report" else _table_differs(made, found, contents)
     except FileNotFoundError:
-        every = f"has no {beside.name} beside it, by which it is verified: write it again"
+        every = f"has no {path.name} beside it, by which it is verified: write it again"
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        every = f"cannot be verified, {beside.name} is damaged ({type(error).__name__}: {error}): write it again"
+        every = f"cannot be verified, {path.name} is damaged ({type(error).__name__}: {error}): write it again"
     except NoisygceError as error:
         every = f"cannot be made again: {error}"
-    yield from ((path, every or wrong.get(path.suffix, "")) for path in files)
+    yield from ((file, every or wrong.get(file.suffix, "")) for file in files)
 
 
 def _runs(made: Record, folder: Path) -> list[Result]:
@@ -141,7 +134,7 @@ def _runs(made: Record, folder: Path) -> list[Result]:
 
 
 def _changed(made: Record, found: Sequence[Result]) -> str:
-    """How the runs are others than those of a record; empty where they are the same."""
+    """How the runs differ from those of a record; empty where they are the same."""
     for was, run in zip(made["runs"], found, strict=True):
         if was["state"] == "done" and run.state != "done":
             return f"was made from {run.id}, which is {run.state} now"
@@ -149,25 +142,27 @@ def _changed(made: Record, found: Sequence[Result]) -> str:
             return f"was made from another {run.id}: its manifest has changed since"
     then = sum(was["state"] == "done" for was in made["runs"])
     now = sum(run.state == "done" for run in found)
-    if then < now:
-        command = shlex.join(made["argv"])
-        return f"was made when {then} of {len(found)} runs were done, and now {now} are: {command}"
-    return ""
+    if then == now:
+        return ""
+    return f"was made when {then} of {len(found)} runs were done, and now {now} are: {shlex.join(made['argv'])}"
 
 
-def _differing(kind: str, made: Record, found: Sequence[Result], files: Mapping[str, bytes]) -> dict[str, str]:
-    """By ending, how files differ from what a record and its runs give."""
-    if kind == "report":  # whose figures depend on the version of matplotlib
-        same = hashlib.sha256(files.get(".html", b"")).hexdigest() == made["sha256"] or ".html" not in files
-        return {} if same else {".html": f"is not the page that was written by {shlex.join(made['argv'])}"}
+def _page_differs(made: Record, contents: Mapping[str, bytes]) -> dict[str, str]:
+    """Whether a report is the page that was written: its figures depend on the version of matplotlib."""
+    if ".html" not in contents or hashlib.sha256(contents[".html"]).hexdigest() == made["sha256"]:
+        return {}
+    return {".html": f"is not the page that was written by {shlex.join(made['argv'])}"}
+
+
+def _table_differs(made: Record, found: Sequence[Result], contents: Mapping[str, bytes]) -> dict[str, str]:
+    """By ending, how the files of a table differ from what its record and the runs give."""
     table, command = _table(made, found), shlex.join(made["argv"])
-    wrong = {
-        ending: f"is not what the runs give to {command}"
-        for ending, text in _TEXTS.items()
-        if ending in files and files[ending] != text(table).encode()
-    }
-    given = json.loads(json.dumps(record(table)["cells"]))
-    for was, now in itertools.zip_longest(made["cells"], given):
+    wrong = {}
+    for ending in (".md", ".csv"):
+        if ending in contents and contents[ending] != _TEXTS[ending](table).encode():
+            wrong[ending] = f"is not what the runs give to {command}"
+    cells = json.loads(json.dumps(record(table)["cells"]))
+    for was, now in itertools.zip_longest(made["cells"], cells):
         if was != now:
             return {**wrong, ".json": f"has the cell {was}, the runs give {now} to {command}"}
     return wrong
@@ -175,8 +170,8 @@ def _differing(kind: str, made: Record, found: Sequence[Result], files: Mapping[
 
 def _table(made: Record, found: Sequence[Result]) -> Table:
     """The table of a record, from its runs."""
-    said, keys = made["table"], (tuple(made["table"][name]) for name in ("rows", "columns", "rules"))
-    spec = Spec(said["title"], said["name"], tuple(made["argv"]), made["options"], *keys)
+    shown: Record = {key: tuple(value) if isinstance(value, list) else value for key, value in made["table"].items()}
+    spec = Spec(argv=tuple(made["argv"]), options=made["options"], **shown)
     cells = tables.cells_of(spec, found)
     compared = {
         rule: dict(zip(cells.cell, (n if isinstance(n, str) else Number(**n) for n in numbers), strict=True))
