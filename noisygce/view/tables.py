@@ -6,20 +6,17 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from noisygce import check, results, runs
 from noisygce.errors import ConfigError
 from noisygce.results import NOISY_VALIDATION, Result
 from noisygce.sweep.plan import Plan, look
 from noisygce.view import compare, escape, paths, provenance, published, subtable
-from noisygce.view.cells import Cell, Cells, Key, by_class, grouped, keys_of
+from noisygce.view.cells import Cell, Cells, Key, Place, by_class, grouped, keys_of
 from noisygce.view.compare import Compared, mean_and_std
 from noisygce.view.published import Number
 from noisygce.view.subtable import Entry, Subtable
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 RULES = (*runs.RULES, "gap", NOISY_VALIDATION)
 _MEANING = {
@@ -237,41 +234,36 @@ def latex(table: Table) -> str:
     return "\n".join([*(f"% {escape.plain(line)}" for line in comments), *floats])
 
 
-def frame(table: Table) -> DataFrame:
-    """A row for each cell and rule, every number a fraction with all its digits."""
+def csv_text(table: Table) -> str:
+    """A line for each cell and rule, every number a fraction with all its digits; no text is a formula of a
+    spreadsheet."""
     import pandas as pd
 
-    cells, rows = table.cells, []
-    for rule in table.spec.rules:
-        for (row, column), cell in cells.cell.items():
-            values, sample = cell.values(rule), cell.sample(rule)
-            half = sample.half if sample else None
-            line: dict[str, Any] = dict(zip((*cells.row_keys, *cells.column_keys), (*row, *column), strict=True))
-            line |= {"measure": cells.measure, "rule": rule, "n": len(values), "runs": len(cell.runs)}
-            line["failed"] = sum(run.state == "failed" for run in cell.runs)
-            line |= {"mean": sample and sample.mean, "std": sample and sample.std}
-            line |= {"t_low": None, "t_high": None}
-            if sample and half is not None:
-                line |= {"t_low": sample.mean - half, "t_high": sample.mean + half}
-            line["bold"] = int(rule != "gap" and row in cells.bold(rule, column))
-            if table.spec.against:
-                number = table.compared[rule][row, column] if rule in table.compared else ""
-                line |= dict.fromkeys(("theirs_mean", "theirs_std", "difference", "tolerance", "within", "note"))
-                if isinstance(number, str):
-                    line["note"] = number
-                else:
-                    line |= {"theirs_mean": number.mean, "theirs_std": number.std, "note": number.source}
-                    line["tolerance"] = number.tolerance()
-                    if sample:
-                        line |= {"difference": sample.mean - number.mean, "within": int(number.agrees(sample))}
-            line |= {"seeds": " ".join(map(str, values)), "values": " ".join(map(repr, values.values()))}
-            rows.append(line)
-    return pd.DataFrame(rows, dtype=object)
+    lines = [_line(table, rule, place) for rule in table.spec.rules for place in table.cells.cell]
+    return str(pd.DataFrame(lines, dtype=object).to_csv(index=False, lineterminator="\n"))
 
 
-def csv_text(table: Table) -> str:
-    """``frame`` as CSV, in which no text is a formula of a spreadsheet."""
-    found = frame(table)
-    texts = found.columns.difference(["seeds", "values"])
-    found[texts] = found[texts].map(escape.csv)
-    return str(found.to_csv(index=False, lineterminator="\n"))
+def _line(table: Table, rule: str, place: Place) -> dict[str, Any]:
+    cells, cell = table.cells, table.cells.cell[place]
+    values, sample = cell.values(rule), cell.sample(rule)
+    line: dict[str, Any] = dict(zip((*cells.row_keys, *cells.column_keys), (*place[0], *place[1]), strict=True))
+    line |= {"measure": cells.measure, "rule": rule, "n": len(values), "runs": len(cell.runs)}
+    line["failed"] = sum(run.state == "failed" for run in cell.runs)
+    line |= dict.fromkeys(("mean", "std", "t_low", "t_high"))
+    if sample:
+        line |= {"mean": sample.mean, "std": sample.std}
+    if sample and sample.half is not None:
+        line |= {"t_low": sample.mean - sample.half, "t_high": sample.mean + sample.half}
+    line["bold"] = int(rule != "gap" and place[0] in cells.bold(rule, place[1]))
+    if table.spec.against:
+        line |= dict.fromkeys(("theirs_mean", "theirs_std", "difference", "tolerance", "within", "note"))
+        number = table.compared[rule][place] if rule in table.compared else ""
+        if isinstance(number, str):
+            line["note"] = number
+        else:
+            line |= {"theirs_mean": number.mean, "theirs_std": number.std, "note": number.source}
+            line["tolerance"] = number.tolerance()
+            if sample:
+                line |= {"difference": sample.mean - number.mean, "within": int(number.agrees(sample))}
+    line = {key: escape.csv(value) for key, value in line.items()}
+    return line | {"seeds": " ".join(map(str, values)), "values": " ".join(map(repr, values.values()))}
