@@ -22,7 +22,7 @@ from noisygce.sweep.missing import hint
 from noisygce.sweep.plan import Plan, shown
 from noisygce.view import canvas, escape, page, paths, records, subtable
 from noisygce.view.cells import Cell
-from noisygce.view.figures import TITLES, draw
+from noisygce.view.figures import draw
 from noisygce.view.tables import OPTIONS, Table, tabulate
 
 
@@ -33,7 +33,7 @@ def main() -> None:
 def run(argv: list[str]) -> None:
     """Writes the report that the arguments ask for."""
     options, rest = arguments.split(argv, {key: OPTIONS[key] for key in ("against", "name")})
-    plan = shown(rest)
+    plan = shown(rest, paths.given_name(options))
     table = tabulate(plan, **options, command="report")
     if all(run.state == "missing" for run in table.runs):
         reason = hint(plan, table.runs)
@@ -49,7 +49,6 @@ def report(plan: Plan, table: Table) -> str:
 
     counts = Counter(run.state for run in table.runs)
     accuracies = [*(each for name, each in table.subtables.items() if name != "gap"), *table.pairs]
-    figures = [(TITLES[kind], canvas.inline(figure, kind, TITLES[kind])) for kind, figure in draw(plan, table.cells)]
     cells = table.cells
     return page.render(
         "report.html",
@@ -59,7 +58,10 @@ def report(plan: Plan, table: Table) -> str:
         states=", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]),
         tables=[Markup(subtable.html(each)) for each in accuracies],
         gaps=[Markup(subtable.html(each)) for name, each in table.subtables.items() if name == "gap"],
-        figures=[(title, Markup(svg)) for title, svg in figures],
+        figures=[
+            (drawing.title, Markup(canvas.inline(drawing.figure, drawing.kind, drawing.title)))
+            for drawing in draw(plan, table.cells)
+        ],
         made=[escape.plain(line) for line in table.footer],
         train=shlex.join(["python", "-m", "noisygce.train", "-m", *arguments.typed(plan.arguments)]),
         missing=[(run.id, run.state, escape.plain(run.note)) for run in table.runs if run.state != "done"],

@@ -13,7 +13,7 @@ import made_up
 import pytest
 
 from noisygce import figure, report, results, runs, settings, table
-from noisygce.errors import ConfigError
+from noisygce.errors import ConfigError, DataError
 from noisygce.runs.ids import flat
 from noisygce.settings import arguments
 from noisygce.sweep.plan import identities, look, plan_of
@@ -250,7 +250,9 @@ def test_latex_compiles_without_a_warning(demo, tmp_path):
     several = [subtable.latex(wide(columns), "About.", f"tab:x{columns}") for columns in (1, 3, 8, 12)]
     several += [subtable.latex(wide(columns, 43), "About.", f"tab:tall{columns}") for columns in (1, 4, 12)]
     several += [subtable.latex(nasty(head=True), NASTY, "tab:nasty")]
-    texts = [tables.latex(tables.tabulate(demo)), *written, *several]
+    named = dataclasses.replace(demo, table={**demo.table, "names": {"tgce": "Truncated $L_q$ & more_"}})
+    ours = [tables.tabulate(demo, against="reference"), tables.tabulate(named, against="reference", name="table1")]
+    texts = [*map(tables.latex, ours), *written, *several]
     (tmp_path / "table.tex").write_text("\\clearpage\n".join(texts))
     begin = r"\documentclass{article}\usepackage{booktabs,adjustbox}\begin{document}\input{table}\end{document}"
     (tmp_path / "main.tex").write_text(begin)
@@ -634,3 +636,77 @@ def test_where_no_run_has_a_test_set_the_table_is_of_noisy_validation(demo, tmp_
     assert "noisy_validation" not in tables.tabulate(demo).spec.rules
     asked = tables.tabulate(demo, rule="noisy_validation")
     assert row(tables.markdown(asked), "ce", "Rule `noisy_validation`") == ["**60.00 ± 0.00** (2)"] * 3
+
+
+def test_a_table_for_a_paper_has_a_person_s_names_decimals_and_file_and_the_same_runs(tmp_path):
+    words = ["experiment=demo", "grid=null", "loss=gce,tgce", "noise=uniform", "rate=0.4", "seed=0,1"]
+    words.append(f"paths.results={tmp_path}")
+    plan = plan_of(words)
+    for run in plan.runs:
+        made_up.finish(tmp_path, run)
+    shown = ["+table.decimals=1", "+table.names={tgce: 'Truncated $L_q$ & more', uniform: symmetric}"]
+    table.run([*words, *shown, "name=table1"])
+    assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == [
+        f"table1.{ending}" for ending in ("csv", "json", "md", "tex")
+    ]
+    text = (tmp_path / "tables" / "table1.tex").read_text()
+    assert r"Truncated $L_q$ \& more & \textbf{76.5 $\pm$ 0.7} \\" in text
+    assert r"\label{tab:table1-val}" in text
+    assert "| Truncated $L_q$ & more | 76.5 ± 0.7 (2)" in (tmp_path / "tables" / "table1.md").read_text().replace(
+        "*", ""
+    )
+    assert "tgce,uniform" in (tmp_path / "tables" / "table1.csv").read_text()
+    assert set(dict(records.verified(tmp_path)).values()) == {""}
+    assert [run.id for run in plan_of([*words, *shown]).runs] == [run.id for run in plan.runs]
+    assert (tmp_path / "plans" / "table1.jsonl").is_file()
+    for wrong in ("name=a/b", "name=", "name=../x"):
+        with pytest.raises(ConfigError, match="must be a file name"):
+            table.run([*words, wrong])
+
+
+OWN = "dataset,model,rule,noise,rate,loss,mean,std,paper"
+
+
+def test_a_person_s_own_numbers_stand_beside_ours(tmp_path):
+    words = ["experiment=demo", "grid=null", "loss=ce,gce", "noise=uniform", "rate=0.4", "seed=0,1"]
+    words.append(f"paths.results={tmp_path}")
+    for run in plan_of(words).runs:
+        made_up.finish(tmp_path, run)
+    mine = tmp_path / "mine.csv"
+    lines = [OWN, "digits,convnet,last,uniform,0.4,gce,68.5,0.5,Smith 2024", "digits,convnet,test,uniform,0.4,ce,40,,"]
+    mine.write_text("\n".join(lines))
+    told = table.of(*words, f"against={mine}")
+    section = told.subtables["last-mine"]
+    assert section.header[3] == ("mine",)
+    assert [[entry.text for entry in line[2:]] for line in section.body] == [
+        ["46.50 ± 0.71", "-", "-", "none known"],
+        ["66.50 ± 0.71", "68.50 ± 0.50", "−2.00", "no"],
+    ]
+    oracle = table.of(*words, f"against={mine}", "rule=test").subtables["test-mine"]
+    assert oracle.title.startswith("Rule `test` (oracle) against the numbers of mine.csv")
+    assert [entry.text for entry in oracle.body[0][3:]] == ["40.00", "+6.50", "no"]
+    table.run([*words, f"against={mine}"])
+    mine.unlink()  # a table is verified by the numbers in its record
+    assert set(dict(records.verified(tmp_path)).values()) == {""}
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (["dataset,model,rule", "digits,convnet,last"], "has no column noise; its first line must name dataset,model"),
+        ([OWN, "digits,convnet,last,uniform,0.4,gce,0.685,,"], r"line 2: mean=0.685: mean must be .*\[1, 100\]"),
+        ([OWN, "digits,convnet,last,uniform,0.4,gce,n/a,,"], "line 2: mean=n/a"),
+        ([OWN, "digits,convnet,best,uniform,0.4,gce,68,,"], "line 2: rule=best: rule must be one of val"),
+        ([OWN, "digits,convnet,last"], "line 2: must have 9 fields"),
+        ([OWN, *["digits,convnet,last,uniform,0.4,gce,68,,"] * 2], "line 3: is of the same cell as line 2"),
+    ],
+)
+def test_a_file_of_own_numbers_is_read_as_meant_or_refused(tmp_path, lines, reason):
+    (tmp_path / "mine.csv").write_text("\n".join(lines))
+    with pytest.raises(DataError, match=reason):
+        published.read_own(tmp_path / "mine.csv")
+
+
+def test_against_names_what_it_may_be(demo):
+    with pytest.raises(ConfigError, match="against=paper: against must be one of published, reference, or a CSV file"):
+        tables.tabulate(demo, against="paper")

@@ -55,14 +55,14 @@ class Plan:
     results: Path
 
 
-def plan_of(arguments: Sequence[str], look_at: Callable[[DictConfig], object] | None = None) -> Plan:
+def plan_of(arguments: Sequence[str], look_at: Callable[[DictConfig], object] | None = None, name: str = "") -> Plan:
     """The runs of ``noisygce.train -m`` with these arguments, in its order: as stored, or composed and then stored.
 
     look_at: called with each config that is composed, Hydra's own values in it, where the runs are to be launched; the
-    plan is then stored where there is no results folder yet, too. Raises ConfigError, or what Hydra
-    raises.
+    plan is then stored where there is no results folder yet, too. name: of the stored plan, where a person gives one.
+    Raises ConfigError, or what Hydra raises.
     """
-    path, key = stored.path_of(arguments), stored.key(arguments)
+    path, key = stored.path_of(arguments, name), stored.key(arguments)
     if key and (found := stored.read(path, key)) and _own_files_are_as_they_were(found[0]["own"]):
         head, lines = found
         planned = tuple(Planned(tuple(line["overrides"]), line["id"], line["config"]) for line in lines)
@@ -192,9 +192,9 @@ def _own_files_are_as_they_were(own: Sequence[Mapping[str, Any]]) -> bool:
     return True
 
 
-def shown(arguments: Sequence[str]) -> Plan:
+def shown(arguments: Sequence[str], name: str = "") -> Plan:
     """``plan_of``, of runs whose results shall be shown. Raises ConfigError where the folder given for them is none."""
-    plan = plan_of(arguments)
+    plan = plan_of(arguments, name=name)
     if "paths.results" in _pairs(arguments) and not plan.results.is_dir():
         raise ConfigError(f"paths.results={plan.results}: there is no such folder")
     return plan

@@ -26,13 +26,13 @@ FORMAT = 1
 _LONGEST = 80  # characters of a readable name
 
 
-def path_of(arguments: Sequence[str]) -> Path:
+def path_of(arguments: Sequence[str], name: str = "") -> Path:
     """Where the plan of a command line is stored: below its results folder, or, where that is an archive, below the
-    results folder of the current directory."""
+    results folder of the current directory. name: what a person calls it."""
     results = results_folder(arguments, "results")
     if (results / archive.RUNS).is_file():
         results = Path("results")
-    return results / "plans" / f"{_name(arguments)}.jsonl"
+    return results / "plans" / f"{name or _name(arguments)}.jsonl"
 
 
 def results_folder(arguments: Sequence[str], otherwise: str) -> Path:

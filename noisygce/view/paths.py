@@ -27,17 +27,24 @@ def archived(plan: Plan) -> bool:
     return (plan.results / archive.RUNS).is_file()
 
 
+def given_name(options: Mapping[str, str]) -> str:
+    """The ``name`` among the options of a command, empty where there is none. Raises ConfigError for one that is no
+    file name."""
+    given = options.get("name")
+    if given is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{,99}", given):
+        raise ConfigError(f"name={given}: must be a file name of letters, digits, '_', '.' and '-', such as table1")
+    return given or ""
+
+
 def name(plan: Plan, options: Mapping[str, str] | None = None, first: str | None = None) -> str:
     """What tells a plan, under the options of a command, from any other: demo, or demo+seed=0-val-1a2b3c4d; or the
-    ``name`` among the options. Raises ConfigError for one that is no file name.
+    name that a person gives.
 
     first: in place of the experiment's name.
     """
-    values = dict(options or {})
+    values = {key: value for key, value in (options or {}).items() if key != "name"}
     first = plan.name if first is None else first
-    if given := values.pop("name", ""):
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{,99}", given):
-            raise ConfigError(f"name={given}: must be a file name of letters, digits, '_', '.' and '-', such as table1")
+    if given := given_name(options or {}):
         return given
     words = [word for word in plan.arguments if not word.startswith("paths.") and word != f"experiment={plan.name}"]
     seen = "".join(f"+{word}" for word in words if not word.startswith("hydra."))
