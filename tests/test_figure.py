@@ -35,13 +35,13 @@ def laid_out(plan, tmp_path, but=()):
 def test_accuracy_has_a_panel_a_setting_and_a_line_a_seed_and_mean(demo, tmp_path):
     cells = laid_out(demo, tmp_path, but=demo.runs[:1])
     axes = curves.accuracy(cells).axes
-    assert [axis.get_title() for axis in axes] == ["pair 0.2", "uniform 0.4", "uniform 0.6"]
-    lines = axes[2].get_lines()
+    assert [axis.get_title() for axis in axes] == ["uniform 0.4", "uniform 0.6", "pair 0.2"]
+    lines = axes[1].get_lines()
     assert len(lines) == 4 * (2 + 1)
     mean = lines[2]  # of ce at 0.6, seeds 0 and 1: 44 and 45 % at the last epoch
     assert mean.get_ydata()[-1] == pytest.approx(44.5)
     assert mean.get_linewidth() > 2 * lines[0].get_linewidth()
-    assert len(axes[1].get_lines()) == 4 * 3 - 1
+    assert len(axes[0].get_lines()) == 4 * 3 - 1
 
 
 def test_without_a_test_set_accuracy_on_noisy_validation_is_drawn(demo, tmp_path):
@@ -53,7 +53,7 @@ def test_without_a_test_set_accuracy_on_noisy_validation_is_drawn(demo, tmp_path
     cells = lay_out(demo, look(demo))
     drawn = curves.accuracy(cells)
     assert drawn.get_supylabel() == "noisy validation accuracy in %"
-    line = drawn.axes[1].get_lines()[0]
+    line = drawn.axes[0].get_lines()[0]
     metrics = cells.at(("ce",), ("uniform", 0.4)).runs[0].metrics()
     assert list(line.get_ydata()) == pytest.approx([100 * share for share in metrics["val_accuracy"]])
 
@@ -104,8 +104,8 @@ def runs_with(demo, more):
 def test_noise_is_drawn_once_a_setting(demo, tmp_path):
     cells = laid_out(demo, tmp_path, but=demo.runs[:1])
     axes = heatmaps.noise(cells).axes
-    assert [axis.get_title() for axis in axes][:3] == ["pair 0.2", "uniform 0.4", "uniform 0.6"]
-    assert [text.get_text() for text in axes[1].texts] == ["60", "40", "40", "60"]
+    assert [axis.get_title() for axis in axes][:3] == ["uniform 0.4", "uniform 0.6", "pair 0.2"]
+    assert [text.get_text() for text in axes[0].texts] == ["60", "40", "40", "60"]
 
 
 def test_q_and_k_of_all_settings_share_one_labelled_scale(sweep, tmp_path):
@@ -148,7 +148,7 @@ def test_settings_that_differ_in_more_say_so(tmp_path):
     words = ["experiment=demo", "grid=null", "loss=ce", "noise=uniform", "noise.include_true=true,false"]
     plan = plan_of([*words, f"paths.results={tmp_path}"])
     told = dataclasses.replace(plan, table={**plan.table, "columns": ["noise.include_true"]})
-    assert list(heatmaps.settings(look(told))) == ["uniform 0.4 include_true false", "uniform 0.4 include_true true"]
+    assert list(heatmaps.settings(look(told))) == ["uniform 0.4 include_true true", "uniform 0.4 include_true false"]
 
 
 def test_q_and_k_are_drawn_where_both_are_swept(demo, sweep, tmp_path):
@@ -319,9 +319,9 @@ def test_what_pruning_keeps_falls_in_steps(demo, tmp_path):
 def test_final_accuracies_of_many_rows_are_sorted_means_with_t_intervals(demo, tmp_path, monkeypatch):
     monkeypatch.setattr(curves, "MOST", 3)
     axes = curves.accuracy(laid_out(demo, tmp_path)).axes
-    assert [axis.get_title() for axis in axes] == ["pair 0.2", "uniform 0.4", "uniform 0.6"]
+    assert [axis.get_title() for axis in axes] == ["uniform 0.4", "uniform 0.6", "pair 0.2"]
     assert [text.get_text() for text in axes[0].get_yticklabels()] == ["ce", "mae", "gce", "tgce"]
-    _, last = axes[0].containers
+    _, last = axes[2].containers
     assert list(last.lines[0].get_xdata()) == pytest.approx([48.5, 58.5, 68.5, 78.5])  # seeds 0 and 1: a point apart
     (start, _), (end, _) = last.lines[2][0].get_segments()[0]
     assert (end - start) / 2 == pytest.approx(12.7062 * 0.5, rel=1e-4)  # t(0.975, 1) * 0.7071 / sqrt(2)
@@ -341,8 +341,8 @@ def test_accuracies_of_two_models_share_no_field_and_a_scale_spans_two_points_at
     for run in plan.runs:
         made_up.finish(tmp_path, run, {"convnet": 0.6, "cnn8": 0.601}[run.identity["model"]["name"]])
     *panels, _ = heatmaps.q_and_k(lay_out(plan, look(plan)), ["last"]).axes
-    assert [panel.get_title() for panel in panels] == ["uniform 0.4 cnn8, rule last", "uniform 0.4 convnet, rule last"]
-    for panel, mean in zip(panels, ("60.10", "60.00"), strict=True):
+    assert [panel.get_title() for panel in panels] == ["uniform 0.4 convnet, rule last", "uniform 0.4 cnn8, rule last"]
+    for panel, mean in zip(panels, ("60.00", "60.10"), strict=True):
         assert {text.get_text() for text in panel.texts} == {f"{mean}\n± 0.00\n(2)"}
         low, high = panel.get_images()[0].get_clim()
         assert high - low == pytest.approx(2)

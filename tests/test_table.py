@@ -698,7 +698,7 @@ def test_a_person_s_own_numbers_stand_beside_ours(tmp_path):
         ([OWN, "digits,convnet,last,uniform,0.4,gce,n/a,,"], "line 2: mean=n/a"),
         ([OWN, "digits,convnet,best,uniform,0.4,gce,68,,"], "line 2: rule=best: rule must be one of val"),
         ([OWN, "digits,convnet,last"], "line 2: must have 9 fields"),
-        ([OWN, *["digits,convnet,last,uniform,0.4,gce,68,,"] * 2], "line 3: is of the same cell as line 2"),
+        ([OWN, *["digits,convnet,last,uniform,0.4,gce,68,,"] * 2], "line 3: an earlier line is of the same cell"),
     ],
 )
 def test_a_file_of_own_numbers_is_read_as_meant_or_refused(tmp_path, lines, reason):

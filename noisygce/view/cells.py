@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,6 +64,11 @@ class Cells:
     def at(self, row: Key, column: Key) -> Cell | None:
         return self.cell.get((row, column))
 
+    def sample(self, row: Key, column: Key, rule: str) -> stats.Sample | None:
+        """None where there is no cell, or no value in it."""
+        cell = self.cell.get((row, column))
+        return cell.sample(rule) if cell else None
+
     @property
     def places(self) -> list[Place]:
         """Row and column of each cell, row by row."""
@@ -93,11 +98,15 @@ class Cells:
         return found if two_levels else [(self.column_label(column),) for column in self.columns]
 
     def only(self, places: Container[Place]) -> Cells:
-        """The cells of these places, in their rows and columns alone; columns sorted by names and numbers."""
+        """The cells of these places, in their rows and columns alone."""
         cell = {place: each for place, each in self.cell.items() if place in places}
-        rows = tuple(row for row in self.rows if any(row == place[0] for place in cell))
-        columns = sorted({column for _, column in cell}, key=lambda column: [in_sequence(value) for value in column])
-        return replace(self, rows=rows, columns=tuple(columns), cell=cell)
+        rows, columns = ({place[axis] for place in cell} for axis in (0, 1))
+        return replace(
+            self,
+            rows=tuple(row for row in self.rows if row in rows),
+            columns=tuple(column for column in self.columns if column in columns),
+            cell=cell,
+        )
 
     def caption(self, rule: str) -> str:
         """Data sets, noises and number of runs of all cells."""
@@ -108,8 +117,7 @@ class Cells:
 
     def bold(self, rule: str, column: Key) -> set[Key]:
         """The rows to print bold in a column: the best mean, and all that lie within its 95 % t interval."""
-        cells = {row: self.cell[row, column] for row in self.rows if (row, column) in self.cell}
-        found = {row: sample for row, cell in cells.items() if (sample := cell.sample(rule))}
+        found = {row: sample for row in self.rows if (sample := self.sample(row, column, rule))}
         if not found:
             return set()
         best = max(found.values(), key=lambda sample: sample.mean)
@@ -143,39 +151,29 @@ def grouped(
     """
     groups: dict[Place, list[Result]] = {}
     for run in results:
-        row, column = (tuple(_hashable(run.config.get(key)) for key in keys) for keys in (rows, columns))
+        row, column = (tuple(hashable(run.config.get(key)) for key in keys) for keys in (rows, columns))
         groups.setdefault((row, column), []).append(run)
     for runs in groups.values():
         refuse_mixed(runs)
     cell = {place: Cell(tuple(runs), measure) for place, runs in groups.items()}
-    row_order, column_order = (_in_order(dict.fromkeys(place[axis] for place in groups)) for axis in (0, 1))
+    row_order, column_order = (in_order(dict.fromkeys(place[axis] for place in groups)) for axis in (0, 1))
     return Cells(rows, columns, row_order, column_order, cell, measure)
 
 
-def _hashable(value: Any) -> Any:
+def hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _in_order(keys: Mapping[Key, Any]) -> tuple[Key, ...]:
+def in_order(keys: Iterable[Key]) -> tuple[Key, ...]:
     """Numbers by size, anything else as it first comes: the order in which runs are made is not that of a table."""
-    first: dict[tuple[int, Any], int] = {}
-    for key in keys:
-        for place in enumerate(key):
-            first.setdefault(place, len(first))
+    found = list(keys)
+    first = [list(dict.fromkeys(values)) for values in zip(*found, strict=True)]
 
     def rank(key: Key) -> list[tuple[bool, float]]:
-        return [(False, value) if is_number(value) else (True, first[i, value]) for i, value in enumerate(key)]
+        numbers = [isinstance(value, int | float) and not isinstance(value, bool) for value in key]
+        return [(not n, v if n else seen.index(v)) for v, n, seen in zip(key, numbers, first, strict=True)]
 
-    return tuple(sorted(keys, key=rank))
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def in_sequence(value: Any) -> tuple[bool, float, str]:
-    """A sort key: numbers by size, then names."""
-    return not is_number(value), float(value) if is_number(value) else 0.0, str(value)
+    return tuple(sorted(found, key=rank))
 
 
 def keys_of(plan: Plan, results: Sequence[Result], name: str) -> tuple[str, ...]:

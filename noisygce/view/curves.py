@@ -99,7 +99,7 @@ def _final(cells: Cells, rules: tuple[str, ...], label: str) -> Figure:
     rules = tuple(rule for rule in rules if any(cell.sample(rule) for cell in cells.cell.values()))
 
     def mean(row: Key) -> float:
-        samples = [cell.sample(rules[-1]) for (other, _), cell in cells.cell.items() if other == row]
+        samples = [cells.sample(row, column, rules[-1]) for column in cells.columns]
         return statistics.fmean([sample.mean for sample in samples if sample] or [0.0])
 
     rows = sorted(cells.rows, key=mean)
@@ -111,11 +111,10 @@ def _final(cells: Cells, rules: tuple[str, ...], label: str) -> Figure:
         axis.grid()
         for rule in rules:
             above, style = _RULES[rule]
-            for y, row in enumerate(rows):
-                cell = cells.at(row, column)
-                if cell and (sample := cell.sample(rule)):
-                    half = 100 * (sample.half or 0)
-                    axis.errorbar(100 * sample.mean, y + above, xerr=half, linewidth=0.8, markersize=3, **style)
+            samples = [cells.sample(row, column, rule) for row in rows]
+            points = [(100 * s.mean, y + above, 100 * (s.half or 0)) for y, s in enumerate(samples) if s]
+            x, y, half = zip(*points, strict=True) if points else ((), (), ())
+            axis.errorbar(x, y, xerr=half, linewidth=0.8, markersize=3, **style)
     entries = [{"label": f"rule {rule}", **_RULES[rule][1]} for rule in rules]
     point = "Point: mean of the seeds; bar: 95 % t interval."
     order = f"Sorted by the mean over the settings under {rules[-1]}."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from noisygce import data
 from noisygce.results import Result
 from noisygce.view import canvas, stats
-from noisygce.view.cells import Cells, grouped, in_sequence, labels, varying
+from noisygce.view.cells import Cells, grouped, hashable, in_order, labels, varying
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,17 +76,12 @@ def _maps(maps: Mapping[str, DataFrame], cells: Cells, x: str, heading: str, not
         short = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in matrix.index]
         axis.set_xticks(range(len(matrix)), short, rotation=90 if max(map(len, short)) > 2 else 0, fontsize=7)
         axis.set_yticks(range(len(matrix)), short, fontsize=7)
-        for (y, z), share in _fields(percent):
-            if share >= 0.5:
-                _write(axis, image, z, y, share, str(stats.rounded(share, 0)), 6)
+        for y, row in enumerate(percent.tolist()):
+            for z, share in enumerate(row):
+                if share >= 0.5:
+                    _write(axis, image, z, y, share, str(stats.rounded(share, 0)), 6)
     figure.colorbar(image, ax=axes, label="share in %", fraction=0.05)
     return canvas.frame(figure, cells, "Mean of the seeds.", note, y="true label", heading=heading)
-
-
-def _fields(matrix: Any) -> Iterable[tuple[tuple[int, int], float]]:
-    import numpy as np
-
-    return ((place, float(value)) for place, value in np.ndenumerate(matrix))  # type: ignore[misc]
 
 
 @canvas.styled()
@@ -105,23 +100,18 @@ def q_and_k(cells: Cells, rules: Iterable[str]) -> Figure | None:
     middle, span = (min(means) + max(means)) / 2, max(max(means) - min(means), _LEAST_SPAN)
     figure, axes = canvas.panels([*panels], "k", 2, (3.4, 2.8), sharex=False, sharey=False)
     for axis, (each, rule) in zip(axes, panels.values(), strict=True):
-        grid = [[_percent(each, (q, k), rule) for k in each.columns] for q in each.rows]
-        image = axis.imshow(grid, aspect="auto", origin="lower", vmin=middle - span / 2, vmax=middle + span / 2)
+        fields = [[each.sample(q, k, rule) for k in each.columns] for q in each.rows]
+        percent = [[100 * sample.mean if sample else float("nan") for sample in row] for row in fields]
+        image = axis.imshow(percent, aspect="auto", origin="lower", vmin=middle - span / 2, vmax=middle + span / 2)
         axis.spines[:].set_visible(False)
         axis.set_xticks(range(len(each.columns)), [str(k) for (k,) in each.columns])
         axis.set_yticks(range(len(each.rows)), [str(q) for (q,) in each.rows])
-        for (y, x), mean in _fields(grid):
-            cell = each.at(each.rows[y], each.columns[x])
-            _write(axis, image, x, y, mean, _written(cell.sample(rule) if cell else None), 8)
+        for y, row in enumerate(fields):
+            for x, sample in enumerate(row):
+                _write(axis, image, x, y, percent[y][x], _written(sample), 8)
     figure.colorbar(image, ax=axes, label="test accuracy in %", fraction=0.05)
     note = "Each field: mean ± sample standard deviation (number of seeds)."
     return canvas.frame(figure, cells, note, y="q")
-
-
-def _percent(cells: Cells, place: Any, rule: str) -> float:
-    cell = cells.cell.get(place)
-    sample = cell.sample(rule) if cell else None
-    return 100 * sample.mean if sample else float("nan")
 
 
 def _written(sample: stats.Sample | None) -> str:
@@ -144,19 +134,18 @@ def luminance(rgba: Sequence[float]) -> float:
 
 
 def settings(runs: Sequence[Result], of: tuple[str, ...] = ("",), but: tuple[str, ...] = ()) -> dict[str, list[Result]]:
-    """The runs of each setting, under a label that tells it from the rest, sorted: by noise, rate and each further key
-    in which runs vary, where it tells more of them apart. of: what such a key begins with. but: keys that do not
-    count."""
+    """The runs of each setting, under a label that tells it from the rest: by noise, rate and each further key in which
+    runs vary, where it tells more of them apart. of: what such a key begins with. but: keys that do not count."""
 
-    def values(run: Result, keys: Sequence[str]) -> list[Any]:
-        return [run.config.get(key) for key in keys]
+    def groups(keys: Sequence[str]) -> dict[tuple[Any, ...], list[Result]]:
+        found: dict[tuple[Any, ...], list[Result]] = {}
+        for run in runs:
+            found.setdefault(tuple(hashable(run.config.get(key)) for key in keys), []).append(run)
+        return found
 
     keys = ["noise.name", "rate"]
     for key in sorted(varying(runs), key=lambda key: not key.endswith(".name")):
-        if key.startswith(of) and key not in but:
-            without, beside = ({str(values(run, known)) for run in runs} for known in (keys, [*keys, key]))
-            keys += [key] if len(beside) > len(without) else []
-    found: dict[str, list[Result]] = {}
-    for run in sorted(runs, key=lambda run: [in_sequence(value) for value in values(run, keys)]):
-        found.setdefault(" ".join(labels(keys, values(run, keys))), []).append(run)
-    return found
+        if key.startswith(of) and key not in but and len(groups([*keys, key])) > len(groups(keys)):
+            keys.append(key)
+    found = groups(keys)
+    return {" ".join(labels(keys, values)): found[values] for values in in_order(found)}

@@ -93,27 +93,27 @@ def read_own(path: Path) -> list[dict[str, str]]:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             lines = [(reader.line_num, row) for row in reader]
-            names = reader.fieldnames or []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"against={path}: cannot be read: {reason}") from None
+    names = reader.fieldnames or []
     if missing := [name for name in _COLUMNS if name not in names]:
         raise DataError(f"against={path}: has no column {missing[0]}; its first line must name {','.join(_COLUMNS)}")
-    seen: dict[tuple[str, ...], int] = {}
+    seen = set()
     for line, row in lines:
         where = f"against={path}, line {line}"
-        if None in row or None in row.values():
+        if None in (*row, *row.values()):
             raise DataError(f"{where}: must have {len(names)} fields, as the first line has")
         try:
             check.choice("rule", row["rule"], runs.RULES)
             check.number("mean", _float(row["mean"]), "[1, 100]")  # in per cent: 0.87 is a fraction
-            if row["std"]:
-                check.number("std", _float(row["std"]), "[0, 100]")
+            check.number("std", _float(row["std"] or "0"), "[0, 100]")
         except check.Invalid as error:
             raise DataError(f"{where}: {error} (in per cent)") from None
-        same = tuple(row[name] for name in _COLUMNS[:-2])
-        if seen.setdefault(same, line) != line:
-            raise DataError(f"{where}: is of the same cell as line {seen[same]}; keep one of the two")
+        cell = tuple(row[name] for name in _COLUMNS[:-2])
+        if cell in seen:
+            raise DataError(f"{where}: an earlier line is of the same cell; keep one of the two")
+        seen.add(cell)
     return [row for _, row in lines]
 
 

@@ -172,9 +172,9 @@ def _table(made: Record, found: Sequence[Result]) -> Table:
     """The table of a record, from its runs."""
     shown: Record = {key: tuple(value) if isinstance(value, list) else value for key, value in made["table"].items()}
     spec = Spec(argv=tuple(made["argv"]), options=made["options"], **shown)
-    cells = tables.cells_of(spec, found)
+    table = Table(spec, found)
     compared = {
-        rule: dict(zip(cells.cell, (n if isinstance(n, str) else Number(**n) for n in numbers), strict=True))
+        rule: dict(zip(table.cells.cell, (n if isinstance(n, str) else Number(**n) for n in numbers), strict=True))
         for rule, numbers in made["compared"].items()
     }
-    return tables.table_of(spec, found, cells, compared)
+    return replace(table, compared=compared)

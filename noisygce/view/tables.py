@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -72,19 +73,44 @@ class Spec:
 
 @dataclass(frozen=True, repr=False)
 class Table:
-    """A table of an experiment: its subtables, and the lines below them.
+    """A table of an experiment, from its runs and nothing else. It draws itself in a notebook.
 
-    compared: by rule, the number beside each cell, or why there is none. subtables: each under one rule or beside other
-    numbers, by names for a label. pairs: rows against each other. It draws itself in a notebook.
+    compared: by rule, the number beside each cell, or why there is none.
     """
 
     spec: Spec
-    cells: Cells
     runs: Sequence[Result]
-    compared: Compared
-    subtables: Mapping[str, Subtable]
-    pairs: Sequence[Subtable]
-    footer: Sequence[str]
+    compared: Compared = field(default_factory=dict)
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The runs in rows and columns. Raises ConfigError, or NoisygceError of measure=per_class."""
+        spec = self.spec
+        cells = replace(grouped(spec.rows, spec.columns, self.runs, spec.measure), names=spec.names)
+        return by_class(cells) if spec.measure == "per_class" else cells
+
+    @cached_property
+    def subtables(self) -> dict[str, Subtable]:
+        """Each under one rule or beside other numbers, by names for a label."""
+        found = {}
+        for rule in self.spec.rules:
+            found[rule] = rule_subtable(self.cells, rule, self.spec.decimals)
+            if rule in self.compared:
+                name, numbers = f"{rule}-{Path(self.spec.against).stem}", self.compared[rule]
+                found[name] = compare.against(self.cells, rule, self.spec.against, numbers, self.spec.decimals)
+        return found
+
+    @property
+    def pairs(self) -> list[Subtable]:
+        """Rows against each other, under each rule."""
+        rules = [rule for rule in self.spec.rules if rule != "gap"]
+        if self.spec.measure == "per_class" or not compare.pairable(self.cells):
+            return []
+        return [compare.paired(self.cells, rule, self.spec.decimals) for rule in rules]
+
+    @property
+    def footer(self) -> list[str]:
+        return provenance.footer(self.runs)
 
     def _repr_html_(self) -> str:
         return "\n".join(map(subtable.html, (*self.subtables.values(), *self.pairs)))
@@ -118,29 +144,12 @@ def tabulate(
         names=_names(plan),
         decimals=check.whole("table.decimals", plan.table.get("decimals", 2), "[0, 4]"),
     )
-    cells = cells_of(spec, found)
+    table = Table(spec, found)
     comparable = [each for each in rules if against and each in runs.RULES]
-    compared = {each: {place: number(cell, each) for place, cell in cells.cell.items()} for each in comparable}
-    return table_of(spec, found, cells, compared)
-
-
-def cells_of(spec: Spec, found: Sequence[Result]) -> Cells:
-    """The runs in the rows and columns of a table."""
-    cells = replace(grouped(spec.rows, spec.columns, found, spec.measure), names=spec.names)
-    return by_class(cells) if spec.measure == "per_class" else cells
-
-
-def table_of(spec: Spec, found: Sequence[Result], cells: Cells, compared: Compared) -> Table:
-    """The table of these runs, from nothing else than what is given."""
-    subtables = {}
-    for rule in spec.rules:
-        subtables[rule] = rule_subtable(cells, rule, spec.decimals)
-        if rule in compared:
-            name = f"{rule}-{Path(spec.against).stem}"
-            subtables[name] = compare.against(cells, rule, spec.against, compared[rule], spec.decimals)
-    paired = [rule for rule in spec.rules if rule != "gap" and spec.measure != "per_class" and compare.pairable(cells)]
-    pairs = [compare.paired(cells, rule, spec.decimals) for rule in paired]
-    return Table(spec, cells, found, compared, subtables, pairs, provenance.footer(found))
+    cells = table.cells.cell
+    return replace(
+        table, compared={rule: {place: number(cells[place], rule) for place in cells} for rule in comparable}
+    )
 
 
 def _rules(plan: Plan, found: Sequence[Result], rule: str, measure: str) -> tuple[str, ...]:
