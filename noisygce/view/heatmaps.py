@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _WRITTEN_UP_TO = 10  # classes: each share is written into its field
 _LONGEST = 10  # letters of a class at an axis
-_LEAST_SPAN = 2  # of accuracies in per cent: colours must not tell apart what chance does
+_LEAST_SPAN = 2  # of accuracies in per cent; and four standard deviations: colours must not tell apart what chance does
 
 
 @canvas.styled()
@@ -97,7 +97,8 @@ def q_and_k(cells: Cells, rules: Iterable[str]) -> Figure | None:
     panels = {f"{name}, rule {rule}": (each, rule) for rule in rules for name, each in swept.items()}
     samples = [cell.sample(rule) for each, rule in panels.values() for cell in each.cell.values()]
     means = [100 * sample.mean for sample in samples if sample] or [50.0]
-    middle, span = (min(means) + max(means)) / 2, max(max(means) - min(means), _LEAST_SPAN)
+    deviation = max([100 * sample.std for sample in samples if sample and sample.std], default=0.0)
+    middle, span = (min(means) + max(means)) / 2, max(max(means) - min(means), _LEAST_SPAN, 4 * deviation)
     figure, axes = canvas.panels([*panels], "k", 2, (3.4, 2.8), sharex=False, sharey=False)
     for axis, (each, rule) in zip(axes, panels.values(), strict=True):
         fields = [[each.sample(q, k, rule) for k in each.columns] for q in each.rows]
@@ -110,7 +111,7 @@ def q_and_k(cells: Cells, rules: Iterable[str]) -> Figure | None:
             for x, sample in enumerate(row):
                 _write(axis, image, x, y, percent[y][x], _written(sample), 8)
     figure.colorbar(image, ax=axes, label="test accuracy in %", fraction=0.05)
-    note = "Each field: mean ± sample standard deviation (number of seeds)."
+    note = "Each field: mean ± sample standard deviation (number of seeds). Colours span four such deviations or more."
     return canvas.frame(figure, cells, note, y="q")
 
 
