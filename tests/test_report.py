@@ -139,3 +139,12 @@ def test_a_report_is_verified_by_its_runs_and_its_digest(tmp_path):
     made_up.finish(tmp_path, second)
     said = dict(records.verified(tmp_path))[page]
     assert said == f"was made when 1 of 2 runs were done, and now 2 are: {command}"
+
+
+def test_figures_of_a_report_keep_the_names_by_which_the_experiment_picks_them(tmp_path):
+    words = ["experiment=demo", "grid=null", "loss=gce", "noise=uniform", "rate=0.4", "seed=0"]
+    plan = plan_of([*words, "+table.names={gce: $L$}", f"paths.results={tmp_path}"])
+    made_up.finish(tmp_path, plan.runs[0])
+    tables, figures = report.report(plan, tabulate(plan)).split('<section id="figures">')
+    assert "$L$" in tables
+    assert 'id="overview-' in figures

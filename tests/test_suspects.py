@@ -21,10 +21,11 @@ import pytest
 from helpers_reliability import SMALL, Command, one_line, run_folder, train, trained
 from PIL import Image
 
-from noisygce import predict, results, settings, suspects
-from noisygce.errors import ConfigError, DataError
+from noisygce import check, predict, results, settings, suspects
+from noisygce.errors import ConfigError, DataError, NoisygceError
 from noisygce.runs import kept
 from noisygce.settings import arguments
+from noisygce.settings.command import exit_code
 from noisygce.training import detection
 from noisygce.training.task import prepare
 from noisygce.view import gallery, ranking
@@ -260,7 +261,10 @@ def test_pictures_get_their_likeliest_classes(run: Path, pictures: Path, capsys,
     (pictures / "0-broken.png").unlink()
 
 
-def test_what_cannot_be_predicted_or_listed_is_told_in_one_line(run: Path, pictures: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_predicted_or_listed_is_told_in_one_line(
+    run: Path, pictures: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.png").write_bytes(b"not a picture")
     (tmp_path / "empty").mkdir()
     bare = trained(tmp_path / "bare", *SMALL, "runtime.keep_model=none", "runtime.keep_predictions=false")
@@ -301,9 +305,10 @@ def test_what_cannot_be_predicted_or_listed_is_told_in_one_line(run: Path, pictu
         ("suspects", str(copy)): "is damaged or was changed",
     }
     for (module, *words), says in told.items():
-        command = Command(tmp_path / "here", *words, module=module)
-        assert command.wait() == 2, command.text()
-        assert says in one_line(command.text())
+        with pytest.raises((NoisygceError, check.Invalid)) as caught:
+            {"predict": predict, "suspects": suspects}[module].run(words)
+        assert says in str(caught.value)
+        assert exit_code(caught.value) == 2
 
 
 def test_the_page_needs_neither_the_module_of_the_loss_nor_of_the_model(run: Path) -> None:

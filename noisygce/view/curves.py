@@ -28,11 +28,13 @@ def accuracy(cells: Cells) -> Figure | None:
     """Test accuracy over epochs, or accuracy on noisy validation where no run has a test set: a panel a setting, a line
     a row of the table; of more than ``MOST`` rows the final accuracies, sorted."""
     styles = row_styles(cells)
-    measures = {measure: _known(cells, measure) for measure in _MEASURES}
-    measure = next((measure for measure, found in measures.items() if found), None)
-    if measure is None:
+    for measure in _MEASURES:
+        found = _known(cells, measure)
+        if found:
+            break
+    else:
         return None
-    found, label = measures[measure], _MEASURES[measure]
+    label = _MEASURES[measure]
     cells = cells.only(found)
     if len(cells.rows) > MOST:
         return _final(cells, ("val", "last") if measure == "test_accuracy" else (NOISY_VALIDATION,), label)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from noisygce.sweep.plan import Plan
@@ -45,6 +45,7 @@ class Drawing:
 
 def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[Drawing]:
     """The figures of these kinds that the runs of an experiment can show."""
+    cells = replace(cells, names={})  # names with formulas are for tables, and table.overview has those of the config
     overview = plan.table.get("overview", {})
     first = str(overview.get("column", ""))
     drawings: dict[str, Callable[[], Figure | None]] = {

@@ -146,10 +146,8 @@ def tabulate(
     )
     table = Table(spec, found)
     comparable = [each for each in rules if against and each in runs.RULES]
-    cells = table.cells.cell
-    return replace(
-        table, compared={rule: {place: number(cells[place], rule) for place in cells} for rule in comparable}
-    )
+    compared = {each: {place: number(cell, each) for place, cell in table.cells.cell.items()} for each in comparable}
+    return replace(table, compared=compared)
 
 
 def _rules(plan: Plan, found: Sequence[Result], rule: str, measure: str) -> tuple[str, ...]:
