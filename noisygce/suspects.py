@@ -86,7 +86,7 @@ def run(argv: list[str]) -> None:
     doubted = int((samples.frame["predicted"] != samples.frame["given"]).sum())
     print(f"{stem}.csv: {len(listed):,} samples; of {doubted:,} the model says another class than the given one")
     for warning in {row["warning"]: None for run in runs for row in run.manifest["pruning"][-1:] if row["warning"]}:
-        print(f"pruning said: {warning}")
+        print(f"warning of pruning: {warning}")
     write_page(stem, listed.head(top), score, samples.classes, Tiles(runs[0], paths, pictures))
 
 
@@ -132,7 +132,7 @@ def write_csv(path: Path, table: DataFrame) -> None:
 class Tiles:
     """The pictures of a run's training set, by index, as people shall see them: uint8 (H, W, 1 or 3).
 
-    Those of one's own folder anew from their files, at most 128 pixels wide and high; others as the network had them.
+    Pictures of data=folder are read from their files, at most 128 pixels wide and high; any other as trained on.
     pictures: the folder below which the names of vectors are files; None: those of vectors are not ``there``. Raises
     DataError where the data set is not there, or is not the one that the run was trained on.
     """
@@ -144,7 +144,7 @@ class Tiles:
         try:
             task = prepare(data, split, verdicts, settings.build(cfg.noise, Noise, "noise"), config["seed"], root)
             if digest(task.drawn) != run.manifest["noise"]["labels_sha256"]:
-                raise DataError(f"the data set below {root} is not the one of {run.id}: its labels are others now")
+                raise DataError(f"the data set below {root} is not the one of {run.id}: its labels have changed")
         except MissingData:  # a file of labels may have moved since; the predictions hold them
             if "file" not in config["noise"]:
                 raise

@@ -327,7 +327,7 @@ def test_a_data_set_that_has_changed_is_refused(run: Path, monkeypatch, tmp_path
         return changed
 
     monkeypatch.setattr(suspects, "prepare", other)
-    with pytest.raises(DataError, match="its labels are others now"):
+    with pytest.raises(DataError, match="its labels have changed"):
         suspects.run([str(run), f"out={tmp_path}"])
 
 

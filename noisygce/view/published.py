@@ -124,7 +124,7 @@ def _float(text: str) -> float | str:
         return text
 
 
-def own(rows: Sequence[Mapping[str, str]], config: Mapping[str, Any], rule: str) -> Number | str:
+def own_number(rows: Sequence[Mapping[str, str]], config: Mapping[str, Any], rule: str) -> Number | str:
     """A person's own number for a run with this config (dotted keys)."""
     found = [row for row in rows if not _differing(row, config, rule)]
     return _number(found[0], found[0].get("paper", "")) if found else "none known"
@@ -153,9 +153,9 @@ def _protocol(row: Mapping[str, str], config: Mapping[str, Any]) -> Mapping[str,
     chosen, rate = {group: f"{group}={config[f'{group}.name']}" for group in _GROUPS}, f"rate={config['rate']}"
     job = [*chosen.values(), rate]
     if row["paper"] in _EXPERIMENTS:
-        own = {chosen["noise"], chosen["loss"], *([rate] if config["rate"] else [])}
+        wanted = {chosen["noise"], chosen["loss"], *([rate] if config["rate"] else [])}
         jobs = _jobs(_EXPERIMENTS[row["paper"]].format(**row))
-        job = next((each for each in jobs if own <= {*each}), job)
+        job = next((each for each in jobs if wanted <= {*each}), job)
     return flat(next(identities([job]))[0])
 
 

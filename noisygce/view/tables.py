@@ -189,7 +189,7 @@ def _numbers(against: str, measure: str) -> Callable[[Cell, str], Number | str]:
         return lambda cell, rule: published.number(cell.config, rule)
     if against.endswith(".csv"):
         rows = published.read_own(Path(against))
-        return lambda cell, rule: published.own(rows, cell.config, rule)
+        return lambda cell, rule: published.own_number(rows, cell.config, rule)
     known = {run.id: run for run in results.found(results.reference()) if run.state == "done"} if against else {}
 
     def reference(cell: Cell, rule: str) -> Number | str:
