@@ -146,7 +146,8 @@ def tabulate(
     )
     table = Table(spec, found)
     comparable = [each for each in rules if against and each in runs.RULES]
-    compared = {each: {place: number(cell, each) for place, cell in table.cells.cell.items()} for each in comparable}
+    cells = table.cells.cell  # here, so that runs which would share a cell are refused
+    compared = {each: {place: number(cell, each) for place, cell in cells.items()} for each in comparable}
     return replace(table, compared=compared)
 
 
