@@ -20,7 +20,7 @@ from noisygce.runs.begin import resume, training_of
 from noisygce.runs.manifest import manifest_of
 from noisygce.runs.stops import process
 from noisygce.runs.watch import RunMonitor
-from noisygce.settings import Experiment, arguments, command, guard, resolvers, words
+from noisygce.settings import Experiment, arguments, command, guard, resolvers
 from noisygce.settings.compose import of_each_run
 from noisygce.sweep import tuning
 from noisygce.training import device, hardware
@@ -141,7 +141,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing a stack trace
     with exits():
         prepare_process()
-        sys.argv[1:] = words.ordered(arguments.words(sys.argv[1:]))
+        sys.argv[1:] = arguments.ordered(arguments.words(sys.argv[1:]))
         if not {"-sc", "--shell-completion"} & {*sys.argv}:  # what is completed is no config yet
             if {"-m", "--multirun"} & {*sys.argv}:
                 sys.argv[1:] = of_each_run(sys.argv[1:])

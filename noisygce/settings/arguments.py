@@ -15,9 +15,7 @@ from typing import NoReturn
 from noisygce import check
 from noisygce.errors import ConfigError
 from noisygce.settings import command, hints
-from noisygce.settings.compose import ASIDE, KEYS, config_dir
-from noisygce.settings.words import mistake as misread
-from noisygce.settings.words import no_option
+from noisygce.settings.compose import ASIDE, KEYS, compose, config_dir, parsed
 
 
 def main(run: Callable[[list[str]], None], usage: str | None) -> None:
@@ -90,7 +88,7 @@ def whole(key: str, text: str, interval: str) -> int:
 
 
 def typed(words: Sequence[str]) -> list[str]:
-    """Words of ``words`` as a person types them: ``--config-dir DIR``, from the folder that they are in."""
+    """Words of ``words`` as a person types them: ``--config-dir DIR``, relative to the current folder."""
     found: list[str] = []
     for word in words:
         folder = re.fullmatch(r"hydra\.searchpath=\['file://(.+)'\]", word)
@@ -99,25 +97,50 @@ def typed(words: Sequence[str]) -> list[str]:
 
 
 def split(arguments: Sequence[str], options: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[str]]:
-    """The options of a command that are given, and the other arguments. Raises ConfigError, also for a key that nothing
-    has.
+    """The options of a command that are given, and the other arguments. Raises ConfigError, also for a key that
+    neither the command nor a config has, and what Hydra raises for what is no setting.
 
     options: the values that each may have.
     """
-    if mistake := misread(arguments):
-        raise ConfigError(mistake)
     chosen, rest = take(arguments, *options)
-    for argument in rest:
-        if argument.startswith("-"):
-            raise ConfigError(no_option(argument))
-        if "=" not in argument and not argument.startswith("~"):
-            raise ConfigError(f"{argument}: arguments are key=value, such as experiment=demo")
-        key = re.split("[=@]", argument.lstrip("+~"))[0]
-        if re.split("[./]", key)[0] not in (*KEYS, *ASIDE):  # Hydra does not know the options of the command
+    if wrong := [argument for argument in rest if argument.startswith("-")]:
+        raise ConfigError(_no_option(wrong[0]))
+    for override in parsed(rest):
+        key = str(override.key_or_group)
+        if re.split("[./]", key)[0] not in (*KEYS, *ASIDE, "name"):  # Hydra does not know the options of the command
             raise ConfigError(hints.unknown(key, options=[*options]))
     for key, value in chosen.items():
-        try:
-            check.choice(key, value, options[key])
-        except check.Invalid as error:
-            raise ConfigError(str(error)) from None
+        check.choice(key, value, options[key])
     return chosen, rest
+
+
+def ordered(argv: Sequence[str]) -> list[str]:
+    """Arguments of ``noisygce.train`` as Hydra takes them, options before settings. Raises ConfigError for what Hydra
+    would answer with its usage or a stack trace."""
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]
+    options = {option for action in parser._actions for option in action.option_strings}
+    options.remove("--experimental-rerun")  # it reads a pickle, which can run code
+    for word in argv:  # argparse would read -precision as -p recision
+        if word.startswith("-") and word.partition("=")[0] not in options:
+            raise ConfigError(_no_option(word))
+    options_first = sorted(argv, key=lambda word: "=" in word and not word.startswith("-"))
+    options_first = [re.sub("^name=", "hydra.job.name=", word) for word in options_first]  # of a plan: sweep/stored.py
+    given = parser.parse_args(options_first)
+    if given.run + given.multirun + given.shell_completion + bool(given.cfg) + bool(given.info) > 1:
+        raise ConfigError("--run, --multirun (-m), --cfg and --info: one at a time; --cfg shows the config of one run")
+    if given.resolve and not given.cfg:
+        raise ConfigError("--resolve needs --cfg job")
+    return options_first
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(f"{message}; settings are KEY=VALUE without dashes, and --help lists them")
+
+
+def _no_option(word: str) -> str:
+    key = word.partition("=")[0].strip("-").replace("-", "_")
+    hint = hints.meant(key, hints.known(compose([])))
+    return f"{word}: no such option; settings are KEY=VALUE without dashes{hint or '; --help lists them'}"

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from noisygce import check
 from noisygce.errors import DISK, ConfigError, NoisygceError, Stopped, exit_quietly_on_broken_pipe, user_code_error
 from noisygce.settings import hints
 
@@ -19,10 +18,8 @@ def told(error: BaseException) -> tuple[str, int] | None:
         return str(error), error.exit_code
     if hints.of_config(error):
         return hints.explain(error), ConfigError.exit_code
-    if own := user_code_error(error):
-        return str(own), own.exit_code
-    if isinstance(error, check.Invalid):
-        return str(error), ConfigError.exit_code
+    if user_error := user_code_error(error):
+        return str(user_error), user_error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return "stopped", Stopped.exit_code
     return (str(error), DISK) if isinstance(error, OSError) else None
