@@ -20,7 +20,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("loss.q=abc", "loss.q=abc: loss.q must be a number in (0, 1]"),
         ("loss.q=", "loss.q=: loss.q must be a number in (0, 1]"),
         ("loss.q=[0.7]", "loss.q=[0.7]: loss.q must be a number in (0, 1]"),
-        ("shedule.epochs=3", "shedule.epochs: no such key; did you mean schedule.epochs?"),
+        ("shedule.epochs=3", "shedule.epochs: there is no such key; did you mean schedule.epochs?"),
         ("loss=tgce loss.k=1", "loss.k=1: loss.k must be a number in (0, 1)"),
         ("loss=tgce loss.k=0", "loss.k=0: loss.k must be a number in (0, 1)"),
         ("rate=1", "rate=1: rate must be a number in [0, 1)"),
@@ -50,7 +50,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "data=folder data.folder=x data.labels=y.npy",
-            "data.labels: no such key; there are data.folder, data.size, *",
+            "data.labels: there is no such key; there are data.folder, data.size, *",
         ),
         ("schedule.milestones=[80,40]", "schedule.milestones=[80, 40]: schedule.milestones must be increasing"),
         (
@@ -106,28 +106,28 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("paths.results=", "paths.results=: paths.results must be a folder"),
     ],
     "Names": [
-        ("los=gce", "los: no such key; did you mean loss?"),
-        ("lr=0.1", "lr: no such key; did you mean schedule.lr?"),
-        ("noise_rate=0.4", "noise_rate: no such key; did you mean noise?"),
+        ("los=gce", "los: there is no such key; did you mean loss?"),
+        ("lr=0.1", "lr: there is no such key; did you mean schedule.lr?"),
+        ("noise_rate=0.4", "noise_rate: there is no such key; did you mean noise?"),
         ("noise.rate=0.3", "noise.rate=0.3: the rate of the noise is set by rate=0.3"),
-        ("dataset=digits", "dataset: no such key; did you mean data?"),
-        ("loss.Q=0.5", "loss.Q: no such key; did you mean loss.q?"),
-        ("loss.k=0.5", "loss.k: no such key; there are loss.q"),
+        ("dataset=digits", "dataset: there is no such key; did you mean data?"),
+        ("loss.Q=0.5", "loss.Q: there is no such key; did you mean loss.q?"),
+        ("loss.k=0.5", "loss.k: there is no such key; there are loss.q"),
         (
             "noise=pair noise.include_true=true",
-            "noise.include_true: no such key; there are noise.seed",
+            "noise.include_true: there is no such key; there are noise.seed",
         ),
-        ("optimizer=adam", "optimizer: no such key; python -m noisygce.train --cfg job shows all keys"),
-        ("+foo=1", "foo: no such key; python -m noisygce.train --cfg job shows all keys"),
+        ("optimizer=adam", "optimizer: there is no such key; python -m noisygce.train --cfg job shows all keys"),
+        ("+foo=1", "foo: there is no such key; python -m noisygce.train --cfg job shows all keys"),
         ("+loss.typo=1", "loss.typo=1: GCE has no such value; it has loss.q"),
         ("~loss", "loss is missing: every run needs it"),
         ("~loss.q", "loss.q is missing: GCE needs it"),
-        ("loss=gcee", "loss=gcee: no such loss; did you mean gce?"),
-        ("loss=", "loss=: no such loss; there are *"),
-        ("data=imagenet", "data=imagenet: no such data; there are *"),
-        ("noise=symmetric", "noise=symmetric: no such noise; there are class_map, *, uniform"),
-        ("noise=typo", "noise=typo: no such noise; there are *"),
-        ("experiment=demoo", "experiment=demoo: no such experiment; did you mean demo?"),
+        ("loss=gcee", "loss=gcee: there is no such loss; did you mean gce?"),
+        ("loss=", "loss=: there is no such loss; there are *"),
+        ("data=imagenet", "data=imagenet: there is no such data; there are *"),
+        ("noise=symmetric", "noise=symmetric: there is no such noise; there are class_map, *, uniform"),
+        ("noise=typo", "noise=typo: there is no such noise; there are *"),
+        ("experiment=demoo", "experiment=demoo: there is no such experiment; did you mean demo?"),
         ("prune=drop", "prune=drop: prune is a group of values: prune.mode, prune.start, prune.every"),
         ("name=x data=digits", "name=x: it names the plan of a sweep (-m)"),
         ("-m name=../x", "name=../x: must be 1 to 100 letters, digits, dots, _ or -, and begin with no dot"),
@@ -143,7 +143,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("loss:gce", "loss:gce: a setting is KEY=VALUE, such as * (missing EQUAL at ':')"),
         (
             "--rate=0.4",
-            "--rate=0.4: no such option; settings are KEY=VALUE without dashes; did you mean rate?",
+            "--rate=0.4: there is no such option; settings are KEY=VALUE without dashes; did you mean rate?",
         ),
         ("'rate=0.4 loss=gce'", "rate=0.4 loss=gce: a setting is KEY=VALUE, such as * (mismatched input '=')"),
         (
@@ -160,17 +160,17 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("data=digits loss = gce", "=: a setting is KEY=VALUE without spaces, such as rate=0.4"),
         ("data=digits loss.q= 0.5", "0.5: a setting is KEY=VALUE, such as rate=0.4 (*)"),
         ("data=digits rate =0.4 loss=ce", "=0.4: a setting is KEY=VALUE without spaces, such as rate=0.4"),
-        ("loss=null", "loss=null: no such loss; leave it out for the default"),
-        ("loss=0.5", "loss=0.5: no such loss; leave it out for the default"),
-        ("logger=null", "logger=null: no such logger; leave it out for the default"),
-        ("logger=[wandb,foo]", "logger=foo: no such logger; there are mlflow, tensorboard, trackio, wandb"),
+        ("loss=null", "loss=null: there is no such loss; leave it out for the default"),
+        ("loss=0.5", "loss=0.5: there is no such loss; leave it out for the default"),
+        ("logger=null", "logger=null: there is no such logger; leave it out for the default"),
+        ("logger=[wandb,foo]", "logger=foo: there is no such logger; there are mlflow, tensorboard, trackio, wandb"),
         (
             "-m loss=ce,gce logger=mlflow,wandb",
             "logger=mlflow,wandb: to use all of them in each run: 'logger=[mlflow,wandb]'",
         ),
         (
             "logger.wandb.mode=online",
-            "logger.wandb.mode: no such key; python -m noisygce.train --cfg job shows all keys",
+            "logger.wandb.mode: there is no such key; python -m noisygce.train --cfg job shows all keys",
         ),
         (
             "logger=wandb logger.wandb.mode=onlin",
@@ -182,14 +182,15 @@ TABLE: dict[str, list[tuple[str, str]]] = {
     "Options": [
         (
             "--epochs 3",
-            "--epochs: no such option; settings are KEY=VALUE without dashes; did you mean schedule.epochs?",
+            "--epochs: there is no such option; settings are KEY=VALUE without dashes; did you mean schedule.epochs?",
         ),
         (
             "--batch-size=64",
-            "--batch-size=64: no such option; settings are KEY=VALUE without dashes; did you mean schedule.batch_size?",
+            "--batch-size=64: there is no such option; settings are KEY=VALUE without dashes; did you mean "
+            "schedule.batch_size?",
         ),
-        ("-rate 0.4", "-rate: no such option; settings are KEY=VALUE without dashes; did you mean rate?"),
-        ("-x", "-x: no such option; settings are KEY=VALUE without dashes; --help lists them"),
+        ("-rate 0.4", "-rate: there is no such option; settings are KEY=VALUE without dashes; did you mean rate?"),
+        ("-x", "-x: there is no such option; settings are KEY=VALUE without dashes; --help lists them"),
         ("--cfg", "argument --cfg/-c: expected one argument; settings are KEY=VALUE without dashes, and --help *"),
         ("--cfg=loss", "argument --cfg/-c: invalid choice: 'loss' (choose from *job*, *hydra*, *all*); settings are *"),
         (
@@ -199,7 +200,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("--resolve", "--resolve needs --cfg job"),
         (
             "--experimental-rerun=theirs.pickle",
-            "--experimental-rerun=theirs.pickle: no such option; *",
+            "--experimental-rerun=theirs.pickle: there is no such option; *",
         ),
     ],
     "Sweeps: no run is started where one cannot be": [
@@ -222,11 +223,11 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "-m loss=tgce,gce loss.k=0.3",
-            "loss.k: no such key; there are loss.q (in the run loss=gce loss.k=0.3)",
+            "loss.k: there is no such key; there are loss.q (in the run loss=gce loss.k=0.3)",
         ),
         (
             "-m loss=gce,ce loss.q=0.3",
-            "loss.q: no such key; there are loss.clip (in the run loss=ce *)",
+            "loss.q: there is no such key; there are loss.clip (in the run loss=ce *)",
         ),
         ("-m loss=agce,aul loss.a=0", "loss.a=0: loss.a must be * (in the run loss=agce loss.a=0)"),
         (
@@ -238,7 +239,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "experiment=demo,sweep_qk_digits: each experiment has its own grid; name one experiment in a command",
         ),
         ("experiment=[demo,x]", "experiment=[demo,x]: each experiment has its own grid; *"),
-        ("-m loss=gce,gcee", "loss=gcee: no such loss; did you mean gce? (in the run loss=gcee)"),
+        ("-m loss=gce,gcee", "loss=gcee: there is no such loss; did you mean gce? (in the run loss=gcee)"),
         (
             "experiment=demo seed=x",
             "seed=x: seed must be an integer in [0, 4294967296) (in the run *seed=x*)",
@@ -269,7 +270,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ),
         (
             "-m hydra/launcher=slurm",
-            "hydra/launcher=slurm: no such hydra/launcher; there are *basic*",
+            "hydra/launcher=slurm: there is no such hydra/launcher; there are *basic*",
         ),
         (
             "hydra.sweeper._target_=os.system",

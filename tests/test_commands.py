@@ -16,7 +16,6 @@ import noisygce
 from noisygce import __main__ as overview
 from noisygce.errors import ConfigError
 from noisygce.settings import arguments, command, config_dir
-from noisygce.settings import words as words_
 
 PACKAGE = Path(noisygce.__file__).parent
 COMMANDS = sorted(
@@ -130,8 +129,8 @@ def test_control_characters_of_a_message_are_printed_escaped(capsys: pytest.Capt
 
 def test_options_with_their_values_come_before_settings() -> None:
     """The value of an option may be the name of a group."""
-    assert words_.ordered(["loss=tgce", "--cfg", "job", "-p", "loss"]) == ["--cfg", "job", "-p", "loss", "loss=tgce"]
-    assert words_.ordered(["seed=0,1", "-m"]) == ["-m", "seed=0,1"]
+    assert arguments.ordered(["loss=tgce", "--cfg", "job", "-p", "loss"]) == ["--cfg", "job", "-p", "loss", "loss=tgce"]
+    assert arguments.ordered(["seed=0,1", "-m"]) == ["-m", "seed=0,1"]
 
 
 def test_the_short_form_of_cfg_is_not_taken_for_config_dir(tmp_path: Path) -> None:

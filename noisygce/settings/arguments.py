@@ -103,8 +103,11 @@ def split(arguments: Sequence[str], options: Mapping[str, Sequence[str]]) -> tup
     options: the values that each may have.
     """
     chosen, rest = take(arguments, *options)
-    if wrong := [argument for argument in rest if argument.startswith("-")]:
-        raise ConfigError(_no_option(wrong[0]))
+    for argument in rest:
+        if argument.startswith("-"):
+            raise ConfigError(_no_option(argument))
+        if "=" not in argument and not argument.startswith("~"):
+            raise ConfigError(f"{argument}: arguments are key=value, such as experiment=demo")
     for override in parsed(rest):
         key = str(override.key_or_group)
         if re.split("[./]", key)[0] not in (*KEYS, *ASIDE, "name"):  # Hydra does not know the options of the command
@@ -143,4 +146,4 @@ def _refuse(message: str) -> NoReturn:
 def _no_option(word: str) -> str:
     key = word.partition("=")[0].strip("-").replace("-", "_")
     hint = hints.meant(key, hints.known(compose([])))
-    return f"{word}: no such option; settings are KEY=VALUE without dashes{hint or '; --help lists them'}"
+    return f"{word}: there is no such option; settings are KEY=VALUE without dashes{hint or '; --help lists them'}"

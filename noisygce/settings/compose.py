@@ -90,7 +90,7 @@ def _parsed(text: str) -> Override:
         raise ConfigError(f"{text}: name the choices, not a pattern of them: {key}={','.join(names)}")
     if key in (*GROUPS, "logger") and not override.is_delete():
         if isinstance(value, int | float | dict | None):
-            raise ConfigError(f"{text}: no such {key}; leave it out for the default")
+            raise ConfigError(f"{text}: there is no such {key}; leave it out for the default")
         choices = [str(each) for each in value] if isinstance(value, list) else []
         if key == "experiment" and (choices or override.is_sweep_override()):
             raise ConfigError(f"{text}: each experiment has its own grid; name one experiment in a command")

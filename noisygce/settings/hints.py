@@ -34,7 +34,7 @@ def explain(error: BaseException) -> str:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         options = error.options or sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
         hint = meant(choice, options) or f"; there are {', '.join(options)}"
-        return f"{group}={choice}: no such {group}{hint}"
+        return f"{group}={choice}: there is no such {group}{hint}"
     if match := re.search(r"Could not override '([^']+)'", text):
         return unknown(match[1], getattr(cause, "parent_node", None))
     if match := re.search(r"Ambiguous value for argument '([^=]+)=([^']*)'", text):
@@ -59,8 +59,9 @@ def unknown(key: str, node: Any = None, options: Sequence[str] = ()) -> str:
     beside = [each for each in keys if group and each.startswith(f"{group}.")]
     if group and not beside:  # the group is mistyped
         keys = difflib.get_close_matches(key, keys)
-    hint = meant(key, beside or keys) or (f"; there are {', '.join(beside)}" if beside else "")
-    return f"{key}: no such key{hint or '; python -m noisygce.train --cfg job shows all keys'}"
+    listed = ", ".join(beside or options)
+    hint = meant(key, beside or keys) or (f"; there are {listed}" if listed else "")
+    return f"{key}: there is no such key{hint or '; python -m noisygce.train --cfg job shows all keys'}"
 
 
 def known(cfg: Any, prefix: str = "") -> list[str]:
@@ -75,8 +76,10 @@ def known(cfg: Any, prefix: str = "") -> list[str]:
 
 
 def meant(word: str, options: Iterable[str]) -> str:
-    """``; did you mean ...?`` where the last name of an option is close to the last name of the word."""
+    """``; did you mean ...?`` where the last name of an option is close to the last name of the word, and begins with
+    the same letter."""
+    name = word.rpartition(".")[2].lower()
     nested_first = sorted(options, key=lambda option: -option.count("."))  # seed takes the place of noise.seed
     by_name = {option.rpartition(".")[2].lower(): option for option in nested_first}
-    close = difflib.get_close_matches(word.rpartition(".")[2].lower(), by_name, n=1)
+    close = difflib.get_close_matches(name, [each for each in by_name if each[:1] == name[:1]], n=1)
     return f"; did you mean {by_name[close[0]]}?" if close else ""

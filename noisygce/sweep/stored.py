@@ -55,7 +55,7 @@ def results_folder(arguments: Sequence[str], otherwise: str) -> Path:
 
 
 def _file_name(arguments: Sequence[str]) -> str:
-    """The NAME of ``name=NAME``, the experiment's where the arguments hold nothing else, else a text and a short hash."""
+    """The NAME of ``name=NAME``; the experiment's name where nothing else is given; else a text and a short hash."""
     name, others = take_name(arguments)
     others = [argument for argument in others if not argument.startswith("paths.")]
     if name:
