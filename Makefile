@@ -44,12 +44,13 @@ reproduce-table: setup ## fill the table of TABLE; start it again, or on more ma
 	scripts/workers $$workers "$(GPUS)" experiment=$(TABLE) runtime.concurrent=2; code=$$?; \
 	$(RUN) noisygce.table experiment=$(TABLE) $(if $(filter %_compact,$(TABLE)),,against=published) && exit $$code
 
-test: setup lint ## lint, types, tests (SLOW=1: the slow ones too)
+test: setup lint ## lint, import rules, types, tests (SLOW=1: the slow ones too)
 	$(RUN) pytest -n 2 $(if $(SLOW),,-m "not slow")
 
-lint: setup ## lint and types only
+lint: setup ## lint, import rules and types only
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
+	@.venv/bin/lint-imports --no-logo --no-cache
 	@.venv/bin/mypy
 
 lock: ## pin the newest versions that pyproject.toml allows (needs uv)
