@@ -44,29 +44,16 @@ class NoisygceSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from noisygce import results, train
+        from noisygce import train
         from noisygce.settings.arguments import typed
         from noisygce.settings.compose import as_typed
-        from noisygce.sweep.jobs import Job, at_once, kind, launch_all, side_by_side
-        from noisygce.sweep.plan import identities, plan_of
+        from noisygce.sweep.jobs import Job, at_once, side_by_side
+        from noisygce.sweep.launch import plan_and_train
 
         assert self.config is not None
         assert self.launcher is not None
         assert self.hydra_context is not None
         config, launcher, loader = self.config, self.launcher, self.hydra_context.config_loader
-        hydra = config.hydra.overrides.hydra
-        asked = [word for word in hydra if word.startswith(("hydra.searchpath=", "hydra.job.name="))]
-        asked += [as_typed(argument) for argument in arguments]
-        asked = [word.replace("hydra.job.name=", "name=", 1) for word in asked]
-        plan = plan_of(asked, launching=True)
-        # A logger receives the finished runs too. Without one a finished run needs no config at all.
-        finished = [
-            not config.get("logger") and results.of_folder(plan.results / "runs" / run.id).state == "done"
-            for run in plan.runs
-        ]
-        jobs = [[*run.job] for run, is_finished in zip(plan.runs, finished, strict=True) if not is_finished]
-        if not plan.composed:  # a stored plan is not trusted: each kind of run that is left is checked
-            list(identities([*{kind(job): job for job in jobs}.values()], hydra, launching=True))
 
         def launch(some: Sequence[Job]) -> Sequence[JobReturn]:
             if (side := at_once(config)) == 1:
@@ -74,7 +61,12 @@ class NoisygceSweeper(Sweeper):
             configs = (loader.load_sweep_config(config, job) for job in some)
             return side_by_side(train.run_one_of_many, configs, some, side)
 
-        ended = launch_all(launch, jobs, sum(finished))
+        ours = ("hydra.searchpath=", "hydra.job.name=")  # --config-dir and name=, see settings/arguments.py
+        asked = [word for word in config.hydra.overrides.hydra if word.startswith(ours)]
+        asked = [word.replace("hydra.job.name=", "name=", 1) for word in asked]
+        asked += [as_typed(argument) for argument in arguments]
+        # A logger receives the finished runs too. Without one a finished run needs no config at all.
+        plan, ended = plan_and_train(asked, launch, followed=bool(config.get("logger")))
         if len(plan.runs) > 1:
             print(f"their table: python -m noisygce.table {shlex.join(typed(asked))}", file=sys.stderr)
         return ended

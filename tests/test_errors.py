@@ -11,7 +11,7 @@ import pytest
 
 from noisygce import check
 from noisygce.errors import user_code_error
-from noisygce.sweep.jobs import launch_all
+from noisygce.sweep.launch import launch_all
 
 
 def function_in(path: Path, text: str) -> Any:

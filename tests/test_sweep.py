@@ -4,7 +4,8 @@ from omegaconf import OmegaConf
 
 from noisygce import settings
 from noisygce.errors import ConfigError, DataError, Locked, NonFinite, SweepFailed
-from noisygce.sweep.jobs import expand, launch_all
+from noisygce.sweep.jobs import expand
+from noisygce.sweep.launch import launch_all
 
 
 def jobs(arguments, grid=None):

@@ -1,4 +1,4 @@
-"""Jobs: the runs that a command line asks for, launching them, and how they ended."""
+"""Jobs: the runs that a command line asks for, and training several of them at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
 from noisygce import check
-from noisygce.errors import ConfigError, Locked, SweepFailed
+from noisygce.errors import ConfigError
 from noisygce.settings import command
 from noisygce.settings.compose import parsed
 from noisygce.training import device
@@ -83,35 +83,6 @@ def _seed(job: Job) -> int:
 def kind(job: Sequence[str]) -> tuple[str, ...]:
     """A job without its seed."""
     return tuple(override for override in job if not override.startswith("seed="))
-
-
-def launch_all(
-    launch: Callable[[Sequence[Job]], Sequence[JobReturn]], jobs: Sequence[Job], done: int = 0
-) -> list[JobReturn]:
-    """Launches runs, launches once more those that another process held, and prints how all ended.
-
-    done: how many more runs of the sweep were finished before. Raises SweepFailed.
-    """
-    ended = list(launch(jobs)) if jobs else []
-    if held := [place for place, end in enumerate(ended) if isinstance(_error(end), Locked)]:
-        for place, end in zip(held, launch([jobs[place] for place in held]), strict=True):
-            ended[place] = end
-    errors = [(job, error) for job, end in zip(jobs, ended, strict=True) if (error := _error(end)) is not None]
-    total = done + len(ended)
-    print(f"{total - len(errors)} of {total} runs are done", file=sys.stderr)
-    by_reason: dict[str, list[Job]] = {}
-    for job, error in errors:
-        by_reason.setdefault(str(error) or type(error).__name__, []).append(job)
-    for reason, same in by_reason.items():
-        more = f", and {len(same) - 1} more" if len(same) > 1 else ""
-        print(f"  {' '.join(same[0])}{more}: {reason}", file=sys.stderr)
-    if codes := [command.exit_code(error) for _, error in errors if not isinstance(error, Locked)]:
-        raise SweepFailed(f"{len(codes)} of {total} runs failed", codes)
-    return ended
-
-
-def _error(end: JobReturn) -> BaseException | None:
-    return end._return_value if end.status == JobStatus.FAILED else None
 
 
 def side_by_side(
