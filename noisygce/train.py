@@ -179,7 +179,6 @@ def _task(cfg: DictConfig) -> float:
     from hydra.types import RunMode
 
     prepare_process()  # a launcher may have started this process, without main
-    guard.refuse(HydraConfig.get())
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         with process.handing_on():  # in a process of a launcher nothing else is around it
             return tuning.trial(run_one_of_many, cfg) if tuning.searches(HydraConfig.get()) else run_one_of_many(cfg)

@@ -21,8 +21,9 @@ from hydra.experimental.callback import Callback
 
 
 class Theirs(BasicLauncher):
-    def __init__(self, timeout_min, array):
+    def __init__(self, timeout_min, array, setup):
         super().__init__()
+        assert setup == ["module"]
         self.timeout_min = timeout_min
 
     def launch(self, job_overrides, initial_job_idx):
@@ -35,7 +36,7 @@ class Said(Callback):
         print("called back")
 
 
-node = {"_target_": "hydra_plugins.their_launcher.Theirs", "timeout_min": 60, "array": {"parallelism": 2}}
+node = {"_target_": "hydra_plugins.their_launcher.Theirs", "timeout_min": 60, "array": {}, "setup": None}
 ConfigStore.instance().store(group="hydra/launcher", name="theirs", node=node)
 """
 
@@ -48,6 +49,7 @@ def test_an_installed_launcher_a_callback_and_hydra_s_own_logging_work(tmp_path:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "noisygce.train", "-m", "hydra/launcher=theirs", "hydra.launcher.timeout_min=240"),
+            "hydra.launcher.setup=[module]",
             *("+hydra.callbacks.x._target_=hydra_plugins.their_launcher.Said", "hydra/job_logging=stdout"),
             *("data=digits", "data.subset=200", "schedule.epochs=2", "seed=0,1", "runtime.threads=1"),
         ],
