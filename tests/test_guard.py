@@ -41,7 +41,7 @@ ConfigStore.instance().store(group="hydra/launcher", name="theirs", node=node)
 """
 
 
-def test_an_installed_launcher_a_callback_and_hydra_s_own_logging_work(tmp_path: Path) -> None:
+def test_an_installed_launcher_and_a_callback_work(tmp_path: Path) -> None:
     """As hydra-submitit-launcher comes: a module of hydra_plugins that stores its config."""
     plugin = tmp_path / "site" / "hydra_plugins" / "their_launcher.py"
     plugin.parent.mkdir(parents=True)
@@ -50,7 +50,7 @@ def test_an_installed_launcher_a_callback_and_hydra_s_own_logging_work(tmp_path:
         [
             *(sys.executable, "-m", "noisygce.train", "-m", "hydra/launcher=theirs", "hydra.launcher.timeout_min=240"),
             "hydra.launcher.setup=[module]",
-            *("+hydra.callbacks.x._target_=hydra_plugins.their_launcher.Said", "hydra/job_logging=stdout"),
+            "+hydra.callbacks.x._target_=hydra_plugins.their_launcher.Said",
             *("data=digits", "data.subset=200", "schedule.epochs=2", "seed=0,1", "runtime.threads=1"),
         ],
         cwd=tmp_path,
@@ -73,7 +73,7 @@ def test_a_choice_that_a_sweep_makes_is_looked_at_before_any_run(tmp_path: Path,
         "# @package _global_\nhydra: {job_logging: {root: {handlers: [x]}, handlers: {x: {(): os.system}}}}\n"
     )
     code, text = train(tmp_path, "-m", "data=digits", "--config-dir", "theirs", *words)
-    assert (code, text.count("hydra.job_logging: a config may choose")) == (2, 1)
+    assert (code, text.count("must be as hydra/job_logging=none has it")) == (2, 1)
     assert not (tmp_path / "results").exists()
 
 
@@ -104,20 +104,20 @@ WORDS = ("hydra/launcher=cluster", "hydra/sweeper=search", "data=digits")
         ("launcher.submitit_folder", "/tmp/attacked"),
         ("launcher.temp_folder", "/tmp/attacked"),
         ("sweeper.storage", "mysql://attacker/x"),
+        ("callbacks", "{x: {_target_: os.system}}"),
     ],
 )
 def test_commands_folders_and_servers_are_set_on_the_command_line_alone(
     cluster: str, tmp_path: Path, key: str, value: str
 ) -> None:
-    part, _, name = key.partition(".")
-    (tmp_path / "experiment" / "theirs.yaml").write_text(
-        f"# @package _global_\nhydra: {{{part}: {{{name}: {value if value[0] in '[{' else repr(value)}}}}}\n"
-    )
-    with pytest.raises(ConfigError, match=rf"^hydra\.{key}=.*: a config file may not set it"):
-        guard.checked(["-m", cluster, *WORDS, "experiment=theirs"])
-    for plus in ("", "++"):
-        text = value.replace(" ", "") if value[0] in "[{" else f"'{value}'"
-        guard.checked(["-m", cluster, *WORDS, f"{plus}hydra.{key}={text}"])
+    lines = [f"{'  ' * depth}{name}:" for depth, name in enumerate(["hydra", *key.split(".")])]
+    (tmp_path / "experiment" / "theirs.yaml").write_text(f"# @package _global_\n{chr(10).join(lines)} {value}\n")
+    beside = [f"+hydra.{key}.mine=1"] if value[0] == "{" else []  # a person's own value lets no other pass
+    for words in ([], beside):
+        with pytest.raises(ConfigError, match=rf"^hydra\.{key}=.*: a config file may not set it"):
+            guard.checked(["-m", cluster, *WORDS, "experiment=theirs", *words])
+    text = value if value[0] in "[{" else f"'{value}'"
+    guard.checked(["-m", cluster, *WORDS, f"++hydra.{key}={text}"])
     guard.checked(["-m", cluster, *WORDS])
 
 

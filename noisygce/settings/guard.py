@@ -7,21 +7,20 @@ of a grid before the first run starts (noisygce/sweep/plan.py).
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from noisygce.construct import named
 from noisygce.errors import ConfigError
 from noisygce.settings.compose import GROUPS, compose, parsed, sweeps
 
 _ENVIRONMENT = "a config may neither set nor copy environment variables"  # PATH would reach programs that a run starts
 _FOLDER = "runs and tables are written below paths.results"
 _TYPED = "a config file may not set it; put it on the command line"
+_LOGGING = "must be as hydra/job_logging=none has it; a run writes its own train.log"
+_NO_LOGGING = {"version": 1, "root": None, "disable_existing_loggers": False}
 # Key below ``hydra``: the values that it may have, as they are written, and why no other.
 VALUES: dict[str, tuple[tuple[Any, ...], str]] = {
     # Before env_set, into which Hydra has copied the values of these variables: a message shows the value.
@@ -40,9 +39,11 @@ VALUES: dict[str, tuple[tuple[Any, ...], str]] = {
     "launcher.additional_parameters": ((None, {}), _TYPED),
     "launcher.submitit_folder": ((None, "${hydra.sweep.dir}/.submitit/%j"), _TYPED),
     "launcher.temp_folder": ((None,), _TYPED),
+    "callbacks": ((None, {}), _TYPED),
+    # A handler of logging may be any code, or write a file.
+    "job_logging": ((None, _NO_LOGGING), _LOGGING),
+    "hydra_logging": ((None, _NO_LOGGING), _LOGGING),
 }
-# Hydra's own choices that write no file: the log of a run is its train.log, and messages go to standard error.
-LOGGING = {"job_logging": ("none", "disabled", "stdout"), "hydra_logging": ("none", "disabled", "default")}
 
 
 def checked(words: Sequence[str]) -> DictConfig:
@@ -82,20 +83,14 @@ def refuse(hydra: Any, typed: Collection[str] = ()) -> None:
     typed: the overrides of the command line, which may set what a config file may not.
     """
     raw: Any = OmegaConf.to_container(hydra, resolve=False)
-    free = {override.lstrip("+").partition("=")[0] for override in typed}
+    from_files = raw
+    for override in typed:
+        from_files = _without(from_files, override.lstrip("+").partition("=")[0].removeprefix("hydra."))
     for key, (allowed, why) in VALUES.items():
-        if (value := _at(raw, key)) not in allowed and not (why == _TYPED and f"hydra.{key}" in free):
+        if (value := _at(from_files if why == _TYPED else raw, key)) not in allowed:
             raise ConfigError(f"hydra.{key}={value}: {why}")
-    for part, names in LOGGING.items():
-        if raw.get(part) is not None and raw[part] not in [_of_hydra(part, name) for name in names]:
-            raise ConfigError(
-                f"hydra.{part}: a config may choose hydra/{part}={', '.join(names[:-1])} or {names[-1]} and change "
-                "nothing in it; a run writes its own train.log"
-            )
     for part in ("launcher", "sweeper"):
         _refuse_plugin(part, hydra.get(part))
-    for name, node in (hydra.get("callbacks") or {}).items():
-        _refuse_callback(f"hydra.callbacks.{name}", node)
 
 
 def _at(value: Any, key: str) -> Any:
@@ -103,6 +98,15 @@ def _at(value: Any, key: str) -> Any:
     for name in key.split("."):
         value = value.get(name) if isinstance(value, dict) else None
     return value
+
+
+def _without(value: Any, key: str) -> Any:
+    """Plain values without a dotted key, and without what is empty then."""
+    first, _, rest = key.partition(".")
+    if not isinstance(value, dict) or first not in value:
+        return value
+    inner = _without(value[first], rest) if rest else None
+    return {name: part for name, part in {**value, first: inner}.items() if name != first or inner}
 
 
 def _refuse_plugin(part: str, node: Any) -> None:
@@ -127,16 +131,6 @@ def _stored(entry: Any) -> Iterator[tuple[str, Any]]:
             yield from _stored(part)
 
 
-def _refuse_callback(key: str, node: Any) -> None:
-    from hydra.experimental.callback import Callback
-
-    plain = _plain(node)
-    named(plain.get("_target_") if isinstance(plain, dict) else plain, Callback, key)  # type: ignore[type-abstract]
-    for place, code in _targets(key, plain):
-        if place != f"{key}._target_":
-            raise ConfigError(f"{place}={code}: nothing in {key} may name code")
-
-
 def _targets(key: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Where plain values name code, and which."""
     for name, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
@@ -150,12 +144,3 @@ def _plain(node: Any) -> Any:
         return OmegaConf.to_container(node, resolve=True)
     except OmegaConfBaseException as error:  # what cannot be read now might be anything later
         raise ConfigError(f"{node._get_full_key(None)} cannot be read: {error}".partition("\n")[0]) from None
-
-
-@functools.cache
-def _of_hydra(part: str, name: str) -> Any:
-    """The values of Hydra's own choice of logging."""
-    import hydra
-    import yaml
-
-    return yaml.safe_load((Path(hydra.__file__).parent / "conf" / "hydra" / part / f"{name}.yaml").read_text())
