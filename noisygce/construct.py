@@ -76,6 +76,6 @@ def construct(cls: type[T], values: Any, key: str, ignore: Collection[str] = (),
 
 
 def parameters(cls: type) -> list[str]:
-    """The values that a class must be configured with."""
-    found = inspect.signature(cls).parameters.values()
-    return [p.name for p in found if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    """The values that a class must be configured with, whatever their defaults in code: all parameters that may be
+    given by position."""
+    return [p.name for p in inspect.signature(cls).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
