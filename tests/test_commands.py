@@ -139,6 +139,10 @@ def test_options_with_their_values_come_before_settings() -> None:
     assert arguments.ordered(["seed=0,1", "-m"]) == ["-m", "seed=0,1"]
 
 
+def test_the_name_of_a_plan_reaches_the_sweeper_by_a_value_of_hydra() -> None:
+    assert arguments.ordered(["name=x", "-m", "seed=0,1"]) == ["-m", "hydra.job.name=x", "seed=0,1"]
+
+
 def test_the_short_form_of_cfg_is_not_taken_for_config_dir(tmp_path: Path) -> None:
     assert arguments.words(["-c", "job"]) == ["-c", "job"]
     for given in (["-cd", str(tmp_path)], [f"-cd={tmp_path}"]):

@@ -1,5 +1,5 @@
-"""Arguments of the commands that read files: a few options, and those of ``noisygce.train``, which pick
-the runs. All are ``key=value``."""
+"""Command lines before Hydra reads them: the options of a command, and the settings that choose its runs, all
+``key=value``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from noisygce.settings.compose import ASIDE, KEYS, compose, config_dir, parsed
 
 def main(run: Callable[[list[str]], None], usage: str | None) -> None:
     """Runs a command: ``run(argv)``, or its ``usage`` where --help is asked for."""
-    gc.set_threshold(100_000)  # composing makes many objects that stay, and looks for garbage a third of its time
+    gc.set_threshold(100_000)  # composing makes many objects that stay; the collector would take a third of its time
     with command.exits():
         if not help_was_asked(usage):
             run(words(sys.argv[1:]))
@@ -34,7 +34,7 @@ def help_was_asked(usage: str | None) -> bool:
 
 
 def words(given: Sequence[str]) -> list[str]:
-    """The words of a command line, ``--config-dir DIR`` as the setting that Hydra has for it. Raises ConfigError."""
+    """The words of a command line, with ``--config-dir DIR`` as Hydra's setting for it. Raises ConfigError."""
 
     def refuse(message: str) -> NoReturn:
         raise ConfigError(f"{message}, such as --config-dir conf")
@@ -50,18 +50,18 @@ def words(given: Sequence[str]) -> list[str]:
     if not folder.is_dir():
         raise ConfigError(f"--config-dir {options.config_dir}: there is no such folder")
     for ours in sorted(config_dir().rglob("*.yaml")):
-        own = folder / ours.relative_to(config_dir())
-        if own.is_file() and own.read_bytes() != ours.read_bytes():  # Hydra takes the first one that it finds
+        hidden = folder / ours.relative_to(config_dir())
+        if hidden.is_file() and hidden.read_bytes() != ours.read_bytes():  # Hydra takes the first that it finds
             raise ConfigError(
-                f"--config-dir {options.config_dir}: {own.relative_to(folder)} is hidden by noisygce's own; give yours "
-                "another name"
+                f"--config-dir {options.config_dir}: {hidden.relative_to(folder)} is hidden by noisygce's own; give "
+                "yours another name"
             )
     quoted = str(folder).replace("'", "\\'")
     return [f"hydra.searchpath=['file://{quoted}']", *rest]
 
 
 def take(words: Sequence[str], *keys: str) -> tuple[dict[str, str], list[str]]:
-    """What the words say of these keys, the last one where there are several, and the other words."""
+    """The values of these keys among the words, the last one where a key is repeated, and the other words."""
     taken = [word for word in words if "=" in word and word.partition("=")[0] in keys]
     return dict(word.split("=", 1) for word in taken), [word for word in words if word not in taken]
 
@@ -70,7 +70,7 @@ def named(words: Sequence[str], keys: Sequence[str]) -> Sequence[str]:
     """Words that name files, folders or runs. Raises ConfigError for one that looks like an option or a setting and
     names no file.
 
-    keys: of the settings that the command has, which have been taken out.
+    keys: of the command's own settings, which have been taken out.
     """
     for word in words:
         key, equals, _ = word.partition("=")
@@ -83,7 +83,7 @@ def named(words: Sequence[str], keys: Sequence[str]) -> Sequence[str]:
 
 
 def whole(key: str, text: str, interval: str) -> int:
-    """An integer within ``interval``, as a word has it. Raises check.Invalid."""
+    """An integer within ``interval``, from its text. Raises check.Invalid."""
     return check.whole(key, int(text) if text.isdecimal() else text, interval)
 
 

@@ -1,4 +1,4 @@
-"""The tree of config files: where it is, what it may hold, and composing a config from it."""
+"""The config files: their folder, the keys that a config may hold, and composing a config."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ CHOSEN = ("data", "noise", "loss", "model")  # groups: a choice names a class
 GROUPS = (*CHOSEN, "schedule", "experiment")
 VALUES = ("seed", "rate", "precision", "compile")  # keys of one value
 SECTIONS = ("schedule", "prune", "runtime", "paths")  # keys of several values, all of one class
-KEYS = tuple(dict.fromkeys((*GROUPS, *VALUES, *SECTIONS)))  # what a command line may begin a setting with
-ASIDE = ("logger", "hydra", "grid", "table")  # what a config may hold beside what a run needs
+KEYS = tuple(dict.fromkeys((*GROUPS, *VALUES, *SECTIONS)))  # all first names of keys
+ASIDE = ("logger", "hydra", "grid", "table")  # keys of a config that no run needs
 
 
 def config_dir() -> Path:

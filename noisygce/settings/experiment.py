@@ -31,7 +31,7 @@ __all__ = ["Experiment", "build", "build_data", "named", "node", "read", "resolv
 
 @dataclass(frozen=True)
 class Experiment:
-    """All that a run needs, built and checked."""
+    """The objects of a run, built and checked."""
 
     seed: int
     precision: str
@@ -50,7 +50,7 @@ class Experiment:
 
     @property
     def threads(self) -> int | None:
-        """Of the CPU: those that the person sets, else those of the model's class; None: torch's choice."""
+        """Threads of the CPU: ``runtime.threads``, else the number of the model's class; None: torch's choice."""
         return self.runtime.threads or self.model.threads
 
 
@@ -71,7 +71,7 @@ def read(cfg: DictConfig) -> Experiment:
     try:
         return _read(cfg)
     except check.Invalid as error:
-        raise check.Invalid(_typed(cfg, error.key), error.value, error.allowed) from None
+        raise check.Invalid(_typed_key(cfg, error.key), error.value, error.allowed) from None
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from None
 
@@ -104,8 +104,8 @@ def _read(cfg: DictConfig) -> Experiment:
 
 
 def build_data(node: DictConfig) -> tuple[Data, Split, Verdicts, Preprocessing]:
-    """What one group of values makes: where samples come from, which a run trains on, what people say of their labels,
-    how they are fed. Raises ConfigError. (``data.class_map`` is there for noise=class_map to refer to.)"""
+    """The four objects of the group ``data``: the data set, its split, people's verdicts on its labels, and the
+    preprocessing of images. Raises ConfigError. (``data.class_map`` is a value that noise=class_map refers to.)"""
     values = _plain(node)
     fed = construct.named(values.get("_target_"), Data, "data").fed
     shared = [name for cls in (Split, Verdicts, fed) for name in construct.parameters(cls)]
@@ -128,8 +128,8 @@ def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def _typed(cfg: DictConfig, key: str) -> str:
-    """The key a person would have typed for a value: ``rate`` where the leaf of the noise says ``rate: ${rate}``."""
+def _typed_key(cfg: DictConfig, key: str) -> str:
+    """The key by which a person sets a value: ``rate`` for ``noise.rate``, since the leaf has ``rate: ${rate}``."""
     value: Any = OmegaConf.to_container(cfg, resolve=False)
     for name in key.partition("[")[0].split("."):
         value = value.get(name) if isinstance(value, dict) else None
