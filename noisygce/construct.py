@@ -68,7 +68,9 @@ def construct(cls: type[T], values: Any, key: str, ignore: Collection[str] = (),
     for name in [name for name in needed if name not in given]:
         raise ConfigError(f"{key}.{name} is missing: {cls.__name__} needs it")
     try:
-        return cls(**given, **facts)
+        make = getattr(cls, "from_config", cls)  # a loss is then no torch.nn.Module
+        found: T = make(**given, **facts)
+        return found
     except check.Invalid as error:
         raise check.Invalid(f"{key}.{error.key}", error.value, error.allowed) from None
     except Exception as error:
