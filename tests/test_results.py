@@ -95,7 +95,7 @@ def test_a_plan_follows_the_order_of_the_sweep(demo):
 
 
 def test_a_value_that_a_loss_does_not_have_is_refused_as_in_training():
-    with pytest.raises(ConfigError, match=r"loss\.q.*in the run loss=ce loss\.q=0\.5"):
+    with pytest.raises(ConfigError, match=r"^loss\.q: .*in the run .*loss=ce loss\.q=0\.5"):
         plan_of(["experiment=demo", "grid=null", "loss=gce,ce", "loss.q=0.5"])
 
 
