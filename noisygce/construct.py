@@ -68,7 +68,9 @@ def construct(cls: type[T], values: Any, key: str, ignore: Collection[str] = (),
     for name in [name for name in needed if name not in given]:
         raise ConfigError(f"{key}.{name} is missing: {cls.__name__} needs it")
     try:
-        return cls(**given, **facts)
+        make = getattr(cls, "from_config", cls)  # a loss is then no torch.nn.Module
+        found: T = make(**given, **facts)
+        return found
     except check.Invalid as error:
         raise check.Invalid(f"{key}.{error.key}", error.value, error.allowed) from None
     except Exception as error:
@@ -76,6 +78,6 @@ def construct(cls: type[T], values: Any, key: str, ignore: Collection[str] = (),
 
 
 def parameters(cls: type) -> list[str]:
-    """The values that a class must be configured with."""
-    found = inspect.signature(cls).parameters.values()
-    return [p.name for p in found if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    """The values that a class must be configured with, whatever their defaults in code: all parameters that may be
+    given by position."""
+    return [p.name for p in inspect.signature(cls).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]

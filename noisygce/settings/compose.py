@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,14 +41,10 @@ def compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
-    resolvers.register()
-    before = GlobalHydra.instance().hydra  # of a Hydra program that this is a part of
-    GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        with _own_hydra(), initialize_config_dir(str(config_dir()), version_base="1.3"):
             cfg = hydra_compose("train", list(overrides), return_hydra_config=with_hydra)
     except HydraException as error:
         if "@experiment." in str(error):  # it chooses groups below itself
@@ -54,12 +52,37 @@ def compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
         raise
     except KeyError as error:  # Hydra has looked it up
         raise ConfigError(f"hydra.job.env_copy: a config may copy no environment variable ({error})") from None
-    finally:
-        GlobalHydra.instance().hydra = before
     if "experiment" in cfg:
         raise _not_global(overrides)
     resolvers.refuse_others(cfg)
     return cfg
+
+
+_one_at_a_time = threading.RLock()
+
+
+@contextlib.contextmanager
+def _own_hydra() -> Iterator[None]:
+    """Within it this thread has a Hydra of its own; after it, the one of a Hydra program that this is a part of is as
+    it was: Hydra has one state for the whole process, and replaces resolvers of its names."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.singleton import Singleton
+    from hydra.core.utils import JobRuntime
+    from hydra.version import VersionBase
+    from omegaconf.basecontainer import BaseContainer
+
+    with _one_at_a_time:
+        resolvers.register()
+        theirs = {kind: Singleton._instances.pop(kind, None) for kind in (GlobalHydra, JobRuntime, VersionBase)}
+        registered = dict(BaseContainer._resolvers)
+        try:
+            yield
+        finally:
+            for kind, instance in theirs.items():
+                Singleton._instances.pop(kind, None)
+                if instance is not None:
+                    Singleton._instances[kind] = instance
+            BaseContainer._resolvers.update(registered)
 
 
 def _not_global(overrides: Sequence[str]) -> ConfigError:
