@@ -31,7 +31,7 @@ def main() -> None:
 def run(argv: list[str]) -> None:
     """Draws and writes the figures that the arguments ask for."""
     options, rest = arguments.split(argv, OPTIONS)
-    plan = shown(rest, paths.given_name(options))
+    plan = shown(paths.with_name(rest, options))
     formats = ("png",) if paths.archived(plan) else canvas.FORMATS
     name = {key: value for key, value in options.items() if key == "name"}
     drawn = False
@@ -52,7 +52,7 @@ def of(*words: str) -> Drawing:
     Raises NoisygceError, or what Hydra raises.
     """
     options, rest = arguments.split(words, OPTIONS)
-    plan = shown(rest, paths.given_name(options))
+    plan = shown(paths.with_name(rest, options))
     for drawing in draw(plan, lay_out(plan, look(plan)), _kinds(options)):
         return drawing
     raise _nothing(plan, options)

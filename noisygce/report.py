@@ -33,7 +33,7 @@ def main() -> None:
 def run(argv: list[str]) -> None:
     """Writes the report that the arguments ask for."""
     options, rest = arguments.split(argv, {key: OPTIONS[key] for key in ("against", "name")})
-    plan = shown(rest, paths.given_name(options))
+    plan = shown(paths.with_name(rest, options))
     table = tabulate(plan, **options, command="report")
     if all(run.state == "missing" for run in table.runs):
         reason = hint(plan, table.runs)

@@ -40,8 +40,8 @@ def plans_aside(monkeypatch, tmp_path_factory):
     checkout, original = Path.cwd(), stored.path_of
     aside = tmp_path_factory.getbasetemp() / "plans"
 
-    def path_of(arguments, name=""):
-        path = original(arguments, name)
+    def path_of(arguments):
+        path = original(arguments)
         below = Path.cwd() == checkout and not path.is_absolute()
         return aside / "plans" / path.name if below else path
 

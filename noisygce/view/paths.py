@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from noisygce.errors import ConfigError
@@ -36,6 +36,11 @@ def given_name(options: Mapping[str, str]) -> str:
     return given or ""
 
 
+def with_name(words: Sequence[str], options: Mapping[str, str]) -> list[str]:
+    """The arguments of a plan, with the name that a person gives it. Raises ConfigError."""
+    return [*words, f"name={given_name(options)}"] if "name" in options else [*words]
+
+
 def name(plan: Plan, options: Mapping[str, str] | None = None, first: str | None = None) -> str:
     """What tells a plan, under the options of a command, from any other: demo, or demo+seed=0-val-1a2b3c4d; or the
     name that a person gives.
@@ -46,7 +51,11 @@ def name(plan: Plan, options: Mapping[str, str] | None = None, first: str | None
     first = plan.name if first is None else first
     if given := given_name(options or {}):
         return given
-    words = [word for word in plan.arguments if not word.startswith("paths.") and word != f"experiment={plan.name}"]
+    words = [
+        word
+        for word in plan.arguments
+        if not word.startswith(("paths.", "name=")) and word != f"experiment={plan.name}"
+    ]
     seen = "".join(f"+{word}" for word in words if not word.startswith("hydra."))
     readable = re.sub(r"[^A-Za-z0-9_.,=+-]", "", "-".join([first + seen, *values.values()]))[:_LONGEST].lstrip("+-.")
     if readable == first and not words:
@@ -72,7 +81,7 @@ def with_ending(stem: Path, ending: str) -> Path:
 
 def argv(plan: Plan, command: str, options: Mapping[str, str]) -> list[str]:
     """The command line that makes the table or report of a plan, word by word."""
-    words = [word for word in plan.arguments if not word.startswith("paths.results=")]
+    words = [word for word in plan.arguments if not word.startswith(("paths.results=", "name="))]
     if plan.results != Path("results"):
         given = [word for word in plan.arguments if word.startswith("paths.results=")]
         words += given[-1:] or [setting("paths.results", str(plan.results))]
