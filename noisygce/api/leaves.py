@@ -70,19 +70,22 @@ def _leaf(group: str, value: Any) -> dict[str, Any]:
         return {"rate": node["rate"], group: {**node, "rate": "${rate}"}}
     if group != "data":
         return {group: node}
-    whole = _data(value if isinstance(value, type) else type(value))
+    whole = _data(value)
     return {**whole, group: {**whole[group], **node}}
 
 
-def _data(cls: type[Data]) -> dict[str, Any]:
+def _data(value: Any) -> dict[str, Any]:
     """What the leaf of a data set holds beside the values of its class: how it is split and fed, as its kind is."""
     import yaml
 
-    kind = "features" if issubclass(cls.fed, Standardisation) else "arrays"
+    kind = "features" if issubclass(value.fed, Standardisation) else "arrays"
     leaf: dict[str, Any] = yaml.safe_load((settings.config_dir() / "data" / f"{kind}.yaml").read_text())
     ours = construct.named(leaf["data"]["_target_"], Data, "data")
     for name in construct.parameters(ours):
         del leaf["data"][name]
+    for name in ("mean", "std"):  # one for all channels, where these are not known before the images are read
+        if name in leaf["data"] and isinstance(value.channels, int):
+            leaf["data"][name] *= value.channels or 1
     return leaf
 
 
