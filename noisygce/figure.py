@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from noisygce.errors import NoisygceError
+from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.sweep.plan import Plan, look, shown
 from noisygce.view import canvas, places
@@ -53,7 +54,7 @@ def run(argv: list[str]) -> None:
         stem = places.stem(plan, drawing.kind)
         stem.parent.mkdir(parents=True, exist_ok=True)
         for ending in formats:
-            stem.with_name(f"{stem.name}.{ending}").write_bytes(drawing.file(ending))
+            atomic.write(stem.with_name(f"{stem.name}.{ending}"), [drawing.file(ending)], durable=False)
         print(f"{stem}{', '.join(f'.{ending}' for ending in formats)}: {TITLES[drawing.kind]}", flush=True)
 
 

@@ -25,6 +25,7 @@ from noisygce.data.listing import endings, is_picture
 from noisygce.errors import ConfigError, DataError
 from noisygce.runs import atomic
 from noisygce.settings import arguments
+from noisygce.settings.command import printable
 
 SHOWN = 4  # classes a line
 _BATCH = 100  # pictures at a time
@@ -53,10 +54,13 @@ def run(argv: list[str]) -> None:
     if broken and len(broken) == len(lines):
         raise broken[0]
     for error in broken:  # one picture of a thousand does not cost the others
-        print(f"noisygce: {error}", file=sys.stderr)
+        print(printable(f"noisygce: {error}"), file=sys.stderr)
     for (name, _), line in zip(samples, lines, strict=True):
         writer.writerow([name, *([""] * 2 * SHOWN if isinstance(line, DataError) else line)])
     if "out" not in options:
+        if sys.stdout.isatty():
+            print("\n".join(map(printable, text.getvalue().splitlines())))
+            return
         sys.stdout.flush()
         sys.stdout.buffer.write(text.getvalue().encode(errors="surrogateescape"))  # names of files may be no UTF-8
         return

@@ -24,6 +24,7 @@ from noisygce.runs import manifest
 from noisygce.runs.archive import Rows
 from noisygce.runs.ids import flat
 from noisygce.settings import arguments
+from noisygce.settings.command import printable
 
 Manifest = Mapping[str, Any]
 _YOUNGER = ("prediction_changes",)  # empty for an epoch in which a run was resumed from an older checkpoint
@@ -122,12 +123,12 @@ def reproduce(then: Result, overrides: list[str], folder: Path) -> bool:
         return True
     print(f"{then.id}: not equal")
     for difference in found:
-        print(f"  {difference}")
+        print(printable(f"  {difference}"))
     print(f"  {accuracy(then.manifest, now.manifest)}")
     reasons = list(causes(then.manifest, now.manifest))
     print("  what may explain it:" if reasons else "  nothing that a manifest records explains it")
     for reason in reasons:
-        print(f"    {reason}")
+        print(printable(f"    {reason}"))
     return False
 
 

@@ -68,18 +68,22 @@ class Result:
             samples = sum(row.values())  # none of a class that only training samples have
             return row.get(measure.removeprefix("class "), 0) / samples if samples else None
         if measure == "accuracy":
-            found: float | None = self.manifest.get("results", {}).get(rule)
-            return self.noisy_validation["best"] if rule == NOISY_VALIDATION else found
+            return (
+                self.noisy_validation["best"] if rule == NOISY_VALIDATION else _number(self.manifest, "results", rule)
+            )
         model = {"val": "best", "last": "last"}.get(rule, "")
-        detected: float | None = self.manifest.get("detection", {}).get(model, {}).get("margin", {}).get(measure)
-        return detected
+        return _number(self.manifest, "detection", model, "margin", measure)
 
     @property
     def noisy_validation(self) -> Mapping[str, float | None]:
         """Accuracy on the noisy validation labels, of the ``best`` epoch and the ``last`` one of a finished run."""
         absent = {"best": None, "last": None}
-        known: Mapping[str, float | None] | None = self.manifest.get("noisy_validation")
-        return known or (runs.noisy_validation(self.rows()) if self.manifest else absent)
+        if known := self.manifest.get("noisy_validation"):
+            return {when: _number(known, when) for when in absent}
+        try:
+            return runs.noisy_validation(self.rows()) if self.manifest else absent
+        except (DataError, KeyError, ValueError):  # verify names what is damaged
+            return absent
 
     @property
     def kept_by(self) -> str:
@@ -128,14 +132,31 @@ class Result:
             raise DataError(f"{self.folder / archive.METRICS} is damaged: {name} is {row[name]!r}") from None
 
 
+def _number(values: Any, *keys: str) -> float | None:
+    """The number at nested keys; None where there is none."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values if isinstance(values, int | float) else None
+
+
 def found(folder: Path | str) -> list[Result]:
-    """All runs below ``folder``, each once: those in ``runs``, by name, then those of its archives."""
+    """All runs below ``folder``, each once: those in ``runs``, by name, then those of its archives. Raises OSError
+    where ``runs`` cannot be read."""
     there = Path(folder)
     each: dict[str, Result] = {}
-    folders = (of_folder(path) for path in sorted((there / "runs").glob("*")) if path.is_dir())
+    folders = (of_folder(path) for path in _folders(there / "runs"))
     for run in (*folders, *_archived(there)):
         each.setdefault(run.id, run)
     return list(each.values())
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in a folder, by name; none where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [folder / name for name in sorted(entry.name for entry in entries if entry.is_dir())]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def look(folder: Path, asked: Iterable[tuple[str, Mapping[str, Any], tuple[str, ...]]]) -> list[Result]:
@@ -154,9 +175,14 @@ def reference() -> Path:
 
 
 def _archived(folder: Path) -> Iterator[Result]:
-    for path in (folder / archive.RUNS, *sorted(folder.glob(f"*/{archive.RUNS}"))):
-        if path.is_file():
-            yield from of_archive(path.parent)
+    for place in (folder, *_folders(folder)):
+        try:
+            os.stat(place / archive.RUNS)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:  # of_archive gives the reason
+            pass
+        yield from of_archive(place)
 
 
 def of_archive(folder: Path) -> Iterator[Result]:

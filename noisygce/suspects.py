@@ -42,6 +42,7 @@ from noisygce.noise import Clean, Noise, digest
 from noisygce.results import Result
 from noisygce.runs import atomic, changed
 from noisygce.settings import arguments
+from noisygce.settings.command import printable
 from noisygce.training.task import prepare
 from noisygce.view import gallery
 from noisygce.view.ranking import COLUMNS, SCORES, cleaned, held_out, ranked, rows, samples_of
@@ -83,7 +84,7 @@ def run(argv: list[str]) -> None:
     if "verdicts" in options:
         clean, changes = cleaned(each, Path(options["verdicts"]))
         write(folder / f"{name}-cleaned.csv", clean)
-        print(f"{folder / name}-cleaned.csv: {len(clean) - 1:,} labels; {changes}")
+        print(printable(f"{folder / name}-cleaned.csv: {len(clean) - 1:,} labels; {changes}"))
         path = Path(options["verdicts"]).resolve()
         again = f"data.verdicts={shlex.quote(str(path))} data.verdicts_sha256={check.sha256(path)}"
         print(f"or train on the same labels as before with the verdicts themselves: {again}")
@@ -96,8 +97,9 @@ def run(argv: list[str]) -> None:
     print(
         f"{folder / name}.csv: {len(order):,} samples; of {doubted:,} the model says another class than the given one"
     )
-    for warning in {row["warning"]: None for run in found for row in run.manifest["pruning"][-1:] if row["warning"]}:
-        print(f"pruning said: {warning}")
+    last = [run.manifest.get("pruning", [])[-1:] for run in found]
+    for warning in dict.fromkeys(str(row["warning"]) for each in last for row in each if row.get("warning")):
+        print(printable(f"pruning warned: {warning}"))
     tiles = Tiles(found[0], paths, options.get("pictures"))
     pictures = [tiles(samples.index[i]) for i in order[:top]] if tiles.there else []
     page = gallery.page(name, score, columns, lines[:top], samples.classes, pictures)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ from noisygce.noise import Noise, describe
 from noisygce.results import Result
 from noisygce.runs import archive, kept, manifest
 from noisygce.runs.ids import flat
+from noisygce.runs.reading import yaml_values
 from noisygce.settings import arguments
 from noisygce.training import detection
 from noisygce.training.task import corrupted
@@ -150,9 +152,7 @@ def _labels(config: Mapping[str, Any]) -> str:
 
 def config(run: Result) -> Iterator[str]:
     """config.yaml, where the run has a folder of its own, is the config of the manifest."""
-    import yaml
-
-    if not run.archive and yaml.safe_load((run.folder / "config.yaml").read_text()) != run.manifest["config"]:
+    if not run.archive and yaml_values((run.folder / "config.yaml").read_text()) != run.manifest["config"]:
         yield "config.yaml differs from the config in manifest.json"
 
 
@@ -205,12 +205,22 @@ def files(run: Result) -> Iterator[str]:
 
 def finished(folder: Path) -> Iterator[Result]:
     """The finished and the unreadable runs anywhere below ``folder``: those in folders ``runs`` and those of archives,
-    or that in ``folder`` itself. A manifest elsewhere is a copy, such as the one that MLflow keeps."""
-    for path in sorted(folder.rglob("manifest.json")):
-        if path.parent == folder or path.absolute().parents[1].name == "runs":
-            yield results.of_folder(path.parent)
-    for path in sorted(folder.rglob(archive.RUNS)):
-        yield from results.of_archive(path.parent)
+    or that in ``folder`` itself. A manifest elsewhere is a copy, such as the one that MLflow keeps. A folder that
+    cannot be read is an unreadable run."""
+    unreadable: list[OSError] = []
+    single, archives = [], []
+    for name, _, files in os.walk(folder, onerror=unreadable.append):
+        here = Path(name)
+        if "manifest.json" in files and (here == folder or here.absolute().parent.name == "runs"):
+            single.append(here)
+        if archive.RUNS in files:
+            archives.append(here)
+    for error in unreadable:
+        place = Path(error.filename)
+        yield Result(place.name, place, "unreadable", {}, note=f"this folder cannot be read: {error.strerror}")
+    yield from map(results.of_folder, sorted(single))
+    for here in sorted(archives):
+        yield from results.of_archive(here)
 
 
 def _short(value: Any) -> str:

@@ -16,6 +16,7 @@ import hashlib
 import io
 import shlex
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 PREDICTIONS = "predictions.npz"
 _YOUNGER = {"predicted", *detection.SCORES.values()}  # than the first of these files
 FILES = (models.saved.FILE, PREDICTIONS)
+_KINDS = {**dict.fromkeys(("index", "given", "predicted"), "iu"), **dict.fromkeys(("split", "name", "classes"), "U")}
+_KINDS["kept"] = "b"
+_ALWAYS_UNPACKED, _DENSEST = 2**28, 64  # bytes; bytes unpacked for one packed: predictions have 2 to 20
 
 
 @dataclass(frozen=True)
@@ -124,13 +128,35 @@ def predictions(folder: Path, manifest: Mapping[str, Any]) -> Kept:
     if fault := _fault(path, content, expected):
         raise DataError(fault)
     try:
+        _refuse_bomb(content)
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in Kept.__dataclass_fields__ if name in arrays or name not in _YOUNGER}
+        _refuse_other_shapes(found)
         if not found.keys() >= _YOUNGER:
             found |= _of_p(found["p"], found["given"])
         return Kept(**{**found, "classes": tuple(map(str, found["classes"]))})
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is not a file of predictions kept by a run: {check.no_array(error)}") from None
+
+
+def _refuse_bomb(content: bytes) -> None:
+    """Raises ValueError for a small file that would fill the memory when it is unpacked."""
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        unpacked = sum(member.file_size for member in packed.infolist())
+    if unpacked > max(_ALWAYS_UNPACKED, _DENSEST * len(content)):
+        raise ValueError(f"its {len(content):,} bytes unpack to {unpacked / 1e6:,.0f} MB")
+
+
+def _refuse_other_shapes(found: Mapping[str, NDArray[Any]]) -> None:
+    """Raises ValueError for arrays that are not as ``Kept`` has them."""
+    n, k = len(found["index"]), len(found["classes"])
+    for name, array in found.items():
+        expected = {"p": (n, k), "classes": (k,)}.get(name, (n,))
+        if array.shape != expected or array.dtype.kind not in _KINDS.get(name, "f"):
+            raise ValueError(f"{name} is {array.dtype} {array.shape}")
+    for name in ("given", "predicted"):
+        if n and name in found and not 0 <= found[name].min() <= found[name].max() < k:
+            raise ValueError(f"{name} names a class that is not there")
 
 
 def has_scores(path: Path) -> bool:
@@ -153,8 +179,10 @@ def faults(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
             yield fault
 
 
-def _fault(path: Path, content: bytes, expected: Mapping[str, Any]) -> str:
-    found = hashlib.sha256(content).hexdigest()
-    if found == expected["sha256"] and len(content) == expected["bytes"]:
+def _fault(path: Path, content: bytes, expected: Any) -> str:
+    """How a file is not the one that its entry in a manifest describes."""
+    found, given = hashlib.sha256(content).hexdigest(), expected if isinstance(expected, Mapping) else {}
+    if (found, len(content)) == (given.get("sha256"), given.get("bytes")):
         return ""
-    return f"{path} is damaged or was changed: {len(content):,} bytes, SHA-256 {found}; {expected['sha256']} is meant"
+    wanted = given.get("sha256")
+    return f"{path} is damaged or was changed: {len(content):,} bytes, SHA-256 {found}; {wanted} is meant"

@@ -15,9 +15,11 @@ from noisygce import settings
 from noisygce.data import remarks
 from noisygce.data.preprocessing import merged
 from noisygce.errors import user_code_error
+from noisygce.runs import atomic
 from noisygce.runs.begin import seconds_on_a_core
 from noisygce.runs.manifest import ORACLES, RULES
 from noisygce.runs.run import Run
+from noisygce.settings.command import printable
 from noisygce.training import hardware
 
 if TYPE_CHECKING:
@@ -42,7 +44,14 @@ def to_console() -> None:
     log.setLevel(logging.DEBUG)
 
 
-class _Named(logging.Formatter):
+class _Printable(logging.Formatter):
+    """Messages without control characters, which a name in them may have."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record))
+
+
+class _Named(_Printable):
     """Runs side by side say which they are: each is a thread that has the run's id as its name."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -55,18 +64,24 @@ class _Named(logging.Formatter):
 @contextlib.contextmanager
 def to_file(path: Path) -> Iterator[None]:
     """Within it the messages of this thread, a run's, go to a file too, with their times."""
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    with atomic.appended(path) as file:
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(_Printable("%(asctime)s %(message)s"))
+        with _listening(handler, path.parent.name):
+            yield
+
+
+@contextlib.contextmanager
+def _listening(handler: logging.Handler, run_id: str) -> Iterator[None]:
     thread = threading.current_thread()
     if thread is not threading.main_thread():
-        thread.name = path.parent.name
+        thread.name = run_id
     handler.addFilter(lambda record: record.thread == thread.ident)  # not what runs side by side have to say
     log.addHandler(handler)
     try:
         yield
     finally:
         log.removeHandler(handler)
-        handler.close()
 
 
 @contextlib.contextmanager
@@ -88,7 +103,7 @@ def result(called: object, manifest: Mapping[str, Any]) -> str:
     shares = manifest["results"]
     loss = manifest["config"]["loss"]
     values = ", ".join(f"{key}={value}" for key, value in loss.items() if isinstance(value, int | float))
-    name = f"{called} ({values})" if values else f"{called}"
+    name = printable(f"{called} ({values})" if values else f"{called}")
     if not any(share is not None for share in shares.values()):
         noisy = manifest.get("noisy_validation", {})
         held_out = [f"{when} {100 * share:.2f}" for when, share in noisy.items() if share is not None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,8 +38,9 @@ def expected(error: BaseException) -> bool:
 
 
 def printable(text: str) -> str:
-    """A text in which control characters, such as those of a terminal in a file's or a class's name, are escaped."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+    """A text on one line without control characters, such as those of a terminal in the name of a file or a class:
+    each as its escape, such as \\x1b."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager

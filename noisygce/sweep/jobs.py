@@ -133,7 +133,7 @@ def launch_all(
     failed = [(job, e) for job, e in failures if not isinstance(e, Locked)]
     print(f"{done + len(ended) - len(failures)} of {done + len(ended)} runs are done", file=sys.stderr)
     for line in _reasons(failures, all_jobs):
-        print(f"  {line}", file=sys.stderr)
+        print(command.printable(f"  {line}"), file=sys.stderr)
     if failed:
         raise SweepFailed(
             f"{len(failed)} of {done + len(ended)} runs failed", [command.exit_code(e) for _, e in failed]

@@ -8,10 +8,9 @@ from __future__ import annotations
 import html as _html
 import re
 
+from noisygce.settings.command import printable
 
-def plain(text: str) -> str:
-    """``text`` without control characters: each as its escape, such as \\x1b."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+plain = printable
 
 
 def html(text: str) -> str:

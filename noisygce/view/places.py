@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from noisygce.runs import archive
+from noisygce.runs import archive, atomic
 from noisygce.settings import setting
 from noisygce.settings.arguments import typed
 from noisygce.sweep.plan import Plan
@@ -32,12 +32,15 @@ def name(plan: Plan, *options: str) -> str:
 
 
 def stem(plan: Plan, kind: str, *options: str) -> Path:
-    """The file without its ending: of a table, report or figure (the kind)."""
+    """The file without its ending: of a table, report or figure (the kind). Raises ConfigError for a folder of it that
+    is a link."""
     if archived(plan):
         return plan.results / _name(kind, plan, *options)
     file = name(plan, *options)
     folders = {"table": f"tables/{file}", "report": f"report/{file}"}
-    return plan.results / folders.get(kind, f"figures/{file}/{kind}")
+    found = plan.results / folders.get(kind, f"figures/{file}/{kind}")
+    atomic.refuse_links(found.parent, plan.results)
+    return found
 
 
 def _name(first: str, plan: Plan, *options: str) -> str:

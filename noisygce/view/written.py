@@ -22,6 +22,7 @@ from noisygce.errors import NoisygceError
 from noisygce.results import Result
 from noisygce.runs import atomic
 from noisygce.runs.ids import flat
+from noisygce.runs.reading import json_values
 from noisygce.view import places, tables
 from noisygce.view.published import Number
 from noisygce.view.tables import Spec, Table
@@ -117,7 +118,7 @@ def _verified(kind: str, beside: Path, files: Sequence[Path]) -> Iterator[tuple[
     """The files of one table or report (the kind). beside: its record."""
     wrong: dict[str, str] = {}
     try:
-        made: Record = json.loads(beside.read_text())
+        made: Record = json_values(beside.read_text())
         found = _runs(made, places.results_of(beside))
         every = _changed(made, found) or ""
         if not every:
