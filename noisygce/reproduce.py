@@ -21,8 +21,8 @@ from noisygce import results, runs, settings, train
 from noisygce.errors import ConfigError, Stopped
 from noisygce.results import Result
 from noisygce.runs import manifest
-from noisygce.runs.archive import Rows
 from noisygce.runs.ids import flat
+from noisygce.runs.reading import Rows
 from noisygce.settings import arguments
 from noisygce.settings.command import printable
 

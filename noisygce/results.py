@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 from noisygce import runs
 from noisygce.errors import ConfigError, DataError, ManifestError
 from noisygce.runs import archive, manifest, unfinished
-from noisygce.runs.archive import Archive, Rows
+from noisygce.runs.archive import Archive
 from noisygce.runs.ids import flat
+from noisygce.runs.reading import Rows
 
 if TYPE_CHECKING:
     from pandas import DataFrame

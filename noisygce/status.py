@@ -109,8 +109,8 @@ def left(runs: Sequence[Result]) -> str:
     seconds = 0.0
     for run in known:
         alike, epochs = took[_kind(run.config)], run.config.get("schedule.epochs")
-        begun = run.state != "missing" and isinstance(epochs, int) and epochs > 0
-        share = _epochs_done(run.folder) / epochs if begun else 0.0
+        done = _epochs_done(run.folder) if run.state != "missing" else 0
+        share = done / epochs if isinstance(epochs, int) and epochs > 0 else 0.0
         seconds += sum(alike) / len(alike) * (1 - min(share, 1.0))
     workers = sum(run.state == "running" for run in runs)
     by = f"{workers} worker{'s' if workers > 1 else ''}" if workers else "one worker; none is running"

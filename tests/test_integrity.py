@@ -76,7 +76,7 @@ CHANGES: list[tuple[str, Any, str]] = [
     ("noise/transition", [], "noise.transition is [], its config draws [["),
     ("run_id", "another", "is of another run: its config gives the id digits-convnet-uniform-0.4-gce-s0-"),
     ("results", {}, "manifest.json is not a manifest: it lacks 'val'"),
-    ("noise", None, "noise cannot be read: TypeError"),
+    ("noise", None, "noise is not a mapping"),
 ]
 
 

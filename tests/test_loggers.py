@@ -18,6 +18,7 @@ from conftest import SMALL
 
 from noisygce import results, runs, settings, train
 from noisygce.errors import ConfigError, Stopped
+from noisygce.runs import drawing
 from noisygce.runs.loggers import Logger, Loggers, MLflow, base, read
 from noisygce.runs.stops import process
 
@@ -136,7 +137,7 @@ def test_a_run_whose_curves_cannot_be_drawn_is_done_and_its_loggers_have_the_res
     def fails(_: Any) -> None:
         raise kind(reason)
 
-    monkeypatch.setattr(base, "curves", fails)
+    monkeypatch.setattr(drawing, "curves", fails)
     monkeypatch.setattr(Hook, "told", [])
     assert run(tmp_path, hook=Hook()).state == "done"
     assert [what for what, _ in Hook.told[-2:]] == ["done", "close"]
@@ -170,7 +171,7 @@ def test_a_package_that_is_missing_is_said_once_with_a_command_that_installs_it(
         (None, f"uv pip install --python {sys.executable}"),
         (SPEC, f"{sys.executable} -m pip install"),
     ):
-        monkeypatch.setattr(base, "_missed", set())
+        monkeypatch.setattr(base, "_missing", set())
         monkeypatch.setattr(base.importlib.util, "find_spec", {"tensorboard": None, "pip": pip}.get)
         caplog.clear()
         assert [read(cfg).active for _ in range(3)] == [{}, {}, {}]
@@ -191,6 +192,7 @@ def test_a_logger_is_no_part_of_an_id_and_a_wrong_one_is_refused(monkeypatch: py
 
 
 HOOK = """
+from noisygce.runs import drawing
 from noisygce.runs.loggers import Logger
 
 

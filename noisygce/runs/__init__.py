@@ -15,7 +15,8 @@ stops.py       when a process stops: signals, its allowance of time
 loggers/       what a run tells TensorBoard, MLflow, Weights & Biases, Trackio or a hook of one's own
 drawing.py     matplotlib by its own defaults, for all figures
 messages.py    what a run says to the person who started it
-atomic.py      files that are the old one or the new one, never a part
+atomic.py      writing files: the old one or the new one, never a part, never through a link
+reading.py     reading files that may come from elsewhere, as plain values
 """
 
 from noisygce.runs.ids import NUMERICS, UNREAD, changed, given, identity, older, run_id, user_code, user_data

@@ -207,7 +207,7 @@ def flat(config: Mapping[str, Any]) -> dict[str, Any]:
     left = [(str(key), value) for key, value in config.items()][::-1]
     while left:  # without recursion, which a config from elsewhere could make too deep
         key, value = left.pop()
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             left += [(f"{key}.{name}", part) for name, part in value.items()][::-1]
         else:
             found[key] = value
