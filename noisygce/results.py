@@ -98,12 +98,12 @@ class Result:
 
         Empty where a run has kept no predictions. Raises DataError, for a file that was changed.
         """
-        from noisygce.runs import kept
+        from noisygce.runs import artifacts
 
         named = self.manifest.get("files", {})  # the file is there before the manifest, and complete with it
-        if self.archive or kept.PREDICTIONS not in named or not (self.folder / kept.PREDICTIONS).is_file():
+        if self.archive or artifacts.PREDICTIONS not in named or not (self.folder / artifacts.PREDICTIONS).is_file():
             return {}
-        found = kept.predictions(self.folder, self.manifest)
+        found = artifacts.predictions(self.folder, self.manifest)
         test = found.split == "test"
         counts = {true: dict.fromkeys(found.classes, 0) for true in found.classes}
         for true, predicted in zip(found.given[test], found.predicted[test], strict=True):

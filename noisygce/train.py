@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from noisygce import check, results, settings
 from noisygce.errors import ConfigError, DataError, NonFinite, Stopped, UserCodeError, user_code_error
-from noisygce.runs import Run, archive, identity, kept, loggers, messages, noisy_validation
+from noisygce.runs import Run, archive, artifacts, identity, loggers, messages, noisy_validation
 from noisygce.runs.begin import resume, training_of
 from noisygce.runs.manifest import manifest_of
 from noisygce.runs.stops import process
@@ -126,7 +126,7 @@ def _train_on(place: str, e: Experiment, run: Run, followers: loggers.Loggers, a
         if e.loss.estimates_transition and e.split.holds_out:
             hat = {name: transition_hat(training, q, watch.stop_if_asked) for name, q in ANCHORS.items()}
             estimated = {"transition_hat_sha256": run.write_transition_hat(hat)}
-        files = kept.write(run, training, e.runtime, watch.stop_if_asked)
+        files = artifacts.write(run, training, e.runtime, watch.stop_if_asked)
         written = {"metrics_sha256": archive.digest(archive.read_rows(run.folder / archive.METRICS))}
         manifest = {**manifest_of(e, run.identity, training), **written, **watch.record(), **estimated, **files}
         run.finish(manifest)

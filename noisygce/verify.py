@@ -28,7 +28,7 @@ from noisygce.errors import ConfigError, DataError, MissingData
 from noisygce.losses import Loss
 from noisygce.noise import Noise, describe
 from noisygce.results import Result
-from noisygce.runs import archive, kept, manifest
+from noisygce.runs import archive, artifacts, manifest
 from noisygce.runs.ids import flat
 from noisygce.runs.reading import yaml_values
 from noisygce.settings import arguments
@@ -90,12 +90,12 @@ class Verifier:
 
     def detection(self, run: Result) -> Iterator[str]:
         """The predictions and the true labels give the recorded measures of how well the model finds wrong labels."""
-        recorded, path = run.manifest.get("detection"), run.folder / kept.PREDICTIONS
+        recorded, path = run.manifest.get("detection"), run.folder / artifacts.PREDICTIONS
         drawn = self.drawn.get(_labels(run.manifest["config"]))
         if run.archive or recorded is None or drawn is None or not path.is_file() or list(files(run)):
             return  # or another check gives the reason
-        predictions, clean = kept.predictions(run.folder, run.manifest), drawn[1]
-        if not kept.has_scores(path):  # older: measured by p, which is rounded there
+        predictions, clean = artifacts.predictions(run.folder, run.manifest), drawn[1]
+        if not artifacts.has_scores(path):  # older: measured by p, which is rounded there
             return
         train = predictions.split == "train"
         wrong = None if clean is None else predictions.given[train] != clean[predictions.index[train]]
@@ -109,7 +109,7 @@ class Verifier:
         was = flat(recorded)
         for name, value in flat(measured).items():
             if not manifest.same(was.get(name), value):
-                yield f"detection.{name} is {was.get(name)}, {kept.PREDICTIONS} gives {value}"
+                yield f"detection.{name} is {was.get(name)}, {artifacts.PREDICTIONS} gives {value}"
 
     def draw(self, config: Mapping[str, Any]) -> tuple[dict[str, Any], Ints | None]:
         """What a manifest says of noisy labels, from its config alone; and the true labels (N,), where they are known.
@@ -193,7 +193,7 @@ def estimates(run: Result) -> Iterator[str]:
 def files(run: Result) -> Iterator[str]:
     """The model and the predictions, where they are there, have the digests in the manifest."""
     if not run.archive:
-        yield from kept.faults(run.folder, run.manifest)
+        yield from artifacts.faults(run.folder, run.manifest)
 
 
 def finished(folder: Path) -> Iterator[Result]:

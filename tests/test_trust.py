@@ -22,7 +22,7 @@ from helpers_reliability import call, one_line, train
 
 from noisygce import results, runs, status, verify
 from noisygce.errors import ConfigError, DataError
-from noisygce.runs import archive, atomic, kept, messages
+from noisygce.runs import archive, artifacts, atomic, messages
 from noisygce.settings import config_dir
 from noisygce.sweep.plan import Plan
 from noisygce.view import places
@@ -223,9 +223,9 @@ def test_predictions_that_unpack_to_more_than_they_can_hold_are_refused_unread(t
     buffer = io.BytesIO()
     np.savez_compressed(buffer, p=np.zeros(1_200_000_000, dtype=np.uint8))
     content = buffer.getvalue()
-    (tmp_path / kept.PREDICTIONS).write_bytes(content)
+    (tmp_path / artifacts.PREDICTIONS).write_bytes(content)
     with pytest.raises(DataError, match=r"its 1,1\d\d,\d+ bytes unpack to 1,200 MB"):
-        kept.predictions(tmp_path, {"files": {kept.PREDICTIONS: made_up.vouched(content)}})
+        artifacts.predictions(tmp_path, {"files": {artifacts.PREDICTIONS: made_up.vouched(content)}})
 
 
 def test_predictions_of_other_shapes_are_refused(tmp_path: Path) -> None:
@@ -234,9 +234,9 @@ def test_predictions_of_other_shapes_are_refused(tmp_path: Path) -> None:
         arrays = {name: np.array(values) for name, values in {**made, **change}.items()}
         buffer = io.BytesIO()
         np.savez(buffer, **arrays, classes=np.array(["cat", "dog"]))
-        (tmp_path / kept.PREDICTIONS).write_bytes(buffer.getvalue())
+        (tmp_path / artifacts.PREDICTIONS).write_bytes(buffer.getvalue())
         with pytest.raises(DataError, match="is not a file of predictions"):
-            kept.predictions(tmp_path, {"files": {kept.PREDICTIONS: made_up.vouched(buffer.getvalue())}})
+            artifacts.predictions(tmp_path, {"files": {artifacts.PREDICTIONS: made_up.vouched(buffer.getvalue())}})
 
 
 def test_metrics_that_are_no_table_are_a_fault_of_their_run_alone(demo: Plan, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ results/runs/<run id>/
   config.yaml     what the id was made from
   metrics.csv     a row an epoch, each exactly once; nothing in it depends on time or machine load
   manifest.json   written last, by rename: where it is, the run is finished
-  model.safetensors  predictions.npz   a model and what it says of every sample (kept.py)
+  model.safetensors  predictions.npz   a model and its predictions (artifacts.py)
   transition_hat.json   T as estimated by a loss whose p allows it (ce), for loss=forward_hat; digest in the manifest
   train.log  last.ckpt  previous.ckpt
 """

@@ -13,7 +13,7 @@ from noisygce.data import Ints
 from noisygce.data.verdicts import decisions
 from noisygce.errors import ConfigError, DataError
 from noisygce.results import Result
-from noisygce.runs import kept
+from noisygce.runs import artifacts
 from noisygce.training import detection
 from noisygce.training.detection import Flags, Floats
 
@@ -38,7 +38,7 @@ class Samples:
 
 def samples_of(run: Result) -> Samples:
     """What the kept model of a run says of training and validation samples. Raises DataError."""
-    found = kept.predictions(run.folder, run.manifest)
+    found = artifacts.predictions(run.folder, run.manifest)
     mine = found.split != "test"
     known = np.where(found.split == "train", found.kept, -1).astype(np.int64)
     p = found.p[mine].astype(np.float64)
