@@ -374,11 +374,3 @@ class _Jump:
             return real() + moved[0]
 
         time.time = jumping
-
-
-def test_the_process_of_a_test_is_killed_by_a_real_signal(tmp_path: Path) -> None:
-    command = Command(tmp_path, *SMALL, "schedule.epochs=100000")
-    command.until(lambda: "epoch 1/" in command.text())
-    assert command.pid != os.getpid()
-    command.send(signal.SIGKILL)
-    assert command.wait() == -signal.SIGKILL

@@ -156,8 +156,10 @@ def test_within_writes_through_no_link(mine: Path, name: str) -> None:
 
 DEEP = "[" * 100_000
 DAMAGED: dict[str, Any] = {
+    **{text: text for text in ("[]", "{}", "null", "\x00", '{"results": {"val": 2}}')},
     "brackets": DEEP,
     "maps": '{"a":' * 100_000,
+    "another config": lambda made: {**made, "config": {**made["config"], "rate": 0.1}},
     "a deep config": lambda made: {**made, "config": json.loads('{"a":' * 400 + "1" + "}" * 400)},
     **{
         f"{key} is {value!r}": lambda made, key=key, value=value: {**made, key: value}

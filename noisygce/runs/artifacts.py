@@ -6,8 +6,8 @@ model.safetensors  see noisygce.models.load
 predictions.npz    p (n, K) float16, to be shown; index, split, given, kept, predicted (n,) and the scores that rank,
                    margin_log_odds, log_p_given (n,) float32, as in training.predictions; name (n,); classes (K,)
 
-Both are written before the manifest, which holds their sizes and digests under ``files``; a file that has another digest
-does not count. They may be deleted to make room: numbers do not depend on them.
+Both are written before the manifest, which holds their sizes and digests under ``files``; a file of another digest does
+not count. They may be deleted to make room: numbers do not depend on them.
 """
 
 from __future__ import annotations
