@@ -2,7 +2,7 @@
 
     python -m noisygce.reproduce <id>                           by its id, of results or of results/reference
     python -m noisygce.reproduce elsewhere/runs/<id>            by its folder
-    python -m noisygce.reproduce <id> paths.results=again       in a folder of its own, to go on there after a stop
+    python -m noisygce.reproduce <id> paths.results=again       in a folder of its own, to resume there after a stop
     python -m noisygce.reproduce <id> runtime.device=cpu        elsewhere than on the GPU, if there is one
 
 It trains in a temporary folder unless paths.results names one, with as many CPU threads as then unless runtime.threads
@@ -155,7 +155,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory(prefix="noisygce-") as temporary:
                 sys.exit(not reproduce(then, overrides, Path(temporary)))
         except Stopped:
-            raise Stopped("stopped, and nothing is kept; with paths.results=FOLDER it can go on there") from None
+            raise Stopped("stopped, and nothing is kept; with paths.results=FOLDER it can be resumed") from None
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
     results.frame(results.found("results/reference"))   # the committed runs
 
 A run is a folder, ``runs/<run id>``, or a line of an archive (noisygce/runs/archive.py); what is above need not know.
-It is in one of six states: done, running, stopped (it can go on), failed, unreadable, missing. No torch here.
+It is in one of six states: done, running, stopped (it can be resumed), failed, unreadable, missing. No torch here.
 """
 
 from __future__ import annotations
@@ -210,7 +210,10 @@ def of_folder(folder: Path, made: Mapping[str, Any] | None = None) -> Result:
     return Result(name, folder, state, flat(made) if made else unfinished.config(folder), note=note, owner=owner)
 
 
-_STOPPED = "it was stopped; the train command that began it, started again, goes on with it"
+_UNFINISHED = {
+    "stopped": "it was stopped; start the same train command again to resume it",
+    "running": "it is being trained",
+}
 
 
 def finished(run: str) -> Result:
@@ -220,8 +223,9 @@ def finished(run: str) -> Result:
     known += [result for result in found(reference()) if result.id == run]
     if not known:
         for begun in map(of_folder, places):
-            if said := {"stopped": _STOPPED, "running": "it is being trained", "failed": begun.note}.get(begun.state):
-                raise ConfigError(f"{begun.folder}: this run is not finished: {said}")
+            if begun.state in ("stopped", "running", "failed"):
+                reason = _UNFINISHED.get(begun.state, begun.note)
+                raise ConfigError(f"{begun.folder}: this run is not finished: {reason}")
         raise ConfigError(
             f"{run}: there is no finished run of this id in results/runs or {reference()}, nor a folder of it"
         )

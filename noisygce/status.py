@@ -4,8 +4,8 @@
     python -m noisygce.status                                   all runs found below results
     python -m noisygce.status experiment=demo paths.results=elsewhere
 
-Done, running (where, epoch, since when), stopped (can go on), failed, unreadable, missing; estimated time left. Other
-arguments are those of noisygce.train, which pick runs: experiment=demo loss=ce, or data=digits loss=ce seed=0,1
+Done, running (where, epoch, since when), stopped (can be resumed), failed, unreadable, missing; estimated time left.
+Other arguments are those of noisygce.train, which pick runs: experiment=demo loss=ce, or data=digits loss=ce seed=0,1
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def report(name: str, runs: Sequence[Result], now: float) -> list[str]:
 
 
 def _again(run: Result) -> str:
-    """What to do about a run that does not go on by itself."""
+    """What to do about a run that training does not resume."""
     name = {"failed": "failed.json", "unreadable": "manifest.json"}[run.state]
     return f"; delete {run.folder / name} to train it again" if os.path.isfile(run.folder / name) else ""
 
@@ -92,7 +92,7 @@ def _epochs_done(folder: Path) -> int:
 def left(runs: Sequence[Result]) -> str:
     """The time until all is done by as many workers as run now: of each run the mean of the finished ones of its kind.
 
-    Of a kind of which none is done, the time is not known, and it is said of how many runs.
+    The time of a kind of which none is done is not known; the line counts these runs.
     """
     to_do = [run for run in runs if run.state in ("running", "stopped", "missing")]
     if not to_do:

@@ -45,7 +45,7 @@ def train(
     """
     run, followers = Run(experiment.paths.results, run_config), followers or loggers.Loggers({})
     if reason := process.reason_to_stop(experiment.runtime):
-        raise Stopped(f"stopped ({reason}); {messages.GO_ON}")
+        raise Stopped(f"stopped ({reason}); {messages.HOW_TO_RESUME}")
     manifest = run.manifest()
     finished_before = manifest is not None
     if manifest is None:
@@ -53,7 +53,7 @@ def train(
         experiment.data.require(experiment.paths.data)
         _learn_from_source(experiment, run_config, called)
         if reason := process.reason_not_to_start(experiment.runtime):
-            raise Stopped(f"not started ({reason}); {messages.GO_ON}")
+            raise Stopped(f"not started ({reason}); {messages.HOW_TO_RESUME}")
         with run.claim(), process.run():
             manifest = run.manifest() or _train(experiment, run, followers, alone=say_finished)
     if finished_before and followers.active:
@@ -167,8 +167,8 @@ def prepare_process() -> None:
 @contextlib.contextmanager
 def exits() -> Iterator[None]:
     """``command.exits``, saying how to go on; a signal is then passed to the handler that was installed before."""
-    on_interrupt = f"stopped at once; {messages.GO_ON} from the last checkpoint"
-    on_os_error = f"; what was saved is whole: {messages.GO_ON} once this is repaired"
+    on_interrupt = f"stopped at once; {messages.HOW_TO_RESUME} from the last checkpoint"
+    on_os_error = f"; what was saved is whole: {messages.HOW_TO_RESUME} once this is repaired"
     with command.exits(on_interrupt, on_os_error), process.handing_on():
         yield
 

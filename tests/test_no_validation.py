@@ -73,7 +73,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(run: Path, tmp_path: Path) -> Non
     assert not (path / "manifest.json").exists()
     code, text = train(tmp_path, *RUN)
     assert code == 0, text
-    assert "going on at epoch" in text
+    assert "resumes at epoch" in text
     assert (path / "metrics.csv").read_bytes() == (run / "metrics.csv").read_bytes()
     first, second = (results.of_folder(each).manifest for each in (run, path))
     assert first["state_sha256"] == second["state_sha256"]

@@ -155,7 +155,7 @@ def _imports(name: str, file: Path, content: bytes) -> Iterator[str]:
     yield from (".".join(package[:depth]) for depth in range(1, len(package) + 1))
     try:
         tree = ast.parse(content)
-    except (SyntaxError, ValueError):  # whoever imports it is told
+    except (SyntaxError, ValueError):  # importing it raises the error
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

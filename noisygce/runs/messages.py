@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("noisygce")
 
-GO_ON = "start the same command again to go on"
+HOW_TO_RESUME = "start the same command again to resume"
 
 
 def to_console() -> None:
     """From now on messages go to standard error, once each however often this is called."""
-    logging.raiseExceptions = False  # a full disk is said once, in one line, not by train.log too
+    logging.raiseExceptions = False  # a full disk gives one line, not one for train.log too
     for former in [handler for handler in log.handlers if handler.name == "console"]:
         log.removeHandler(former)
     console = logging.StreamHandler()

@@ -156,7 +156,7 @@ def side_by_side(
     try:
         return list(threads.map(one, list(configs), all_jobs))
     except KeyboardInterrupt:  # the second Ctrl-C: threads cannot be stopped, and a checkpoint is whole at any instant
-        print("stopped at once; start the same command again to go on from the last checkpoint", file=sys.stderr)
+        print("stopped at once; start the same command again to resume from the last checkpoint", file=sys.stderr)
         os._exit(command.exit_code(KeyboardInterrupt()))
     finally:
         threads.shutdown(cancel_futures=True)

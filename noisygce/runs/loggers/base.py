@@ -104,7 +104,7 @@ class Loggers:
             try:
                 call(logger)
             except (Exception, SystemExit) as error:
-                log.warning(f"logger {name}: {user_code_error(error) or _reason(error)}; the run goes on without it")
+                log.warning(f"logger {name}: {user_code_error(error) or _reason(error)}; the run continues without it")
                 del self.active[name]
                 with contextlib.suppress(Exception, SystemExit):
                     logger.close()
@@ -140,7 +140,7 @@ def _installed(name: str, package: str) -> bool:
         uv = ["uv", "pip", "install", "--python", sys.executable]
         command = shlex.join([*(pip if importlib.util.find_spec("pip") else uv), package])
         log.warning(
-            f"logger {name}: {package} is not installed, and runs go on without it; install it ({command}), start the "
-            "same command again, and it receives these runs too"
+            f"logger {name}: {package} is not installed, and runs continue without it; install it ({command}), "
+            "start the same command again, and it receives these runs too"
         )
     return False
