@@ -209,6 +209,8 @@ def finished(folder: Path) -> Iterator[Result]:
         if archive.RUNS in files:
             archives.append(here)
     for error in unreadable:
+        if isinstance(error, FileNotFoundError):  # deleted meanwhile, or never there
+            continue
         place = Path(error.filename)
         yield Result(place.name, place, "unreadable", {}, note=f"this folder cannot be read: {error.strerror}")
     yield from map(results.of_folder, sorted(single))

@@ -1,7 +1,6 @@
 """Writing files: each is the old one or the new one, never a part of one, and none is written through a link.
 
-A results folder may come from elsewhere. A link in it, such as owner.json -> ~/thesis.tex, must not lead a write to
-another file.
+A link in a results folder from elsewhere, such as owner.json -> ~/thesis.tex, leads no write to another file.
 """
 
 from __future__ import annotations

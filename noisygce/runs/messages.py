@@ -63,25 +63,19 @@ class _Named(_Printable):
 
 @contextlib.contextmanager
 def to_file(path: Path) -> Iterator[None]:
-    """Within it the messages of this thread, a run's, go to a file too, with their times."""
+    """Within it the messages of this thread, a run's, are appended to a file too, with their times."""
+    thread = threading.current_thread()
+    if thread is not threading.main_thread():
+        thread.name = path.parent.name
     with atomic.appended(path) as file:
         handler = logging.StreamHandler(file)
         handler.setFormatter(_Printable("%(asctime)s %(message)s"))
-        with _listening(handler, path.parent.name):
+        handler.addFilter(lambda record: record.thread == thread.ident)  # no messages of runs side by side
+        log.addHandler(handler)
+        try:
             yield
-
-
-@contextlib.contextmanager
-def _listening(handler: logging.Handler, run_id: str) -> Iterator[None]:
-    thread = threading.current_thread()
-    if thread is not threading.main_thread():
-        thread.name = run_id
-    handler.addFilter(lambda record: record.thread == thread.ident)  # not what runs side by side have to say
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
+        finally:
+            log.removeHandler(handler)
 
 
 @contextlib.contextmanager
