@@ -130,6 +130,27 @@ def within(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+def test_workers_write_through_no_link(mine: Path) -> None:
+    (mine.parent / "results" / "logs").mkdir(parents=True)
+    (mine.parent / "results" / "logs" / "worker-0.log").symlink_to(mine)
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "HOME": str(mine.parent)}
+    command = [str(config_dir().parent / "scripts" / "workers"), "1", "", "--help"]
+    subprocess.run(command, cwd=mine.parent, capture_output=True, env=environment, check=False)
+    assert mine.read_text() == "mine"
+
+
+def test_a_search_writes_into_no_folder_that_is_a_link(tmp_path: Path) -> None:
+    from omegaconf import OmegaConf
+
+    from noisygce.sweep import tuning
+
+    (tmp_path / "tuning").symlink_to(tmp_path)
+    optuna = OmegaConf.create({"sweeper": {"_target_": "optuna"}})
+    with pytest.raises(ConfigError, match=r"tuning is a link"):
+        tuning.overrides(optuna, [f"paths.results={tmp_path}"])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["link", "hard link", "path", "absolute", "device"])
 def test_within_unpacks_nothing_outside_its_folder(mine: Path, kind: str) -> None:
     members = {
@@ -366,3 +387,15 @@ def test_a_list_of_pictures_names_none_outside_its_folder(tmp_path: Path) -> Non
         (tmp_path / "data" / "train.csv").write_text(f"file,label\n{name},cat\n")
         with pytest.raises(DataError, match="is none"):
             Folder(str(tmp_path / "data"), 8, 1).contents(tmp_path)
+
+
+def test_a_model_whose_config_nests_without_end_is_damaged(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from noisygce import models
+
+    about = {"format": models.saved._FORMAT, "config": DEEP, "classes": "[]", "shape": "[1, 1, 1]"}
+    save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors", about)
+    with pytest.raises(DataError, match="is damaged"):
+        models.load(tmp_path / "model.safetensors")

@@ -17,6 +17,8 @@ from omegaconf import DictConfig, ListConfig
 
 from noisygce import runs, settings
 from noisygce.errors import ConfigError, NonFinite
+from noisygce.runs import atomic
+from noisygce.sweep.stored import results_folder
 
 log = logging.getLogger("noisygce")
 
@@ -47,6 +49,8 @@ def overrides(hydra: DictConfig, words: Sequence[str]) -> list[str]:
             "direction out, and the search maximises it"
         )
     _try_storage(hydra.sweeper.get("storage"))
+    results = results_folder(words, "results")
+    atomic.refuse_links(results / "tuning", results)
     keys = {
         f"hydra.sweeper.{key}": ours
         for key, (theirs, ours) in _OPTUNA.items()
