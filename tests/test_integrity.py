@@ -15,7 +15,7 @@ import pytest
 from helpers_reliability import one_line, run_folder, train
 
 from noisygce import runs
-from noisygce.reproduce import accuracy
+from noisygce.reproduce import accuracy, causes
 
 RUN = ("data=digits", "schedule.epochs=3", "runtime.threads=1")
 
@@ -192,6 +192,15 @@ def test_the_largest_difference_of_test_accuracies_is_told() -> None:
     assert accuracy(was, of(val=0.5, last=0.51, test=None)).endswith("at most 25.00 percentage points (rule val)")
     assert accuracy(was, of(val=0.75, last=0.625, test=0.9)).endswith("at most 12.50 percentage points (rule last)")
     assert accuracy(of(val=None), of(val=None)) == "neither has a test accuracy to compare"
+
+
+def test_what_two_manifests_record_and_what_differs_is_a_cause() -> None:
+    made = {"config": {"numerics": 1}, "device": "cpu", "threads": 1, "versions": {"torch": "1"}}
+    code = {"numerics": 1, "code": {"my_losses": "ab"}}
+    assert not [*causes(made, made)]
+    assert [*causes(made, {**made, "threads": 2})] == ["threads: 1 then, 2 now"]
+    assert [*causes(made, {**made, "versions": {}})] == ["version of torch: 1 then, not recorded now"]
+    assert [*causes({**made, "config": code}, made)] == ["SHA-256 of the module my_losses: ab then, not recorded now"]
 
 
 def test_a_difference_is_told_with_what_may_explain_it(copy: Path) -> None:
