@@ -31,14 +31,14 @@ log = logging.getLogger("noisygce")
 HOW_TO_RESUME = "start the same command again to resume"
 
 
-def to_console() -> None:
-    """From now on messages go to standard error, once each however often this is called."""
+def to_console(level: int = logging.INFO) -> None:
+    """From now on messages of this level or above go to standard error, once each however often this is called."""
     logging.raiseExceptions = False  # a full disk gives one line, not one for train.log too
     for former in [handler for handler in log.handlers if handler.name == "console"]:
         log.removeHandler(former)
     console = logging.StreamHandler()
     console.name = "console"
-    console.setLevel(logging.INFO)
+    console.setLevel(level)
     console.setFormatter(_Named())
     log.addHandler(console)
     log.setLevel(logging.DEBUG)
@@ -65,6 +65,7 @@ class _Named(_Printable):
 def to_file(path: Path) -> Iterator[None]:
     """Within it the messages of this thread, a run's, are appended to a file too, with their times."""
     thread = threading.current_thread()
+    name = thread.name
     if thread is not threading.main_thread():
         thread.name = path.parent.name
     with atomic.appended(path) as file:
@@ -75,6 +76,7 @@ def to_file(path: Path) -> Iterator[None]:
         try:
             yield
         finally:
+            thread.name = name
             log.removeHandler(handler)
 
 
