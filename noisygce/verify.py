@@ -225,7 +225,7 @@ def _short(value: Any) -> str:
 
 def verify(folder: Path, data_root: Path) -> bool:
     """Prints the faults of the finished runs and the tables below ``folder``; whether there is none."""
-    from noisygce.view import written
+    from noisygce.view import records
 
     verifier = Verifier(data_root)
     found, bad, skipped, reasons = 0, 0, 0, dict[str, None]()
@@ -238,7 +238,7 @@ def verify(folder: Path, data_root: Path) -> bool:
     if not found:
         raise ConfigError(f"{folder}: there is no finished run below this folder")
     tables, wrong_tables = 0, 0
-    for path, fault in written.verified(folder):
+    for path, fault in records.verified(folder):
         tables, wrong_tables = tables + 1, wrong_tables + bool(fault)
         if fault:
             print(printable(f"{path}: {fault}"))

@@ -25,7 +25,7 @@ from noisygce.errors import ConfigError, DataError
 from noisygce.runs import archive, artifacts, atomic, messages
 from noisygce.settings import config_dir
 from noisygce.sweep.plan import Plan
-from noisygce.view import places
+from noisygce.view import paths
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"
 ONE_RUN = ("data=digits", "data.subset=200", "model.width=4", "schedule.epochs=2", "loss=ce", "runtime.threads=1")
@@ -88,11 +88,11 @@ def test_a_log_is_not_written_through_a_link(mine: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["table", "report", "accuracy"])
 def test_a_folder_of_views_that_is_a_link_is_refused(demo: Plan, tmp_path: Path, kind: str) -> None:
-    stem = places.stem(demo, kind)
+    stem = paths.stem(demo, kind)
     stem.parent.parent.mkdir(exist_ok=True)
     stem.parent.symlink_to(tmp_path)
     with pytest.raises(ConfigError, match="is a link"):
-        places.stem(demo, kind)
+        paths.stem(demo, kind)
 
 
 def test_a_folder_of_plans_that_is_a_link_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,14 +23,16 @@ _one_at_a_time = threading.RLock()  # settings of matplotlib belong to the proce
 
 
 @contextlib.contextmanager
-def by_default(settings: Any = None) -> Iterator[None]:
-    """Within it, matplotlib has its defaults and these settings; after it, those of before."""
+def by_default(style: Path | None = None, settings: Any = None) -> Iterator[None]:
+    """Within it, matplotlib has its defaults, a style sheet and these settings; after it, those of before."""
     with _one_at_a_time:
         _import()
         import matplotlib
 
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
+            if style:
+                matplotlib.rcParams.update(matplotlib.rc_params_from_file(style, use_default_template=False))
             matplotlib.rcParams.update({"text.parse_math": False, **(settings or {})})  # $ in a name of a class is text
             yield
 
