@@ -53,21 +53,20 @@ class NoisygceSweeper(Sweeper):
         assert self.config is not None
         assert self.launcher is not None
         assert self.hydra_context is not None
-        loader, launcher = self.hydra_context.config_loader, self.launcher
-        config = self.config
-
-        def composed(job: Job) -> DictConfig:
-            return loader.load_sweep_config(config, job)
+        config, launcher, loader = self.config, self.launcher, self.hydra_context.config_loader
 
         def launch(some: Sequence[Job]) -> Sequence[JobReturn]:
             if (side := at_once(config)) == 1:
                 return launcher.launch(some, initial_job_idx=0)
-            return side_by_side(train.run_one_of_many, map(composed, some), some, side)
+            configs = (loader.load_sweep_config(config, job) for job in some)
+            return side_by_side(train.run_one_of_many, configs, some, side)
 
-        folder = [word for word in config.hydra.overrides.hydra if word.startswith("hydra.searchpath=")]
-        asked = [*map(as_typed, arguments)]
-        # A logger is given the finished runs too. Without one a finished run needs no config at all.
-        plan, ended = plan_and_train([*folder, *asked], composed, launch, followed=bool(config.get("logger")))
+        ours = ("hydra.searchpath=", "hydra.job.name=")  # --config-dir and name=, see settings/arguments.py
+        asked = [word for word in config.hydra.overrides.hydra if word.startswith(ours)]
+        asked = [word.replace("hydra.job.name=", "name=", 1) for word in asked]
+        asked += [as_typed(argument) for argument in arguments]
+        # A logger receives the finished runs too. Without one a finished run needs no config at all.
+        plan, ended = plan_and_train(asked, launch, followed=bool(config.get("logger")))
         if len(plan.runs) > 1:
-            print(f"their table: python -m noisygce.table {shlex.join([*typed(folder), *asked])}", file=sys.stderr)
+            print(f"their table: python -m noisygce.table {shlex.join(typed(asked))}", file=sys.stderr)
         return ended

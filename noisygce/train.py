@@ -21,7 +21,7 @@ from noisygce.runs.begin import resume, training_of
 from noisygce.runs.manifest import manifest_of
 from noisygce.runs.stops import process
 from noisygce.runs.watch import RunMonitor
-from noisygce.settings import Experiment, arguments, command, guard, resolvers, words
+from noisygce.settings import Experiment, arguments, command, guard, resolvers
 from noisygce.settings.compose import of_each_run
 from noisygce.sweep import tuning
 from noisygce.training import device, hardware
@@ -171,7 +171,7 @@ def announce(run: Run, manifest: Manifest, finished_before: bool, called: object
 
 def _for_hydra(given: Sequence[str]) -> list[str]:
     """The words of a command line as Hydra wants them, and those that a search needs beside them."""
-    asked = words.ordered(arguments.words(given))
+    asked = arguments.ordered(arguments.words(given))
     if {"-sc", "--shell-completion"} & {*asked}:  # what is completed is no config yet
         return asked
     if {"-m", "--multirun"} & {*asked}:
@@ -214,7 +214,6 @@ def _task(cfg: DictConfig) -> float:
     from hydra.types import RunMode
 
     prepare_process()  # a launcher may have started this process, without main
-    guard.refuse(HydraConfig.get())
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         with process.handing_on():  # in a process of a launcher nothing else is around it
             return tuning.trial(run_one_of_many, cfg) if tuning.searches(HydraConfig.get()) else run_one_of_many(cfg)

@@ -72,7 +72,7 @@ def grid(*words: str, **values: Any) -> TrainedRuns:
             return [one(job) for job in tqdm(jobs, desc="runs", unit="run", file=sys.stderr)]
 
         try:
-            plan, _ = launch.plan_and_train(asked, lambda job: _with_hydra([*aside, *job]), each, notes.append)
+            plan, _ = launch.plan_and_train(asked, each, notes.append)
         except Exception as error:
             for note in notes[1:]:
                 error.add_note(note.strip())
@@ -92,5 +92,5 @@ def _composed(words: list[str]) -> DictConfig:
 
 def _with_hydra(words: list[str]) -> DictConfig:
     cfg = settings.compose(words, with_hydra=True)
-    guard.refuse(cfg.hydra)
+    guard.refuse(cfg.hydra, words)
     return cfg

@@ -10,7 +10,7 @@ from typing import Any
 from noisygce import settings
 from noisygce.errors import ConfigError
 from noisygce.settings import arguments
-from noisygce.settings.words import mistake
+from noisygce.settings.compose import parsed
 
 _SEVERAL = (list, tuple, range)
 
@@ -23,8 +23,7 @@ def words_of(given: Sequence[str], values: Mapping[str, Any], swept: bool) -> li
         if word.startswith("-"):
             raise ConfigError(f"{word}: options are for the command line; noisygce.grid trains what -m does")
     words += [f"{key}={_swept(key, value) if swept else text(key, value)}" for key, value in values.items()]
-    if wrong := mistake(words):
-        raise ConfigError(wrong)
+    parsed(words)
     return words
 
 
