@@ -31,7 +31,7 @@ ESCAPE = "\x1b[2J\x1b]0;owned\x07"
 ONE_RUN = ("data=digits", "data.subset=200", "model.width=4", "schedule.epochs=2", "loss=ce", "runtime.threads=1")
 WRITTEN = (
     *("owner.json", "train.log", "metrics.csv", "config.yaml", "manifest.json", "failed.json", "last.ckpt", "lock"),
-    *("previous.ckpt", "model.safetensors", "predictions.npz", "transition_hat.json", f"owner.json.{os.getpid()}.tmp"),
+    *("previous.ckpt", "model.safetensors", "predictions.npz", "transition_hat.json", "owner.json.PID.tmp"),
 )
 
 
