@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 NOISY_VALIDATION = "noisy_validation"  # what takes the place of a selection rule where there is no test set
+LABEL_WAVE = "label_wave"  # a rule that is computed from metrics.csv, of runs that have its column
 STATES = ("done", "running", "stopped", "failed", "unreadable", "missing")
 Metrics = dict[str, list[float | None]]  # a column of metrics.csv: its values, an epoch each
 
@@ -55,6 +56,7 @@ class Result:
         """A measure, a fraction, under a selection rule, or ``gap``: last - val; None where there is none.
 
         ``noisy_validation`` needs no test set: accuracy on the noisy validation labels at its best epoch.
+        ``label_wave`` needs no validation set: test accuracy at the epoch that ``runs.label_wave`` chooses.
 
         accuracy: on the test set. auroc, ap: of wrong labels among the training samples, found by their margin; ``val``
         by the best-validation model, ``last`` by the model at the end. "class cat": of the test samples of that class
@@ -68,11 +70,18 @@ class Result:
             samples = sum(row.values())  # none of a class that only training samples have
             return row.get(measure.removeprefix("class "), 0) / samples if samples else None
         if measure == "accuracy":
-            found: float | None = self.manifest.get("results", {}).get(rule)
-            return self.noisy_validation["best"] if rule == NOISY_VALIDATION else found
+            return self._accuracy(rule)
         model = {"val": "best", "last": "last"}.get(rule, "")
         detected: float | None = self.manifest.get("detection", {}).get(model, {}).get("margin", {}).get(measure)
         return detected
+
+    def _accuracy(self, rule: str) -> float | None:
+        if rule == NOISY_VALIDATION:
+            return self.noisy_validation["best"]
+        if rule == LABEL_WAVE:
+            return self._label_wave
+        found: float | None = self.manifest.get("results", {}).get(rule)
+        return found
 
     @property
     def noisy_validation(self) -> Mapping[str, float | None]:
@@ -80,6 +89,11 @@ class Result:
         absent = {"best": None, "last": None}
         known: Mapping[str, float | None] | None = self.manifest.get("noisy_validation")
         return known or (runs.noisy_validation(self.rows()) if self.manifest else absent)
+
+    @cached_property
+    def _label_wave(self) -> float | None:
+        row = runs.label_wave(self.rows()) if self.manifest else None
+        return self._number(row, "test_accuracy") if row else None
 
     @property
     def kept_by(self) -> str:
@@ -219,7 +233,7 @@ def _row(r: Result) -> dict[str, Any]:
         "run_id": r.id,
         "state": r.state,
         **{k: json.dumps(v) if isinstance(v, list) else v for k, v in r.config.items()},
-        **{rule: r.number(rule) for rule in (*runs.RULES, "gap", NOISY_VALIDATION)},
+        **{rule: r.number(rule) for rule in (*runs.RULES, "gap", NOISY_VALIDATION, LABEL_WAVE)},
         **{f"noisy_validation_{when}": r.noisy_validation[when] for when in ("best", "last")},
         "realised_rate": noise.get("realised_rate"),
         **{key: m.get(key) for key in ("seconds", "images_per_s", "device", "threads", "commit", "dirty")},

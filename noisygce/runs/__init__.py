@@ -5,6 +5,7 @@ May import training and settings, and what is below them.
 ids.py         what shapes the numbers of a run, and its id
 run.py         lock and files of a run
 manifest.py    what a finished run leaves on record; selection rules
+label_wave.py  a selection rule that needs no validation data
 unfinished.py  what the folder of any other run says of it
 archive.py     finished runs as one data set
 kept.py        the model and the predictions that a run keeps
@@ -19,6 +20,7 @@ atomic.py      files that are the old one or the new one, never a part
 """
 
 from noisygce.runs.ids import NUMERICS, UNREAD, changed, given, identity, older, run_id, user_code, user_data
+from noisygce.runs.label_wave import label_wave
 from noisygce.runs.manifest import ORACLES, RULES, noisy_validation, select
 from noisygce.runs.run import Run
 
@@ -31,6 +33,7 @@ __all__ = [
     "changed",
     "given",
     "identity",
+    "label_wave",
     "noisy_validation",
     "older",
     "run_id",

@@ -10,6 +10,7 @@
     figures.py     the figures of an experiment
     curves.py      accuracy and pruning over epochs, final accuracies of many rows
     memorisation.py  what becomes of mislabelled samples
+    regret.py      what selection rules stay below the best epoch
     heat.py        noise, confusion, accuracy over q and k as maps
     canvas.py      one style sheet, panels and what stands around them, files
     page.py        pages of HTML, from templates (report.html, gallery.html)

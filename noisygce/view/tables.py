@@ -20,13 +20,15 @@ from noisygce.view.published import Number
 from noisygce.view.sheet import Entry, Sheet
 from noisygce.view.stats import Sample
 
-RULES = (*runs.RULES, "gap", results.NOISY_VALIDATION)
+RULES = (*runs.RULES, "gap", results.NOISY_VALIDATION, results.LABEL_WAVE)
 _MEANING = {
     "val": "test accuracy at the epoch of best noisy validation accuracy",
     "last": "test accuracy at the last epoch",
     "last10": "mean test accuracy of the last ten epochs",
     "val_clean": "ORACLE, looks at clean labels: test accuracy at the epoch of best clean validation accuracy",
     "test": "ORACLE, looks at the test set: best test accuracy of any epoch",
+    "label_wave": "test accuracy at the epoch before the changes of training predictions, averaged over three epochs, "
+    "rise for the first time (Label Wave); it looks at no validation data",
     "noisy_validation": "best accuracy on the noisy validation labels of any epoch, wrong labels among them",
     "gap": "last − val of each run, in percentage points: what training to the end costs (−) or brings (+)",
 }
@@ -152,9 +154,10 @@ def _kept_by(found: Sequence[Result]) -> list[str]:
 
 def _rules(plan: Plan) -> tuple[str, ...]:
     rules = plan.table.get("rules", ["val", "last"])
+    known = (*runs.RULES, results.LABEL_WAVE)
     for each in rules:
-        if each not in runs.RULES:
-            raise ConfigError(f"table.rules={rules}: each must be one of {', '.join(runs.RULES)}")
+        if each not in known:
+            raise ConfigError(f"table.rules={rules}: each must be one of {', '.join(known)}")
     return tuple(rules)
 
 
