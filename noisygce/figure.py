@@ -5,8 +5,9 @@
     python -m noisygce.figure experiment=demo paths.results=elsewhere
 
 Writes PDF, PNG and SVG to results/figures/<experiment>, of all kinds or one: accuracy, pruning, memorisation, noise,
-confusion where runs keep their predictions, q_and_k where the experiment sweeps loss.q and loss.k, and overview where
-its table.overview names rows and a column. The other arguments are those of noisygce.train.
+confusion where runs keep their predictions, calibration (a reliability diagram), q_and_k where the experiment sweeps
+loss.q and loss.k, and overview where its table.overview names rows and a column. The other arguments are those of
+noisygce.train.
 """
 
 from __future__ import annotations

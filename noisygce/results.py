@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 NOISY_VALIDATION = "noisy_validation"  # what takes the place of a selection rule where there is no test set
 LABEL_WAVE = "label_wave"  # a rule that is computed from metrics.csv, of runs that have its column
+CALIBRATION = ("nll", "brier", "ece", "ece_equal_width")  # measures of training.calibration that manifests hold
 STATES = ("done", "running", "stopped", "failed", "unreadable", "missing")
+_DETECTION = ("detection", "margin")
 Metrics = dict[str, list[float | None]]  # a column of metrics.csv: its values, an epoch each
 
 
@@ -59,8 +61,9 @@ class Result:
         ``label_wave`` needs no validation set: test accuracy at the epoch that ``runs.label_wave`` chooses.
 
         accuracy: on the test set. auroc, ap: of wrong labels among the training samples, found by their margin; ``val``
-        by the best-validation model, ``last`` by the model at the end. "class cat": of the test samples of that class
-        those that the kept model is right about, under the rule ``kept_by`` alone.
+        by the best-validation model, ``last`` by the model at the end. ``CALIBRATION`` on the test set, of the same two
+        models, and after temperature scaling ("ece_scaled"); of these nll and brier are no fractions. "class cat": of
+        the test samples of that class those that the kept model is right about, under the rule ``kept_by`` alone.
         """
         if rule == "gap":
             val, last = self.number("val", measure), self.number("last", measure)
@@ -72,8 +75,10 @@ class Result:
         if measure == "accuracy":
             return self._accuracy(rule)
         model = {"val": "best", "last": "last"}.get(rule, "")
-        detected: float | None = self.manifest.get("detection", {}).get(model, {}).get("margin", {}).get(measure)
-        return detected
+        name = measure.removesuffix("_scaled")
+        kind, part = ("calibration", "plain" if name == measure else "scaled") if name in CALIBRATION else _DETECTION
+        of_model: Mapping[str, Any] = self.manifest.get(kind, {}).get(model) or {}
+        return (of_model.get(part) or {}).get(name)
 
     def _accuracy(self, rule: str) -> float | None:
         if rule == NOISY_VALIDATION:

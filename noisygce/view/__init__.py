@@ -2,6 +2,7 @@
 
     cells.py       the runs of a plan in rows and columns
     stats.py       mean, spread, t interval of a few seeds, as a person reads them
+    measures.py    what a table may show of its runs, and how that is written
     tables.py      the table of an experiment, and the texts that are written
     compare.py     beside published or reference numbers; rows against each other
     published.py   published numbers, and whether they may be compared
@@ -11,6 +12,7 @@
     curves.py      accuracy and pruning over epochs, final accuracies of many rows
     memorisation.py  what becomes of mislabelled samples
     regret.py      what selection rules stay below the best epoch
+    reliability.py  accuracy over confidence
     heat.py        noise, confusion, accuracy over q and k as maps
     canvas.py      one style sheet, panels and what stands around them, files
     page.py        pages of HTML, from templates (report.html, gallery.html)

@@ -15,6 +15,7 @@ from noisygce.errors import ConfigError, NoisygceError
 from noisygce.results import Result
 from noisygce.sweep.plan import Plan
 from noisygce.view import stats
+from noisygce.view.measures import MEASURES
 
 _PAGE = 24  # panels on a page
 Key = tuple[Any, ...]  # the values of the row's keys, or of the column's
@@ -92,8 +93,10 @@ class Cells:
         found = {r: s for r in self.rows if (c := self.at(r, column)) is not None and (s := c.sample(rule)) is not None}
         if not found:
             return set()
-        best = max(found.values(), key=lambda sample: sample.mean)
-        return {row for row, sample in found.items() if sample.mean >= best.mean - (best.half or 0.0) - stats.TIE}
+        better = MEASURES[self.measure].better
+        best = max(found.values(), key=lambda sample: better(sample.mean))
+        floor = better(best.mean) - (best.half or 0.0) - stats.TIE
+        return {row for row, sample in found.items() if better(sample.mean) >= floor}
 
 
 def by_class(cells: Cells) -> Cells:

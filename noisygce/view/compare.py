@@ -9,9 +9,10 @@ from typing import Any
 
 from noisygce.view import published, stats
 from noisygce.view.cells import Cells, Key
+from noisygce.view.measures import MEASURES, Measure
 from noisygce.view.published import Number
 from noisygce.view.sheet import Entry, Sheet
-from noisygce.view.stats import percent, spread
+from noisygce.view.stats import percent
 
 Place = tuple[Key, Key]
 # By rule: the number to compare a cell with, or why there is none.
@@ -19,9 +20,11 @@ Compared = Mapping[str, Mapping[Place, Number | str]]
 _ALL_PAIRS_UP_TO = 6  # rows; with more, each is compared with the first
 
 
-def mean_and_std(number: stats.Sample | Number | None, signed: bool = False) -> str:
-    """Mean ± standard deviation in per cent; - where there is nothing."""
-    return "-" if number is None else spread(number.mean, number.std, signed)
+def mean_and_std(
+    number: stats.Sample | Number | None, signed: bool = False, measure: Measure = MEASURES["accuracy"]
+) -> str:
+    """Mean ± standard deviation, as the measure writes them; - where there is nothing."""
+    return "-" if number is None else measure.spread(number.mean, number.std, signed)
 
 
 def against_sheet(cells: Cells, rule: str, against: str, compared: Mapping[Place, Number | str]) -> Sheet:
@@ -57,35 +60,34 @@ def paired_sheet(cells: Cells, rule: str) -> Sheet:
     pairs = list(itertools.combinations(cells.rows, 2))
     if len(cells.rows) > _ALL_PAIRS_UP_TO:
         pairs = [(cells.rows[0], row) for row in cells.rows[1:]]
-    counted, note = _over(cells)
+    measure = MEASURES[cells.measure]
+    counted, note = _over(cells, measure)
     body = []
     for first, second in pairs:
         each = [d for column in cells.columns if (d := differences(cells, rule, first, second, column))]
         found = each[0] if len(cells.columns) == 1 and each else [math.fsum(d) / len(d) for d in each]
         sample = stats.describe(found)
-        mean = percent(sample.mean, signed=True) if sample else "-"
-        interval = (
-            f"{percent(sample.mean - sample.half, signed=True)} to {percent(sample.mean + sample.half, signed=True)}"
-            if sample and sample.half is not None
-            else "-"
-        )
-        better = f"{sum(d > stats.TIE for d in found)} / {sum(d < -stats.TIE for d in found)}"
+        mean = measure.text(sample.mean, signed=True) if sample else "-"
+        ends = () if sample is None or sample.half is None else (sample.mean - sample.half, sample.mean + sample.half)
+        interval = " to ".join(measure.text(end, signed=True) for end in ends) or "-"
+        gains = [measure.better(d) for d in found]
+        better = f"{sum(d > stats.TIE for d in gains)} / {sum(d < -stats.TIE for d in gains)}"
         label = f"{cells.row_label(second)} − {cells.row_label(first)}"
         body.append([Entry(text) for text in (label, mean, interval, better, str(len(found)))])
     head = [(text,) for text in ("pair", "difference", "95 % interval", "better / worse", counted)]
     return Sheet(f"Rule `{rule}`, paired over {counted}", note, head, body)
 
 
-def _over(cells: Cells) -> tuple[str, str]:
+def _over(cells: Cells, measure: Measure) -> tuple[str, str]:
     """What differences are taken over, and how: settings, or the seeds of the only one."""
     if len(cells.columns) == 1:
         return "seeds", (
-            "Mean difference in percentage points of runs of the same seed, and its 95 % t interval over the seeds, "
+            f"Mean difference{measure.unit} of runs of the same seed, and its 95 % t interval over the seeds, "
             "which says nothing of other data or noise and is not widened for the number of pairs. Better / worse: in "
             "how many seeds. Seeds: n, those done of both rows."
         )
     return "settings", (
-        "Mean difference in percentage points over the settings (columns above), seed by seed; its 95 % t interval "
+        f"Mean difference{measure.unit} over the settings (columns above), seed by seed; its 95 % t interval "
         "takes settings for independent though they share seeds and data. Better / worse: in how many settings."
     )
 

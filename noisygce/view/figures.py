@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from noisygce.sweep.plan import Plan
-from noisygce.view import curves, heat, memorisation
+from noisygce.view import curves, heat, memorisation, reliability
 from noisygce.view.cells import Cells
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ TITLES = {
     "memorisation": "Memorisation: what the network predicts for the mislabelled training samples",
     "noise": "Noise as drawn: share of each given label among the samples of a true label",
     "confusion": "What the kept model predicts for the test samples of each class",
+    "calibration": "Reliability: accuracy of the kept model over its confidence, on the test set",
     "q_and_k": "Test accuracy over q and k",
 }
 
@@ -34,6 +35,7 @@ def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[tu
         "memorisation": lambda: memorisation.memorisation(cells, first),
         "noise": lambda: heat.noise(cells),
         "confusion": lambda: heat.confusion(cells, first),
+        "calibration": lambda: reliability.reliability(cells, first),
         "q_and_k": lambda: heat.q_and_k(cells, plan.table.get("rules", ["val"])),
     }
     for kind in kinds:

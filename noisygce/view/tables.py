@@ -16,6 +16,7 @@ from noisygce.sweep.plan import Plan, look
 from noisygce.view import escape, places, provenance, published, sheet
 from noisygce.view.cells import Cell, Cells, Key, by_class, grouped, keys_of
 from noisygce.view.compare import Compared, against_sheet, mean_and_std, pairable, paired_sheet
+from noisygce.view.measures import MEASURES
 from noisygce.view.published import Number
 from noisygce.view.sheet import Entry, Sheet
 from noisygce.view.stats import Sample
@@ -32,14 +33,7 @@ _MEANING = {
     "noisy_validation": "best accuracy on the noisy validation labels of any epoch, wrong labels among them",
     "gap": "last − val of each run, in percentage points: what training to the end costs (−) or brings (+)",
 }
-MEASURES = {
-    "accuracy": "Test accuracy",
-    "auroc": "Area under the ROC curve of finding wrong labels",
-    "ap": "Average precision of finding wrong labels",
-    "per_class": "Test accuracy of each class",
-}
-_FINDS = {"val": "the best-validation model", "last": "the model at the end"}  # of the other measures
-_RULES_OF = {"accuracy": RULES, "auroc": ("val", "last", "gap"), "ap": ("val", "last", "gap")}
+_FINDS = {"val": "the best-validation model", "last": "the model at the end"}  # of the measures but accuracy
 OPTIONS = {"rule": RULES, "against": ("published", "reference"), "measure": tuple(MEASURES)}
 
 
@@ -101,7 +95,8 @@ def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accu
     measure: of ``MEASURES``. Raises ConfigError.
     """
     found = look(plan)
-    known = _RULES_OF.get(measure) or _kept_by(found)
+    shown = MEASURES[measure]
+    known = RULES if measure == "accuracy" else shown.rules or _kept_by(found)
     without = measure == "accuracy" and _no_test_set(found)
     named = (rule,) if rule else (results.NOISY_VALIDATION,) if without else (*_rules(plan), "gap")
     rules = tuple(each for each in named if each in known)
@@ -109,8 +104,11 @@ def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accu
         raise ConfigError(f"measure={measure}: it has only the rules {', '.join(known)}")
     if against == "published" and measure != "accuracy":
         raise ConfigError(f"measure={measure}: no published numbers of it are known")
-    called = "Noisy validation accuracy" if rules == (results.NOISY_VALIDATION,) else MEASURES[measure]
-    title = str(plan.table.get("title", plan.name)).replace(MEASURES["accuracy"], called)
+    if against and not shown.share:
+        raise ConfigError(f"measure={measure}: against={against} compares shares, and this measure is none")
+    title = str(plan.table.get("title", plan.name))
+    held_out = rules == (results.NOISY_VALIDATION,)
+    title = title.replace("Test accuracy", "Noisy validation accuracy") if held_out else shown.titled(title)
     given = {"rule": rule, "against": against, "measure": measure.replace("accuracy", "")}
     options = {key: value for key, value in given.items() if value}
     keys = keys_of(plan, found, "rows"), keys_of(plan, found, "columns")
@@ -176,23 +174,20 @@ def _numbers(against: str, measure: str) -> Callable[[Cell, str], Number | str]:
 
 def rule_sheet(cells: Cells, rule: str) -> Sheet:
     """Rows times columns under one selection rule, which its title names."""
+    measure = MEASURES[cells.measure]
 
     def entry(row: Key, column: Key) -> Entry:
         cell = cells.at(row, column)
         if cell is None:
             return Entry("")
         best = rule != "gap" and row in cells.bold(rule, column)
-        return Entry(mean_and_std(cell.sample(rule), signed=rule == "gap"), best, cell.count(rule))
+        return Entry(mean_and_std(cell.sample(rule), rule == "gap", measure), best, cell.count(rule))
 
     oracle = " (oracle)" if rule in runs.ORACLES else ""
     body = [[Entry(cells.row_label(r)), *(entry(r, c) for c in cells.columns)] for r in cells.rows]
     corner = ", ".join(key.removesuffix(".name").rpartition(".")[2] for key in cells.row_keys)
     bold = "" if rule == "gap" else " Bold: the best and all within its 95 % t interval."
-    meaning = _MEANING[rule]
-    if cells.measure in ("auroc", "ap") and rule in _FINDS:
-        meaning = f"by the margin of {_FINDS[rule]}, among the training samples"
-    if cells.measure == "per_class":
-        meaning = f"of the test samples of each class, those that {_FINDS[rule]} is right about"
+    meaning = measure.of.format(_FINDS[rule]) if measure.of and rule in _FINDS else _MEANING[rule]
     note = f"{meaning[0].upper() + meaning[1:]}. Mean ± sample standard deviation (runs).{bold}"
     return Sheet(f"Rule `{rule}`{oracle}", note, [(corner,), *cells.heads()], body)
 
