@@ -6,8 +6,8 @@
 
 Writes PDF, PNG and SVG to results/figures/<experiment>, of all kinds or one: accuracy, pruning, memorisation, noise,
 confusion where runs keep their predictions, calibration (a reliability diagram), q_and_k where the experiment sweeps
-loss.q and loss.k, and overview where its table.overview names rows and a column. The other arguments are those of
-noisygce.train.
+loss.q and loss.k, and overview where its table.overview names rows and a column; ranks (a critical-difference diagram)
+where it is asked for. The other arguments are those of noisygce.train.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from noisygce.settings import arguments
 from noisygce.sweep.plan import Plan, look, shown
 from noisygce.view import canvas, places
 from noisygce.view.cells import lay_out
-from noisygce.view.figures import TITLES, draw
+from noisygce.view.figures import DRAWN, TITLES, draw
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ def _asked(words: Sequence[str]) -> tuple[Plan, Iterator[Drawing]]:
 
     def drawings() -> Iterator[Drawing]:
         nothing = True
-        for kind, figure in draw(plan, lay_out(plan, look(plan)), [own["kind"]] if own else TITLES):
+        for kind, figure in draw(plan, lay_out(plan, look(plan)), [own["kind"]] if own else DRAWN):
             nothing = False
             yield Drawing(kind, figure)
         if nothing:

@@ -8,6 +8,7 @@
     python -m noisygce.table experiment=demo measure=auroc            how well wrong labels are found: auroc or ap
     python -m noisygce.table experiment=demo measure=ece              calibration: ece, ece_equal_width, nll, brier, and
                                                                       after temperature scaling ece_scaled, ...
+    python -m noisygce.table experiment=benchmark_digits measure=rank ranks over the settings, with Friedman's test
     python -m noisygce.table experiment=table1_cifar10 against=published     or against=reference
     python -m noisygce.table experiment=demo paths.results=elsewhere  results below another folder
 

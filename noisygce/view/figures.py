@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from noisygce.sweep.plan import Plan
-from noisygce.view import curves, heat, memorisation, reliability
+from noisygce.view import curves, heat, memorisation, ranks, reliability
 from noisygce.view.cells import Cells
 
 if TYPE_CHECKING:
@@ -20,11 +20,13 @@ TITLES = {
     "noise": "Noise as drawn: share of each given label among the samples of a true label",
     "confusion": "What the kept model predicts for the test samples of each class",
     "calibration": "Reliability: accuracy of the kept model over its confidence, on the test set",
+    "ranks": "Critical-difference diagram: mean rank of test accuracy over the settings",
     "q_and_k": "Test accuracy over q and k",
 }
+DRAWN = tuple(kind for kind in TITLES if kind != "ranks")  # where no kind is asked for: ranks needs an extra
 
 
-def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[tuple[str, Figure]]:
+def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = DRAWN) -> Iterator[tuple[str, Figure]]:
     """The figures of these kinds that the runs of an experiment can show, each with its kind."""
     shown = plan.table.get("overview", {})
     first = str(shown.get("column", ""))
@@ -36,6 +38,7 @@ def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[tu
         "noise": lambda: heat.noise(cells),
         "confusion": lambda: heat.confusion(cells, first),
         "calibration": lambda: reliability.reliability(cells, first),
+        "ranks": lambda: ranks.diagram(cells, plan.table.get("rules", ["val"])),
         "q_and_k": lambda: heat.q_and_k(cells, plan.table.get("rules", ["val"])),
     }
     for kind in kinds:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from noisygce import results, runs
 from noisygce.view import stats
 
 
@@ -12,13 +13,14 @@ from noisygce.view import stats
 class Measure:
     """name: as titles have it. of: on what it is measured, "{}" standing for the model. rules: under which it is known;
     none: it depends on the runs. lower: less is better. share: a fraction, written in per cent with two decimals; any
-    other number has three."""
+    other number has ``decimals``."""
 
     name: str
     of: str = ""
     rules: tuple[str, ...] = ()
     lower: bool = False
     share: bool = True
+    decimals: int = 3
 
     def titled(self, title: str) -> str:
         """A title of test accuracy as one of this measure."""
@@ -33,7 +35,7 @@ class Measure:
     def text(self, value: float, signed: bool = False) -> str:
         if self.share:
             return stats.percent(value, signed)
-        return f"{stats.rounded(value, 3):{'+' if signed else ''}}".replace("-", "−")
+        return f"{stats.rounded(value, self.decimals):{'+' if signed else ''}}".replace("-", "−")
 
     def spread(self, mean: float, std: float | None, signed: bool = False) -> str:
         """Mean ± standard deviation; the mean alone where there is no deviation."""
@@ -64,11 +66,13 @@ def _of_calibration(after: str, of: str) -> dict[str, Measure]:
     }
 
 
+_RANKED = (*runs.RULES, results.NOISY_VALIDATION, results.LABEL_WAVE)
 MEASURES: Mapping[str, Measure] = {
     "accuracy": Measure("Test accuracy"),
     "auroc": Measure("Area under the ROC curve of finding wrong labels", _WRONG, ("val", "last", "gap")),
     "ap": Measure("Average precision of finding wrong labels", _WRONG, ("val", "last", "gap")),
     "per_class": Measure("Test accuracy of each class", _CLASS),
+    "rank": Measure("Rank of test accuracy", rules=_RANKED, lower=True, share=False, decimals=1),
     **_of_calibration("", _PLAIN),
     **{f"{k}_scaled": m for k, m in _of_calibration(" after temperature scaling", _SCALED).items()},
 }

@@ -13,7 +13,7 @@ from noisygce import results, runs
 from noisygce.errors import ConfigError
 from noisygce.results import Result
 from noisygce.sweep.plan import Plan, look
-from noisygce.view import escape, places, provenance, published, sheet
+from noisygce.view import escape, places, provenance, published, ranks, sheet
 from noisygce.view.cells import Cell, Cells, Key, by_class, grouped, keys_of
 from noisygce.view.compare import Compared, against_sheet, mean_and_std, pairable, paired_sheet
 from noisygce.view.measures import MEASURES
@@ -123,7 +123,9 @@ def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accu
 
 def cells_of(spec: Spec, found: Sequence[Result]) -> Cells:
     """The runs in the rows and columns of a table."""
-    cells = grouped(spec.rows, spec.columns, found, spec.measure)
+    cells = grouped(spec.rows, spec.columns, found, "accuracy" if spec.measure == "rank" else spec.measure)
+    if spec.measure == "rank":
+        return ranks.by_rank(cells, spec.rules)
     return by_class(cells) if spec.measure == "per_class" else cells
 
 
@@ -131,10 +133,13 @@ def table_of(spec: Spec, found: Sequence[Result], cells: Cells, compared: Compar
     """The table of these runs, from nothing else than what is given."""
     sheets = {}
     for each in spec.rules:
-        sheets[each] = rule_sheet(cells, each)
+        ranked = spec.measure == "rank"
+        sheets[each] = ranks.sheet_of(cells, each, _MEANING[each]) if ranked else rule_sheet(cells, each)
         if each in compared:
             sheets[f"{each}-{spec.against}"] = against_sheet(cells, each, spec.against, compared[each])
-    paired = [each for each in spec.rules if each != "gap" and pairable(cells) and spec.measure != "per_class"]
+    paired = [
+        each for each in spec.rules if each != "gap" and pairable(cells) and spec.measure not in ("per_class", "rank")
+    ]
     pairs = [paired_sheet(cells, each) for each in paired]
     return Table(spec, cells, found, compared, sheets, pairs, provenance.footer(found))
 
@@ -227,7 +232,7 @@ def full(table: Table) -> str:
             low, high = (s.mean - s.half, s.mean + s.half) if s and s.half is not None else (None, None)
             bold = int(rule != "gap" and row in cells.bold(rule, column))
             failed = sum(run.state == "failed" for run in cell.runs)
-            line = [len(values), len(cell.runs), failed, s and s.mean, s and s.std, low, high, bold]
+            line = [s.n if s else 0, len(cell.runs), failed, s and s.mean, s and s.std, low, high, bold]
             if table.spec.against:
                 line += _beside(s, table.compared[rule][row, column] if rule in table.compared else "")
             seeds = [" ".join(map(str, values)), " ".join(map(repr, values.values()))]
