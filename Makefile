@@ -4,13 +4,13 @@ JOBS ?= 2
 GPUS ?=
 TORCH ?=
 SLOW ?=
-TABLE ?= table_cifar10
+TABLE ?= table_cifar10_resnet34
 RUN := .venv/bin/python -m
 export PYTHONDONTWRITEBYTECODE =  # many containers set it: then each start compiles torch's sources anew, 4 s of 6
 comma := ,
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: help setup demo test reproduce-table lint lock audit clean
+.PHONY: help setup demo test reproduce-table lint docs lock audit clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -52,6 +52,10 @@ lint: setup ## lint and types only
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
+docs: setup ## build the site of docs/ into docs/_build; a warning is an error
+	$(RUN) sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
 lock: ## pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 		--upgrade --extra dev pyproject.toml -o requirements.lock
@@ -60,5 +64,5 @@ audit: ## look for known weaknesses of the pinned packages (needs uv and a netwo
 	uvx pip-audit --strict --disable-pip --require-hashes -r requirements.lock
 
 clean: ## remove .venv, caches and builds; results and data stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info
-	find noisygce hydra_plugins tests -depth -name __pycache__ -exec rm -rf {} +
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist docs/_build docs/generated *.egg-info
+	find noisygce hydra_plugins tests docs -depth -name __pycache__ -exec rm -rf {} +

@@ -403,14 +403,14 @@ def test_verdicts_must_be_the_ones_that_were_meant(tmp_path):
         task("data=digits", "data.verdicts=nowhere.csv", root=tmp_path)
 
 
-def example(number):
-    """Class and leaf of docs/adding.md's first or second worked example."""
-    page = (ROOT / "docs" / "adding.md").read_text()
-    return [page.split(f"```{language}\n")[number].split("```")[0] for language in ("python", "yaml")]
+def example(page):
+    """Class and leaf of a page's worked example."""
+    text = (ROOT / "docs" / page).read_text()
+    return [text.split(f"```{language}\n")[1].split("```")[0] for language in ("python", "yaml")]
 
 
 def test_the_worked_noise_of_the_docs_is_drawn(tmp_path):
-    code, leaf = example(2)
+    code, leaf = example("own_noise.md")
     (tmp_path / "my_noise.py").write_text(code)
     (tmp_path / "conf" / "noise").mkdir(parents=True)
     (tmp_path / "conf" / "noise" / "neighbour.yaml").write_text(leaf)
@@ -431,7 +431,7 @@ def test_the_worked_noise_of_the_docs_is_drawn(tmp_path):
 
 
 def test_the_worked_model_of_the_docs_trains(tmp_path):
-    code, leaf = example(3)
+    code, leaf = example("own_model.md")
     (tmp_path / "my_models.py").write_text(code)
     (tmp_path / "conf" / "model").mkdir(parents=True)
     (tmp_path / "conf" / "model" / "wide.yaml").write_text(leaf)
@@ -443,8 +443,8 @@ def test_the_worked_model_of_the_docs_trains(tmp_path):
 
 
 def test_the_worked_example_of_the_docs_trains_and_enters_a_table(tmp_path):
-    """docs/adding.md, its two files taken from the page itself."""
-    code, leaf = example(1)
+    """docs/own_loss.md, its two files taken from the page itself."""
+    code, leaf = example("own_loss.md")
     (tmp_path / "my_losses.py").write_text(code)
     (tmp_path / "conf" / "loss").mkdir(parents=True)
     (tmp_path / "conf" / "loss" / "poly1.yaml").write_text(leaf)

@@ -22,7 +22,7 @@ class Arrays:
     """Images (N, H, W, C) uint8, labels (N,) int64 and K class names of a data set.
 
     Vectors of D numbers are images (N, 1, 1, D) of floats, which stand for themselves; pixels are divided by 255.
-    truth: whether the labels are known to be the true ones; if not, nothing can be said of which are wrong.
+    truth: whether the labels are known to be the true ones; if not, no sample is known to be mislabelled.
     train_names, test_names: what the samples are called, such as their files; none where they are known by number.
     """
 

@@ -84,16 +84,16 @@ class Features(Data):
         classes = sorted({*given}, key=lambda y: (int(y), y)) if numbers else sorted({*given})
         if len(classes) < 2:
             raise DataError(f"{files['labels']}: there must be at least two classes; there is {', '.join(classes)}")
-        test, said = np.empty((0, train.shape[1]), dtype=np.float32), list[str]()
+        test, test_given = np.empty((0, train.shape[1]), dtype=np.float32), list[str]()
         if self.test_features is not None:
             test = vectors(files["test_features"])
-            said = _labels(files["test_labels"], len(test))
+            test_given = _labels(files["test_labels"], len(test))
             if test.shape[1] != train.shape[1]:
                 raise DataError(f"{files['test_features']} has {test.shape[1]} columns, not {train.shape[1]}")
-            if extra := {*said} - {*classes}:
+            if extra := {*test_given} - {*classes}:
                 raise DataError(f"{files['test_labels']}: no training sample is labelled {', '.join(sorted(extra))}")
         number = {name: y for y, name in enumerate(classes)}
-        labels, test_labels = (np.array([number[y] for y in part], dtype=np.int64) for part in (given, said))
+        labels, test_labels = (np.array([number[y] for y in part], dtype=np.int64) for part in (given, test_given))
         images, test_images = (part[:, None, None] for part in (train, test))
         return Arrays(images, labels, test_images, test_labels, tuple(classes), False, names)
 

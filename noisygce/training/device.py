@@ -95,9 +95,9 @@ def stream(device: str) -> Iterator[None]:
         with torch.cuda.stream(streams[device]):
             yield
     except torch.OutOfMemoryError as error:
-        said = ". ".join(str(error).split(". ")[:3])  # what was asked for, and what there is
+        request = ". ".join(str(error).split(". ")[:3])  # the size asked for, and the memory there is
         raise NoisygceError(
-            f"{said}: lower runtime.concurrent or schedule.batch_size, or end what else runs on that GPU"
+            f"{request}: lower runtime.concurrent or schedule.batch_size, or end what else runs on that GPU"
         ) from None
 
 
@@ -129,7 +129,7 @@ def fused(device: str, choice: str, precision: str, compile: bool) -> bool:
     if reason and choice == "on":
         raise ConfigError(f"runtime.fused=on: {reason}; runtime.fused=auto uses them where it can")
     if reason:
-        _warn(f"going on with torch's batch norm, which is slower: {reason}")
+        _warn(f"training with torch's batch norm, which is slower: {reason}")
     return not reason
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _DRIVER = Path("/proc/driver/nvidia")  # there while NVIDIA's kernel module is loaded
-_TOO_OLD = "driver on your system is too old"  # as torch says it
+_TOO_OLD = "driver on your system is too old"  # from torch's message
 OLDER = "torch for an older CUDA: make clean setup TORCH=cu126"
 
 
@@ -45,7 +45,7 @@ def no_gpu() -> str:
     """Why torch sees no GPU, and what to do about it; empty where it sees one."""
     import torch
 
-    # Torch's own words for what is said here.
+    # Torch warns of the same reason.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.cuda$")
     if torch.cuda.is_available():
         return ""
@@ -59,16 +59,15 @@ def no_gpu() -> str:
         torch.cuda.init()
         return "torch sees no GPU"
     except RuntimeError as error:
-        said = str(error).partition(". ")[0].partition("\n")[0]
-    if _TOO_OLD in said:
-        return (
-            f"{said}; torch {torch.__version__} needs one for CUDA {torch.version.cuda}: update it, or install {OLDER}"
-        )
-    return f"torch sees no GPU ({said})"
+        reason = str(error).partition(". ")[0].partition("\n")[0]
+    if _TOO_OLD in reason:
+        needed = f"torch {torch.__version__} needs one for CUDA {torch.version.cuda}"
+        return f"{reason}; {needed}: update it, or install {OLDER}"
+    return f"torch sees no GPU ({reason})"
 
 
 def has_driver(missing: str) -> bool:
-    """Whether a GPU that torch does not see may be here all the same; ``missing``: what ``no_gpu`` says."""
+    """Whether a GPU may be present that torch does not see. missing: the result of ``no_gpu``."""
     return (_DRIVER.exists() and "CUDA_VISIBLE_DEVICES" not in missing) or _TOO_OLD in missing
 
 
