@@ -12,7 +12,8 @@
     curves.py      accuracy and pruning over epochs, final accuracies of many rows
     memorisation.py  what becomes of mislabelled samples
     regret.py      what selection rules stay below the best epoch
-    reliability.py  accuracy over confidence
+    ranks.py       ranks of rows over settings, and their test
+    reliability.py accuracy over confidence
     heat.py        noise, confusion, accuracy over q and k as maps
     canvas.py      one style sheet, panels and what stands around them, files
     page.py        pages of HTML, from templates (report.html, gallery.html)
