@@ -130,7 +130,7 @@ _LARGEST = np.finfo(np.float32).max  # what is larger is infinite in float32, in
 
 def _array(path: Path) -> NDArray[Any]:
     try:
-        found = np.load(path, allow_pickle=False)
+        found = np.load(path, mmap_mode="r", allow_pickle=False)  # only what is computed with is in memory
         if not isinstance(found, np.ndarray):
             raise ValueError("it is an archive of arrays")
         return found
