@@ -43,7 +43,7 @@ class Ranked(Cell):
 
 
 @dataclass(frozen=True)
-class Test:
+class Friedman:
     """Friedman's test of k rows over n settings: its statistic and p, and the difference of two mean ranks from which
     on Nemenyi's test tells rows apart at ``LEVEL``. ranks: the mean rank of each row."""
 
@@ -71,20 +71,17 @@ def _complete(cells: Cells, rule: str) -> DataFrame:
     that differ in their last bits alone are made equal."""
     import pandas as pd
 
-    found: dict[Key, dict[Key, float]] = {}
+    found: dict[Key, list[float]] = {}
     for column in cells.columns:
-        samples = {row: cell and Cell(cell.runs).sample(rule) for row in cells.rows for cell in [cells.at(row, column)]}
-        means = {row: round(sample.mean, 10) for row, sample in samples.items() if sample}
+        samples = [cell and Cell(cell.runs).sample(rule) for row in cells.rows for cell in [cells.at(row, column)]]
+        means = [round(sample.mean, 10) for sample in samples if sample]
         if len(means) == len(cells.rows):
             found[column] = means
-    frame = pd.DataFrame(index=range(len(found)), columns=range(len(cells.rows)), dtype=float)
-    for i, means in enumerate(found.values()):
-        frame.loc[i] = [means[row] for row in cells.rows]
-    frame.index, frame.columns = (pd.Index([*keys], tupleize_cols=False) for keys in (found, cells.rows))
-    return frame
+    settings, rows = (pd.Index([*keys], tupleize_cols=False) for keys in (found, cells.rows))
+    return pd.DataFrame([*found.values()], index=settings, columns=rows, dtype=float)
 
 
-def friedman(cells: Cells, rule: str) -> Test | None:
+def friedman(cells: Cells, rule: str) -> Friedman | None:
     """None where fewer than two settings have all rows, or there are fewer than three rows. Raises ConfigError."""
     means = _complete(cells, rule)
     n, k = means.shape
@@ -94,7 +91,9 @@ def friedman(cells: Cells, rule: str) -> Test | None:
     statistic, p = scipy.friedmanchisquare(*means.to_numpy().T)
     critical = scipy.studentized_range.ppf(1 - LEVEL, k, math.inf) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n))
     ranks = means.rank(axis="columns", ascending=False).mean()
-    return Test(n, float(statistic), float(p), float(critical), dict(zip(cells.rows, map(float, ranks), strict=True)))
+    return Friedman(
+        n, float(statistic), float(p), float(critical), dict(zip(cells.rows, map(float, ranks), strict=True))
+    )
 
 
 def _library(name: str) -> Any:
@@ -134,7 +133,7 @@ def sheet_of(cells: Cells, rule: str, meaning: str) -> Sheet:
     return Sheet(f"Rule `{rule}`", f"{about} {_said(test, len(rows))}", [(corner,), mean, *heads], body)
 
 
-def _said(test: Test | None, rows: int) -> str:
+def _said(test: Friedman | None, rows: int) -> str:
     if test is None:
         return f"Friedman's test needs three rows and two settings in which all {rows} rows are done."
     return (
@@ -144,7 +143,7 @@ def _said(test: Test | None, rows: int) -> str:
     )
 
 
-def _figures(test: Test) -> str:
+def _figures(test: Friedman) -> str:
     p = "p < 0.0001" if test.p < 1e-4 else f"p = {stats.rounded(test.p, 4)}"
     return f"{test.n} settings, {p}, critical difference {stats.rounded(test.critical)}"
 
