@@ -98,6 +98,14 @@ def test_without_ties_it_is_the_formula_of_friedman_and_the_distance_of_demsar()
     assert round(found.critical, 2) == 1.25
 
 
+def test_rows_a_critical_difference_apart_are_those_that_scikit_posthocs_tells_apart():
+    found = ranks.friedman(of_ranks([(1, 2, 3, 4)] * 5), "last")  # 2.10 apart: 1 and 4 alone
+    means = list(found.ranks.values())
+    p = posthocs.posthoc_nemenyi_friedman([[1, 2, 3, 4]] * 5).to_numpy()
+    apart = [[abs(one - other) >= found.critical for one in means] for other in means]
+    assert apart == (p < ranks.LEVEL).tolist() == [[abs(i - j) == 3 for i in range(4)] for j in range(4)]
+
+
 def test_a_setting_in_which_a_row_has_no_run_is_left_out(demo, tmp_path):
     table = tables.tabulate(finish(demo, tmp_path, but=[("gce", 0.4)]), rule="last", measure="rank")
     assert {line[0]: line[2] for line in body(table)} == dict.fromkeys(LOSSES, "-")
