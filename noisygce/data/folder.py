@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from noisygce import check
 from noisygce.data import cache, label_table, listing
-from noisygce.data.base import Arrays, Data, located
+from noisygce.data.base import Arrays, Data, located, refuse_too_large
 from noisygce.errors import DataError
 
 log = logging.getLogger("noisygce")
@@ -56,10 +56,16 @@ class Folder(Data):
         self.require(root)
         base, whole = located(root, self.folder), hashlib.sha256()
         listed = [(part, path, label) for part in PARTS for path, label in self._list(base, part)]
+        self._refuse_too_large(len(listed))
         for (part, path, label), digest in zip(listed, cache.digests([path for _, path, _ in listed]), strict=True):
             content = digest or (str(path.absolute()), "unreadable")
             whole.update(repr((part, path.relative_to(base).as_posix(), label, content)).encode())
         return {"folder": whole.hexdigest()}
+
+    def _refuse_too_large(self, pictures: int) -> None:
+        shape = f"{self.size}x{self.size}x{self.channels}"
+        size = pictures * self.size**2 * self.channels
+        refuse_too_large(f"data.folder={self.folder}: {pictures:,} pictures of {shape}", size, "lower data.size")
 
     def inputs(self, root: Path) -> Sequence[Path]:
         base = located(root, self.folder)
@@ -70,6 +76,7 @@ class Folder(Data):
     def _read(self, root: Path) -> Arrays:
         base = located(root, self.folder)
         listed = [self._list(base, part) for part in PARTS]
+        self._refuse_too_large(sum(map(len, listed)))
         train, test = (self._pictures(part) for part in listed)
         others: dict[str, Sequence[Path | str]] = {
             **listing.left_out(base, PARTS, {path for part in listed for path, _ in part})
