@@ -95,8 +95,8 @@ def test_a_table_of_the_rule_shows_runs_that_have_the_column(demo, tmp_path):
         elif i:
             made_up.finish(tmp_path, run)
     table = tables.tabulate(demo, rule="label_wave")
-    (ce,) = [line for line in table.sheets["label_wave"].body if line[0].text == "ce"]
-    (gce,) = [line for line in table.sheets["label_wave"].body if line[0].text == "gce"]
+    (ce,) = [line for line in table.subtables["label_wave"].body if line[0].text == "ce"]
+    (gce,) = [line for line in table.subtables["label_wave"].body if line[0].text == "gce"]
     assert {entry.text for entry in ce[1:]} == {"44.00 ± 0.00"}  # 0.5 - 0.01 * (12 - 6)
     assert {entry.text for entry in gce[1:]} == {"-"}
     frame = results.frame(look(demo)).set_index("loss.name")
@@ -109,7 +109,7 @@ def test_an_experiment_may_name_the_rule_in_its_table(demo, tmp_path, monkeypatc
     monkeypatch.setitem(demo.table, "rules", ["last", "label_wave"])
     for run in demo.runs:
         with_changes(tmp_path, run)
-    assert [*tables.tabulate(demo).sheets] == ["last", "label_wave", "gap"]
+    assert [*tables.tabulate(demo).subtables] == ["last", "label_wave", "gap"]
     monkeypatch.setitem(demo.table, "rules", ["noisy_validation"])
     with pytest.raises(ConfigError, match=r"table.rules=.*one of val, .*label_wave"):
         tables.tabulate(demo)
@@ -141,7 +141,7 @@ def test_regret_is_what_the_best_epoch_has_more_of_runs_that_have_all_rules(tmp_
         {"label_wave": 0.05, "val": 0.1},
         {"label_wave": 0.03, "val": 0.0},
     ]
-    alone, pairs = regret.sheets(known, ["label_wave", "val"])
+    alone, pairs = regret.subtables(known, ["label_wave", "val"])
     # 5 and 3 points: 4 ± 12.706 * sqrt 2 / sqrt 2
     assert [entry.text for entry in alone.body[0]] == ["label_wave", "4.00", "−8.71 to 16.71", "2"]
     # val - label_wave: +5 and -3 points

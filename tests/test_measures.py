@@ -48,18 +48,18 @@ def first_column(sheet):
 def test_the_least_error_is_bold_and_in_per_cent(made):
     of = tables.tabulate(made, measure="ece")
     assert of.spec.title == "Expected calibration error in % on digits"
-    assert first_column(of.sheets["val"])["ce"] == ("40.50 ± 0.71", False)  # 0.40 and 0.41
-    assert first_column(of.sheets["last"])["tgce"] == ("15.50 ± 0.71", True)
-    assert [label for label, (_, bold) in first_column(of.sheets["val"]).items() if bold] == ["tgce"]
-    assert [*of.sheets] == ["val", "last"]
+    assert first_column(of.subtables["val"])["ce"] == ("40.50 ± 0.71", False)  # 0.40 and 0.41
+    assert first_column(of.subtables["last"])["tgce"] == ("15.50 ± 0.71", True)
+    assert [label for label, (_, bold) in first_column(of.subtables["val"]).items() if bold] == ["tgce"]
+    assert [*of.subtables] == ["val", "last"]
 
 
 def test_what_is_no_share_is_written_as_it_is(made):
-    assert first_column(tables.tabulate(made, measure="nll").sheets["val"])["ce"] == ("0.810 ± 0.014", False)
-    assert first_column(tables.tabulate(made, measure="brier").sheets["val"])["gce"] == ("0.615 ± 0.021", False)
+    assert first_column(tables.tabulate(made, measure="nll").subtables["val"])["ce"] == ("0.810 ± 0.014", False)
+    assert first_column(tables.tabulate(made, measure="brier").subtables["val"])["gce"] == ("0.615 ± 0.021", False)
     scaled = tables.tabulate(made, rule="last", measure="nll_scaled")
     assert scaled.spec.title == "Negative log-likelihood after temperature scaling on digits"
-    assert first_column(scaled.sheets["last"])["mae"] == (
+    assert first_column(scaled.subtables["last"])["mae"] == (
         "0.670 ± 0.014",
         False,
     )  # 2 (0.3 + 0.05 - 0.02), and 0.02 more
@@ -77,7 +77,7 @@ def test_of_two_rows_the_one_with_less_error_is_better(made):
 
 
 def test_csv_has_all_digits_and_the_measure(made):
-    lines = tables.full(tables.tabulate(made, rule="val", measure="brier")).splitlines()
+    lines = tables.csv_text(tables.tabulate(made, rule="val", measure="brier")).splitlines()
     assert lines[1].split(",")[3:5] == ["brier", "val"]
     assert any("1.2000000000000002 1.23" in line for line in lines)
 
@@ -87,7 +87,7 @@ def test_it_is_known_of_two_models_and_compared_where_shares_have_a_tolerance(ma
         tables.tabulate(made, rule="last10", measure="ece")
     with pytest.raises(ConfigError, match="measure=nll: against=reference compares shares"):
         tables.tabulate(made, against="reference", measure="nll")
-    assert tables.tabulate(made, against="reference", measure="ece").sheets["val-reference"].body
+    assert tables.tabulate(made, against="reference", measure="ece").subtables["val-reference"].body
 
 
 def test_runs_without_calibration_validation_or_test_samples_have_none(demo, tmp_path):
@@ -119,14 +119,14 @@ def test_the_command_takes_the_measure(made, monkeypatch):
 def test_a_reliability_diagram_has_the_bins_of_each_seed_and_a_line_through_their_means(made):
     cells = lay_out(made, look(made))
     axes = reliability.reliability(cells).axes
-    assert [axis.get_title() for axis in axes] == ["pair 0.2", "uniform 0.4", "uniform 0.6"]
+    assert [axis.get_title() for axis in axes] == ["uniform 0.4", "uniform 0.6", "pair 0.2"]
     _, *lines = axes[0].get_lines()
     assert len(lines) == 4 * (2 + 1)
     seeds, mean = lines[:2], lines[2]  # of ce: 0.40 and 0.41 in all, and half of it in each bin
     assert mean.get_xdata() == pytest.approx([50, 70, 90])
     assert seeds[1].get_ydata() == pytest.approx([29.5, 49.5, 69.5])
     assert mean.get_ydata() == pytest.approx([29.75, 49.75, 69.75])
-    assert [kind for kind, _ in figures.draw(made, cells, ["calibration"])] == ["calibration"]
+    assert [drawing.kind for drawing in figures.draw(made, cells, ["calibration"])] == ["calibration"]
 
 
 def test_without_calibration_there_is_no_diagram(demo, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from noisygce.errors import ConfigError
 from noisygce.sweep.plan import look
-from noisygce.view import figures, ranks, tables, written
+from noisygce.view import figures, ranks, records, tables
 from noisygce.view.cells import Cells, lay_out
 from noisygce.view.measures import MEASURES
 
@@ -35,13 +35,13 @@ def finish(demo, tmp_path, but=()):
 
 
 def body(table, rule="last"):
-    return [[entry.text for entry in line] for line in table.sheets[rule].body]
+    return [[entry.text for entry in line] for line in table.subtables[rule].body]
 
 
 def test_rows_are_ranked_in_each_setting_and_sorted_by_their_mean(demo, tmp_path):
     table = tables.tabulate(finish(demo, tmp_path), rule="last", measure="rank")
     assert table.spec.title == "Rank of test accuracy on digits"
-    assert [" ".join(head) for head in table.sheets["last"].head[1:]] == [
+    assert [" ".join(head) for head in table.subtables["last"].header[1:]] == [
         "mean rank",
         "uniform 0.4",
         "uniform 0.6",
@@ -53,7 +53,7 @@ def test_rows_are_ranked_in_each_setting_and_sorted_by_their_mean(demo, tmp_path
         ["ce", "3.2", "3.5", "3.0", "3.0"],  # 9.5 / 3
         ["mae", "3.8", "3.5", "4.0", "4.0"],
     ]
-    bold = {line[0].text: [entry.bold for entry in line[2:]] for line in table.sheets["last"].body}
+    bold = {line[0].text: [entry.bold for entry in line[2:]] for line in table.subtables["last"].body}
     assert bold == {"gce": [True, True, False], "tgce": [False, True, True], "ce": [False] * 3, "mae": [False] * 3}
     assert table.pairs == []
 
@@ -66,7 +66,7 @@ def test_the_tests_are_those_of_scipy(demo, tmp_path):
     assert [round(rank, 9) for rank in found.ranks.values()] == [round(r, 9) for r in (9.5 / 3, 11.5 / 3, 1.5, 1.5)]
     q = 3.6332 / math.sqrt(2)  # studentized range of four, infinitely many degrees of freedom, at 0.05
     assert found.critical == pytest.approx(q * math.sqrt(4 * 5 / (6 * 3)), rel=1e-4)
-    note = tables.tabulate(demo, rule="last", measure="rank").sheets["last"].note
+    note = tables.tabulate(demo, rule="last", measure="rank").subtables["last"].note
     assert f"3 settings, p = {expected.pvalue:.4f}" in note
     assert "settings for independent" in note
 
@@ -109,21 +109,21 @@ def test_rows_a_critical_difference_apart_are_those_that_scikit_posthocs_tells_a
 def test_a_setting_in_which_a_row_has_no_run_is_left_out(demo, tmp_path):
     table = tables.tabulate(finish(demo, tmp_path, but=[("gce", 0.4)]), rule="last", measure="rank")
     assert {line[0]: line[2] for line in body(table)} == dict.fromkeys(LOSSES, "-")
-    assert "2 settings" in table.sheets["last"].note
-    lines = tables.full(table).splitlines()[1:]
+    assert "2 settings" in table.subtables["last"].note
+    lines = tables.csv_text(table).splitlines()[1:]
     assert [line.split(",")[5] for line in lines if ",0.4," in line] == ["0"] * 4
 
 
 @pytest.mark.parametrize("but", [[("gce", 0.4), ("ce", 0.2)], [(loss, 0.2) for loss in LOSSES] + [("ce", 0.6)]])
 def test_one_setting_alone_is_not_tested(demo, tmp_path, but):
     table = tables.tabulate(finish(demo, tmp_path, but=but), rule="last", measure="rank")
-    assert "needs three rows and two settings" in table.sheets["last"].note
+    assert "needs three rows and two settings" in table.subtables["last"].note
     assert {line[1] for line in body(table)} == {"-"}
     assert ranks.diagram(lay_out(demo, look(demo)), ["last"]) is None
 
 
 def test_csv_has_the_ranks_and_the_number_of_seeds(demo, tmp_path):
-    lines = tables.full(tables.tabulate(finish(demo, tmp_path), rule="last", measure="rank")).splitlines()
+    lines = tables.csv_text(tables.tabulate(finish(demo, tmp_path), rule="last", measure="rank")).splitlines()
     row = next(line for line in lines if line.startswith("ce,uniform,0.4,")).split(",")
     head = lines[0].split(",")
     found = dict(zip(head, row, strict=False))
@@ -132,12 +132,12 @@ def test_csv_has_the_ranks_and_the_number_of_seeds(demo, tmp_path):
 
 def test_a_written_table_of_ranks_is_verified_from_its_record(demo, tmp_path):
     table = tables.tabulate(finish(demo, tmp_path), measure="rank")
-    assert [*table.sheets] == ["val", "last"]
-    written.write_table(tmp_path / "tables" / "ranks", table)
-    assert {fault for _, fault in written.verified(tmp_path)} == {""}
+    assert [*table.subtables] == ["val", "last"]
+    records.write_table(tmp_path / "tables" / "ranks", table)
+    assert {fault for _, fault in records.verified(tmp_path)} == {""}
     path = tmp_path / "tables" / "ranks.md"
     path.write_text(path.read_text().replace("3.2", "3.1"))
-    assert {fault for name, fault in written.verified(tmp_path) if name == path} != {""}
+    assert {fault for name, fault in records.verified(tmp_path) if name == path} != {""}
 
 
 def test_without_the_extra_one_line_says_what_to_install(demo, tmp_path, monkeypatch):
@@ -148,18 +148,18 @@ def test_without_the_extra_one_line_says_what_to_install(demo, tmp_path, monkeyp
 
     monkeypatch.setattr(ranks, "importlib", SimpleNamespace(import_module=absent))
     with pytest.raises(ConfigError, match=r"need scipy \(pip install 'noisygce\[ranks\]'\)"):
-        tables.tabulate(demo, measure="rank")
+        _ = tables.tabulate(demo, measure="rank").subtables
     cells = lay_out(demo, look(demo))
-    assert "accuracy" in [kind for kind, _ in figures.draw(demo, cells)]  # all but ranks, which is drawn when asked for
+    assert "accuracy" in [
+        drawing.kind for drawing in figures.draw(demo, cells)
+    ]  # all but ranks, which is drawn when asked for
 
 
 def test_the_diagram_names_each_row_with_its_rank_and_joins_those_not_told_apart(demo, tmp_path):
     cells = lay_out(demo, look(finish(demo, tmp_path)))
-    ((kind, figure),) = figures.draw(
-        dataclasses.replace(demo, table={**demo.table, "rules": ["last"]}), cells, ["ranks"]
-    )
-    (axis,) = figure.axes
-    assert kind == "ranks"
+    (drawing,) = figures.draw(dataclasses.replace(demo, table={**demo.table, "rules": ["last"]}), cells, ["ranks"])
+    (axis,) = drawing.figure.axes
+    assert drawing.kind == "ranks"
     assert {text.get_text() for text in axis.texts} == {"gce (1.5)", "tgce (1.5)", "ce (3.2)", "mae (3.8)"}
     bars = [line for line in axis.get_lines() if line.get_linewidth() == 1.6]
     # the critical difference is 2.7: no two of the four are told apart, and one bar goes from 1.5 to 3.8

@@ -32,14 +32,15 @@ class Measure:
         """What differences are in, as sentences have it; three decimals speak for themselves."""
         return " in percentage points" if self.share else ""
 
-    def text(self, value: float, signed: bool = False) -> str:
+    def text(self, value: float, decimals: int = 2, signed: bool = False) -> str:
+        """decimals: of per cent."""
         if self.share:
-            return stats.percent(value, signed)
+            return stats.percent(value, decimals, signed)
         return f"{stats.rounded(value, self.decimals):{'+' if signed else ''}}".replace("-", "−")
 
-    def spread(self, mean: float, std: float | None, signed: bool = False) -> str:
+    def spread(self, mean: float, std: float | None, decimals: int = 2, signed: bool = False) -> str:
         """Mean ± standard deviation; the mean alone where there is no deviation."""
-        return self.text(mean, signed) + ("" if std is None else f" ± {self.text(std)}")
+        return self.text(mean, decimals, signed) + ("" if std is None else f" ± {self.text(std, decimals)}")
 
     def better(self, difference: float) -> float:
         """A difference, turned so that what is positive is better."""

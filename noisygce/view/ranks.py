@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from noisygce.errors import ConfigError
-from noisygce.view import canvas, curves, stats
+from noisygce.view import canvas, compare, curves, stats
 from noisygce.view.cells import Cell, Cells, Key
-from noisygce.view.sheet import Entry, Sheet
 from noisygce.view.stats import Sample
+from noisygce.view.subtable import Entry, Subtable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -104,7 +104,7 @@ def _library(name: str) -> Any:
         raise ConfigError(f"measure=rank and kind=ranks: need {package} (pip install 'noisygce[ranks]')") from None
 
 
-def sheet_of(cells: Cells, rule: str, meaning: str) -> Sheet:
+def subtable_of(cells: Cells, rule: str, meaning: str) -> Subtable:
     """The rank of each row in each setting and its mean over the settings, the best first, with Friedman's test in the
     note. meaning: of the rule."""
     test = friedman(cells, rule)
@@ -127,10 +127,10 @@ def sheet_of(cells: Cells, rule: str, meaning: str) -> Sheet:
         for row in rows
     ]
     corner = ", ".join(key.removesuffix(".name").rpartition(".")[2] for key in cells.row_keys)
-    heads = cells.heads()
+    heads = cells.header()
     mean = ("mean", "rank") if all(len(head) == 2 for head in heads) else ("mean rank",)
     about = f"Rank of the rows in each setting by the mean of their seeds, 1 the best, by {meaning} (runs)."
-    return Sheet(f"Rule `{rule}`", f"{about} {_said(test, len(rows))}", [(corner,), mean, *heads], body)
+    return Subtable(compare.rule_title(rule), f"{about} {_said(test, len(rows))}", [(corner,), mean, *heads], body)
 
 
 def _said(test: Friedman | None, rows: int) -> str:
@@ -183,4 +183,4 @@ def diagram(cells: Cells, rules: Sequence[str]) -> Figure | None:
         for label in drawn["labels"]:
             label.set_color(canvas.INK)  # pale colours of lines are hard to read as text
     note = f"1 is the best rank. Bars join rows that Nemenyi's test does not tell apart at the level {LEVEL}."
-    return canvas.frame(figure, curves.runs_of(cells), note, ASSUMES)
+    return canvas.frame(figure, cells, note, ASSUMES)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from noisygce.results import Result
 from noisygce.view import stats
-from noisygce.view.sheet import Entry, Sheet
 from noisygce.view.stats import Sample, percent
+from noisygce.view.subtable import Entry, Subtable
 
 
 def regrets(runs: Sequence[Result], rules: Sequence[str]) -> list[dict[str, float]]:
@@ -18,7 +18,7 @@ def regrets(runs: Sequence[Result], rules: Sequence[str]) -> list[dict[str, floa
     return [{rule: each["test"] - each[rule] for rule in rules} for each in known if len(each) > len(rules)]
 
 
-def sheets(runs: Sequence[Result], rules: Sequence[str]) -> list[Sheet]:
+def subtables(runs: Sequence[Result], rules: Sequence[str]) -> list[Subtable]:
     """The mean regret of each rule, and the rules against each other, run by run."""
     found = regrets(runs, rules)
     about = (
@@ -33,8 +33,10 @@ def sheets(runs: Sequence[Result], rules: Sequence[str]) -> list[Sheet]:
         pairs.append([Entry(f"{other} − {one}"), *_entries(sample, signed=True), Entry(better)])
     head = [(text,) for text in ("rule", "mean regret", "95 % interval", "runs")]
     return [
-        Sheet("Regret", f"Best test accuracy of any epoch less that under the rule. {about}", head, alone),
-        Sheet("Rules against each other", about, [("pair",), ("difference",), *head[2:], ("better / worse",)], pairs),
+        Subtable("Regret", f"Best test accuracy of any epoch less that under the rule. {about}", head, alone),
+        Subtable(
+            "Rules against each other", about, [("pair",), ("difference",), *head[2:], ("better / worse",)], pairs
+        ),
     ]
 
 
@@ -42,5 +44,5 @@ def _entries(sample: Sample | None, signed: bool = False) -> list[Entry]:
     if sample is None:
         return [Entry("-"), Entry("-"), Entry("0")]
     ends = () if sample.half is None else (sample.mean - sample.half, sample.mean + sample.half)
-    interval = " to ".join(percent(end, signed) for end in ends)
-    return [Entry(percent(sample.mean, signed)), Entry(interval or "-"), Entry(str(sample.n))]
+    interval = " to ".join(percent(end, signed=signed) for end in ends)
+    return [Entry(percent(sample.mean, signed=signed)), Entry(interval or "-"), Entry(str(sample.n))]

@@ -27,19 +27,19 @@ Bins = Sequence[dict[str, Any]]  # of one seed: count, confidence, accuracy
 def reliability(cells: Cells, first: str = "") -> Figure | None:
     """Accuracy over confidence on the test set: a panel a setting, a line a row of the table; of more than
     ``curves.MOST`` rows a panel a cell, of the settings that fit a page."""
-    bins = curves.found(cells, _bins)
+    bins = {place: found for place, cell in cells.cell.items() if (found := _bins(cell))}
     if not bins:
         return None
     styles, left_out = curves.row_styles(cells), ""
-    cells = curves.showing(cells, bins)
+    cells = cells.only(bins)
     together = len(cells.rows) <= curves.MOST
     if not together:
-        cells, left_out = curves.on_a_page(cells, bins, first)
-    places = curves.in_order(cells)
+        cells, left_out = canvas.page(cells, first)
+    places = cells.places
     shown = (
         [[(r, c) for r, c in places if c == column] for column in cells.columns] if together else [[p] for p in places]
     )
-    titles = [cells.column_label(c) if together else curves.panel_label(cells, r, c) for ((r, c), *_) in shown]
+    titles = [cells.column_label(c) if together else cells.label((r, c)) for ((r, c), *_) in shown]
     figure, axes = canvas.panels(
         titles, "confidence in %", 4 if together else 6, (2.3, 2.2) if together else (1.5, 1.5)
     )
@@ -49,7 +49,7 @@ def reliability(cells: Cells, first: str = "") -> Figure | None:
         for row, column in group:
             _lines(axis, bins[row, column], styles[row])
     entries = [{"label": cells.row_label(row), **styles[row]} for row in cells.rows] if together else []
-    return canvas.frame(figure, curves.runs_of(cells), _NOTE, left_out, y="accuracy in %", entries=entries)
+    return canvas.frame(figure, cells, _NOTE, left_out, y="accuracy in %", entries=entries)
 
 
 def _bins(cell: Cell) -> list[Bins]:
