@@ -24,7 +24,7 @@ T = TypeVar("T")
 # Where they are so they are left out of a run's id (runs.ids); where such a config is read they are filled in.
 DEFAULTS_ADDED_LATER: dict[str, dict[str, Any]] = {
     "data": {"folds": None, "fold": None, "verdicts": None, "verdicts_sha256": None, "rotation": 0},
-    "noise": {"sequential": False, "exact": False, "pixels": "raw"},
+    "noise": {"sequential": False, "exact": False, "pixels": "raw", "key": None},
     "loss": {"clip": None, "detached": None},
     "model": {"init": "he_normal", "weights": None, "frozen": False},
     "schedule": {"annealing": "step", "clip_norm": None},
