@@ -76,6 +76,6 @@ def construct(cls: type[T], values: Any, key: str, ignore: Collection[str] = (),
 
 
 def parameters(cls: type) -> list[str]:
-    """The values that a class must be configured with."""
+    """The values that a class must be configured with, whether or not its constructor has a default for them."""
     found = inspect.signature(cls).parameters.values()
-    return [p.name for p in found if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    return [p.name for p in found if p.kind is p.POSITIONAL_OR_KEYWORD]

@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from noisygce import check, results, settings
-from noisygce.errors import ConfigError, DataError, NonFinite, Stopped, UserCodeError, user_code_error
+from noisygce.errors import ConfigError, DataError, ManifestError, NonFinite, Stopped, UserCodeError, user_code_error
 from noisygce.runs import Run, archive, identity, kept, loggers, messages, noisy_validation
 from noisygce.runs.begin import resume, training_of
 from noisygce.runs.manifest import manifest_of
@@ -26,6 +26,7 @@ from noisygce.sweep import tuning
 from noisygce.training import device, hardware
 
 log = logging.getLogger("noisygce")
+_CE = {"_target_": "noisygce.losses.CE", "name": "ce"}  # the source of a loss whose leaf names none
 resolvers.register()  # here too: a worker that a launcher starts imports this module, and never runs ``main``
 
 
@@ -72,10 +73,15 @@ def _learn_from_source(experiment: Experiment, run_config: dict[str, Any], calle
     """Finds, trains or continues the run that the loss starts from, and hands the loss what it has estimated."""
     loss = experiment.loss
     if loss.source is not None:
-        theirs = {**run_config, "loss": run_config["loss"]["source"]}
+        theirs = {**run_config, "loss": run_config["loss"].get("source", _CE)}
         train(dataclasses.replace(experiment, loss=loss.source), theirs, called=called)
         source = Run(experiment.paths.results, theirs)
-        loss.load_source_estimates(source.id, source.transition_hat())
+        try:
+            loss.load_source_estimates(source.id, source.estimates())
+        except KeyError as error:
+            raise ManifestError(
+                f"{source.folder} has no estimate {error}, as runs of older code; delete it to train that run again"
+            ) from None
 
 
 def _train(e: Experiment, run: Run, followers: loggers.Loggers, alone: bool) -> dict[str, Any]:
@@ -104,8 +110,8 @@ def _train(e: Experiment, run: Run, followers: loggers.Loggers, alone: bool) -> 
 
 
 def _train_on(place: str, e: Experiment, run: Run, followers: loggers.Loggers, alone: bool) -> dict[str, Any]:
-    from noisygce.losses.forward import ANCHORS
-    from noisygce.training.fit import fit, transition_hat
+    from noisygce.training.fit import fit
+    from noisygce.training.predictions import estimate
 
     training = training_of(e, place)
     saved = resume(training, run)
@@ -123,9 +129,10 @@ def _train_on(place: str, e: Experiment, run: Run, followers: loggers.Loggers, a
             watch.after_epoch(row)
             followers.epoch(row)
         estimated: dict[str, Any] = {}
-        if e.loss.estimates_transition and e.split.holds_out:
-            hat = {name: transition_hat(training, q, watch.stop_if_asked) for name, q in ANCHORS.items()}
-            estimated = {"transition_hat_sha256": run.write_transition_hat(hat)}
+        if e.split.holds_out:
+            estimated["estimated"], hat = estimate(training, watch.stop_if_asked)
+            if hat:
+                estimated["transition_hat_sha256"] = run.write_transition_hat(hat)
         files = kept.write(run, training, e.runtime, watch.stop_if_asked)
         written = {"metrics_sha256": archive.digest(archive.read_rows(run.folder / archive.METRICS))}
         manifest = {**manifest_of(e, run.identity, training), **written, **watch.record(), **estimated, **files}

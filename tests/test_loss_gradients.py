@@ -56,7 +56,7 @@ def bound(words: str, classes: int) -> Loss:
     """A fresh loss ready for training; elr with a memory that stands still, since no gradient flows through it."""
     loss = copy.deepcopy(_leaf("elr loss.b=0.999999999999" if words == "elr" else words))
     T = 0.6 * np.eye(classes) + 0.4 * np.roll(np.eye(classes), 1, axis=1)
-    loss.load_source_estimates("ce-run", {"q97": T})
+    loss.load_source_estimates("ce-run", {"q97": T, "dual_q97": T})
     loss.bind(samples=B, classes=classes, device="cpu", transition=T)
     loss.start_epoch(30)
     for memory in (tensor for tensor in loss.state().values() if tensor.dim() == 2):

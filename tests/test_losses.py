@@ -24,6 +24,7 @@ LEAVES = sorted(path.stem for path in (settings.config_dir() / "loss").glob("*.y
 SYMMETRIC = {"mae", "rce", "nce", "nfl", "ngce"} | {f"{a}_{b}" for a in ("nce", "nfl", "ngce") for b in ("mae", "rce")}
 NOT_OF_SOFTMAX = {"ldr_kl", "ce_lc"}  # functions of the logits that are none of p
 CHOOSES = {"co_teaching", "co_teaching_plus", "jocor"}  # which samples of the batch are trained on
+STARTS_FROM_CE = ["dual_t", "forward_hat", "t_revision"]  # from a ce run's estimates
 LATE = 30  # an epoch at which schedules have come to their last phase
 # Leaves with values at which a formula takes another branch or comes close to a limit.
 VARIANTS = [
@@ -44,6 +45,7 @@ VARIANTS = [
 ]
 T = 0.6 * np.eye(K) + 0.4 * np.roll(np.eye(K), 1, axis=1)
 T_OTHER = 0.9 * np.eye(K) + 0.1 / K
+HATS = {"q97": T.tolist(), "dual_q97": T.tolist(), "max": T_OTHER.tolist(), "rate": 0.3}
 
 
 @functools.cache
@@ -54,10 +56,10 @@ def _experiment(*overrides: str) -> settings.Experiment:
 def bound(words: str) -> Loss:
     """A fresh loss of a command line without its first ``loss=``, ready for training."""
     loss = copy.deepcopy(_experiment(*f"loss={words}".split()).loss)
-    loss.load_source_estimates("ce-run", {"q97": T.tolist(), "max": T_OTHER.tolist()})
+    loss.load_source_estimates("ce-run", HATS)
     loss.bind(samples=N, classes=K, device="cpu", transition=T)
     loss.start_epoch(LATE)
-    for memory in (tensor for tensor in loss.state().values() if tensor.dim() == 2):
+    for memory in (tensor for tensor in loss.state().values() if tensor.dim() == 2 and len(tensor) == N):
         memory.copy_(torch.rand(memory.shape, generator=torch.Generator().manual_seed(9)).softmax(1))
     return loss
 
@@ -181,7 +183,8 @@ def _parameters() -> list[tuple[str, str, Any]]:
 
     tree = {leaf: settings.resolved(settings.compose(["data=digits", f"loss={leaf}"]))["loss"] for leaf in LEAVES}
     found = [(leaf, key, value) for leaf in LEAVES for key, value in walk(tree[leaf], "loss")]
-    elsewhere = (".source.", "loss.alpha", "detached")  # in another run; in what is drawn; in the gradient
+    # In another run; in what is drawn; in the gradient; in how fast the loss learns.
+    elsewhere = (".source.", "loss.alpha", "detached", "loss.start", "loss.lr_")
     return [(leaf, key, other(key, value)) for leaf, key, value in found if not any(e in key for e in elsewhere)]
 
 
@@ -206,7 +209,7 @@ def test_few_losses_ask_training_for_more_than_logits() -> None:
     assert [name for name, loss in made.items() if loss.views > 1] == ["gjs"]
     assert [name for name, loss in made.items() if loss.networks > 1] == sorted(CHOOSES)
     assert [name for name, loss in made.items() if loss.mixup] == ["mixup"]
-    assert [name for name, loss in made.items() if loss.source] == ["forward_hat"]
+    assert [name for name, loss in made.items() if loss.source] == STARTS_FROM_CE
 
 
 # --- what all share ---------------------------------------------------------------------------------------------------

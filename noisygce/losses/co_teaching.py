@@ -35,7 +35,7 @@ class CoTeachingPlus(CoTeaching):
 
     _warming_up: Tensor  # (), bool
 
-    def __init__(self, forget_rate: float | None, gradual: int, warm_up: int, *, reduction: str = "mean") -> None:
+    def __init__(self, forget_rate: float | str | None, gradual: int, warm_up: int, *, reduction: str = "mean") -> None:
         super().__init__(forget_rate, gradual, reduction=reduction)
         self.warm_up = check.whole("warm_up", warm_up, "[0, 100000]")
 

@@ -10,7 +10,7 @@ class JoCoR(SmallLoss):
     lam in [0, 1]; forget_rate, gradual and R(e) as in ``SmallLoss``.
     """
 
-    def __init__(self, forget_rate: float | None, gradual: int, lam: float, *, reduction: str = "mean") -> None:
+    def __init__(self, forget_rate: float | str | None, gradual: int, lam: float, *, reduction: str = "mean") -> None:
         super().__init__(forget_rate, gradual, reduction=reduction)
         self.lam = check.number("lam", lam, "[0, 1]")
 

@@ -10,6 +10,7 @@
     fit.py         the loop
     predictions.py what the best model says of every sample
     detection.py   how well that tells wrong labels from right ones
+    estimates.py   the rate of wrong labels and T, estimated from a model and the noisy labels
     calibration.py whether a model is right as often as it is confident
     device.py      picking the device, making its arithmetic repeatable
     hardware.py    what processor and GPU there are, and what they cannot do

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +18,6 @@ from noisygce.data import Preprocessing
 from noisygce.errors import CheckpointError, NonFinite
 from noisygce.losses import Loss
 from noisygce.models.resnet import can_fuse
-from noisygce.noise import Matrix
 from noisygce.schedule import Pruning, Schedule
 from noisygce.training import dropout, prune
 from noisygce.training.cuda_graph import Pool
@@ -130,7 +128,7 @@ class Training:
                 raise CheckpointError(f"{name} is {there}, not {here}")
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
-        self.step.lr.fill_(self.schedule.lr_of(progress.epoch))
+        self.step.set_lr(progress.epoch)
         self.progress = progress
 
 
@@ -198,14 +196,14 @@ def _measure(t: Training, stop: Callable[[], None]) -> Row:
 
 def _prune(t: Training, epoch: int, stop: Callable[[], None]) -> Row:
     """Solves the kept set again with the best-validation weights; training goes on from the current ones."""
-    kept, warning = prune.kept_set(t.loss, _logits_of_best(t, stop), t.noisy, t.train, t.step.kept)
+    kept, warning = prune.kept_set(t.loss, logits_of_best(t, stop), t.noisy, t.train, t.step.kept)
     t.step.kept.copy_(kept)
     row = {"after_epoch": epoch, "by_epoch": t.progress.best_epoch, "warning": warning}
     clean = t.clean if t.task.arrays.truth else None
     return row | prune.report(kept, t.noisy, clean, t.train, len(t.task.arrays.classes))
 
 
-def _logits_of_best(t: Training, stop: Callable[[], None] = lambda: None) -> Tensor:
+def logits_of_best(t: Training, stop: Callable[[], None] = lambda: None) -> Tensor:
     """Logits of all training samples, kept or not, by the best-validation weights; the current ones come back."""
     with weights(t, t.best):
         return t.logits(t.train, stop)
@@ -220,18 +218,6 @@ def weights(t: Training, of: Mapping[str, Tensor]) -> Iterator[None]:
         yield
     finally:
         t.network.load_state_dict(current)
-
-
-def transition_hat(t: Training, quantile: float, stop: Callable[[], None] = lambda: None) -> Matrix:
-    """T estimated from the best-validation model: T_hat[i] = p(x_i) (K, K), rows i of true labels.
-
-    x_i: the training sample at ``quantile`` of p_i, in eval mode, without augmentation (Patrini et al. 2017, arXiv
-    1609.03683).
-    """
-    p = _logits_of_best(t, stop).double().softmax(1).cpu().numpy()
-    order = np.argsort(p, axis=0, kind="stable")
-    at = order[int(quantile * (len(p) - 1))]
-    return p[at]
 
 
 def digest(tensors: dict[str, Tensor]) -> str:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noisygce.data import Ints
-from noisygce.training import calibration, detection
-from noisygce.training.fit import Training, weights
+from noisygce.training import calibration, detection, estimates
+from noisygce.training.fit import Training, logits_of_best, weights
 
 Stop = Callable[[], None]  # called between the batches of an evaluation; may raise
 
@@ -107,6 +107,21 @@ def calibrate(t: Training, stop: Stop = lambda: None) -> dict[str, Any]:
         with weights(t, t.best):
             best = measured()
     return {"best": best, "last": measured()}
+
+
+def estimate(t: Training, stop: Stop = lambda: None) -> tuple[dict[str, Any], dict[str, estimates.Floats]]:
+    """Of the best-validation model: ``estimates.report``, and the estimates of T by name, none where its p does not
+    estimate P(given | image). The rate is counted on the validation samples, which no model was trained on."""
+    with weights(t, t.best):
+        p = _numbers(t.logits(t.validation, stop).double().softmax(1))
+    joint = estimates.confident_joint(p, _array(t.noisy[t.validation]))
+    found: dict[str, estimates.Floats] = {}
+    if t.loss.estimates_transition:
+        p = _numbers(logits_of_best(t, stop).double().softmax(1))
+        found = estimates.transitions(p, _array(t.noisy[t.train]), joint)
+    known, taken = t.task.arrays.truth, torch.cat([t.train, t.validation])
+    true_rate = float((t.noisy[taken] != t.clean[taken]).double().mean()) if known else None
+    return estimates.report(joint, found, true_rate, t.task.transition if known else None), found
 
 
 def _numbers(logits: Tensor) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -61,6 +62,9 @@ class Step:
         self.kept = torch.ones(len(labels), dtype=torch.bool, device=device)  # (N,) the samples that count
         self.momenta = [torch.zeros_like(p) for p in self.parameters]
         self.lr = torch.zeros((), device=device)
+        self.annealed = torch.ones((), device=device)  # lr, as a share of the first epoch's
+        self.learned = loss.learned()  # by the loss
+        self.learned_momenta = {k: torch.zeros_like(each.tensor) for k, each in self.learned.items() if each.momentum}
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.steps = torch.zeros((), dtype=torch.int64, device=device)
         self.good_steps = torch.zeros((), dtype=torch.int64, device=device)  # before the first non-finite loss
@@ -75,7 +79,8 @@ class Step:
         sums = ("kept", "loss_sum", "steps", "good_steps", "predictions", "predictions_before")
         own = {name: getattr(self, name) for name in sums}
         own |= {f"dropout.{name}": tensor for name, tensor in dropout.calls(self.network).items()}
-        return self.weights() | own | {f"loss.{name}": tensor for name, tensor in self.loss.state().items()}
+        own |= {f"loss.{name}": tensor for name, tensor in self.loss.state().items()}
+        return self.weights() | own | {f"loss_momentum.{name}": m for name, m in self.learned_momenta.items()}
 
     def weights(self) -> dict[str, Tensor]:
         """Weights, batch norm statistics and momenta by name."""
@@ -86,8 +91,12 @@ class Step:
         """Whether all weights are finite; it stays on the device."""
         return torch.stack([p.detach().isfinite().all() for p in self.parameters]).all()
 
-    def start_epoch(self, epoch: int) -> None:
+    def set_lr(self, epoch: int) -> None:
         self.lr.fill_(self.schedule.lr_of(epoch))
+        self.annealed.fill_(self.schedule.lr_of(epoch) / self.schedule.lr)
+
+    def start_epoch(self, epoch: int) -> None:
+        self.set_lr(epoch)
         self.loss.start_epoch(epoch)
         for total in (self.loss_sum, self.steps, self.good_steps):
             total.zero_()
@@ -127,6 +136,7 @@ class Step:
                 maximize=False,
                 is_first_step=False,
             )
+            self._learn()
             self._forget()
             if self.counters:
                 torch._foreach_add_(list(self.counters.values()), 1)
@@ -153,9 +163,23 @@ class Step:
                     f"the weight {name} takes no part in the loss; requires_grad_(False) keeps it as it is"
                 )
 
+    def _learn(self) -> None:
+        """A step of SGD of what the loss learns."""
+        for name, each in self.learned.items():
+            step = each.tensor.grad
+            if step is None:
+                raise UserCodeError(f"{defined(type(self.loss))}: {name}, which it learns, has no gradient")
+            if each.momentum:
+                step = self.learned_momenta[name].mul_(each.momentum).add_(step)
+            each.tensor.sub_(step * (each.lr * self.annealed) if each.follows else step * each.lr)
+            if each.low > -math.inf:
+                each.tensor.clamp_(min=each.low)
+
     def _forget(self) -> None:
         """Drops the gradients."""
         self.network.zero_grad(set_to_none=True)
+        for each in self.learned.values():
+            each.tensor.grad = None
 
 
 def weight_matrices(network: nn.Module) -> dict[str, Tensor]:
