@@ -150,7 +150,7 @@ def test_losses_over_all_labels_sum_to_a_constant_just_where_the_loss_is_symmetr
     assert ((total.max() - total.min()) / total.mean() < 1e-9) == (name in SYMMETRIC)
 
 
-@pytest.mark.parametrize("name", [name for name in LEAVES if name not in ("elr", "tgce")])
+@pytest.mark.parametrize("name", [name for name in LEAVES if name not in ("elr", "sop", "tgce")])
 def test_reductions_are_those_of_torch(name: str) -> None:
     loss = bound(name)
     logits, labels, index = draw(loss)
@@ -754,3 +754,30 @@ def test_elr_targets_are_the_running_mean_of_what_the_network_said() -> None:
     torch.testing.assert_close(loss.state()["targets"][index], t)
     assert not loss.state()["targets"][[0, 2, 3]].any()
     torch.testing.assert_close(out, CE.per_sample(second, labels) + 3 * (1 - (p * t).sum(1)).log())
+
+
+def test_sop_adds_and_takes_what_it_has_learned_of_the_label() -> None:
+    """p = (1/2, 1/4, 1/4), given label 1, u^2 = 1/2, v^2 = (1/4, ., 1/8): q ~ (1/4, 3/4, 1/8)."""
+    loss = losses.SOP()
+    loss.bind(samples=3, classes=3, device="cpu")
+    loss.state()["u"][2] = math.sqrt(0.5)
+    loss.state()["v"][2] = torch.tensor([0.25, 9.0, 0.125]).sqrt()
+    logits = torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.float64).log()
+    squares = (1 - 0.25) ** 2 + (0.5 - 1) ** 2 + 0.125**2
+    value = loss.of_batch(logits, torch.tensor([1]), torch.tensor([2]))
+    assert value.item() == pytest.approx(-math.log(6 / 9) + squares, rel=1e-6)
+    fresh = loss.of_batch(logits, torch.tensor([0]), torch.tensor([0]))  # nothing is learned yet: ce, and no distance
+    assert fresh.item() == pytest.approx(LN2, rel=1e-6)
+
+
+def test_sop_learns_u_by_both_terms_and_v_by_the_distance_alone() -> None:
+    loss = losses.SOP()
+    loss.bind(samples=1, classes=2, device="cpu")
+    loss.state()["u"].fill_(0.1)
+    loss.state()["v"].fill_(0.2)
+    logits = torch.tensor([[0.75, 0.25]], dtype=torch.float64).log()
+    loss.of_batch(logits, torch.tensor([1]), torch.tensor([0])).sum().backward()
+    u, v = (each.tensor.grad for each in loss.learned().values())
+    # q = (0.71, 0.26) / 0.97; d(-log q_1)/dU = -1/0.26 + 1/0.97; distance: (1 - V)^2 + (U - 1)^2
+    assert u.item() == pytest.approx((-1 / 0.26 + 1 / 0.97 + 2 * (0.01 - 1)) * 2 * 0.1, rel=1e-5)  # type: ignore[union-attr]
+    assert v.tolist()[0] == pytest.approx([-2 * (1 - 0.04) * 2 * 0.2, 0], rel=1e-5)  # type: ignore[union-attr]

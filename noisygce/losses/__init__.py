@@ -14,7 +14,8 @@ p = softmax(logits), p_y the probability of the given label. Value and gradient 
                                taylor.py
     functions of all of p      bi_tempered.py bootstrap.py eps_softmax.py forward.py (forward, backward: with T)
                                label_smoothing.py ldr_kl.py nce.py
-    of more than one output    js.py (gjs: two views) elr.py (what the network said before)
+    of more than one output    js.py (gjs: two views) elr.py (what the network said before) sop.py (what it learns
+                               of each label)
     with a T that is learned   volminnet.py t_revision.py
     of two networks            co_teaching.py (co_teaching, co_teaching_plus) jocor.py; small_loss.py: which samples
     of other losses            weighted_sum.py logit_clip.py mixup.py (mixed images)
@@ -52,6 +53,7 @@ from noisygce.losses.mixup import Mixup
 from noisygce.losses.nce import NCE, NFL, NGCE
 from noisygce.losses.phuber import PHuber, PHuberGCE
 from noisygce.losses.rce import RCE
+from noisygce.losses.sop import SOP
 from noisygce.losses.t_revision import TRevision
 from noisygce.losses.taylor import Taylor
 from noisygce.losses.volminnet import VolMinNet
@@ -72,6 +74,7 @@ __all__ = [
     "NFL",
     "NGCE",
     "RCE",
+    "SOP",
     "Backward",
     "BiTempered",
     "BootstrapHard",

@@ -37,7 +37,11 @@ class Criterion(nn.Module):
         self._samples = samples
         self._places = dict(_tensors(loss))
         for name, (owner, attribute) in self._places.items():
-            self.register_buffer(name, getattr(owner, attribute))
+            tensor = getattr(owner, attribute)
+            if isinstance(tensor, nn.Parameter):  # which the loss learns
+                self.register_parameter(name, tensor)
+            else:
+                self.register_buffer(name, tensor)
         if loss.prunes and samples is None:
             raise TypeError(f"{type(loss).__name__} prunes: give samples, the size of the training set")
         self.register_buffer("kept", torch.ones(samples or 0, dtype=torch.bool) if loss.prunes else None)
