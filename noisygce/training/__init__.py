@@ -2,6 +2,7 @@
 
     task.py        data set + noise + seed -> noisy labels and a split
     loader.py      batches made on the device: order, crop, flip, normalise (philox.py: their random bits)
+    augment.py     RandAugment and cutout of a batch
     step.py        one training step
     dropout.py     dropout drawn from the run's seed
     cuda_graph.py  the step as one CUDA graph

@@ -7,7 +7,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,7 +153,7 @@ def fit(
         share = row["val_accuracy"]
         if share is None or share > at.best_accuracy:  # None: nothing is held out, and the last model is kept
             at.best_accuracy, at.best_epoch = -1.0 if share is None else share, epoch
-            for name, tensor in training.network.state_dict().items():
+            for name, tensor in step.evaluated().items():
                 training.best[name].copy_(tensor)
         if training.loss.prunes and training.pruning.due(epoch) and epoch < training.schedule.epochs:
             at.prunings.append(_prune(training, epoch, stop))
@@ -165,8 +165,9 @@ def fit(
 def _measure(t: Training, stop: Callable[[], None]) -> Row:
     """The metrics of the epoch that just ended; every share a fraction."""
     s, at = t.step, t.progress
-    on_validation = t.logits(t.validation, stop).argmax(1)
-    on_test = t.test_logits(t.test, stop).argmax(1)
+    with latest(t):
+        on_validation = t.logits(t.validation, stop).argmax(1)
+        on_test = t.test_logits(t.test, stop).argmax(1)
     said, noisy, clean = s.predictions[t.train], t.noisy[t.train], t.clean[t.train]
     known, unknown = t.task.arrays.truth, torch.full_like(s.loss_sum, math.nan)
     numbers = {
@@ -218,6 +219,11 @@ def weights(t: Training, of: Mapping[str, Tensor]) -> Iterator[None]:
         yield
     finally:
         t.network.load_state_dict(current)
+
+
+def latest(t: Training) -> AbstractContextManager[None]:
+    """Within it the network is the model that is evaluated: its moving average where there is one."""
+    return weights(t, t.step.ema) if t.step.ema else nullcontext()
 
 
 def digest(tensors: dict[str, Tensor]) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from noisygce.data import Ints
 from noisygce.training import calibration, detection, estimates
-from noisygce.training.fit import Training, logits_of_best, weights
+from noisygce.training.fit import Training, latest, logits_of_best, weights
 
 Stop = Callable[[], None]  # called between the batches of an evaluation; may raise
 
@@ -68,7 +68,8 @@ def detect(t: Training, best: Predictions, stop: Stop = lambda: None) -> dict[st
     mine = best.split == "train"
     index, given = torch.from_numpy(best.index[mine]), best.given[mine]
     wrong = given != t.task.clean[best.index[mine]] if t.task.arrays.truth else None
-    last = _scores(t.logits(index.to(t.train.device), stop).double().cpu(), given)
+    with latest(t):
+        last = _scores(t.logits(index.to(t.train.device), stop).double().cpu(), given)
 
     def measured(scores: Mapping[str, NDArray[np.float32]], known: bool) -> dict[str, dict[str, float | None]]:
         own = {name: scores[column] for name, column in detection.SCORES.items()}
@@ -106,7 +107,8 @@ def calibrate(t: Training, stop: Stop = lambda: None) -> dict[str, Any]:
     if held_out:
         with weights(t, t.best):
             best = measured()
-    return {"best": best, "last": measured()}
+    with latest(t):
+        return {"best": best, "last": measured()}
 
 
 def estimate(t: Training, stop: Stop = lambda: None) -> tuple[dict[str, Any], dict[str, estimates.Floats]]:
