@@ -4,13 +4,13 @@ JOBS ?= 2
 GPUS ?=
 TORCH ?=
 SLOW ?=
-TABLE ?= table_cifar10
+TABLE ?= table_cifar10_resnet34
 RUN := .venv/bin/python -m
 export PYTHONDONTWRITEBYTECODE =  # many containers set it: then each start compiles torch's sources anew, 4 s of 6
 comma := ,
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: help setup demo test reproduce-table lint lock audit clean
+.PHONY: help setup demo test reproduce-table lint docs lock audit clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -23,7 +23,7 @@ setup: .venv/.done ## make .venv from requirements.lock (TORCH=cpu: without CUDA
 ifneq ($(TORCH),)
 	@[ -n "$(UV)" ] || { echo "TORCH=$(TORCH) needs uv (pip install uv)" >&2; exit 2; }
 	uv venv -q --allow-existing --python $(PYTHON) .venv
-	uv pip install --python .venv --torch-backend=$(TORCH) --no-verify-hashes -c requirements.lock -e '.[dev]'
+	uv pip install --python .venv --torch-backend=$(TORCH) --no-verify-hashes -c requirements.lock --group dev -e .
 else ifneq ($(UV),)
 	uv venv -q --allow-existing --python $(PYTHON) .venv
 	uv pip install -q --python .venv --require-hashes -r requirements.lock
@@ -44,21 +44,26 @@ reproduce-table: setup ## fill the table of TABLE; start it again, or on more ma
 	scripts/workers $$workers "$(GPUS)" experiment=$(TABLE) runtime.concurrent=2; code=$$?; \
 	$(RUN) noisygce.table experiment=$(TABLE) $(if $(filter %_compact,$(TABLE)),,against=published) && exit $$code
 
-test: setup lint ## lint, types, tests (SLOW=1: the slow ones too)
+test: setup lint ## lint, import rules, types, tests (SLOW=1: the slow ones too)
 	$(RUN) pytest -n 2 $(if $(SLOW),,-m "not slow")
 
-lint: setup ## lint and types only
+lint: setup ## lint, import rules and types only
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
+	@.venv/bin/lint-imports --no-logo --no-cache
 	@.venv/bin/mypy
+
+docs: setup ## build the site of docs/ into docs/_build; a warning is an error
+	$(RUN) sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
 
 lock: ## pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
-		--upgrade --extra dev pyproject.toml -o requirements.lock
+		--upgrade --group dev pyproject.toml -o requirements.lock
 
 audit: ## look for known weaknesses of the pinned packages (needs uv and a network)
 	uvx pip-audit --strict --disable-pip --require-hashes -r requirements.lock
 
 clean: ## remove .venv, caches and builds; results and data stay
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist *.egg-info
-	find noisygce hydra_plugins tests -depth -name __pycache__ -exec rm -rf {} +
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist docs/_build docs/generated *.egg-info
+	find noisygce hydra_plugins tests docs -depth -name __pycache__ -exec rm -rf {} +

@@ -44,41 +44,16 @@ class NoisygceSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from noisygce import results, train
-        from noisygce.runs import loggers
-        from noisygce.settings import guard, resolvers
+        from noisygce import train
         from noisygce.settings.arguments import typed
         from noisygce.settings.compose import as_typed
-        from noisygce.sweep.jobs import Job, at_once, check_all, kinds, launch_all, side_by_side
-        from noisygce.sweep.plan import plan_of
+        from noisygce.sweep.jobs import Job, at_once, side_by_side
+        from noisygce.sweep.launch import plan_and_train
 
         assert self.config is not None
         assert self.launcher is not None
         assert self.hydra_context is not None
-        loader, launcher = self.hydra_context.config_loader, self.launcher
-        config = self.config
-        looked_at: list[bool] = []
-
-        def look_at(cfg: DictConfig) -> None:
-            guard.refuse(cfg.hydra)
-            loggers.read(cfg)
-            looked_at.append(True)
-
-        def composed(job: Job) -> DictConfig:
-            cfg = loader.load_sweep_config(config, job)
-            resolvers.refuse_others(cfg)
-            guard.refuse(cfg.hydra)
-            return cfg
-
-        folder = [word for word in config.hydra.overrides.hydra if word.startswith("hydra.searchpath=")]
-        asked = [*map(as_typed, arguments)]
-        plan = plan_of([*folder, *asked], look_at)
-        runs = plan.results / "runs"
-        # A logger is given the finished runs too. Without one a finished run needs no config at all.
-        done = [not config.get("logger") and results.of_folder(runs / run.id).state == "done" for run in plan.runs]
-        jobs = [[*run.job] for run, is_done in zip(plan.runs, done, strict=True) if not is_done]
-        if not looked_at:  # a stored plan is not trusted: what it left out is looked at before any run starts
-            check_all(composed, kinds(jobs))
+        config, launcher, loader = self.config, self.launcher, self.hydra_context.config_loader
 
         def launch(some: Sequence[Job]) -> Sequence[JobReturn]:
             if (side := at_once(config)) == 1:
@@ -86,7 +61,12 @@ class NoisygceSweeper(Sweeper):
             configs = (loader.load_sweep_config(config, job) for job in some)
             return side_by_side(train.run_one_of_many, configs, some, side)
 
-        ended = launch_all(launch, jobs, sum(done))
+        ours = ("hydra.searchpath=", "hydra.job.name=")  # --config-dir and name=, see settings/arguments.py
+        asked = [word for word in config.hydra.overrides.hydra if word.startswith(ours)]
+        asked = [word.replace("hydra.job.name=", "name=", 1) for word in asked]
+        asked += [as_typed(argument) for argument in arguments]
+        # A logger receives the finished runs too. Without one a finished run needs no config at all.
+        plan, ended = plan_and_train(asked, launch, followed=bool(config.get("logger")))
         if len(plan.runs) > 1:
-            print(f"their table: python -m noisygce.table {shlex.join([*typed(folder), *asked])}", file=sys.stderr)
+            print(f"their table: python -m noisygce.table {shlex.join(typed(asked))}", file=sys.stderr)
         return ended

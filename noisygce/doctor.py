@@ -4,7 +4,7 @@
     python -m noisygce.doctor data=digits precision=fp32      for that one; the settings are those of noisygce.train
 
 Looks at packages, GPU and driver, bf16, memory, threads, data sets and the results folder. Trains and fetches nothing.
-Exit code 1 where there is something to do. A bug report should hold what it prints.
+Exit code 1 where there is something to do. Add the output to a bug report.
 """
 
 from __future__ import annotations
@@ -69,9 +69,9 @@ def run(argv: list[str]) -> None:
             to_do += 1
             print(f"{'':16}-> {finding.to_do}")
     if to_do:
-        print(f"{to_do} thing{'s' if to_do > 1 else ''} to do before a run goes well here")
+        print(f"{to_do} problem{'s' if to_do > 1 else ''} to solve before a run can train here")
         sys.exit(1)
-    print("all is well; for a bug report add the command, what it printed, and train.log of the run")
+    print("ready to train; a bug report needs this output, the command, its output, and train.log of the run")
 
 
 def examine(e: Experiment) -> Iterator[Finding]:
@@ -81,10 +81,10 @@ def examine(e: Experiment) -> Iterator[Finding]:
         try:
             yield from check(e)
         except ImportError:
-            continue  # _packages has said so
+            continue  # _packages names the package
         except Exception as error:
             name, reason = check.__name__.strip("_"), f"{type(error).__name__}: {error}".splitlines()[0]
-            yield Finding(name, reason, "if you cannot tell why, report it with all that is printed here")
+            yield Finding(name, reason, "if you do not know why, report it with this output")
 
 
 def _system(_: Experiment) -> Iterator[Finding]:
@@ -113,7 +113,7 @@ def _gpu(e: Experiment) -> Iterator[Finding]:
 
     wanted = e.runtime.device
     if wanted == "cpu":
-        yield Finding("GPU", "not used, as runtime.device=cpu says")
+        yield Finding("GPU", "not used (runtime.device=cpu)")
         return
     if missing := hardware.no_gpu():
         needed = wanted != "auto" or hardware.has_driver(missing)

@@ -73,10 +73,11 @@ def test_the_resnet_table_is_not_begun_on_a_cpu_and_the_compact_one_is(monkeypat
         command = [sys.executable, str(ROOT / "scripts" / "before_table"), name, "2", ""]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
-    refused, begun = asked("table_cifar10"), asked("table_cifar10_compact")
+    refused, begun = asked("table_cifar10_resnet34"), asked("table_cifar10_compact")
     assert (begun.returncode, begun.stdout) == (0, "2\n")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert re.search(
-        r"no GPU: the \d+ runs that experiment=table_cifar10 lacks take about \S+ h of one core", refused.stderr
+        r"no GPU: the \d+ runs that experiment=table_cifar10_resnet34 lacks take about \S+ h of one core",
+        refused.stderr,
     )
     assert "make reproduce-table TABLE=table_cifar10_compact, 160 runs of about" in refused.stderr

@@ -167,6 +167,22 @@ def test_a_folder_that_cannot_be_used_is_refused_with_what_to_change(tmp_path):
         task(*FOLDER, root=tmp_path)
 
 
+def test_pictures_and_vectors_that_are_more_than_the_memory_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    pictures(tmp_path / "mine", np.random.default_rng(0))
+    np.save(tmp_path / "X.npy", np.zeros((100, 16)))
+    np.save(tmp_path / "y.npy", np.arange(100) % 2)
+    vectors = ["data=features", "data.features=X.npy", "data.labels=y.npy", f"paths.data={tmp_path}"]
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 4, "SC_PAGE_SIZE": 4096}.get)  # 100 pictures are 19,200 bytes
+    monkeypatch.setattr(check, "sha256", lambda _: pytest.fail("read"))
+    with pytest.raises(DataError, match=r"data\.folder=mine: 100 pictures of 8x8x3 take 0\.0 GB.*lower data\.size"):
+        task(*FOLDER, root=tmp_path)
+    with pytest.raises(DataError, match=r"data\.folder=mine: 100 pictures of 8x8x3"):
+        runs.identity(settings.resolved(settings.compose([*FOLDER, f"paths.data={tmp_path}"])))
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 3, "SC_PAGE_SIZE": 4096}.get)  # 12,800 bytes and a header
+    with pytest.raises(DataError, match=r"data\.features=X\.npy: the vectors take"):
+        runs.identity(settings.resolved(settings.compose(vectors)))
+
+
 def test_a_picture_that_cannot_be_read_is_named_and_left_out(tmp_path, caplog):
     pictures(tmp_path / "mine", np.random.default_rng(0))
     (tmp_path / "mine" / "train" / "dark" / "000.png").write_bytes(b"not a picture")
@@ -403,14 +419,14 @@ def test_verdicts_must_be_the_ones_that_were_meant(tmp_path):
         task("data=digits", "data.verdicts=nowhere.csv", root=tmp_path)
 
 
-def example(number):
-    """Class and leaf of docs/adding.md's first or second worked example."""
-    page = (ROOT / "docs" / "adding.md").read_text()
-    return [page.split(f"```{language}\n")[number].split("```")[0] for language in ("python", "yaml")]
+def example(page):
+    """Class and leaf of a page's worked example."""
+    text = (ROOT / "docs" / page).read_text()
+    return [text.split(f"```{language}\n")[1].split("```")[0] for language in ("python", "yaml")]
 
 
 def test_the_worked_noise_of_the_docs_is_drawn(tmp_path):
-    code, leaf = example(2)
+    code, leaf = example("own_noise.md")
     (tmp_path / "my_noise.py").write_text(code)
     (tmp_path / "conf" / "noise").mkdir(parents=True)
     (tmp_path / "conf" / "noise" / "neighbour.yaml").write_text(leaf)
@@ -431,7 +447,7 @@ def test_the_worked_noise_of_the_docs_is_drawn(tmp_path):
 
 
 def test_the_worked_model_of_the_docs_trains(tmp_path):
-    code, leaf = example(3)
+    code, leaf = example("own_model.md")
     (tmp_path / "my_models.py").write_text(code)
     (tmp_path / "conf" / "model").mkdir(parents=True)
     (tmp_path / "conf" / "model" / "wide.yaml").write_text(leaf)
@@ -443,8 +459,8 @@ def test_the_worked_model_of_the_docs_trains(tmp_path):
 
 
 def test_the_worked_example_of_the_docs_trains_and_enters_a_table(tmp_path):
-    """docs/adding.md, its two files taken from the page itself."""
-    code, leaf = example(1)
+    """docs/own_loss.md, its two files taken from the page itself."""
+    code, leaf = example("own_loss.md")
     (tmp_path / "my_losses.py").write_text(code)
     (tmp_path / "conf" / "loss").mkdir(parents=True)
     (tmp_path / "conf" / "loss" / "poly1.yaml").write_text(leaf)

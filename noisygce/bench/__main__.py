@@ -6,11 +6,7 @@
 
 parts:  steps       a step in each mode, and of the plain loop; evaluation, epoch, whole run
         compiled    a step with compile=true, which takes minutes to compile
-        batch       images/s by batch size
-        sweep       seconds until the first step: of a new process, and of the next runs in it
-        concurrent  images/s of runs side by side (on a GPU)
-        layers      each kind of convolution beside its floor
-        profile     where the time of a step goes
+        profile     where the time of a step goes, by kernel
 rounds: of measurements, in each of which the modes take turns; medians are printed (5)
 
 The other arguments are those of noisygce.train. All is printed, and written to results/bench/RUN-DEVICE[-PARTS].json.
@@ -18,7 +14,6 @@ The other arguments are those of noisygce.train. All is printed, and written to 
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
 import time
@@ -29,12 +24,7 @@ from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.training import device, hardware
 
-_MODULES = {
-    "steps": ["steps", "compiled"],
-    "growth": ["batch", "sweep", "concurrent"],
-    "kernels": ["layers", "profile"],
-}
-_PARTS = {part: module for module, parts in _MODULES.items() for part in parts}
+_PARTS = ("steps", "compiled", "profile")
 
 
 def main() -> None:
@@ -52,6 +42,7 @@ def run(argv: list[str]) -> None:
     cfg = settings.compose(overrides)
     e = settings.read(cfg)
     e.data.require(e.paths.data)
+    from noisygce.bench import steps
     from noisygce.bench.setting import Setting
 
     setting = Setting(e, overrides, device.prepare(e.runtime.device, e.threads), rounds)
@@ -69,9 +60,9 @@ def run(argv: list[str]) -> None:
     path = e.paths.results / "bench" / f"{re.sub(r'[^A-Za-z0-9.]+', '-', label).strip('-')}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     for part in parts:
-        module = importlib.import_module(f"noisygce.bench.{_PARTS[part]}")
-        found[part] = getattr(module, part)(setting)
-        print(f"\n{part}: {getattr(module, part).__doc__}", flush=True)
+        measure = getattr(steps, part)
+        found[part] = measure(setting)
+        print(f"\n{part}: {measure.__doc__}", flush=True)
         show(found[part])
         atomic.write_text(path, json.dumps(found, indent=1) + "\n")
     print(f"\n{path}")

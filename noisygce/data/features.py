@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from noisygce import check
 from noisygce.data import label_table
-from noisygce.data.base import Arrays, Data, located
+from noisygce.data.base import Arrays, Data, located, refuse_too_large
 from noisygce.data.preprocessing import Floats, Standardisation, blocks
 from noisygce.errors import DataError
 
@@ -63,6 +63,8 @@ class Features(Data):
 
     def contents(self, root: Path) -> Mapping[str, str]:
         self.require(root)
+        size = self._files(root)["features"].stat().st_size
+        refuse_too_large(f"data.features={self.features}: the vectors", size, "save fewer columns, or float16")
         return {key: check.sha256(path) for key, path in self._files(root).items()}
 
     def _files(self, root: Path) -> dict[str, Path]:
@@ -84,16 +86,16 @@ class Features(Data):
         classes = sorted({*given}, key=lambda y: (int(y), y)) if numbers else sorted({*given})
         if len(classes) < 2:
             raise DataError(f"{files['labels']}: there must be at least two classes; there is {', '.join(classes)}")
-        test, said = np.empty((0, train.shape[1]), dtype=np.float32), list[str]()
+        test, test_given = np.empty((0, train.shape[1]), dtype=np.float32), list[str]()
         if self.test_features is not None:
             test = vectors(files["test_features"])
-            said = _labels(files["test_labels"], len(test))
+            test_given = _labels(files["test_labels"], len(test))
             if test.shape[1] != train.shape[1]:
                 raise DataError(f"{files['test_features']} has {test.shape[1]} columns, not {train.shape[1]}")
-            if extra := {*said} - {*classes}:
+            if extra := {*test_given} - {*classes}:
                 raise DataError(f"{files['test_labels']}: no training sample is labelled {', '.join(sorted(extra))}")
         number = {name: y for y, name in enumerate(classes)}
-        labels, test_labels = (np.array([number[y] for y in part], dtype=np.int64) for part in (given, said))
+        labels, test_labels = (np.array([number[y] for y in part], dtype=np.int64) for part in (given, test_given))
         images, test_images = (part[:, None, None] for part in (train, test))
         return Arrays(images, labels, test_images, test_labels, tuple(classes), False, names)
 
@@ -130,7 +132,7 @@ _LARGEST = np.finfo(np.float32).max  # what is larger is infinite in float32, in
 
 def _array(path: Path) -> NDArray[Any]:
     try:
-        found = np.load(path, allow_pickle=False)
+        found = np.load(path, mmap_mode="r", allow_pickle=False)  # only what is computed with is in memory
         if not isinstance(found, np.ndarray):
             raise ValueError("it is an archive of arrays")
         return found

@@ -13,32 +13,35 @@ class SOP(Loss):
     scaled to sum 1, v is a constant of the gradient, as in the authors' code. u (N,) and v (N, K) are learned by plain
     SGD with learning rates of their own, lr_u and lr_v, which do not fall with the network's. In your own loop:
 
-        criterion = SOP(lr_u=10, lr_v=10)
-        criterion.bind(samples=N, classes=K, device="cuda")
+        criterion = SOP(lr_u=10, lr_v=10).bind(samples=N, classes=K, device="cuda")
         learned = [{"params": each.tensor, "lr": each.lr} for each in criterion.learned().values()]
         noise = torch.optim.SGD(learned)                                      # a step of it beside each of the network
-        criterion.of_batch(logits, labels, index).mean().backward()           # index (B,) into the training set
+        criterion(logits, labels, index).backward()                           # index (B,) into the training set
     """
 
-    _u: Tensor  # (N,)
-    _v: Tensor  # (N, K); that of the given label takes no part
+    u: Tensor  # (N,)
+    v: Tensor  # (N, K); that of the given label takes no part
 
-    def __init__(self, lr_u: float = 10.0, lr_v: float = 10.0, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(
+        self, lr_u: float = 10.0, lr_v: float = 10.0, *, reduction: str = "mean", ignore_index: int | None = None
+    ) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.lr_u = check.number("lr_u", lr_u, "[0, 1e6]")
         self.lr_v = check.number("lr_v", lr_v, "[0, 1e6]")
 
     def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None = None) -> None:
         import torch
 
-        self._u = torch.nn.Parameter(torch.full((samples,), START, device=device))
-        self._v = torch.nn.Parameter(torch.full((samples, classes), START, device=device))
+        if not samples:
+            raise TypeError("SOP remembers samples: samples is missing: call bind(samples=N, classes=K) once")
+        self.u = torch.nn.Parameter(torch.full((samples,), START, device=device))
+        self.v = torch.nn.Parameter(torch.full((samples, classes), START, device=device))
 
     def state(self) -> dict[str, Tensor]:
-        return {"u": self._bound("_u").detach(), "v": self._bound("_v").detach()}
+        return {"u": self._bound("u").detach(), "v": self._bound("v").detach()}
 
     def learned(self) -> dict[str, Learned]:
-        return {"u": Learned(self._bound("_u"), self.lr_u), "v": Learned(self._bound("_v"), self.lr_v)}
+        return {"u": Learned(self._bound("u"), self.lr_u), "v": Learned(self._bound("v"), self.lr_v)}
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         raise TypeError("SOP remembers samples: call of_batch(logits, labels, index)")
@@ -50,7 +53,7 @@ class SOP(Loss):
         classes = torch.arange(p.shape[1], device=p.device)
         given = (classes == labels[:, None]).to(p.dtype)
         likeliest = (classes == p.detach().argmax(1, keepdim=True)).to(p.dtype)
-        u, v = self._bound("_u").index_select(0, index), self._bound("_v").index_select(0, index)
+        u, v = self._bound("u").index_select(0, index), self._bound("v").index_select(0, index)
         more = (u[:, None].square() * given).clamp(0, 1)
         less = (v.square() * (1 - given)).clamp(0, 1)
         q = (p + more - less.detach()).clamp(min=_CLAMP)

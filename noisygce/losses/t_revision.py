@@ -18,8 +18,8 @@ class TRevision(ForwardHat):
     scaled to sum 1, since the loss would fall by larger entries alone.
     """
 
-    _revised: Tensor  # (K, K), T + dT
-    _revising: Tensor  # (), bool
+    revised: Tensor  # (K, K), T + dT
+    revising: Tensor  # (), bool
 
     def __init__(
         self,
@@ -29,8 +29,9 @@ class TRevision(ForwardHat):
         source: Loss | None = None,
         *,
         reduction: str = "mean",
+        ignore_index: int | None = None,
     ) -> None:
-        super().__init__(anchor, source or CE(), reduction=reduction)
+        super().__init__(anchor, source or CE(), reduction=reduction, ignore_index=ignore_index)
         self.start = check.whole("start", start, "[0, 100000]")
         self.lr_t = check.number("lr_t", lr_t, "(0, 1000]")
 
@@ -39,21 +40,21 @@ class TRevision(ForwardHat):
 
         super().bind(samples=samples, classes=classes, device=device, transition=transition)
         given = torch.as_tensor(self._transition, dtype=torch.float32).clamp(min=_LOWEST).to(device)
-        self._revised, self._true = torch.nn.Parameter(given), transition
-        self._revising = torch.zeros((), dtype=torch.bool, device=device)
+        self.revised, self._true = torch.nn.Parameter(given), transition
+        self.revising = torch.zeros((), dtype=torch.bool, device=device)
 
     def start_epoch(self, epoch: int) -> None:
-        self._bound("_revising").fill_(epoch >= self.start)
+        self._bound("revising").fill_(epoch >= self.start)
 
     def state(self) -> dict[str, Tensor]:
-        return {"revised": self._bound("_revised").detach(), "revising": self._bound("_revising")}
+        return {"revised": self._bound("revised").detach(), "revising": self._bound("revising")}
 
     def learned(self) -> dict[str, Learned]:
-        return {"revised": Learned(self._bound("_revised"), self.lr_t, low=_LOWEST)}
+        return {"revised": Learned(self._bound("revised"), self.lr_t, low=_LOWEST)}
 
     def _log_t(self) -> Tensor:
         """log (T + dT) (K, K)."""
-        revised = self._bound("_revised").log()
+        revised = self._bound("revised").log()
         return revised - revised.logsumexp(1, keepdim=True)
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -61,7 +62,7 @@ class TRevision(ForwardHat):
         log_py = pick(log_ps, labels)
         log_b = log_py - (log_ps + rows(self._log_t().t(), labels, log_ps)).logsumexp(1)
         b = log_b.exp()
-        return -b.where(self._bound("_revising"), b.detach()) * log_py
+        return -b.where(self._bound("revising"), b.detach()) * log_py
 
     def report(self) -> dict[str, Any]:
         """As of ``ForwardHat``; transition, error: of T + dT at the end; before: the error of T."""

@@ -13,16 +13,23 @@ class VolMinNet(Loss):
     begins at -init. lam >= 0 weighs the volume. lr_t: of w, by SGD with momentum 0.9, annealed with the network's. In
     your own loop:
 
-        criterion = VolMinNet()
-        criterion.bind(samples=N, classes=K, device="cuda")
+        criterion = VolMinNet().bind(classes=K, device="cuda")
         learned = [each.tensor for each in criterion.learned().values()]
         optimizer = torch.optim.SGD([*network.parameters(), *learned], lr=0.01, momentum=0.9)
     """
 
-    _w: Tensor  # (K, K); its diagonal takes no part
+    w: Tensor  # (K, K); its diagonal takes no part
 
-    def __init__(self, lam: float = 1e-4, init: float = 2.0, lr_t: float = 0.01, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(
+        self,
+        lam: float = 1e-4,
+        init: float = 2.0,
+        lr_t: float = 0.01,
+        *,
+        reduction: str = "mean",
+        ignore_index: int | None = None,
+    ) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.lam = check.number("lam", lam, "[0, 1000]")
         self.init = check.number("init", init, "[-20, 20]")
         self.lr_t = check.number("lr_t", lr_t, "(0, 1000]")
@@ -31,20 +38,20 @@ class VolMinNet(Loss):
     def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None = None) -> None:
         import torch
 
-        self._w = torch.nn.Parameter(torch.full((classes, classes), -self.init, device=device))
+        self.w = torch.nn.Parameter(torch.full((classes, classes), -self.init, device=device))
         self._true = transition
 
     def state(self) -> dict[str, Tensor]:
-        return {"w": self._bound("_w").detach()}
+        return {"w": self._bound("w").detach()}
 
     def learned(self) -> dict[str, Learned]:
-        return {"w": Learned(self._bound("_w"), self.lr_t, MOMENTUM, follows=True)}
+        return {"w": Learned(self._bound("w"), self.lr_t, MOMENTUM, follows=True)}
 
     def log_transition(self) -> Tensor:
         """log T (K, K)."""
         import torch
 
-        w = self._bound("_w")
+        w = self._bound("w")
         same = torch.eye(len(w), dtype=torch.bool, device=w.device)
         return torch.nn.functional.logsigmoid(w).masked_fill(same, 0.0).log_softmax(1)
 

@@ -3,10 +3,10 @@
 ``T[y, z] = P(noisy label z | true label y)``; K classes, N samples, rate r. Every draw is a pure function of the true
 labels (and images), the noise's values and the seed, so the noisy labels of a seed are the same for every loss.
 
-    base.py      the class Noise, the draw, what it came to
+    base.py      the class Noise, the draw, its realised rate
     by_class.py  uniform, pair, class_map, superclass, ...: a T is all there is
     instance.py  noise that depends on the image
-    human.py     labels that people gave, and a synthetic twin of theirs
+    human.py     human label noise, and its synthetic twin
     open_set.py  images of none of the classes
     from_file.py labels from an npy file
 

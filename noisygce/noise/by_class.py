@@ -1,4 +1,4 @@
-"""Noise that depends on the true class alone: a transition matrix T (K, K) says it all."""
+"""Noise that depends on the true class alone: a transition matrix T (K, K)."""
 
 from __future__ import annotations
 

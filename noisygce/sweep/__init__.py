@@ -2,9 +2,10 @@
 
 May import results and what is below it.
 
-jobs.py        the runs of a command line or a grid; launching them
-plan.py        the same runs by the ids that training gives them, and what is there of each
+jobs.py        the runs that a command line or a grid asks for
+plan.py        the same runs by the IDs that training gives them, and the state of each
 stored.py      plans on disk, composed once
+launch.py      the runs of a plan that are not finished, launched
 missing.py     why runs of a plan have no result
-tuning.py      what a search for hyper-parameters has found
+tuning.py      searches for hyper-parameters
 """

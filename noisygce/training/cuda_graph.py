@@ -23,8 +23,8 @@ from noisygce.errors import NoisygceError
 log = logging.getLogger("noisygce")
 _WARM_UP = 2  # calls before recording, in which libraries choose their kernels and allocate what they keep
 
-# One graph at a time is recorded in a process; others go on replaying theirs. Meanwhile no thread may synchronise the
-# device (torch.cuda.synchronize) or destroy a graph, which breaks any recording.
+# One graph at a time is recorded in a process; other trainings continue to replay their graphs. Meanwhile no thread may
+# synchronise the device (torch.cuda.synchronize) or destroy a graph, which breaks any recording.
 _recording = threading.Lock()
 
 
@@ -85,7 +85,7 @@ class Captured:
             raise NoisygceError(f"runtime.graph=on: {cause}; runtime.graph=off does without graphs") from None
         self.size, self.result, self.arguments = -1, None, ()
         self.clean()
-        log.warning(f"going on without a CUDA graph, more slowly: {cause}")
+        log.warning(f"training without a CUDA graph, which is slower: {cause}")
 
     def _checked(self) -> Callable[[], None]:
         """Records the function; what replays it. Nothing has changed then. Raises NoisygceError."""
@@ -101,7 +101,7 @@ class Captured:
         if torch.are_deterministic_algorithms_enabled() and not all(map(same, expected, replayed)):
             raise NoisygceError(
                 "the CUDA graph of the step gives other numbers than the step: a loss may count calls or keep values "
-                "in Python; keep them in tensors of Loss.state (docs/adding.md), or use runtime.graph=off"
+                "in Python; keep them in tensors of Loss.state (docs/own_loss.md), or use runtime.graph=off"
             )
         return replay
 
@@ -121,7 +121,7 @@ def record(call: Callable[[], Any], pool: Any) -> tuple[Callable[[], None], Any]
         with torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"):
             result = call()
     except BaseException:
-        # Else the allocator would go on serving this stream from the memory of a graph that is none.
+        # Else the allocator would continue to serve this stream from the memory of a graph that does not exist.
         with contextlib.suppress(RuntimeError):
             torch._C._cuda_endAllocateToPool(stream.device_index, pool)
         raise
@@ -142,7 +142,7 @@ def _cause(error: BaseException) -> str:
 
 def warmup(call: Callable[[], Tensor | None], changed: Sequence[Tensor]) -> list[Tensor]:
     """Calls a function a few times, each from where things stand, and leaves the tensors that it ``changed`` as they
-    were. What they were after the last call, and what it returned."""
+    were. Returns their values after the last call, and the call's result."""
     before = [tensor.detach().clone() for tensor in changed]
     for _ in range(_WARM_UP):
         _restore(changed, before)

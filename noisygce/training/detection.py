@@ -1,8 +1,8 @@
 """Detection: how well a model's beliefs tell wrong labels from right ones.
 
-n samples, log_p (n, K) what a model says of each, given (n,) their labels. A score is low where the model does not
-believe the given label; a sample is the more suspicious the lower its score. From logarithms, since p itself runs out
-of digits: a sure model has thousands of margins of exactly -1. NumPy only.
+n samples, log_p (n, K) the log-probabilities of a model, given (n,) their labels. The lower the score of a sample, the
+more suspicious its given label. Scores are computed from logarithms, since p itself runs out of digits: a sure model
+has thousands of margins of exactly -1. NumPy only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def score(name: str, log_p: NDArray[np.float64], given: Ints) -> NDArray[np.floa
     """The score (n,) of each sample, of ``SCORES`` (Northcutt et al. 2021, arXiv 1911.00068; Kuan & Mueller 2022).
 
     self_confidence: log p_given. margin: with m = p_given - max_{k != given} p_k in [-1, 1], log((1 + m) / (1 - m)),
-    which ranks as m does without an end at -1 and 1; below 0 where the model says another class.
+    which ranks as m does without an end at -1 and 1; below 0 where the model predicts another class.
     With o that other class and r the sum of the remaining p it is log(2 p_given + r) - log(2 p_o + r).
     """
     rows = np.arange(len(log_p))

@@ -45,10 +45,11 @@ def no_gpu() -> str:
     """Why torch sees no GPU, and what to do about it; empty where it sees one."""
     import torch
 
-    # Torch's own words for what is said here.
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.cuda$")
-    if torch.cuda.is_available():
-        return ""
+    with warnings.catch_warnings():
+        # Torch's own words for what is said here.
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.cuda$")
+        if torch.cuda.is_available():
+            return ""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         return "CUDA_VISIBLE_DEVICES hides every GPU"
     if platform.system() == "Darwin":

@@ -1,4 +1,4 @@
-"""Predictions: what a model says of every sample, how well that finds wrong labels, and how well it is calibrated.
+"""Predictions of a model for every sample, how well that finds wrong labels, and how well it is calibrated.
 
 The model is the one that was best on noisy validation, or the last one where nothing is held out.
 

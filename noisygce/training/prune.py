@@ -48,14 +48,14 @@ def report(kept: Tensor, noisy: Tensor, clean: Tensor | None, train: Tensor, cla
     }
 
 
-def memorisation(said: Tensor, noisy: Tensor, clean: Tensor) -> dict[str, Tensor]:
-    """What the network said of the mislabelled samples that it trained on in this epoch: shares that sum to 1.
+def memorisation(predicted: Tensor, noisy: Tensor, clean: Tensor) -> dict[str, Tensor]:
+    """Predictions for the mislabelled samples that were trained on in this epoch: shares that sum to 1.
 
-    said (n,): -1 where a sample took no part; noisy, clean (n,) its labels. NaN where no mislabelled sample took part.
-    The shares, float64, stay on the device.
+    predicted (n,): -1 where a sample took no part; noisy, clean (n,) its labels. The shares are float64 on the device,
+    NaN where no mislabelled sample took part.
     """
-    wrong = (noisy != clean) & (said >= 0)
-    as_true, as_noisy = (wrong & (said == clean)).sum(), (wrong & (said == noisy)).sum()
+    wrong = (noisy != clean) & (predicted >= 0)
+    as_true, as_noisy = (wrong & (predicted == clean)).sum(), (wrong & (predicted == noisy)).sum()
     total = wrong.sum().double()
     return {
         "mislabelled_as_true": as_true / total,
