@@ -231,7 +231,7 @@ def test_a_step_of_what_a_loss_learns_is_torch_s_sgd(make: Any) -> None:
     t = make("loss=volminnet", "loss.lr_t=0.5")
     network, loss = copy.deepcopy((t.network, t.loss))
     w = loss.learned()["w"].tensor
-    optimizer = torch.optim.SGD([w], lr=0.5, momentum=0.9)
+    optimizer = torch.optim.SGD([w], lr=0.5 * t.schedule.lr, momentum=0.9)
     t.step.start_epoch(0)
     for draw in t.batches()[:3]:
         network.load_state_dict(t.network.state_dict())

@@ -34,7 +34,7 @@ from noisygce.losses.co_teaching import CoTeaching, CoTeachingPlus
 from noisygce.losses.elr import ELR
 from noisygce.losses.eps_softmax import EpsSoftmaxCE
 from noisygce.losses.focal import Focal
-from noisygce.losses.forward import Backward, Forward, ForwardHat
+from noisygce.losses.forward import Backward, DualT, Forward, ForwardHat
 from noisygce.losses.gce import (
     CE,
     GCE,
@@ -81,6 +81,7 @@ __all__ = [
     "BootstrapSoft",
     "CoTeaching",
     "CoTeachingPlus",
+    "DualT",
     "EpsSoftmaxCE",
     "Focal",
     "Forward",

@@ -72,7 +72,7 @@ def _fit(values: Tensor, labels: Tensor) -> None:
 class Learned(NamedTuple):
     """A tensor that a loss learns beside the network, by plain SGD on the same mean over the batch.
 
-    tensor: a torch.nn.Parameter. lr: its learning rate; follows: multiplied by what schedule.lr is multiplied by.
+    tensor: a torch.nn.Parameter. lr: its learning rate, which stays as it is; follows: as a multiple of the network's.
     momentum: as in torch.optim.SGD. low: the smallest value that an entry may take.
     """
 

@@ -113,6 +113,25 @@ class ForwardHat(Forward):
         return {"transition_hat": self._report}
 
 
+class DualT(ForwardHat):
+    """Forward correction with the T of Dual-T: ``ForwardHat`` but for its default (Yao et al. 2020, arXiv 2006.07805).
+
+    T is a product: from true classes to those that the model predicts, by anchors, and from these to given labels, by
+    counting. anchor: dual_q97 or dual_max.
+    """
+
+    def __init__(
+        self,
+        anchor: str = "dual_q97",
+        source: Loss | None = None,
+        *,
+        clip: float | None = None,
+        reduction: str = "mean",
+        ignore_index: int | None = None,
+    ) -> None:
+        super().__init__(anchor, source, clip=clip, reduction=reduction, ignore_index=ignore_index)
+
+
 def _given(transition: Matrix | None) -> Matrix:
     if transition is None:
         raise TypeError("transition is missing: T (K, K), T[y, z] = P(given label z | true class y)")

@@ -24,7 +24,7 @@ class TRevision(ForwardHat):
     def __init__(
         self,
         anchor: str = "q97",
-        start: int = 60,
+        start: int = 20,
         lr_t: float = 0.01,
         source: Loss | None = None,
         *,

@@ -10,7 +10,8 @@ class VolMinNet(Loss):
     """Volume minimisation: -log sum_j p_j T[j, y] + lam log |det T|, T learned with the network, without anchor points.
 
     Li et al. 2021 (ICML, arXiv 2102.02414). T has rows of sum 1: 1 on the diagonal and sigmoid(w) elsewhere, scaled; w
-    begins at -init. lam >= 0 weighs the volume. lr_t: of w, by SGD with momentum 0.9, annealed with the network's. In
+    begins at -init. lam >= 0 weighs the volume. w is learned by SGD with momentum 0.9 and lr_t times the network's
+    learning rate. In
     your own loop:
 
         criterion = VolMinNet().bind(classes=K, device="cuda")
@@ -24,7 +25,7 @@ class VolMinNet(Loss):
         self,
         lam: float = 1e-4,
         init: float = 2.0,
-        lr_t: float = 0.01,
+        lr_t: float = 1.0,
         *,
         reduction: str = "mean",
         ignore_index: int | None = None,

@@ -128,7 +128,7 @@ class Training:
                 raise CheckpointError(f"{name} is {there}, not {here}")
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
-        self.step.set_lr(progress.epoch)
+        self.step.lr.fill_(self.schedule.lr_of(progress.epoch))
         self.progress = progress
 
 

@@ -68,7 +68,6 @@ class Step:
         self._averaged = [(self.ema[name], tensor) for name, tensor in own.items() if tensor.is_floating_point()]
         self._counted = [(self.ema[name], tensor) for name, tensor in own.items() if not tensor.is_floating_point()]
         self.lr = torch.zeros((), device=device)
-        self.annealed = torch.ones((), device=device)  # lr, as a share of the first epoch's
         self.learned = loss.learned()  # by the loss
         self.learned_momenta = {k: torch.zeros_like(each.tensor) for k, each in self.learned.items() if each.momentum}
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
@@ -102,12 +101,8 @@ class Step:
         """Whether all weights are finite; it stays on the device."""
         return torch.stack([p.detach().isfinite().all() for p in self.parameters]).all()
 
-    def set_lr(self, epoch: int) -> None:
-        self.lr.fill_(self.schedule.lr_of(epoch))
-        self.annealed.fill_(self.schedule.lr_of(epoch) / self.schedule.lr)
-
     def start_epoch(self, epoch: int) -> None:
-        self.set_lr(epoch)
+        self.lr.fill_(self.schedule.lr_of(epoch))
         self.loss.start_epoch(epoch)
         for total in (self.loss_sum, self.steps, self.good_steps):
             total.zero_()
@@ -188,7 +183,7 @@ class Step:
                 raise UserCodeError(f"{defined(type(self.loss))}: {name}, which it learns, has no gradient")
             if each.momentum:
                 step = self.learned_momenta[name].mul_(each.momentum).add_(step)
-            each.tensor.sub_(step * (each.lr * self.annealed) if each.follows else step * each.lr)
+            each.tensor.sub_(step * (each.lr * self.lr) if each.follows else step * each.lr)
             if each.low > -math.inf:
                 each.tensor.clamp_(min=each.low)
 
