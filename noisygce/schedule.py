@@ -31,10 +31,10 @@ class Schedule:
         momentum: float,
         weight_decay: float,
         clip_norm: float | None,
-        nesterov: bool = False,
-        gamma: float = 0.1,
-        lr_end: float = 0.0,
-        ema: float | None = None,
+        nesterov: bool,
+        gamma: float,
+        lr_end: float,
+        ema: float | None,
     ) -> None:
         self.epochs = check.whole("epochs", epochs, "[1, 100000]")
         self.batch_size = check.whole("batch_size", batch_size, "[2, 65536]")

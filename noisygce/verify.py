@@ -220,7 +220,7 @@ def _short(value: Any) -> str:
 
 def verify(folder: Path, data_root: Path) -> bool:
     """Says what is wrong with the finished runs and the tables below ``folder``; whether nothing is."""
-    from noisygce.view import escape, written
+    from noisygce.view import escape, records
 
     verifier = Verifier(data_root)
     found = list(finished(folder))
@@ -234,7 +234,7 @@ def verify(folder: Path, data_root: Path) -> bool:
             print(escape.plain(f"{run.folder}{f': {run.id}' if run.archive else ''}: {fault}"))
         bad, skipped = bad + bool(wrong), skipped + bool(unchecked)
         reasons |= dict.fromkeys(unchecked)
-    tables = list(written.verified(folder))
+    tables = list(records.verified(folder))
     for path, fault in tables:
         if fault:
             print(escape.plain(f"{path}: {fault}"))

@@ -9,7 +9,7 @@ from noisygce.sweep.plan import plan_of
 
 def schedule(**changes):
     values = {"epochs": 10, "batch_size": 128, "lr": 1.0, "milestones": [3, 5], "momentum": 0.9, "weight_decay": 1e-4}
-    values |= {"annealing": "step", "clip_norm": None}
+    values |= {"annealing": "step", "clip_norm": None, "nesterov": False, "gamma": 0.1, "lr_end": 0.0, "ema": None}
     return Schedule(**{**values, **changes})
 
 

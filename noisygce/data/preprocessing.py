@@ -34,8 +34,8 @@ class Preprocessing:
         padding: int,
         flip: bool,
         rotation: float,
-        randaugment: list[int] | None = None,
-        cutout: int = 0,
+        randaugment: list[int] | None,
+        cutout: int,
         *,
         channels: int = 0,
     ) -> None:

@@ -11,20 +11,23 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 _one_at_a_time = threading.RLock()  # settings of matplotlib belong to the process, and runs side by side are threads
 
 
 @contextlib.contextmanager
-def by_default(settings: Any = None) -> Iterator[None]:
-    """Within it, matplotlib has its defaults and these settings; after it, those of before."""
+def by_default(style: Path | None = None, settings: Any = None) -> Iterator[None]:
+    """Within it, matplotlib has its defaults, a style sheet and these settings; after it, those of before."""
     with _one_at_a_time:
         _import()
         import matplotlib
 
         with matplotlib.rc_context():
             matplotlib.rcdefaults()
+            if style:
+                matplotlib.rcParams.update(matplotlib.rc_params_from_file(style, use_default_template=False))
             matplotlib.rcParams.update({"text.parse_math": False, **(settings or {})})  # $ in a name of a class is text
             yield
 
