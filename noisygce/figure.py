@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from noisygce.errors import NoisygceError
+from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.sweep.plan import Plan, look, shown
 from noisygce.view import canvas, paths
@@ -39,7 +40,7 @@ def run(argv: list[str]) -> None:
         stem = paths.stem(plan, drawing.kind, name)
         stem.parent.mkdir(parents=True, exist_ok=True)
         for ending in formats:
-            paths.with_ending(stem, f".{ending}").write_bytes(drawing.file(ending))
+            atomic.write(paths.with_ending(stem, f".{ending}"), [drawing.file(ending)], durable=False)
         print(f"{stem}{', '.join(f'.{ending}' for ending in formats)}: {drawing.title}", flush=True)
         drawn = True
     if not drawn:

@@ -25,6 +25,7 @@ from noisygce.data.listing import endings, is_picture
 from noisygce.errors import ConfigError, DataError
 from noisygce.runs import atomic
 from noisygce.settings import arguments
+from noisygce.settings.command import printable
 
 SHOWN = 4  # classes a line
 _BATCH = 100  # pictures at a time
@@ -53,7 +54,7 @@ def run(argv: list[str]) -> None:
     if broken and len(broken) == len(lines):
         raise broken[0]
     for error in broken:  # one picture that cannot be read must not cost the predictions for a thousand
-        print(f"noisygce: {error}", file=sys.stderr)
+        print(printable(f"noisygce: {error}"), file=sys.stderr)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     ranks = ["", *(f"_{rank}" for rank in range(2, SHOWN + 1))]
@@ -62,6 +63,9 @@ def run(argv: list[str]) -> None:
         known = [] if isinstance(line, DataError) else line
         writer.writerow([name, *known, *[""] * (2 * SHOWN - len(known))])
     if "out" not in options:
+        if sys.stdout.isatty():
+            print("\n".join(map(printable, text.getvalue().splitlines())))
+            return
         sys.stdout.flush()
         sys.stdout.buffer.write(text.getvalue().encode(errors="surrogateescape"))  # names of files may be no UTF-8
         return

@@ -41,6 +41,7 @@ from noisygce.noise import Clean, Noise, digest
 from noisygce.results import Result
 from noisygce.runs import atomic, changed
 from noisygce.settings import arguments
+from noisygce.settings.command import printable
 from noisygce.training.task import prepare
 from noisygce.view import gallery, ranking
 from noisygce.view.ranking import SCORES, Samples
@@ -85,8 +86,9 @@ def run(argv: list[str]) -> None:
     write_csv(stem.with_name(f"{stem.name}.csv"), listed)
     doubted = int((samples.frame["predicted"] != samples.frame["given"]).sum())
     print(f"{stem}.csv: {len(listed):,} samples; of {doubted:,} the model says another class than the given one")
-    for warning in {row["warning"]: None for run in runs for row in run.manifest["pruning"][-1:] if row["warning"]}:
-        print(f"warning of pruning: {warning}")
+    last = [run.manifest.get("pruning", [])[-1:] for run in runs]
+    for warning in dict.fromkeys(str(row["warning"]) for rows in last for row in rows if row.get("warning")):
+        print(printable(f"warning of pruning: {warning}"))
     write_page(stem, listed.head(top), score, samples.classes, Tiles(runs[0], paths, pictures))
 
 

@@ -23,7 +23,7 @@ from PIL import Image
 
 from noisygce import check, predict, results, settings, suspects
 from noisygce.errors import ConfigError, DataError, NoisygceError
-from noisygce.runs import kept
+from noisygce.runs import artifacts
 from noisygce.settings import arguments
 from noisygce.settings.command import exit_code
 from noisygce.training import detection
@@ -235,7 +235,7 @@ def test_pictures_get_their_likeliest_classes(run: Path, pictures: Path, capsys,
     predict.run(arguments.words([str(run), "--config-dir", str(tmp_path), str(pictures)]))
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [Path(row["file"]).name for row in rows] == sorted(path.name for path in pictures.glob("*.png"))
-    found = kept.predictions(run, results.of_folder(run).manifest)
+    found = artifacts.predictions(run, results.of_folder(run).manifest)
     p_of_run = found.p[found.split == "test"][:5]  # the sixth has another size
     assert [row["class"] for row in rows[:5]] == [found.classes[y] for y in p_of_run.argmax(1)]
     assert [float(row["p"]) for row in rows[:5]] == pytest.approx(p_of_run.max(1).tolist(), abs=1e-3)

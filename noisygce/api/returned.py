@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 from noisygce import results
 from noisygce.errors import NoisygceError
 from noisygce.results import Result
-from noisygce.runs import kept, messages
+from noisygce.runs import artifacts, messages
 from noisygce.sweep.plan import Plan, look
 from noisygce.view.cells import lay_out
 from noisygce.view.figures import TITLES, Drawing, draw
@@ -55,7 +55,7 @@ class TrainedRun:
         """
         import pandas as pd
 
-        found = kept.predictions(self.folder, self.manifest)
+        found = artifacts.predictions(self.folder, self.manifest)
         columns: dict[str, Any] = {name: vars(found)[name] for name in ("index", "split", "name")}
         kind = pd.CategoricalDtype([*found.classes])
         columns |= {name: pd.Categorical.from_codes(vars(found)[name], dtype=kind) for name in ("given", "predicted")}

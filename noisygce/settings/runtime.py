@@ -19,7 +19,7 @@ class Runtime:
     checkpoint_every: in seconds.
     stop_after: a time allowance such as 90s, 9m, 2h after which to save and stop (exit code 75); null for none.
     whole_runs: start no run that would not end within the allowance, were it to take as long as the longest so far.
-    keep_model: "best" or "none". keep_predictions: of that model, for every sample (runs/kept.py).
+    keep_model: "best" or "none". keep_predictions: of that model, for every sample (runs/artifacts.py).
     progress: a bar ("auto": where standard error is a terminal), or a log line every few epochs.
     """
 

@@ -9,6 +9,10 @@ import html as _html
 import re
 from collections.abc import Callable, Sequence
 
+from noisygce.settings.command import printable
+
+plain = printable  # a text without control characters: each as its escape
+
 
 class Typeset(str):
     """A text whose formulas, between dollar signs, LaTeX and Markdown typeset: ``Truncated $L_q$``."""
@@ -26,11 +30,6 @@ def _but_formulas(escape: Callable[[str], str], text: str) -> str:
         return escape(text)
     parts = re.split(r"(\$[^$]+\$)", text)
     return "".join(plain(part) if i % 2 else escape(part) for i, part in enumerate(parts))
-
-
-def plain(text: str) -> str:
-    """``text`` without control characters: each as its escape, such as \\x1b."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def html(text: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from noisygce.errors import ConfigError
-from noisygce.runs import archive
+from noisygce.runs import archive, atomic
 from noisygce.settings import setting
 from noisygce.settings.arguments import typed
 from noisygce.sweep.plan import Plan
@@ -65,13 +65,16 @@ def name(plan: Plan, options: Mapping[str, str] | None = None, first: str | None
 
 
 def stem(plan: Plan, kind: str, options: Mapping[str, str] | None = None) -> Path:
-    """The file without its ending: of a table, report or figure (the kind)."""
+    """The file without its ending: of a table, report or figure (the kind). Raises ConfigError for a folder of it that
+    is a link."""
     if archived(plan):
         known = name(plan, options, first=kind)
         return plan.results / (f"{kind}-{known}" if options and "name" in options else known)
     file = name(plan, options)
     folders = {"table": f"tables/{file}", "report": f"report/{file}"}
-    return plan.results / folders.get(kind, f"figures/{file}/{kind}")
+    found = plan.results / folders.get(kind, f"figures/{file}/{kind}")
+    atomic.refuse_links(found.parent, plan.results)
+    return found
 
 
 def with_ending(stem: Path, ending: str) -> Path:

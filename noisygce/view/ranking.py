@@ -14,7 +14,7 @@ from noisygce.data import Ints
 from noisygce.data.verdicts import decisions
 from noisygce.errors import ConfigError, DataError
 from noisygce.results import Result
-from noisygce.runs import kept
+from noisygce.runs import artifacts
 from noisygce.training import detection
 from noisygce.training.detection import Flags, Floats
 
@@ -43,7 +43,7 @@ def samples_of(run: Result) -> Samples:
     """Training and validation samples of a run, as its kept model predicts them. Raises DataError."""
     import pandas as pd
 
-    found = kept.predictions(run.folder, run.manifest)
+    found = artifacts.predictions(run.folder, run.manifest)
     frame = pd.DataFrame({key: getattr(found, key) for key in ("index", "given", "predicted")})
     frame["name"] = pd.Series(found.name, dtype=object)  # a name that is no UTF-8 is none for pandas' str
     frame["kept"] = np.where(found.split == "train", found.kept, -1).astype(np.int64)

@@ -22,6 +22,7 @@ from noisygce.errors import NoisygceError
 from noisygce.results import Result
 from noisygce.runs import atomic
 from noisygce.runs.ids import flat
+from noisygce.runs.reading import json_values
 from noisygce.view import paths, tables
 from noisygce.view.paths import with_ending
 from noisygce.view.published import Number
@@ -109,7 +110,7 @@ def _verified(kind: str, path: Path, files: Sequence[Path]) -> Iterator[tuple[Pa
     """The files of one table or report (the kind), by its record at ``path``."""
     wrong: dict[str, str] = {}
     try:
-        made: Record = json.loads(path.read_text())
+        made: Record = json_values(path.read_text())
         found = _runs(made, paths.results_of(path))
         every = _changed(made, found)
         if not every:
