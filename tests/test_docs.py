@@ -69,7 +69,7 @@ def test_every_leaf_has_its_row(group: str, page: str) -> None:
 NEW = {"noisygce/losses/poly1.py", "configs/loss/poly1.yaml", "noisygce/NAME.py"}  # what a page tells to write
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "LOG.md"])  # which names the files of its day
 def test_every_file_that_a_page_names_is_there(name: str) -> None:
     named = set(re.findall(r"(?<![\w/])(?:noisygce|configs|docs|tests)/[\w/]+\.(?:py|md|yaml)", TEXT[name]))
     if name == "docs/architecture.md":
