@@ -49,7 +49,8 @@ class NoisygceSweeper(Sweeper):
         from noisygce.settings import guard, resolvers
         from noisygce.settings.arguments import typed
         from noisygce.settings.compose import as_typed
-        from noisygce.sweep.jobs import Job, at_once, check_all, kinds, launch_all, side_by_side
+        from noisygce.sweep.engines import Engine, is_engine
+        from noisygce.sweep.jobs import Job, at_once, check_all, from_share, kinds, launch_all, side_by_side
         from noisygce.sweep.plan import plan_of
 
         assert self.config is not None
@@ -71,7 +72,7 @@ class NoisygceSweeper(Sweeper):
             return cfg
 
         folder = [word for word in config.hydra.overrides.hydra if word.startswith("hydra.searchpath=")]
-        asked = [*map(as_typed, arguments)]
+        asked = [as_typed(word) for word in arguments if not word.startswith("runtime.share=")]  # of one worker alone
         plan = plan_of([*folder, *asked], look_at)
         runs = plan.results / "runs"
         # A logger is given the finished runs too. Without one a finished run needs no config at all.
@@ -80,9 +81,12 @@ class NoisygceSweeper(Sweeper):
         if not looked_at:  # a stored plan is not trusted: what it left out is looked at before any run starts
             check_all(composed, kinds(jobs))
 
+        jobs = from_share(jobs, config.runtime.share)
+        engine = Engine(launcher, config, {run.job: runs / run.id for run in plan.runs}) if is_engine(config) else None
+
         def launch(some: Sequence[Job]) -> Sequence[JobReturn]:
             if (side := at_once(config)) == 1:
-                return launcher.launch(some, initial_job_idx=0)
+                return engine.launch(some) if engine else launcher.launch(some, initial_job_idx=0)
             configs = (loader.load_sweep_config(config, job) for job in some)
             return side_by_side(train.run_one_of_many, configs, some, side)
 

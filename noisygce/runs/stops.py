@@ -29,6 +29,7 @@ class Process:
     def __init__(self) -> None:
         self.started = time.monotonic()
         self.listens = False
+        self.launched = False  # by an engine (sweep/engines.py)
         self.before: dict[int, Handler] = {}  # handlers that were there before ours, by signal
         self.signal = ""  # that has asked to stop
         self.trainings = 0  # under way, which must be saved before stopping

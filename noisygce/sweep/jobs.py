@@ -17,9 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from noisygce import check, settings
-from noisygce.errors import ConfigError, DataError, Locked, SweepFailed
+from noisygce.errors import ConfigError, DataError, Locked, Saved, Stopped, SweepFailed
 from noisygce.runs import loggers
-from noisygce.settings import command, hints
+from noisygce.runs.messages import GO_ON
+from noisygce.settings import Runtime, command, hints
 from noisygce.settings.compose import parsed
 from noisygce.training import device
 
@@ -106,6 +107,14 @@ def kinds(all_jobs: Sequence[Job]) -> list[Job]:
     return found
 
 
+def from_share(all_jobs: Sequence[Job], share: str | None) -> list[Job]:
+    """The jobs as the worker of a share takes them: worker i of n begins an i-th of the list later than worker 0, so
+    that workers meet only once one has come to the end of its part."""
+    worker, workers = Runtime.share_of(share)
+    first = len(all_jobs) * worker // workers
+    return [*all_jobs[first:], *all_jobs[:first]]
+
+
 def check_all(compose: Callable[[Job], DictConfig], all_jobs: Sequence[Job]) -> None:
     """Builds the objects of every kind of run before the first one starts. Raises ConfigError, naming the run."""
     for job in all_jobs:
@@ -134,6 +143,8 @@ def launch_all(
     print(f"{done + len(ended) - len(failures)} of {done + len(ended)} runs are done", file=sys.stderr)
     for line in _reasons(failures, all_jobs):
         print(f"  {line}", file=sys.stderr)
+    if saved := sum(isinstance(e, Saved) for _, e in failed):
+        raise Stopped(f"{saved} of {done + len(ended)} runs are stopped; {GO_ON}")
     if failed:
         raise SweepFailed(
             f"{len(failed)} of {done + len(ended)} runs failed", [command.exit_code(e) for _, e in failed]
