@@ -160,7 +160,8 @@ class Engine:
         Within this a dead job is a failed run."""
         import submitit
 
-        submit = submitit.AutoExecutor.map_array
+        patched: Any = submitit.AutoExecutor
+        submit = patched.map_array
         died = self._failed
 
         class Waited:
@@ -177,11 +178,11 @@ class Engine:
             self.jobs_left = list(submit(executor, *args))
             return [Waited(job) for job in self.jobs_left]
 
-        submitit.AutoExecutor.map_array = map_array
+        patched.map_array = map_array
         try:
             yield
         finally:
-            submitit.AutoExecutor.map_array = submit
+            patched.map_array = submit
 
     def _left_running(self) -> str:
         """What runs on when this process has ended, and the command that ends it."""
@@ -195,7 +196,7 @@ class Engine:
 
 
 def absolute(job: Job, paths: Mapping[str, str]) -> Job:
-    """A job whose folders are the same from whatever folder it is started. paths: for a job that has none of its own."""
+    """A job whose folders are the same wherever it is started. paths: the folders of a job that sets none."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
     from noisygce.settings.compose import parsed
@@ -249,8 +250,10 @@ def _passing_signals_on() -> Iterator[None]:
 
 @contextlib.contextmanager
 def worker(folder: str) -> Iterator[None]:
-    """Around a run in a process that an engine has started: a stop is the run's error, which the engine hands back, and
-    a process whose parent has died saves and ends. folder: where the sweep was started. Does nothing in any other process.
+    """Around a run in a process that an engine has started: a stop is the run's error, which the engine hands back,
+    and a process whose parent has died saves and ends. Does nothing in any other process.
+
+    folder: where the sweep was started.
     """
     if not process.launched:
         yield
