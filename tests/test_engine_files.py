@@ -1,0 +1,147 @@
+"""What starts workers beside Hydra: the scripts of a machine and of SLURM on make-believe programs, the files of
+Kubernetes and SkyPilot by what their engines require, Ray where it is installed (slow)."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import SMALL
+
+from noisygce.errors import Stopped
+from noisygce.settings import Runtime
+from noisygce.sweep.jobs import from_share
+from noisygce.sweep.plan import jobs_of
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+
+
+def program(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def run(folder, *command, **variables):
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", **variables}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("worker", "code"), [("exit 0", 0), ("exit 3", 3), ("exit 75", 75), ("kill -USR1 $$", 75), ("kill -TERM $$", 75)]
+)
+def test_a_worker_that_a_signal_ended_before_it_listened_is_stopped_not_failed(tmp_path, worker, code):
+    ended = run(tmp_path, SCRIPTS / "workers", "2", "", "seed=0", PYTHON=program(tmp_path / "python", worker))
+    assert ended.returncode == code
+
+
+def test_a_killed_worker_is_no_stopped_one(tmp_path):
+    killed = run(tmp_path, SCRIPTS / "workers", "2", "", "seed=0", PYTHON=program(tmp_path / "python", "kill -9 $$"))
+    assert killed.returncode == 137
+
+
+def test_the_script_of_workers_waits_until_they_have_saved_and_ends_with_their_code(tmp_path):
+    python = program(tmp_path / "python", "trap 'sleep 0.5; exit 75' TERM; touch $$.begun; while :; do sleep 0.1; done")
+    command = [SCRIPTS / "workers", "2", "", "seed=0"]
+    script = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "PYTHON": str(python)})
+    while len(list(tmp_path.glob("*.begun"))) < 2:
+        assert script.poll() is None
+        time.sleep(0.05)
+    script.send_signal(signal.SIGTERM)
+    assert script.wait(600) == 75
+
+
+def test_each_worker_of_a_machine_has_its_share(tmp_path):
+    python = program(tmp_path / "python", 'echo "$@"')
+    said = run(tmp_path, SCRIPTS / "workers", "3", "", "seed=0", PYTHON=python).stdout.splitlines()
+    expected = [f"-m noisygce.train -m runtime.share={i}/3 seed=0" for i in range(3)]
+    assert sorted(said)[:3] == expected
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    """Make-believe srun and scontrol: the one runs a program here, the other writes down what it is asked."""
+    program(tmp_path / "srun", 'shift; "$@"')
+    program(tmp_path / "scontrol", 'echo "$@" >> asked')
+    return tmp_path
+
+
+def array(slurm, worker, task, **variables):
+    of_array = {"SLURM_ARRAY_TASK_ID": task, "SLURM_ARRAY_TASK_MIN": "4", "SLURM_ARRAY_TASK_COUNT": "3", **variables}
+    python = program(slurm / "python", worker)
+    return run(slurm, SCRIPTS / "slurm_array", "seed=0", PYTHON=python, SLURM_JOB_ID="17", **of_array)
+
+
+@pytest.mark.parametrize("worker", ["exit 75", "kill -USR1 $$"])
+def test_a_task_that_is_stopped_asks_for_another_turn_also_before_python_listens(slurm, worker):
+    assert array(slurm, worker, "4").returncode == 75
+    assert (slurm / "asked").read_text() == "requeue 17\n"
+
+
+@pytest.mark.parametrize("worker", ["exit 0", "exit 3", "kill -TERM $$"])
+def test_a_task_that_is_done_has_failed_or_was_cancelled_does_not(slurm, worker):
+    array(slurm, worker, "4")
+    assert not (slurm / "asked").exists()
+
+
+def test_each_task_of_an_array_has_a_share_of_its_own_whatever_its_number(slurm):
+    def shares(*tasks, **variables):
+        return [array(slurm, 'echo "$4"', task, **variables).stdout.strip() for task in tasks]
+
+    expected = [f"runtime.share={i}/3" for i in range(3)]
+    assert shares("4", "5", "6") == expected
+    assert shares("4", "6", "8", SLURM_ARRAY_TASK_STEP="2") == expected
+    assert shares("4", SLURM_ARRAY_TASK_COUNT="") == ["seed=0"]
+
+
+def test_the_pods_of_the_kubernetes_job_share_a_sweep_that_can_be_trained():
+    job = yaml.safe_load((SCRIPTS / "kubernetes.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("batch/v1", "Job")
+    spec = job["spec"]
+    assert spec["completionMode"] == "Indexed"  # which sets JOB_COMPLETION_INDEX, and backoffLimitPerIndex needs
+    pod = spec["template"]["spec"]
+    assert pod["restartPolicy"] == "Never"  # which podFailurePolicy needs
+    (container,) = pod["containers"]
+    on_exit = spec["podFailurePolicy"]["rules"][0]
+    assert on_exit["onExitCodes"]["containerName"] == container["name"]
+    assert (on_exit["action"], on_exit["onExitCodes"]["values"]) == ("Ignore", [Stopped.exit_code])
+    volumes = {volume["name"] for volume in pod["volumes"]}
+    assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+    mounted = tuple(mount["mountPath"] for mount in container["volumeMounts"])
+    assert container["command"] == ["python", "-m", "noisygce.train", "-m"]
+    share, rest = [], []
+    for word in container["args"]:
+        (share if word.startswith("runtime.share=") else rest).append(word)
+    assert all(word.partition("=")[2].startswith(mounted) for word in rest if word.startswith("paths."))
+    jobs = jobs_of(rest)
+    begun = []
+    for index in range(spec["completions"]):
+        own = share[0].partition("=")[2].replace("$(JOB_COMPLETION_INDEX)", str(index))
+        assert Runtime.share_of(own) == (index, spec["completions"])
+        begun.append(from_share(jobs, own)[0])
+    assert len({*map(tuple, begun)}) == spec["parallelism"] == spec["completions"]
+
+
+def test_the_skypilot_task_starts_a_worker_on_each_gpu(tmp_path):
+    task = yaml.safe_load((SCRIPTS / "skypilot.yaml").read_text())
+    assert {*task} <= {"name", "resources", "workdir", "file_mounts", "envs", "setup", "run"}
+    assert task["resources"]["job_recovery"]["recover_on_exit_codes"] == [Stopped.exit_code]
+    assert jobs_of([task["envs"]["SWEEP"]])
+    assert "setup:" in (SCRIPTS.parent / "Makefile").read_text()
+    (tmp_path / "scripts").symlink_to(SCRIPTS)
+    python = program(tmp_path / "python", 'echo "$CUDA_VISIBLE_DEVICES $@"')
+    variables = {"PYTHON": str(python), "SKYPILOT_NUM_GPUS_PER_NODE": "2", **task["envs"]}
+    said = run(tmp_path, "bash", "-c", task["run"], **variables)
+    (mounted,) = task["file_mounts"]
+    command = "-m noisygce.train -m runtime.share={0}/2 " + f"{task['envs']['SWEEP']} paths.results={mounted}"
+    assert sorted(said.stdout.splitlines())[:2] == [f"{gpu} {command.format(gpu)}" for gpu in range(2)]
+
+
+# With Ray, below.
+
+SWEEP = [*SMALL, "runtime.threads=1", "loss=ce,gce", "seed=0,1"]
