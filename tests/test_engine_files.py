@@ -1,11 +1,9 @@
 """What starts workers beside Hydra: the scripts of a machine and of SLURM on make-believe programs, the files of
 Kubernetes and SkyPilot by what their engines require, Ray where it is installed (slow)."""
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
