@@ -1,16 +1,20 @@
 """What starts workers beside Hydra: the scripts of a machine and of SLURM on make-believe programs, the files of
 Kubernetes and SkyPilot by what their engines require, Ray where it is installed (slow)."""
 
+import json
 import os
 import signal
 import subprocess
+import sys
 import time
+from importlib import util
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import SMALL
 
+from noisygce import results
 from noisygce.errors import Stopped
 from noisygce.settings import Runtime
 from noisygce.sweep.jobs import from_share
@@ -140,6 +144,108 @@ def test_the_skypilot_task_starts_a_worker_on_each_gpu(tmp_path):
     assert sorted(said.stdout.splitlines())[:2] == [f"{gpu} {command.format(gpu)}" for gpu in range(2)]
 
 
-# With Ray, below.
+# With Ray, below: a cluster of two nodes with a core each, on this machine.
 
-SWEEP = [*SMALL, "runtime.threads=1", "loss=ce,gce", "seed=0,1"]
+SWEEP = [*SMALL, "runtime.threads=1", "loss=ce,gce", "seed=0"]
+LONG = ["schedule.epochs=100000", "runtime.keep_model=none", "runtime.keep_predictions=false"]
+with_ray = pytest.mark.skipif(not util.find_spec("ray"), reason="needs ray")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+    nodes = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    try:
+        nodes.add_node(**node)
+        yield nodes.address
+    finally:
+        nodes.shutdown()
+
+
+@pytest.fixture
+def start(cluster, tmp_path):
+    """Starts the script; it is gone after the test."""
+    begun = []
+
+    def start(*arguments):
+        command = [sys.executable, SCRIPTS / "ray_workers", "--address", cluster, "--workers", "2", *SWEEP, *arguments]
+        with open(tmp_path / "said", "w") as said:
+            begun.append(subprocess.Popen(command, cwd=tmp_path, stdout=said, stderr=said))
+        return begun[-1]
+
+    yield start
+    for each in begun:
+        each.kill()
+        each.wait()
+
+
+def until(condition, what, process):
+    """Waits for what another process does, as long as that takes, but not once it has ended."""
+    deadline = time.monotonic() + 600
+    while not (found := condition()):
+        assert time.monotonic() < deadline, what
+        assert process.poll() is None, f"{what}: {process.returncode}"
+        time.sleep(0.1)
+    return found
+
+
+def training(folder):
+    """The process that trains each run, by run."""
+    found = {}
+    for metrics in folder.glob("results/runs/*/metrics.csv"):
+        if metrics.stat().st_size and results.of_folder(metrics.parent).state == "running":
+            found[metrics.parent.name] = json.loads((metrics.parent / "owner.json").read_text())["pid"]
+    return found
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+@with_ray
+def test_ray_s_workers_train_the_runs_of_a_sequential_sweep_bit_for_bit(tmp_path, start):
+    alone = tmp_path / "alone"
+    subprocess.run(
+        [sys.executable, "-m", "noisygce.train", "-m", *SWEEP, f"paths.results={alone}"], check=True, cwd=tmp_path
+    )
+    assert start().wait(600) == 0, (tmp_path / "said").read_text()
+    digests = [
+        {path.parent.name: json.loads(path.read_text())["state_sha256"] for path in folder.glob("runs/*/manifest.json")}
+        for folder in (alone, tmp_path / "results")
+    ]
+    assert len(digests[0]) == 2
+    assert digests[1] == digests[0]
+
+
+@pytest.mark.slow
+@with_ray
+def test_ray_starts_a_killed_worker_again_and_ctrl_c_has_all_save_and_stop(tmp_path, start):
+    script = start(*LONG, "runtime.checkpoint_every=1")
+    begun = until(lambda: len(found := training(tmp_path)) == 2 and found, "a run on each node", script)
+    (run, victim), *_ = begun.items()
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: training(tmp_path).get(run, victim) != victim, "the run goes on in another process", script)
+    workers = training(tmp_path)
+    script.send_signal(signal.SIGINT)
+    assert script.wait(600) == 75, (tmp_path / "said").read_text()
+    assert {path.parent.name for path in tmp_path.glob("results/runs/*/last.ckpt")} == {*workers}
+    assert not any(map(alive, workers.values()))
+
+
+@pytest.mark.slow
+@with_ray
+def test_ray_s_workers_end_with_a_killed_script(tmp_path, start):
+    script = start(*LONG)
+    workers = until(lambda: len(found := training(tmp_path)) == 2 and found, "a run on each node", script)
+    script.kill()
+    script.wait()
+    deadline = time.monotonic() + 600
+    while any(map(alive, workers.values())):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
