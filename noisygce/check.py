@@ -162,7 +162,7 @@ def no_array(error: Exception) -> str:
     reason = f"{error}".partition("\n")[0]
     if "pickled" in reason:  # said of any file that does not begin as NumPy's do
         return "it is not a file of NumPy's"
-    if "allow_pickle" in reason:
+    if "allow_pickle" in reason or "Python objects" in reason:
         return "it holds objects; save names by np.save(file, np.array(names, dtype=str))"
     return reason or "it is empty"
 

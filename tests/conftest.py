@@ -26,6 +26,14 @@ def as_in_a_run():
     device.prepare("cpu", 1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def caches_aside(tmp_path_factory):
+    """Tests, and the processes that they start, leave nothing in the user's cache folder."""
+    os.environ["NOISYGCE_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
+    yield
+    del os.environ["NOISYGCE_CACHE"]
+
+
 @pytest.fixture(autouse=True)
 def plans_aside(monkeypatch, tmp_path_factory):
     """Tests that run in the checkout store their plans in a folder of the session, and leave none in its results."""

@@ -125,7 +125,7 @@ def test_a_step_of_resnet34_has_so_many_nodes(check, precision, fused, batch_nor
 
 @pytest.mark.slow
 def test_bytes_of_a_step_are_those_counted_by_hand(check):
-    """What docs/speed.md says of a step of ResNet-34 in bf16, 128 images of 32x32."""
+    """What LOG.md counts (2026-11-27) of a step of ResNet-34 in bf16, 128 images of 32x32."""
     found = check("traffic")
     # What 36 batch norms give, an image: 7 of 64 x 32 x 32, 9 of 128 x 16 x 16, 13 of 256 x 8 x 8, 7 of 512 x 4 x 4.
     activations = 128 * 2 * (7 * 2**16 + 9 * 2**15 + 13 * 2**14 + 7 * 2**13)

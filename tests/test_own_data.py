@@ -167,6 +167,22 @@ def test_a_folder_that_cannot_be_used_is_refused_with_what_to_change(tmp_path):
         task(*FOLDER, root=tmp_path)
 
 
+def test_pictures_and_vectors_that_are_more_than_the_memory_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    pictures(tmp_path / "mine", np.random.default_rng(0))
+    np.save(tmp_path / "X.npy", np.zeros((100, 16)))
+    np.save(tmp_path / "y.npy", np.arange(100) % 2)
+    vectors = ["data=features", "data.features=X.npy", "data.labels=y.npy", f"paths.data={tmp_path}"]
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 4, "SC_PAGE_SIZE": 4096}.get)  # 100 pictures are 19,200 bytes
+    monkeypatch.setattr(check, "sha256", lambda _: pytest.fail("read"))
+    with pytest.raises(DataError, match=r"data\.folder=mine: 100 pictures of 8x8x3 take 0\.0 GB.*lower data\.size"):
+        task(*FOLDER, root=tmp_path)
+    with pytest.raises(DataError, match=r"data\.folder=mine: 100 pictures of 8x8x3"):
+        runs.identity(settings.resolved(settings.compose([*FOLDER, f"paths.data={tmp_path}"])))
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 3, "SC_PAGE_SIZE": 4096}.get)  # 12,800 bytes and a header
+    with pytest.raises(DataError, match=r"data\.features=X\.npy: the vectors take"):
+        runs.identity(settings.resolved(settings.compose(vectors)))
+
+
 def test_a_picture_that_cannot_be_read_is_named_and_left_out(tmp_path, caplog):
     pictures(tmp_path / "mine", np.random.default_rng(0))
     (tmp_path / "mine" / "train" / "dark" / "000.png").write_bytes(b"not a picture")

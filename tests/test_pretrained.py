@@ -73,7 +73,7 @@ def test_the_network_is_torchvision_s_with_another_head(theirs, file: Path, suff
 def test_depth_34_fits_too(tmp_path: Path) -> None:
     torch.save(resnet34().state_dict(), tmp_path / "b.pth")
     of(tmp_path / "b.pth", depth=34).build((64, 64, 3), 5, 0)
-    with pytest.raises(DataError, match=r"does not fit ResNet-18 here: "):
+    with pytest.raises(DataError, match=r"does not fit this network: "):
         of(tmp_path / "b.pth").build((64, 64, 3), 5, 0)
 
 

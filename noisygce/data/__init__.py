@@ -10,6 +10,7 @@ folder.py         a person's own pictures
 features.py       a person's own vectors
 label_table.py    tables of labels that people bring
 listing.py        the pictures in a folder, and what is left out
+cache.py          digests of files and decoded pictures, in the user's cache folder
 remarks.py        what looks odd about labels
 split.py          training, validation and test samples
 verdicts.py       labels that people have judged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from noisygce import check
 from noisygce.data.preprocessing import Preprocessing
+from noisygce.errors import DataError
 
 Ints = NDArray[np.int64]
 Images = NDArray[Any]  # uint8: pixels; floats: numbers that stand for themselves
@@ -76,6 +78,16 @@ class Data:
 
     def _read(self, root: Path) -> Arrays:
         raise NotImplementedError
+
+
+def refuse_too_large(what: str, size: int, advice: str) -> None:
+    """Raises DataError where arrays of ``size`` bytes are more than the memory of this machine."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # a system that does not tell
+        return
+    if size > memory:
+        raise DataError(f"{what} take {size / 1e9:,.1f} GB, and this machine has {memory / 1e9:,.1f} GB; {advice}")
 
 
 def located(root: Path, name: str) -> Path:

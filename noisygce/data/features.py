@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from noisygce import check
 from noisygce.data import label_table
-from noisygce.data.base import Arrays, Data, located
+from noisygce.data.base import Arrays, Data, located, refuse_too_large
 from noisygce.data.preprocessing import Floats, Standardisation, blocks
 from noisygce.errors import DataError
 
@@ -63,6 +63,8 @@ class Features(Data):
 
     def contents(self, root: Path) -> Mapping[str, str]:
         self.require(root)
+        size = self._files(root)["features"].stat().st_size
+        refuse_too_large(f"data.features={self.features}: the vectors", size, "save fewer columns, or float16")
         return {key: check.sha256(path) for key, path in self._files(root).items()}
 
     def _files(self, root: Path) -> dict[str, Path]:
@@ -130,7 +132,7 @@ _LARGEST = np.finfo(np.float32).max  # what is larger is infinite in float32, in
 
 def _array(path: Path) -> NDArray[Any]:
     try:
-        found = np.load(path, allow_pickle=False)
+        found = np.load(path, mmap_mode="r", allow_pickle=False)  # only what is computed with is in memory
         if not isinstance(found, np.ndarray):
             raise ValueError("it is an archive of arrays")
         return found

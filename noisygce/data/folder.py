@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noisygce import check
-from noisygce.data import label_table, listing
-from noisygce.data.base import Arrays, Data, located
+from noisygce.data import cache, label_table, listing
+from noisygce.data.base import Arrays, Data, located, refuse_too_large
 from noisygce.errors import DataError
 
 log = logging.getLogger("noisygce")
@@ -37,8 +36,6 @@ class Folder(Data):
     colour, 1 for grey.
     """
 
-    _digests: ClassVar[dict[bytes, str]] = {}  # of folders by the state of their files
-
     def __init__(self, folder: str | int | None, size: int, channels: int) -> None:
         if isinstance(folder, bool) or not isinstance(folder, str | int) or folder == "":
             allowed = "a folder that holds train/: its whole path, or its path below paths.data"
@@ -54,19 +51,21 @@ class Folder(Data):
             raise DataError(f"data.folder={self.folder}: there is no folder {root / self.folder}")
 
     def contents(self, root: Path) -> Mapping[str, str]:
-        """Of the names, labels and contents of all pictures, which a process reads again only where any has changed. A
-        picture that cannot be read, and so is left out, is another content."""
+        """Of the names, labels and contents of all pictures. A file is read again only where it has changed
+        (cache.digests). A picture that cannot be read, and so is left out, is another content."""
         self.require(root)
-        base, now, whole = located(root, self.folder), hashlib.sha256(), hashlib.sha256()
+        base, whole = located(root, self.folder), hashlib.sha256()
         listed = [(part, path, label) for part in PARTS for path, label in self._list(base, part)]
-        for part, path, label in listed:
-            now.update(repr((part, label, *_or_unreadable(check.state, path))).encode())
-        if now.digest() not in Folder._digests:
-            for part, path, label in listed:
-                content = _or_unreadable(check.sha256, path)
-                whole.update(repr((part, path.relative_to(base).as_posix(), label, content)).encode())
-            Folder._digests[now.digest()] = whole.hexdigest()
-        return {"folder": Folder._digests[now.digest()]}
+        self._refuse_too_large(len(listed))
+        for (part, path, label), digest in zip(listed, cache.digests([path for _, path, _ in listed]), strict=True):
+            content = digest or (str(path.absolute()), "unreadable")
+            whole.update(repr((part, path.relative_to(base).as_posix(), label, content)).encode())
+        return {"folder": whole.hexdigest()}
+
+    def _refuse_too_large(self, pictures: int) -> None:
+        shape = f"{self.size}x{self.size}x{self.channels}"
+        size = pictures * self.size**2 * self.channels
+        refuse_too_large(f"data.folder={self.folder}: {pictures:,} pictures of {shape}", size, "lower data.size")
 
     def inputs(self, root: Path) -> Sequence[Path]:
         base = located(root, self.folder)
@@ -77,6 +76,7 @@ class Folder(Data):
     def _read(self, root: Path) -> Arrays:
         base = located(root, self.folder)
         listed = [self._list(base, part) for part in PARTS]
+        self._refuse_too_large(sum(map(len, listed)))
         train, test = (self._pictures(part) for part in listed)
         others: dict[str, Sequence[Path | str]] = {
             **listing.left_out(base, PARTS, {path for part in listed for path, _ in part})
@@ -106,17 +106,10 @@ class Folder(Data):
         return sorted((path, labels[path.parent]) for path in pictures)
 
     def _pictures(self, found: Sequence[tuple[Path, str]]) -> _Part:
-        images = np.empty((len(found), self.size, self.size, self.channels), dtype=np.uint8)
-        part = _Part(images, [], [], [])
-        for path, label in found:
-            try:
-                images[len(part.paths)] = check.picture(path, self.size, self.size, self.channels)
-            except Exception as error:  # a file of unknown origin can go wrong in any way
-                part.broken.append(f"{path} ({error})".replace("\n", " "))
-            else:
-                part.labels.append(label)
-                part.paths.append(path)
-        return replace(part, images=images[: len(part.paths)])
+        images, broken = cache.pictures([path for path, _ in found], self.size, self.channels)
+        good = [i for i in range(len(found)) if i not in broken]
+        paths, labels = [found[i][0] for i in good], [found[i][1] for i in good]
+        return _Part(images[good] if broken else images, labels, paths, list(broken.values()))
 
 
 @dataclass(frozen=True)
@@ -158,10 +151,3 @@ def _below(base: Path, name: str) -> Path | None:
         if Path(name).is_relative_to(folder):
             return base / Path(name).relative_to(folder)
     return None
-
-
-def _or_unreadable(of: Callable[[Path], Any], path: Path) -> Any:
-    try:
-        return of(path)
-    except OSError:
-        return str(path.absolute()), "unreadable"

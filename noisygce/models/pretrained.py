@@ -35,12 +35,20 @@ def _missing(depth: int, weights: str) -> DataError:
 
 
 def load(depth: int, weights: str) -> dict[str, Tensor]:
-    """The tensors of torchvision's weights of this name, or of a file, .safetensors or of torch.save: by the names that
-    torchvision gives a ResNet's layers. Raises DataError, in one line."""
+    """The tensors of torchvision's weights of this name, or of a file, by the names that torchvision gives a ResNet's
+    layers. Raises DataError, in one line."""
+    path = _fetched(depth, weights) if weights in FILES[depth] else Path(weights).expanduser()
+    try:
+        return tensors(weights, path)
+    except FileNotFoundError:
+        raise _missing(depth, weights) from None
+
+
+def tensors(weights: str, path: Path) -> dict[str, Tensor]:
+    """The tensors in a file, .safetensors or of torch.save, by name. Raises FileNotFoundError or DataError."""
     import torch
     from safetensors.torch import load_file
 
-    path = _fetched(depth, weights) if weights in FILES[depth] else Path(weights).expanduser()
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -49,7 +57,7 @@ def load(depth: int, weights: str) -> dict[str, Tensor]:
             raise ValueError("it holds other than tensors by name")
         return found
     except FileNotFoundError:
-        raise _missing(depth, weights) from None
+        raise
     except Exception as error:  # a file of unknown origin can go wrong in any way
         reason = f"{error}".partition("\n")[0]
         raise DataError(f"model.weights={weights}: {path} is not a file of weights: {reason}") from None
@@ -82,17 +90,23 @@ def _fetched(depth: int, weights: str) -> Path:
 
 def into(network: nn.Module, depth: int, weights: str) -> None:
     """Loads weights into all of a ResNet but its head. Raises DataError where they do not fit."""
-    tensors = {name: tensor for name, tensor in load(depth, weights).items() if not name.startswith("fc.")}
+    fill(network, load(depth, weights), ("fc.",), weights)
+
+
+def fill(network: nn.Module, given: dict[str, Tensor], head: tuple[str, ...], weights: str) -> None:
+    """Loads tensors into all of a network but its head, whose names begin with ``head``. Raises DataError where they do
+    not fit."""
+    ready = {name: tensor for name, tensor in given.items() if not name.startswith(head)}
     for name, there in network.state_dict().items():
-        if name.startswith("fc.") or name.endswith("num_batches_tracked"):
-            tensors.setdefault(name, there)
-        elif name not in tensors or tensors[name].shape != there.shape:
-            given = tuple(tensors[name].shape) if name in tensors else "missing"
+        if name.startswith(head) or name.endswith("num_batches_tracked"):
+            ready.setdefault(name, there)
+        elif name not in ready or ready[name].shape != there.shape:
+            found = tuple(ready[name].shape) if name in ready else "missing"
             raise DataError(
-                f"model.weights={weights} does not fit ResNet-{depth} here: {name} is {given}, not {tuple(there.shape)}"
+                f"model.weights={weights} does not fit this network: {name} is {found}, not {tuple(there.shape)}"
             )
     try:
-        network.load_state_dict(tensors)
+        network.load_state_dict(ready)
     except RuntimeError as error:
         reason = " ".join(str(error).splitlines()[1:2]).strip()
-        raise DataError(f"model.weights={weights} does not fit ResNet-{depth} here: {reason}") from None
+        raise DataError(f"model.weights={weights} does not fit this network: {reason}") from None

@@ -90,7 +90,7 @@ class Images:
             centre, spread = units(train_images)
             self.units, images = (torch.from_numpy(centre), torch.from_numpy(spread)), scaled(images, centre, spread)
         elif images.dtype != np.uint8:
-            images = np.ascontiguousarray(images, dtype=np.float32)
+            images = np.array(images, dtype=np.float32)  # a copy: the file that they are mapped from may change
         given = torch.from_numpy(images)
         if given.dtype == torch.float32 and not p:  # vectors may fill much of the memory
             self.pixels = given.to(device)

@@ -1,0 +1,122 @@
+"""Caches of digests and decoded pictures change nothing but the time that a second look takes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from noisygce import check
+from noisygce.data import cache
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NOISYGCE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def aged(path: Path, content: bytes) -> Path:
+    """A file that was written long ago."""
+    path.write_bytes(content)
+    os.utime(path, (1e9, 1e9))
+    return path
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that are read to be hashed, once a call, as by another process."""
+    found: list[Path] = []
+
+    def sha256(path: Path) -> str:
+        found.append(path)
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    monkeypatch.setattr(check, "sha256", sha256)
+    monkeypatch.setattr(cache, "_TICK_NS", 0)  # a ctime cannot be set, and is that of this moment
+    return found
+
+
+def test_a_file_is_hashed_again_only_where_it_has_changed(tmp_path: Path, reads: list[Path]) -> None:
+    one, two = aged(tmp_path / "one", b"1"), aged(tmp_path / "two", b"2")
+    first = cache.digests([one, two])
+    assert first == [hashlib.sha256(b"1").hexdigest(), hashlib.sha256(b"2").hexdigest()]
+    assert cache.digests([two, one]) == first[::-1]
+    assert reads == [one, two]
+    aged(two, b"3")  # of the same size and time, but for the time of its change
+    assert cache.digests([one, two]) == [first[0], hashlib.sha256(b"3").hexdigest()]
+    assert reads == [one, two, two]
+
+
+def test_a_file_of_this_moment_is_hashed_each_time(
+    tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_TICK_NS", 10**15)
+    path = tmp_path / "new"
+    path.write_bytes(b"1")
+    assert cache.digests([path]) == cache.digests([path])
+    assert reads == [path, path]
+
+
+def test_a_file_that_cannot_be_read_has_no_digest(tmp_path: Path) -> None:
+    assert cache.digests([tmp_path / "nowhere", tmp_path]) == [None, None]
+
+
+@pytest.mark.parametrize("damage", ["no folder", "no database", "nothing"])
+def test_without_a_cache_the_digests_are_the_same(tmp_path: Path, home: Path, damage: str) -> None:
+    path = aged(tmp_path / "one", b"1")
+    if damage == "no folder":
+        home.write_bytes(b"a file where the folder should be")
+    else:
+        home.mkdir()
+        (home / "digests.sqlite").write_bytes(b"no database" * 100 if damage == "no database" else b"")
+    assert cache.digests([path, path]) == [hashlib.sha256(b"1").hexdigest()] * 2
+    assert cache.pictures([path], 8, 3)[1].keys() == {0}
+
+
+def drawn(folder: Path, count: int) -> list[Path]:
+    rng, paths = np.random.default_rng(0), [folder / f"{i}.png" for i in range(count)]
+    for path in paths:
+        Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)).save(path)
+    return paths
+
+
+def test_cached_pictures_are_those_of_the_reader(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = drawn(tmp_path, 40)
+    paths[7].write_bytes(b"not a picture")
+    expected = [np.zeros((8, 8, 3)) if i == 7 else check.picture(path, 8, 8, 3) for i, path in enumerate(paths)]
+    first, broken = cache.pictures(paths, 8, 3)
+    monkeypatch.setattr(check, "picture", lambda *_: pytest.fail("decoded again"))
+    second, again = cache.pictures(paths, 8, 3)
+    assert np.array_equal(first, expected)
+    assert np.array_equal(second, expected)
+    assert broken == again
+    assert list(broken) == [7]
+    assert broken[7].startswith(f"{paths[7]} (")
+    assert len(list((home / "pictures").glob("*.npy"))) == 1
+
+
+@pytest.mark.parametrize("other", ["content", "size", "channels", "order"])
+def test_other_pictures_are_another_entry(tmp_path: Path, home: Path, other: str) -> None:
+    paths = drawn(tmp_path, 3)
+    cache.pictures(paths, 8, 3)
+    if other == "content":
+        Image.new("RGB", (9, 12), "red").save(paths[0])
+    if other == "order":
+        paths.reverse()
+    size, channels = 9 if other == "size" else 8, 1 if other == "channels" else 3
+    found, _ = cache.pictures(paths, size, channels)
+    assert np.array_equal(found, [check.picture(path, size, size, channels) for path in paths])
+    assert len(list((home / "pictures").glob("*.npy"))) == 2
+
+
+def test_what_is_written_into_the_arrays_stays_out_of_the_cache(tmp_path: Path) -> None:
+    paths = drawn(tmp_path, 3)
+    cache.pictures(paths, 8, 3)
+    mine, _ = cache.pictures(paths, 8, 3)
+    mine[:] = 0
+    assert cache.pictures(paths, 8, 3)[0].any()
