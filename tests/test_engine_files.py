@@ -207,6 +207,13 @@ def alive(pid):
         return False
 
 
+def all_end(workers):
+    deadline = time.monotonic() + 600
+    while any(map(alive, workers.values())):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 @pytest.mark.slow
 @with_ray
 def test_ray_s_workers_train_the_runs_of_a_sequential_sweep_bit_for_bit(tmp_path, start):
@@ -235,7 +242,7 @@ def test_ray_starts_a_killed_worker_again_and_ctrl_c_has_all_save_and_stop(tmp_p
     script.send_signal(signal.SIGINT)
     assert script.wait(600) == 75, (tmp_path / "said").read_text()
     assert {path.parent.name for path in tmp_path.glob("results/runs/*/last.ckpt")} == {*workers}
-    assert not any(map(alive, workers.values()))
+    all_end(workers)
 
 
 @pytest.mark.slow
@@ -245,7 +252,4 @@ def test_ray_s_workers_end_with_a_killed_script(tmp_path, start):
     workers = until(lambda: len(found := training(tmp_path)) == 2 and found, "a run on each node", script)
     script.kill()
     script.wait()
-    deadline = time.monotonic() + 600
-    while any(map(alive, workers.values())):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    all_end(workers)
