@@ -23,7 +23,7 @@ setup: .venv/.done ## make .venv from requirements.lock (TORCH=cpu: without CUDA
 ifneq ($(TORCH),)
 	@[ -n "$(UV)" ] || { echo "TORCH=$(TORCH) needs uv (pip install uv)" >&2; exit 2; }
 	uv venv -q --allow-existing --python $(PYTHON) .venv
-	uv pip install --python .venv --torch-backend=$(TORCH) --no-verify-hashes -c requirements.lock -e '.[dev]'
+	uv pip install --python .venv --torch-backend=$(TORCH) --no-verify-hashes -c requirements.lock --group dev -e .
 else ifneq ($(UV),)
 	uv venv -q --allow-existing --python $(PYTHON) .venv
 	uv pip install -q --python .venv --require-hashes -r requirements.lock
@@ -44,12 +44,13 @@ reproduce-table: setup ## fill the table of TABLE; start it again, or on more ma
 	scripts/workers $$workers "$(GPUS)" experiment=$(TABLE) runtime.concurrent=2; code=$$?; \
 	$(RUN) noisygce.table experiment=$(TABLE) $(if $(filter %_compact,$(TABLE)),,against=published) && exit $$code
 
-test: setup lint ## lint, types, tests (SLOW=1: the slow ones too)
+test: setup lint ## lint, import rules, types, tests (SLOW=1: the slow ones too)
 	$(RUN) pytest -n 2 $(if $(SLOW),,-m "not slow")
 
-lint: setup ## lint and types only
+lint: setup ## lint, import rules and types only
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
+	@.venv/bin/lint-imports --no-logo --no-cache
 	@.venv/bin/mypy
 
 docs: setup ## build the site of docs/ into docs/_build; a warning is an error
@@ -58,7 +59,7 @@ docs: setup ## build the site of docs/ into docs/_build; a warning is an error
 
 lock: ## pin the newest versions that pyproject.toml allows (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
-		--upgrade --extra dev pyproject.toml -o requirements.lock
+		--upgrade --group dev pyproject.toml -o requirements.lock
 
 audit: ## look for known weaknesses of the pinned packages (needs uv and a network)
 	uvx pip-audit --strict --disable-pip --require-hashes -r requirements.lock

@@ -44,53 +44,34 @@ class NoisygceSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from noisygce import results, train
-        from noisygce.runs import loggers
-        from noisygce.settings import guard, resolvers
+        from noisygce import train
+        from noisygce.settings import Runtime
         from noisygce.settings.arguments import typed
         from noisygce.settings.compose import as_typed
         from noisygce.sweep.engines import Engine, is_engine
-        from noisygce.sweep.jobs import Job, at_once, check_all, from_share, kinds, launch_all, side_by_side
-        from noisygce.sweep.plan import plan_of
+        from noisygce.sweep.jobs import Job, at_once, side_by_side
+        from noisygce.sweep.launch import plan_and_train
+        from noisygce.sweep.plan import Plan
 
         assert self.config is not None
         assert self.launcher is not None
         assert self.hydra_context is not None
-        loader, launcher = self.hydra_context.config_loader, self.launcher
-        config = self.config
-        looked_at: list[bool] = []
+        config, launcher, loader = self.config, self.launcher, self.hydra_context.config_loader
 
-        def look_at(cfg: DictConfig) -> None:
-            guard.refuse(cfg.hydra)
-            loggers.read(cfg)
-            looked_at.append(True)
-
-        def composed(job: Job) -> DictConfig:
-            cfg = loader.load_sweep_config(config, job)
-            resolvers.refuse_others(cfg)
-            guard.refuse(cfg.hydra)
-            return cfg
-
-        folder = [word for word in config.hydra.overrides.hydra if word.startswith("hydra.searchpath=")]
-        asked = [as_typed(word) for word in arguments if not word.startswith("runtime.share=")]  # of one worker alone
-        plan = plan_of([*folder, *asked], look_at)
-        runs = plan.results / "runs"
-        # A logger is given the finished runs too. Without one a finished run needs no config at all.
-        done = [not config.get("logger") and results.of_folder(runs / run.id).state == "done" for run in plan.runs]
-        jobs = [[*run.job] for run, is_done in zip(plan.runs, done, strict=True) if not is_done]
-        if not looked_at:  # a stored plan is not trusted: what it left out is looked at before any run starts
-            check_all(composed, kinds(jobs))
-
-        jobs = from_share(jobs, config.runtime.share)
-        engine = Engine(launcher, config, {run.job: runs / run.id for run in plan.runs}) if is_engine(config) else None
-
-        def launch(some: Sequence[Job]) -> Sequence[JobReturn]:
+        def launch(plan: Plan, some: Sequence[Job]) -> Sequence[JobReturn]:
             if (side := at_once(config)) == 1:
-                return engine.launch(some) if engine else launcher.launch(some, initial_job_idx=0)
+                return Engine(launcher, config, plan).launch(some) if is_engine(config) else launcher.launch(some, 0)
             configs = (loader.load_sweep_config(config, job) for job in some)
             return side_by_side(train.run_one_of_many, configs, some, side)
 
-        ended = launch_all(launch, jobs, sum(done))
+        share = Runtime.share_of(config.runtime.share)
+        ours = ("hydra.searchpath=", "hydra.job.name=")  # --config-dir and name=, see settings/arguments.py
+        asked = [word for word in config.hydra.overrides.hydra if word.startswith(ours)]
+        asked = [word.replace("hydra.job.name=", "name=", 1) for word in asked]
+        # A share is of one worker; the plan is of all.
+        asked += [as_typed(argument) for argument in arguments if not argument.startswith("runtime.share=")]
+        # A logger receives the finished runs too. Without one a finished run needs no config at all.
+        plan, ended = plan_and_train(asked, launch, followed=bool(config.get("logger")), share=share)
         if len(plan.runs) > 1:
-            print(f"their table: python -m noisygce.table {shlex.join([*typed(folder), *asked])}", file=sys.stderr)
+            print(f"their table: python -m noisygce.table {shlex.join(typed(asked))}", file=sys.stderr)
         return ended

@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from noisygce.errors import ConfigError
+
 T = TypeVar("T")
 
 # Values that are younger than published runs, and what a config means that does not name them; leaves hold the same,
@@ -31,19 +33,17 @@ DEFAULTS_ADDED_LATER: dict[str, dict[str, Any]] = {
 _INTERVAL = re.compile(r"([\[(])\s*(\S+)\s*,\s*(\S+)\s*([\])])")
 
 
-class Invalid(ValueError):
+class Invalid(ConfigError, ValueError):
     """A configured value that cannot be: the key, the value, and what it may be."""
 
     def __init__(self, key: str, value: Any, allowed: str) -> None:
+        super().__init__(key, value, allowed)  # by which it is pickled
         self.key, self.value, self.allowed = key, value, allowed
-        super().__init__(self.message(key))
 
-    def message(self, key: str) -> str:
-        """What is wrong, with the key as it was typed: ``loss.q`` for the ``q`` of a loss."""
-        shown = (
-            str(self.value).lower() if isinstance(self.value, bool) else "null" if self.value is None else self.value
-        )
-        return f"{key}={shown}: {key} must be {self.allowed}"
+    def __str__(self) -> str:
+        in_yaml = {None: "null", True: "true", False: "false"}
+        shown = in_yaml[self.value] if self.value is None or isinstance(self.value, bool) else self.value
+        return f"{self.key}={shown}: {self.key} must be {self.allowed}"
 
 
 def _inside(value: float, interval: str) -> bool:
@@ -138,8 +138,8 @@ def opened(source: Any) -> Any:
     import numpy as np
     from PIL import Image, ImageOps
 
-    own = contextlib.nullcontext(source) if isinstance(source, Image.Image) else Image.open(source)
-    with own as stored:
+    opening = contextlib.nullcontext(source) if isinstance(source, Image.Image) else Image.open(source)
+    with opening as stored:
         ready: Any = ImageOps.exif_transpose(stored)
         if _of_no_known_range(stored):
             raise ValueError("its values are floats or of 32 bits, of no known range; save it with 8 or 16 bits")
@@ -158,9 +158,9 @@ def _of_no_known_range(picture: Any) -> bool:
 
 
 def no_array(error: Exception) -> str:
-    """Why NumPy has read no array from a file, in words that give no advice to unpickle it."""
+    """Why NumPy has read no array from a file, without NumPy's advice to unpickle the file."""
     reason = f"{error}".partition("\n")[0]
-    if "pickled" in reason:  # said of any file that does not begin as NumPy's do
+    if "pickled" in reason:  # NumPy's message for any file without its magic bytes
         return "it is not a file of NumPy's"
     if "allow_pickle" in reason or "Python objects" in reason:
         return "it holds objects; save names by np.save(file, np.array(names, dtype=str))"

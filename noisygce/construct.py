@@ -15,7 +15,7 @@ from noisygce.errors import ConfigError, user_code_error
 
 T = TypeVar("T")
 
-_MOVED = {"noisygce.folder.Folder": "noisygce.data.folder.Folder"}  # the names that configs and run ids hold stay
+_MOVED = {"noisygce.folder.Folder": "noisygce.data.folder.Folder"}  # configs and run IDs keep the old names
 
 
 def named(target: Any, base: type[T], key: str) -> type[T]:
@@ -23,9 +23,10 @@ def named(target: Any, base: type[T], key: str) -> type[T]:
     try:
         return check.subclass(_MOVED.get(str(target), str(target)), base)
     except ValueError as error:
-        told = user_code_error(error.__cause__) if error.__cause__ else None
-        reason = f"cannot be imported ({told})" if told else f"{error}"
-        if isinstance(error.__cause__, ModuleNotFoundError) and error.__cause__.name == str(target).partition(".")[0]:
+        cause = error.__cause__
+        user_error = user_code_error(cause) if cause else None
+        reason = f"cannot be imported ({user_error})" if user_error else f"{error}"
+        if isinstance(cause, ModuleNotFoundError) and cause.name == str(target).partition(".")[0]:
             reason += "; start in the folder that holds it, or name that in PYTHONPATH"
         raise ConfigError(f"{key}._target_={target}: {reason}") from None
 
@@ -34,41 +35,42 @@ def build(values: Mapping[str, Any], base: type[T], key: str, ignore: Collection
     """An object of the class that the values name, a subclass of ``base``; a value that names a class, such as a loss
     of a sum, is built first, in the same way.
 
-    key: where the values stand in a config. ignore: values that are not the object's. Raises ConfigError, and
-    check.Invalid with the full key for a value that cannot be.
+    key: of the values in a config. ignore: values that are not the object's. Raises ConfigError, with the full key
+    where a value is invalid.
     """
     cls = named(values.get("_target_"), base, key)
-    label = values.get("name")
-    if not isinstance(label, str) or not re.fullmatch(r"[A-Za-z0-9_]{1,40}", label):
-        shown = "null" if label is None else label
+    name = values.get("name")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_]{1,40}", name):
+        shown = "null" if name is None else name
         raise ConfigError(f"{key}.name={shown}: must be 1 to 40 letters, digits or underscores")
     built = {
-        name: build(value, base, f"{key}.{name}") if isinstance(value, Mapping) and "_target_" in value else value
-        for name, value in values.items()
+        part: build(value, base, f"{key}.{part}") if isinstance(value, Mapping) and "_target_" in value else value
+        for part, value in values.items()
     }
     return construct(cls, built, key, ("_target_", "name", *ignore))
 
 
 def construct(cls: type[T], values: Any, key: str, ignore: Collection[str] = (), **facts: Any) -> T:
-    """``cls(**values, **facts)``, for exactly the values that the class must be configured with; those that are younger
-    than published runs (check.DEFAULTS_ADDED_LATER) may be absent. Raises as ``build`` does."""
+    """``cls(**values, **facts)``, for exactly the values that the class must be configured with; values that are
+    younger than published runs (check.DEFAULTS_ADDED_LATER) may be absent. Raises as ``build`` does."""
     if not isinstance(values, Mapping):
         listed = ", ".join(f"{key}.{name}" for name in parameters(cls))
         raise ConfigError(f"{key}={values}: {key} is a group of values: {listed}")
-    known = inspect.signature(cls).parameters
-    neutral = {k: v for k, v in check.DEFAULTS_ADDED_LATER.get(key.partition(".")[0], {}).items() if k in known}
-    wanted = dict.fromkeys((*parameters(cls), *neutral))
-    given = neutral | {name: value for name, value in values.items() if name not in ignore}
-    for name in given:
-        if name not in wanted:
-            names = [f"{key}.{each}" for each in (*wanted, *ignore) if each not in ("_target_", "name")]
-            listed = ", ".join(names) or "no values"
-            raise ConfigError(f"{key}.{name}={given[name]}: {cls.__name__} has no such value; it has {listed}")
-    for name in wanted:
-        if name not in given:
-            raise ConfigError(f"{key}.{name} is missing: {cls.__name__} needs it")
+    accepted = inspect.signature(cls).parameters
+    later = check.DEFAULTS_ADDED_LATER.get(key.partition(".")[0], {})
+    defaults = {name: value for name, value in later.items() if name in accepted}
+    needed = dict.fromkeys((*parameters(cls), *defaults))
+    given = defaults | {name: value for name, value in values.items() if name not in ignore}
+    for name in [name for name in given if name not in needed]:
+        names = [f"{key}.{each}" for each in (*needed, *ignore) if each not in ("_target_", "name")]
+        listed = ", ".join(names) or "no values"
+        raise ConfigError(f"{key}.{name}={given[name]}: {cls.__name__} has no such value; it has {listed}")
+    for name in [name for name in needed if name not in given]:
+        raise ConfigError(f"{key}.{name} is missing: {cls.__name__} needs it")
     try:
-        return cls(**given, **facts)
+        make = getattr(cls, "from_config", cls)  # a loss is then no torch.nn.Module
+        found: T = make(**given, **facts)
+        return found
     except check.Invalid as error:
         raise check.Invalid(f"{key}.{error.key}", error.value, error.allowed) from None
     except Exception as error:
@@ -76,6 +78,6 @@ def construct(cls: type[T], values: Any, key: str, ignore: Collection[str] = (),
 
 
 def parameters(cls: type) -> list[str]:
-    """The values that a class must be configured with."""
-    found = inspect.signature(cls).parameters.values()
-    return [p.name for p in found if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    """The values that a class must be configured with, whatever their defaults in code: all parameters that may be
+    given by position."""
+    return [p.name for p in inspect.signature(cls).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]

@@ -1,14 +1,13 @@
-"""What can go wrong in a run, each with the exit code of its command; messages are for the person at the keyboard.
+"""Errors of a run, each with the exit code of its command; messages are for the person at the keyboard.
 
-0 done, 1 error, 2 bad config or data, 3 non-finite loss, 4 disk, 5 locked, 75 stopped and resumable, 141 no one reads
-what it prints any more.
+0 done, 1 error, 2 bad config or data, 3 non-finite loss, 4 disk, 5 locked, 75 stopped and resumable, 141 no reader of
+the output.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import select
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -47,7 +46,7 @@ class Locked(NoisygceError):
 
 
 class UserCodeError(NoisygceError):
-    """A fault in a person's own model, noise or loss: its file and line, and what Python says of it."""
+    """A fault in a person's own model, noise or loss: its file and line, and Python's message."""
 
     exit_code = 2
 
@@ -61,7 +60,7 @@ class ManifestError(NoisygceError):
 
 
 class SweepFailed(NoisygceError):
-    """Some runs of a sweep failed; the others are done. The exit code is theirs where it is the same for all."""
+    """Some runs of a sweep failed. The exit code is that of the failed runs where they have the same, else 1."""
 
     def __init__(self, message: str, exit_codes: Iterable[int]) -> None:
         super().__init__(message)
@@ -95,66 +94,47 @@ UNREAD = 141  # 128 + SIGPIPE, as shells say of a program that the signal ends
 
 @contextlib.contextmanager
 def exit_quietly_on_broken_pipe() -> Iterator[None]:
-    """Ends the process without a word, exit code ``UNREAD``, once who reads its output has gone, such as ``head``."""
+    """Ends the process without a word, exit code ``UNREAD``, once the reader of its output has gone, such as ``head``.
+    Any other error is raised, also where no one reads the output before it."""
     try:
         yield
-        sys.stdout.flush()  # here, since where Python does so at its end, a trace is left
-    except BrokenPipeError:
-        if not _unread():
-            raise
-        _to_nowhere()
-        sys.exit(UNREAD)
-    except BaseException:  # says more than that no one reads what was printed before it
+        sys.stdout.flush()  # here, since Python leaves a trace where it flushes at its end
+    except BaseException as error:
         try:
             sys.stdout.flush()
-        except OSError:
-            _to_nowhere()
+        except OSError:  # drops the output, or Python would flush it once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            sys.exit(UNREAD)
         raise
 
 
-def _to_nowhere() -> None:
-    """Lets go of what standard output still holds."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _unread() -> bool:
-    """Whether standard output is a pipe whose other end is closed."""
-    try:
-        poll = select.poll()
-        poll.register(sys.stdout, 0)
-        return bool(poll.poll(0))
-    except AttributeError:  # Windows has no poll
-        return True
-    except (OSError, ValueError):  # a stream that is no file
-        return False
-
-
 def user_code_error(error: BaseException) -> UserCodeError | None:
-    """What a person should know of an error that came out of their own code, which this package has called: neither
-    this package's, nor Python's, nor installed, nor a plugin of Hydra's. None where it came through none, or says all
-    there is to say."""
+    """The error of a person's own code that this package has called: code that is neither this package's, nor Python's,
+    nor installed, nor a plugin of Hydra. None where the error came through no such code, or is a NoisygceError."""
     import sysconfig
     import traceback
 
     if not isinstance(error, Exception) or isinstance(error, NoisygceError | MemoryError):
         return None
-    others = [Path(__file__).parent, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))]
-    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    ours = (i for i, (name, _) in enumerate(places) if Path(name).is_relative_to(Path(__file__).parent))
-    places = places[next(ours, 0) :]  # what is before has called this package: a console script, a program around it
+    package = Path(__file__).parent
+    installed = [package, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib", "platlib"))]
+    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    first = next((place for place, (path, _) in enumerate(frames) if path.is_relative_to(package)), 0)
+    frames = frames[first:]  # the frames before have called this package: a console script, a program around it
     if isinstance(error, SyntaxError):
-        places.append((str(error.filename), error.lineno))
-    for name, line in reversed(places):
-        path = Path(name)
-        # also a user's and the system's, and plugins that are installed from a checkout, such as our own
-        installed = {"site-packages", "dist-packages", "hydra_plugins"} & {*path.parts}
-        if path.is_file() and not installed and not any(path.resolve().is_relative_to(o.resolve()) for o in others):
+        frames.append((Path(str(error.filename)), error.lineno))
+    for path, line in reversed(frames):
+        # also a user's and the system's, and plugins that are installed from a checkout, such as noisygce's own
+        if {"site-packages", "dist-packages", "hydra_plugins"} & {*path.parts} or not path.is_file():
+            continue
+        if not any(path.resolve().is_relative_to(folder.resolve()) for folder in installed):
             return UserCodeError(f"{_shown(path)}:{line}: {type(error).__name__}: {error}".splitlines()[0])
     return None
 
 
 def defined(kind: type) -> str:
-    """Where a class is written, FILE:LINE, and its name."""
+    """FILE:LINE of the definition of a class, and its name."""
     import inspect
 
     try:
@@ -164,6 +144,6 @@ def defined(kind: type) -> str:
 
 
 def _shown(path: Path) -> Path:
-    """A path as it is written from the current folder, where it lies below."""
+    """A path relative to the current folder, where it lies below."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

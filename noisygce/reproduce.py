@@ -35,8 +35,12 @@ def again(then: Manifest, overrides: list[str], folder: Path) -> Result:
     here = settings.compose([*overrides, *threads, settings.setting("paths.results", str(folder))])
     cfg = settings.node({**runs.given(then["config"]), "runtime": here.runtime, "paths": here.paths})
     experiment, run_config = settings.read(cfg), runs.identity(settings.resolved(cfg))
-    train.train(experiment, run_config, called=lambda run: f"{run.id}, trained again")
+    train.train(experiment, run_config, say=_announce)
     return results.of_folder(runs.Run(folder, run_config).folder)
+
+
+def _announce(run: runs.Run, manifest: dict[str, Any], finished_before: bool) -> None:
+    train.announce(run, manifest, finished_before, f"{run.id}, trained again")
 
 
 def differences(then: Result, now: Result) -> Iterator[str]:

@@ -1,4 +1,5 @@
-"""``python -m noisygce.train``: the course of a run, from its config to its manifest; exit codes: errors.py."""
+"""``python -m noisygce.train``: the course of a run, the same from the command line and from Python (noisygce.run):
+compose, plan, claim, fit, finish. Exit codes: errors.py."""
 
 from __future__ import annotations
 
@@ -8,83 +9,103 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig
 
 from noisygce import check, results, settings
 from noisygce.errors import ConfigError, DataError, NonFinite, Stopped, UserCodeError, user_code_error
-from noisygce.runs import Run, archive, identity, kept, loggers, messages, noisy_validation
+from noisygce.runs import Run, archive, identity, kept, loaded, loggers, messages, noisy_validation
 from noisygce.runs.begin import resume, training_of
 from noisygce.runs.manifest import manifest_of
 from noisygce.runs.stops import process
 from noisygce.runs.watch import RunMonitor
-from noisygce.settings import Experiment, arguments, command, guard, resolvers, words
+from noisygce.settings import Experiment, arguments, command, guard, resolvers
 from noisygce.settings.compose import of_each_run
 from noisygce.sweep import engines, tuning
 from noisygce.training import device, hardware
 
 log = logging.getLogger("noisygce")
-resolvers.register()  # here too: a worker that a launcher starts imports this module, and never runs ``main``
+Manifest = dict[str, Any]
+Say = Callable[[Run, Manifest, bool], object]
+
+
+def main() -> None:
+    """Runs the command line; exits with the code of its outcome."""
+    import hydra
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing a stack trace
+    with exits():
+        prepare_process()
+        sys.argv[1:] = _for_hydra(sys.argv[1:])
+        with tuning.whole():
+            compose = hydra.main(config_path=str(settings.config_dir()), config_name="train", version_base="1.3")
+            compose(_task)()
+
+
+def train_config(cfg: DictConfig, alone: bool = True, say: Say | None = None) -> float:
+    """Plans the run of a composed config, and trains it (``train``)."""
+    experiment, run_config = settings.read(cfg), identity(settings.resolved(cfg))
+    loaded.refuse_changed(run_config)
+    return train(experiment, run_config, loggers.read(cfg), alone, say or announce)
 
 
 def train(
     experiment: Experiment,
-    run_config: dict[str, Any],
-    say_finished: bool = True,
+    run_config: Mapping[str, Any],
     followers: loggers.Loggers | None = None,
-    called: Callable[[Run], object] = lambda run: run.folder,
+    alone: bool = True,
+    say: Say | None = None,
 ) -> float:
-    """Trains a run, goes on with it, or returns at once if it is finished: its best accuracy on noisy validation.
+    """Trains a run, resumes it, or returns at once if it is finished: its best accuracy on noisy validation.
 
     A search for hyper-parameters may look at no other number. NaN where nothing was held out.
 
-    run_config: what its id is made from. say_finished: print the result of a run that was finished before, too. called:
-    what its result is printed under. Raises NoisygceError, Stopped or OSError.
+    run_config: what its id is made from. alone: it is not one of a sweep, which is silent about runs that were finished
+    before. say: called with the run, its manifest, and whether it was finished before. Raises NoisygceError, Stopped or
+    OSError.
     """
-    run, followers = Run(experiment.paths.results, run_config), followers or loggers.Loggers({})
+    run, followers, say = Run(experiment.paths.results, run_config), followers or loggers.Loggers({}), say or announce
     if reason := process.reason_to_stop(experiment.runtime):
         raise Stopped(f"stopped ({reason}); {messages.GO_ON}")
-    manifest = run.manifest()
-    finished_before = manifest is not None
-    if manifest is None:
-        run.refuse_if_failed()
-        experiment.data.require(experiment.paths.data)
-        _learn_from_source(experiment, run_config, called)
-        if reason := process.reason_not_to_start(experiment.runtime):
-            raise Stopped(f"not started ({reason}); {messages.GO_ON}")
-        with run.claim(), process.run():
-            manifest = run.manifest() or _train(experiment, run, followers, alone=say_finished)
-    if finished_before and followers.active:
+    finished = run.manifest()
+    manifest = finished or _claim(experiment, run, followers, alone, say)
+    if finished and followers.active:
         rows = results.of_folder(run.folder).epochs()
         with followers.following(run.id, run.identity, run.folder, rows, manifest["pruning"]):
             followers.done(manifest)
-    if say_finished or not finished_before:
-        with contextlib.suppress(BrokenPipeError):  # training is done, whether or not someone reads this
-            line = messages.result(called(run), manifest)
-            print(f"{line}{', finished before' if finished_before else ''}", flush=True)
+    if alone or not finished:
+        say(run, manifest, finished is not None)
     best = (manifest.get("noisy_validation") or noisy_validation(results.of_folder(run.folder).rows()))["best"]
     return math.nan if best is None else float(best)
 
 
-def _learn_from_source(experiment: Experiment, run_config: dict[str, Any], called: Callable[[Run], object]) -> None:
-    """Finds, trains or continues the run that the loss starts from, and hands the loss what it has estimated."""
-    loss = experiment.loss
-    if loss.source is not None:
-        theirs = {**run_config, "loss": run_config["loss"]["source"]}
-        train(dataclasses.replace(experiment, loss=loss.source), theirs, called=called)
-        source = Run(experiment.paths.results, theirs)
-        loss.load_source_estimates(source.id, source.transition_hat())
+def _claim(e: Experiment, run: Run, followers: loggers.Loggers, alone: bool, say: Say) -> Manifest:
+    """Trains a run that is not finished, while holding its lock, once its data and the run that its loss starts from
+    are there."""
+    run.refuse_if_failed()
+    e.data.require(e.paths.data)
+    if e.loss.source is not None:
+        theirs = {**run.identity, "loss": run.identity["loss"]["source"]}
+        train(dataclasses.replace(e, loss=e.loss.source), theirs, say=say)
+        source = Run(e.paths.results, theirs)
+        e.loss.load_source_estimates(source.id, source.transition_hat())
+    if reason := process.reason_not_to_start(e.runtime):
+        raise Stopped(f"not started ({reason}); {messages.GO_ON}")
+    with run.claim(), process.run():
+        return run.manifest() or _prepare(e, run, followers, alone)
 
 
-def _train(e: Experiment, run: Run, followers: loggers.Loggers, alone: bool) -> dict[str, Any]:
-    """Trains a claimed run to its end and returns its manifest. alone: it is not one of a sweep."""
-    place = device.prepare(e.runtime.device, e.threads)
-    device.warn_if_crowded(place)
+def _prepare(e: Experiment, run: Run, followers: loggers.Loggers, alone: bool) -> Manifest:
+    """Fits a claimed run on its device, and leaves word in its folder of what ended it where that fails."""
     try:
-        with device.stream(place), messages.to_file(run.folder / "train.log"), messages.trace():
-            return _train_on(place, e, run, followers, alone)
+        with (
+            device.prepared(e.runtime.device, e.threads) as place,
+            messages.to_file(run.folder / "train.log"),
+            messages.trace(),
+        ):
+            return _fit(place, e, run, followers, alone)
     except NonFinite as error:
         run.fail(str(error))
         raise
@@ -99,13 +120,11 @@ def _train(e: Experiment, run: Run, followers: loggers.Loggers, alone: bool) -> 
         if told:
             raise UserCodeError(f"{told}; {run.folder / 'train.log'} has its whole trace") from error
         raise
-    finally:
-        device.release(place)
 
 
-def _train_on(place: str, e: Experiment, run: Run, followers: loggers.Loggers, alone: bool) -> dict[str, Any]:
-    from noisygce.losses.forward import ANCHORS
-    from noisygce.training.fit import fit, transition_hat
+def _fit(place: str, e: Experiment, run: Run, followers: loggers.Loggers, alone: bool) -> Manifest:
+    """The epochs of a run, from its checkpoint on where there is one, and its manifest."""
+    from noisygce.training.fit import fit
 
     training = training_of(e, place)
     saved = resume(training, run)
@@ -113,8 +132,8 @@ def _train_on(place: str, e: Experiment, run: Run, followers: loggers.Loggers, a
         messages.begin(run, training, place)
         if place == "cpu" and not alone:
             messages.workers()
-    run.write_metrics(training.progress.rows)
     rows, prunings = training.progress.rows, training.progress.prunings
+    run.write_metrics(rows)
     with (
         followers.following(run.id, run.identity, run.folder, rows, prunings),
         RunMonitor(run, training, e.runtime, saved, hardware.describe(place, training.fused)) as watch,
@@ -122,32 +141,42 @@ def _train_on(place: str, e: Experiment, run: Run, followers: loggers.Loggers, a
         for row in fit(training, watch.after_step, watch.stop_if_asked):
             watch.after_epoch(row)
             followers.epoch(row)
-        estimated: dict[str, Any] = {}
-        if e.loss.estimates_transition and e.split.holds_out:
-            hat = {name: transition_hat(training, q, watch.stop_if_asked) for name, q in ANCHORS.items()}
-            estimated = {"transition_hat_sha256": run.write_transition_hat(hat)}
-        files = kept.write(run, training, e.runtime, watch.stop_if_asked)
-        written = {"metrics_sha256": archive.digest(archive.read_rows(run.folder / archive.METRICS))}
-        manifest = {**manifest_of(e, run.identity, training), **written, **watch.record(), **estimated, **files}
-        run.finish(manifest)
+        manifest = _finish(e, run, training, watch)
         followers.done(manifest)
     return manifest
 
 
-def main() -> None:
-    """Runs the command line; exits with the code of its outcome."""
-    import hydra
+def _finish(e: Experiment, run: Run, training: Any, watch: RunMonitor) -> Manifest:
+    """Writes what a run that has come to its last epoch keeps; its manifest last, which makes it a finished one."""
+    from noisygce.losses.forward import ANCHORS
+    from noisygce.training.fit import transition_hat
 
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what went wrong instead of printing a stack trace
-    with exits():
-        prepare_process()
-        sys.argv[1:] = words.ordered(arguments.words(sys.argv[1:]))
-        if not {"-sc", "--shell-completion"} & {*sys.argv}:  # what is completed is no config yet
-            if {"-m", "--multirun"} & {*sys.argv}:
-                sys.argv[1:] = of_each_run(sys.argv[1:])
-            sys.argv += tuning.overrides(guard.checked(sys.argv[1:]), sys.argv)
-        with tuning.whole():
-            hydra.main(config_path=str(settings.config_dir()), config_name="train", version_base="1.3")(_task)()
+    estimated: dict[str, Any] = {}
+    if e.loss.estimates_transition and e.split.holds_out:
+        hat = {name: transition_hat(training, q, watch.stop_if_asked) for name, q in ANCHORS.items()}
+        estimated = {"transition_hat_sha256": run.write_transition_hat(hat)}
+    files = kept.write(run, training, e.runtime, watch.stop_if_asked)
+    written = {"metrics_sha256": archive.digest(archive.read_rows(run.folder / archive.METRICS))}
+    manifest = {**manifest_of(e, run.identity, training), **written, **watch.record(), **estimated, **files}
+    run.finish(manifest)
+    return manifest
+
+
+def announce(run: Run, manifest: Manifest, finished_before: bool, called: object = None) -> None:
+    """Prints the result of a run. called: what it is printed under, else the run's folder."""
+    with contextlib.suppress(BrokenPipeError):  # training is done, whether or not someone reads this
+        line = messages.result(called or run.folder, manifest)
+        print(f"{line}{', finished before' if finished_before else ''}", flush=True)
+
+
+def _for_hydra(given: Sequence[str]) -> list[str]:
+    """The words of a command line as Hydra wants them, and those that a search needs beside them."""
+    asked = arguments.ordered(arguments.words(given))
+    if {"-sc", "--shell-completion"} & {*asked}:  # what is completed is no config yet
+        return asked
+    if {"-m", "--multirun"} & {*asked}:
+        asked = of_each_run(asked)
+    return [*asked, *tuning.overrides(guard.checked(asked), asked)]
 
 
 def prepare_process() -> None:
@@ -155,8 +184,14 @@ def prepare_process() -> None:
 
     May be called again. Raises ConfigError in one of several processes that are meant to train one run.
     """
+    resolvers.register()
     messages.to_console()
     process.listen()
+    refuse_torchrun()
+
+
+def refuse_torchrun() -> None:
+    """Raises ConfigError in one of several processes that are meant to train one run."""
     if (world := os.environ.get("WORLD_SIZE", "1")).isdecimal() and int(world) > 1:
         raise ConfigError(
             f"WORLD_SIZE={world}: a run uses one GPU; start a sweep (-m) without torchrun, once for each GPU: the "
@@ -181,7 +216,6 @@ def _task(cfg: DictConfig) -> float:
     process.launched |= not process.listens  # main would listen
     prepare_process()
     hydra = HydraConfig.get()
-    guard.refuse(hydra)
     if hydra.mode == RunMode.MULTIRUN:
         if tuning.searches(hydra):
             with process.handing_on():  # in a process of a launcher nothing else is around it
@@ -189,17 +223,13 @@ def _task(cfg: DictConfig) -> float:
         with engines.worker(hydra.runtime.cwd):
             return run_one_of_many(cfg)
     with exits():  # here, because Hydra would print a line of its own above ours
-        return _of_config(cfg)
+        return train_config(cfg)
 
 
-def _of_config(cfg: DictConfig, say_finished: bool = True) -> float:
-    return train(settings.read(cfg), identity(settings.resolved(cfg)), say_finished, loggers.read(cfg))
-
-
-def run_one_of_many(cfg: DictConfig) -> float:
+def run_one_of_many(cfg: DictConfig, say: Say | None = None) -> float:
     """Trains the run of a composed config, one of a sweep's, or returns at once if it is finished."""
     try:
-        return _of_config(cfg, say_finished=False)
+        return train_config(cfg, alone=False, say=say)
     except Exception as error:
         if not command.expected(error):  # the sweep will only name it
             log.error("", exc_info=True)

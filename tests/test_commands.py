@@ -9,14 +9,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import noisygce
 from noisygce import __main__ as overview
+from noisygce import status, table
 from noisygce.errors import ConfigError
 from noisygce.settings import arguments, command, config_dir
-from noisygce.settings import words as words_
 
 PACKAGE = Path(noisygce.__file__).parent
 COMMANDS = sorted(
@@ -61,31 +62,35 @@ def test_noisygce_runs_the_command_that_it_is_given_and_refuses_any_other_in_one
         assert (done.returncode, done.stdout, done.stderr) == (2, "", f"noisygce: {said}\n")
 
 
-@pytest.mark.parametrize("command", ["status", "table"])
-def test_a_folder_of_one_s_own_configs_goes_with_every_command(command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("view", "line"), [(status, "mine: 2 runs: 2 missing"), (table, "(0/2)")])
+@pytest.mark.parametrize("joined", [False, True])
+def test_a_folder_of_one_s_own_configs_goes_with_every_command(
+    view: Any, line: str, joined: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     experiment = tmp_path / "conf" / "experiment" / "mine.yaml"
     experiment.parent.mkdir(parents=True)
     experiment.write_text("# @package _global_\ndefaults: [override /data: digits]\ngrid: [{seed: [0, 1]}]\n")
-    words = ("experiment=mine", f"paths.results={tmp_path}")
-    for option in (["--config-dir", f"{tmp_path}/conf"], [f"--config-dir={tmp_path}/conf"]):
-        done = noisygce_(command, *option, *words)
-        assert done.returncode == 0, done.stderr
-        assert {"status": "mine: 2 runs: 2 missing", "table": "(0/2)"}[command] in done.stdout
-        assert "searchpath" not in done.stdout
-        if command == "table":  # says how it was made, in words that find the folder again
-            made_by = re.findall(r"Made by `python -m noisygce\.table (--config-dir .*)`", done.stdout)[0].split()
-            assert arguments.words(made_by) == [f"hydra.searchpath=['file://{tmp_path}/conf']", *words]
-    assert "there is no such experiment" in noisygce_(command, *words).stderr
-    assert "nowhere: there is no such folder" in noisygce_(command, "--config-dir", "nowhere", *words).stderr
-    hidden = tmp_path / "other" / "loss" / "gce.yaml"
+    words = ["experiment=mine", f"paths.results={tmp_path}"]
+    option = [f"--config-dir={tmp_path}/conf"] if joined else ["--config-dir", f"{tmp_path}/conf"]
+    view.run(arguments.words([*option, *words]))
+    out = capsys.readouterr().out
+    assert line in out
+    assert "searchpath" not in out
+    if view is table:  # its command finds the folder again
+        made_by = re.findall(r"Made by `python -m noisygce\.table (--config-dir .*)`", out)[0].split()
+        assert arguments.words(made_by) == [f"hydra.searchpath=['file://{tmp_path}/conf']", *words]
+
+
+def test_a_folder_of_configs_that_is_not_there_or_hides_one_of_noisygce_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere: there is no such folder"):
+        arguments.words(["--config-dir", "nowhere"])
+    hidden = tmp_path / "loss" / "gce.yaml"
     hidden.parent.mkdir(parents=True)
     hidden.write_bytes((config_dir() / "loss" / "gce.yaml").read_bytes())
-    asked = (command, "--config-dir", f"{tmp_path}/other", "data=digits", "loss=gce", f"paths.results={tmp_path}")
-    assert noisygce_(*asked).returncode == 0, "it is equal to ours"
+    assert arguments.words(["--config-dir", str(tmp_path)]), "it is equal to noisygce's"
     hidden.write_text(hidden.read_text().replace("0.7", "0.3"))
-    said = noisygce_(*asked)
-    assert (said.returncode, said.stdout) == (2, "")
-    assert "loss/gce.yaml is hidden by noisygce's own; give yours another name" in said.stderr
+    with pytest.raises(ConfigError, match=r"loss/gce\.yaml is hidden by noisygce's own; give yours another name"):
+        arguments.words(["--config-dir", str(tmp_path)])
 
 
 @pytest.mark.parametrize("words", [["train", "--help"], ["reproduce", "--help"], ["status"], ["--help"]], ids=str)
@@ -130,8 +135,12 @@ def test_control_characters_of_a_message_are_printed_escaped(capsys: pytest.Capt
 
 def test_options_with_their_values_come_before_settings() -> None:
     """The value of an option may be the name of a group."""
-    assert words_.ordered(["loss=tgce", "--cfg", "job", "-p", "loss"]) == ["--cfg", "job", "-p", "loss", "loss=tgce"]
-    assert words_.ordered(["seed=0,1", "-m"]) == ["-m", "seed=0,1"]
+    assert arguments.ordered(["loss=tgce", "--cfg", "job", "-p", "loss"]) == ["--cfg", "job", "-p", "loss", "loss=tgce"]
+    assert arguments.ordered(["seed=0,1", "-m"]) == ["-m", "seed=0,1"]
+
+
+def test_the_name_of_a_plan_reaches_the_sweeper_by_a_value_of_hydra() -> None:
+    assert arguments.ordered(["name=x", "-m", "seed=0,1"]) == ["-m", "hydra.job.name=x", "seed=0,1"]
 
 
 def test_the_short_form_of_cfg_is_not_taken_for_config_dir(tmp_path: Path) -> None:
@@ -169,8 +178,9 @@ def test_bash_completes_commands_choices_and_keys(line: str, offered: set[str], 
     assert set(done.stdout.split()) == offered
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "train"])  # whose help is Hydra's
-@pytest.mark.parametrize("word", ["--help", "-h"])
+@pytest.mark.parametrize(
+    ("name", "word"), [("status", "-h"), *((name, "--help") for name in COMMANDS if name != "train")]
+)  # the help of train is Hydra's
 def test_help_is_a_text_on_standard_output_that_begins_with_the_command(
     name: str, word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

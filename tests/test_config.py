@@ -1,23 +1,20 @@
 import inspect
-import os
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from noisygce import losses, settings
 from noisygce.data import Data, Split, Verdicts
 from noisygce.errors import ConfigError
-from noisygce.losses import GCE, Loss, TruncatedGCE
+from noisygce.losses import Loss
 from noisygce.models import Model
 from noisygce.noise import Noise
 from noisygce.schedule import Pruning, Schedule
 from noisygce.settings import Runtime, build, compose, config_dir, read
 from noisygce.settings.compose import as_typed, of_each_run
-from noisygce.settings.hints import explain
 
 BASES = {"data": Data, "noise": Noise, "loss": Loss, "model": Model}
 LEAVES = [path for group in BASES for path in sorted((config_dir() / group).glob("*.yaml"))]
@@ -140,12 +137,6 @@ def test_on_digits_a_loss_with_large_gradients_brings_the_rate_at_which_it_train
         assert compose([f"loss={loss}"]).schedule == compose([]).schedule, "another data set's rate stays"
 
 
-def test_values_reach_the_object():
-    e = read(compose(["loss=tgce", "loss.q=0.3", "loss.k=0.2", "rate=0.6", "noise.include_true=true", "seed=9"]))
-    assert isinstance(e.loss, TruncatedGCE)
-    assert (e.loss.q, e.loss.k, e.noise.rate, e.noise.include_true, e.seed) == (0.3, 0.2, 0.6, True, 9)
-
-
 def node(**values):
     return OmegaConf.create(values)
 
@@ -154,7 +145,7 @@ def node(**values):
     "target",
     [
         "os.system",
-        "subprocess.Popen",
+        "antigravity.Loss",  # importing it would act
         "builtins.eval",
         "noisygce.losses.cross_entropy",  # a function
         "noisygce.losses.Loss",  # the base itself
@@ -173,14 +164,6 @@ def test_only_subclasses_of_the_base_are_built(target):
     with pytest.raises(ConfigError) as caught:
         build(node(_target_=target, name="x", q=0.7), Loss, "loss")
     assert str(caught.value).startswith(f"loss._target_={target}: ")
-
-
-def test_a_class_that_is_refused_is_not_called(tmp_path):
-    mark = tmp_path / "mark"
-    with pytest.raises(ConfigError, match=r"must be a subclass of noisygce\.losses\.Loss"):
-        build(node(_target_="os.mkdir", name="x", path=str(mark)), Loss, "loss")
-    assert not mark.exists()
-    assert os.path.isdir(tmp_path)
 
 
 def test_unknown_and_missing_keys_are_named_with_those_there_are():
@@ -208,52 +191,6 @@ def test_an_own_class_in_an_own_module_is_built(tmp_path, monkeypatch):
     assert type(made.a) is list  # plain values, nothing of OmegaConf
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["rate=1"], "rate=1: rate must be a number in [0, 1)"),  # as typed, not noise.rate
-        (["rate=nan"], "rate=nan: rate must be"),
-        (["noise.rate=2"], "noise.rate=2: noise.rate must be a number in [0, 1)"),
-        (["noise=clean", "rate=0.4"], "rate=0.4: rate must be 0 with noise=clean"),
-        (["loss.q=0"], "loss.q=0: loss.q must be a number in (0, 1]"),
-        (["loss.q=true"], "loss.q=true: loss.q must be a number in (0, 1]"),
-        (["loss.q=null"], "loss.q=null: loss.q must be"),
-        (["loss=tgce", "loss.k=1"], "loss.k=1: loss.k must be a number in (0, 1)"),
-        (["seed=-1"], "seed=-1: seed must be an integer in [0, 4294967296)"),
-        (["seed=1.5"], "seed=1.5: seed must be an integer"),
-        (["precision=fp16"], "precision=fp16: precision must be one of bf16, fp32"),
-        (["prune.mode=discard"], "prune.mode=discard: prune.mode must be one of drop, mask"),
-        (["schedule.milestones=[1,0]"], "schedule.milestones[1]=0: schedule.milestones[1] must be"),
-        (["model.depth=50"], "model.depth=50: model.depth must be 18 or 34"),
-        (["data.subset=46000"], "data.subset=46000: data.subset must be an integer in [1, 45000]"),
-        (["runtime.device=gpu"], "runtime.device=gpu: runtime.device must be auto, cpu, cuda or cuda:N"),
-        (["runtime.stop_after=soon"], "runtime.stop_after=soon: runtime.stop_after must be a time such as 90s"),
-        (["+loss.k=0.5"], "loss.k=0.5: GCE has no such value; it has loss.q"),
-        (["+sed=1"], "sed: there is no such key; did you mean seed?"),
-        (["schedule=cifar10", "prune=3"], "prune=3: prune is a group of values: prune.mode, prune.start, prune.every"),
-    ],
-)
-def test_a_wrong_value_is_named_by_the_key_that_was_typed(overrides, message):
-    with pytest.raises(ConfigError) as caught:
-        read(compose(overrides))
-    assert str(caught.value).startswith(message)
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("loss=gcee", "loss=gcee: there is no such loss; did you mean gce? There are "),
-        ("noise=pairs", "noise=pairs: there is no such noise; did you mean pair?"),
-        ("schedule.epoch=3", "schedule.epoch: there is no such key; did you mean schedule.epochs?"),
-        ("q=0.3", "q: there is no such key; did you mean loss.q?"),
-    ],
-)
-def test_a_typo_is_answered_with_what_was_meant(override, message):
-    with pytest.raises(HydraException) as caught:
-        compose([override])
-    assert explain(caught.value).startswith(message)
-
-
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("9m", 540), ("2h", 7200), ("1.5m", 90), (30, 30)])
 def test_a_time_allowance_is_read_in_seconds(text, seconds):
     assert Runtime("cpu", None, "auto", "auto", 1, 300, text, False, None, False, "none", False).stop_after == seconds
@@ -269,24 +206,10 @@ def test_reading_a_config_does_not_change_it():
 
 def test_objects_hold_plain_values():
     e = read(compose(["noise=class_map"]))
-    for part in (
-        e.data,
-        e.split,
-        e.verdicts,
-        e.preprocessing,
-        e.noise,
-        e.loss,
-        e.model,
-        e.schedule,
-        e.pruning,
-        e.runtime,
-        e.paths,
-    ):
-        assert not any(OmegaConf.is_config(value) for value in vars(part).values())
+    parts = [vars(part) for part in vars(e).values() if hasattr(part, "__dict__")]
+    assert len(parts) == 11
+    assert not any(OmegaConf.is_config(value) for part in parts for value in part.values())
 
 
-def test_the_config_folder_is_absolute_and_whole():
-    assert config_dir().is_absolute()
-    assert (config_dir() / "train.yaml").is_file()
-    assert isinstance(read(compose([])).loss, GCE)
+def test_a_results_folder_below_home_is_expanded():
     assert read(compose(["paths.results='~/x'"])).paths.results == Path.home() / "x"

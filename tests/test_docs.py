@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_architecture import FLOORS
 
 from noisygce import __main__, __version__, settings
 
@@ -78,16 +77,6 @@ def test_every_file_that_a_page_names_is_there(name: str) -> None:
     assert [
         path for path in named - NEW if not (ROOT / path).exists() and not (ROOT / "noisygce" / path).exists()
     ] == []
-
-
-def test_the_picture_of_the_rooms_has_the_floors_of_the_architecture() -> None:
-    graph = TEXT["docs/architecture.md"].split("```mermaid")[1].split("```")[0]
-    drawn = {
-        int(number): set(rooms.split())
-        for number, rooms in re.findall(r"subgraph F(\d+)\[.*?\]\n +direction TB\n(.*?)\n  end", graph, re.DOTALL)
-    }
-    assert [drawn[number] for number in sorted(drawn)] == FLOORS
-    assert " --> ".join(f"F{number}" for number in sorted(drawn, reverse=True)) in graph
 
 
 def test_the_tree_of_folders_lists_every_package() -> None:

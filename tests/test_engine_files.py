@@ -125,7 +125,7 @@ def test_the_pods_of_the_kubernetes_job_share_a_sweep_that_can_be_trained():
     for index in range(spec["completions"]):
         own = share[0].partition("=")[2].replace("$(JOB_COMPLETION_INDEX)", str(index))
         assert Runtime.share_of(own) == (index, spec["completions"])
-        begun.append(from_share(jobs, own)[0])
+        begun.append(from_share(jobs, Runtime.share_of(own))[0])
     assert len({*map(tuple, begun)}) == spec["parallelism"] == spec["completions"]
 
 

@@ -22,7 +22,9 @@ from noisygce.runs.stops import process
 from noisygce.settings import Runtime
 from noisygce.sweep import engines
 from noisygce.sweep.engines import Engine, absolute
-from noisygce.sweep.jobs import from_share, launch_all
+from noisygce.sweep.jobs import from_share
+from noisygce.sweep.launch import launch_all
+from noisygce.sweep.plan import Plan, Planned
 
 JOBS = [[f"loss={loss}", f"seed={seed}"] for seed in (0, 1, 2) for loss in ("ce", "gce")]
 CONFIG = OmegaConf.create(
@@ -70,7 +72,9 @@ def engine(tmp_path, monkeypatch):
             self.state = "done" if (folder / "manifest.json").exists() else "stopped"
 
     monkeypatch.setattr(results, "of_folder", Found)
-    return lambda launcher: Engine(launcher, CONFIG, {tuple(job): tmp_path / "-".join(job) for job in JOBS})
+    planned = tuple(Planned(tuple(job), "-".join(job), {}) for job in JOBS)
+    plan = Plan("", (), planned, None, {}, tmp_path)
+    return lambda launcher: Engine(launcher, CONFIG, plan)
 
 
 def errors(ended):
@@ -78,7 +82,7 @@ def errors(ended):
 
 
 def test_a_run_that_is_reported_done_and_is_not_there_is_an_error(engine, tmp_path):
-    ended = engine(launcher := Workers(tmp_path, writes=False)).launch(JOBS)
+    ended = engine(launcher := Workers(tmp_path / "runs", writes=False)).launch(JOBS)
     assert all(type(error) is EngineFailed for error in errors(ended))
     assert "folder that all machines of the engine share" in str(errors(ended)[0])
     assert len(launcher.launches) == 1
@@ -87,7 +91,7 @@ def test_a_run_that_is_reported_done_and_is_not_there_is_an_error(engine, tmp_pa
 
 
 def test_a_dead_worker_ends_one_run_and_not_the_sweep(engine, tmp_path):
-    launcher = Workers(tmp_path, deadly=[JOBS[2]])
+    launcher = Workers(tmp_path / "runs", deadly=[JOBS[2]])
     ended = engine(launcher).launch(JOBS)
     assert [type(error) for error in errors(ended)] == [type(None)] * 2 + [WorkerDied] + [type(None)] * 3
     assert str(errors(ended)[2]) == "made_up: RuntimeError: a worker was terminated"
@@ -95,7 +99,7 @@ def test_a_dead_worker_ends_one_run_and_not_the_sweep(engine, tmp_path):
 
 
 def test_a_run_whose_worker_died_once_is_done_in_the_end(engine, tmp_path):
-    launcher = Workers(tmp_path, deadly=[JOBS[0], JOBS[5]], once=True)
+    launcher = Workers(tmp_path / "runs", deadly=[JOBS[0], JOBS[5]], once=True)
     assert errors(engine(launcher).launch(JOBS)) == [None] * 6
     assert launcher.launches == [JOBS, JOBS[1:], [JOBS[0]], [JOBS[5]]]
 
@@ -129,7 +133,7 @@ def test_a_stop_says_how_many_runs_are_done(engine, tmp_path):
             raise Stopped("stopped (SIGINT)")
 
     with pytest.raises(Stopped, match=r"stopped \(SIGINT\) \(2 of 6 runs are done\)"):
-        engine(Stops(tmp_path)).launch(JOBS)
+        engine(Stops(tmp_path / "runs")).launch(JOBS)
 
 
 def test_saved_runs_end_a_sweep_as_stopped_whatever_else_has_failed(capsys):
@@ -167,13 +171,13 @@ def test_only_a_process_that_an_engine_has_started_hands_a_stop_back_as_the_erro
 
 def test_shares_are_the_whole_list_each_beginning_at_its_own_part():
     for workers in (1, 2, 4, 6, 9):
-        lists = [from_share(JOBS, f"{i}/{workers}") for i in range(workers)]
+        lists = [from_share(JOBS, (i, workers)) for i in range(workers)]
         assert all(sorted(each) == sorted(JOBS) for each in lists)
         part = len(JOBS) // workers
         begun = [tuple(job) for each in lists for job in each[:part]]
         assert len({*begun}) == len(begun) == part * workers
-    assert from_share(JOBS, None) == JOBS
-    assert from_share([], "1/2") == []
+    assert from_share(JOBS, Runtime.share_of(None)) == JOBS
+    assert from_share([], (1, 2)) == []
 
 
 @pytest.mark.parametrize("share", ["2/2", "-1/2", "1", "0/0", 0.5, "a/b", "1/2/3"])

@@ -21,7 +21,17 @@ import pytest
 import noisygce
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ("noisygce", "configs", "hydra_plugins", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = (
+    "noisygce",
+    "configs",
+    "hydra_plugins",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "MANIFEST.in",
+)
 # Two losses and two seeds of the demo, six epochs each, two of them before the first pruning.
 DEMO = ("experiment=demo", "loss=gce,tgce", "noise=uniform", "rate=0.4", "seed=0,1")
 DEMO += ("schedule.epochs=6", "prune.start=2", "prune.every=2")

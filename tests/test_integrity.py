@@ -256,22 +256,22 @@ HOSTILE = {  # file: what is in it, and what is said to it
     "loss/torn.yaml": ("name: [x\n", "while parsing a flow sequence"),
     "experiment/callback.yaml": (
         GLOBAL + "  callbacks:\n    x: {_target_: os.system, command: touch attacked}\n",
-        "hydra.callbacks.x._target_=os.system: must be a subclass of hydra.experimental.callback.Callback",
+        "hydra.callbacks={'x': {'_target_': 'os.system', 'command': 'touch attacked'}}: a config file may not set it",
     ),
     "experiment/nested_callback.yaml": (
         GLOBAL + "  callbacks:\n    x:\n      _target_: hydra.experimental.callbacks.LogJobReturnCallback\n"
         "      y: [{z: {_target_: pathlib.Path.touch, self: attacked}}]\n",
-        "hydra.callbacks.x.y.0.z._target_=pathlib.Path.touch: nothing in hydra.callbacks.x may name code",
+        "'attacked'}}]}}: a config file may not set it",
     ),
     "experiment/logging.yaml": (
         GLOBAL + "  job_logging:\n    version: 1\n    root: {handlers: [x]}\n"
         "    handlers:\n      x: {(): os.system, command: touch attacked}\n",
-        "hydra.job_logging: a config may choose hydra/job_logging=none, disabled or stdout and change nothing",
+        "'touch attacked'}}}: must be as hydra/job_logging=none has it",
     ),
     "experiment/log_file.yaml": (
         GLOBAL + "  hydra_logging:\n    version: 1\n    root: {handlers: [x]}\n"
         "    handlers:\n      x: {class: logging.FileHandler, filename: attacked}\n",
-        "hydra.hydra_logging: a config may choose hydra/hydra_logging=none, disabled or default and change nothing",
+        "'filename': 'attacked'}}}: must be as hydra/job_logging=none has it",
     ),
     "experiment/sweeper.yaml": (
         GLOBAL + "  mode: MULTIRUN\n  sweeper: {_target_: os.system}\n",

@@ -190,7 +190,7 @@ def test_every_parameter_changes_the_value_and_is_checked_under_its_key(leaf: st
     one, two = bound(leaf), bound(f"{leaf} {key}={other}")
     logits, labels, index = draw(one)
     results = [
-        x(logits, labels, x.keep(logits, labels))
+        x(logits, labels, keep=x.keep(logits, labels))
         if isinstance(x, losses.TruncatedGCE)
         else values(x, logits, labels, index).mean()
         for x in (one, two)
@@ -218,7 +218,7 @@ def test_an_own_loss_needs_nothing_but_its_formula() -> None:
             return (logits.softmax(1) - F.one_hot(labels, logits.shape[1])).square().sum(1)
 
     assert Brier()(logits_of(0.25), FIRST).item() == pytest.approx(2 * 0.75**2)
-    assert repr(losses.GCE(0.7)) == "GCE(reduction='mean', q=0.7)"
+    assert repr(losses.GCE(0.7)) == "GCE(q=0.7, reduction='mean', ignore_index=None)"
 
 
 def test_an_unknown_reduction_is_refused() -> None:
@@ -234,7 +234,7 @@ def test_logits_and_labels_of_different_batch_sizes_are_refused(labels: int) -> 
 
 @pytest.mark.parametrize("label", [-100, -1, 10])
 def test_a_label_outside_the_classes_is_refused(label: int) -> None:
-    """-100 among them, which torch's own losses leave out without a word."""
+    """-100 among them, which torch's own losses leave out unless they are given another ignore_index."""
     with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
         losses.CE()(torch.randn(1, 10), torch.tensor([label]))
 
@@ -583,7 +583,7 @@ def test_truncated_loss_is_constant_without_gradient_where_pruned_and_gce_where_
     logits, labels = logits_of(0.05, 0.499, 0.501, 0.95).requires_grad_(), torch.zeros(4, dtype=torch.int64)
     given = LOSS.keep(logits, labels) if keep is None else torch.tensor(keep)
     kept = torch.tensor(keep or [False, False, True, True])
-    found = LOSS(logits, labels, given)
+    found = LOSS(logits, labels, keep=given)
     (gradient,) = torch.autograd.grad(found.sum(), logits)
     gce, slope = slopes(losses.GCE(0.7), logits, labels, labels)
     assert torch.equal(found[kept], gce[kept])
@@ -596,8 +596,8 @@ def test_the_own_kept_set_minimises_the_loss_over_all_kept_sets() -> None:
     """Eq. 12 of the paper: w_i = 1[p > k] minimises w L_q(p) + (1 - w) L_q(k) in each sample."""
     logits, labels, _ = draw(LOSS, scale=1.0)
     loss = losses.TruncatedGCE(0.7, 0.15, reduction="none")
-    solved = loss(logits, labels, loss.keep(logits, labels))
-    kept, pruned = (loss(logits, labels, torch.full((B,), w)) for w in (True, False))
+    solved = loss(logits, labels, keep=loss.keep(logits, labels))
+    kept, pruned = (loss(logits, labels, keep=torch.full((B,), w)) for w in (True, False))
     assert torch.equal(solved, torch.minimum(kept, pruned))
     assert not torch.equal(solved, kept)
     assert not torch.equal(solved, pruned)

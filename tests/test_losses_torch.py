@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from noisygce import losses
+from noisygce import losses, settings
 from noisygce.losses import log_p
-from noisygce.losses.torch import Criterion
 
 B, K, N = 6, 4, 20
 T = 0.7 * np.eye(K) + 0.3 / K
@@ -24,18 +30,29 @@ def batch(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     return torch.randn(B, K, generator=g), torch.arange(B) % K, torch.randperm(N, generator=g)[:B]
 
 
-def elr() -> Criterion:
-    return Criterion(losses.ELR(lam=3, b=0.7), samples=N, classes=K)
+def elr() -> losses.ELR:
+    return losses.ELR().bind(samples=N, classes=K)
 
 
-def test_a_criterion_gives_what_the_loss_gives() -> None:
+def test_a_loss_is_a_module_and_gives_what_training_is_given() -> None:
     logits, labels, index = batch()
-    gce = losses.GCE(0.7)
-    assert torch.equal(Criterion(gce)(logits, labels), gce(logits, labels))
-    bare = losses.ELR(lam=3, b=0.7)
+    assert isinstance(losses.GCE(), nn.Module)
+    assert isinstance(losses.GCE(), losses.GCE)
+    bare: losses.ELR = losses.ELR.from_config(lam=3.0, b=0.7)
     bare.bind(samples=N, classes=K, device="cpu")
     assert torch.equal(elr()(logits, labels, index), bare.of_batch(logits, labels, index).mean())
-    assert "GCE(reduction='mean', q=0.7)" in repr(nn.Sequential(Criterion(gce)))
+    assert "GCE(q=0.7, reduction='mean', ignore_index=None)" in repr(nn.Sequential(losses.GCE()))
+
+
+@pytest.mark.parametrize("make", [losses.GCE, elr, lambda: losses.WeightedSum(1, 2, losses.CE(), elr())])
+def test_a_loss_can_be_copied_and_pickled(make: Callable[[], losses.Loss]) -> None:
+    loss = make()
+    loss(*batch(0)[: 3 if loss.uses_sample_index else 2])
+    others = copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))
+    expected = loss(*batch(1))
+    for other in others:
+        assert type(other) is type(loss)
+        assert torch.equal(other(*batch(1)), expected)
 
 
 def test_memory_is_saved_and_restored_with_the_module_around_it() -> None:
@@ -75,20 +92,20 @@ def test_in_eval_mode_nothing_is_remembered() -> None:
 
 def test_tensors_of_the_loss_and_of_its_parts_move_with_the_module() -> None:
     both = losses.WeightedSum(1, 2, losses.Forward(), losses.ELR(lam=3, b=0.7))
-    criterion = Criterion(both, samples=N, classes=K, transition=T)
-    assert set(criterion.state_dict()) == {"first_log_transition", "second_targets"}
+    criterion = both.bind(samples=N, transition=T)
+    assert set(criterion.state_dict()) == {"first.log_transition", "second.targets"}
     twin = copy.deepcopy(criterion)
     criterion.to("meta")
-    assert criterion.loss.first._log_transition.device.type == "meta"  # type: ignore[union-attr, operator]
-    assert criterion.loss.state()["second.targets"].device.type == "meta"  # type: ignore[operator]
-    assert twin.second_targets.device.type == "cpu"
+    assert criterion.first.log_transition.device.type == "meta"
+    assert criterion.state()["second.targets"].device.type == "meta"
+    assert twin.second.targets.device.type == "cpu"
     logits, labels, index = batch()
     twin(logits, labels, index)
-    assert twin.second_targets[index].any()
+    assert twin.second.targets[index].any()
 
 
 def test_a_criterion_that_prunes_keeps_its_kept_set() -> None:
-    criterion = Criterion(losses.TruncatedGCE(q=0.7, k=0.5), samples=N)
+    criterion = losses.TruncatedGCE(q=0.7, k=0.5).bind(samples=N)
     logits, labels, index = batch()
     gce = losses.GCE(0.7)(logits, labels)
     assert torch.equal(criterion(logits, labels, index), gce)
@@ -100,14 +117,17 @@ def test_a_criterion_that_prunes_keeps_its_kept_set() -> None:
     assert not torch.equal(criterion(logits, labels, index), gce)
     criterion.prune(-sure, given, torch.arange(N))  # nothing would be left
     assert criterion.kept.sum() == N // 2  # type: ignore[union-attr]
-    with pytest.raises(TypeError, match="give index"):
+    with pytest.raises(TypeError, match="give keep"):
         criterion(logits, labels)
     with pytest.raises(IndexError):
         criterion(logits, labels, -index)
     assert torch.equal(criterion.eval()(logits, labels), gce)  # such as a validation loss: L_q of all
     assert torch.equal(criterion(logits, labels, index), gce)
-    with pytest.raises(TypeError, match="give samples"):
-        Criterion(losses.TruncatedGCE(q=0.7, k=0.5))
+    with pytest.raises(TypeError, match=r"give keep \(B,\), bool.* or call bind\(samples=N\) once"):
+        losses.TruncatedGCE()(logits, labels, index)
+    kept = torch.arange(B) % 2 == 0
+    expected = losses.GCE(reduction="none")(logits, labels).where(kept, (1 - 0.5**0.7) / 0.7).mean()
+    torch.testing.assert_close(losses.TruncatedGCE()(logits, labels, keep=kept), expected)
 
 
 def test_an_own_loss_that_prunes_needs_only_keep() -> None:
@@ -117,7 +137,7 @@ def test_an_own_loss_that_prunes_needs_only_keep() -> None:
         def keep(self, logits: Tensor, labels: Tensor) -> Tensor:
             return log_p(logits, labels).exp() < 0.9
 
-    criterion = Criterion(Unsure(reduction="none"), samples=N)
+    criterion = Unsure(reduction="none").bind(samples=N)
     logits, labels, index = batch()
     criterion.prune(9.0 * F.one_hot(labels, K)[:3], labels[:3], index[:3])  # of these none is unsure: all stay
     assert torch.equal(criterion(logits, labels, index), losses.CE(reduction="none")(logits, labels))
@@ -128,17 +148,17 @@ def test_an_own_loss_that_prunes_needs_only_keep() -> None:
 
 
 def test_an_estimated_transition_must_be_adopted_first_and_may_be_all_that_is_known() -> None:
-    hat = losses.ForwardHat("q97", losses.CE())
-    with pytest.raises(
-        TypeError, match=r"T_hat is missing: call load_source_estimates\(RUN_ID, \{'q97': T_hat\}\) first"
-    ):
-        Criterion(hat, samples=N, transition=T)
-    hat.load_source_estimates("a run", {"q97": T})
+    hat = losses.ForwardHat()
     logits, labels, _ = batch()
-    expected = Criterion(losses.Forward(), transition=T)(logits, labels)
-    assert torch.equal(Criterion(hat, classes=K)(logits, labels), expected)
+    for use in (lambda: hat.bind(samples=N, transition=T), lambda: hat(logits, labels)):
+        with pytest.raises(TypeError, match=r"T_hat is missing: call load_source_estimates\(RUN_ID, \{'q97': T_hat\}"):
+            use()
+    hat.load_source_estimates("a run", {"q97": T})
+    expected = losses.Forward().bind(transition=T)(logits, labels)
+    assert torch.equal(losses.Forward()(logits, labels, transition=T), expected)
+    assert torch.equal(hat(logits, labels), expected)
     assert "error" not in hat.report()["transition_hat"]  # the true T is not known
-    Criterion(hat, transition=T)
+    hat.bind(transition=T)
     assert hat.report()["transition_hat"]["error"] == 0
 
 
@@ -146,15 +166,100 @@ def test_an_estimated_transition_must_be_adopted_first_and_may_be_all_that_is_kn
     "loss",
     [losses.ELR(3, 0.7), losses.Forward(), losses.Backward(), losses.WeightedSum(1, 1, losses.Forward(), losses.CE())],
 )
-def test_a_loss_that_is_not_bound_says_what_is_missing(loss: losses.Loss) -> None:
+def test_a_loss_that_is_not_bound_says_what_is_missing_where_training_asks_it(loss: losses.Loss) -> None:
     with pytest.raises(
         RuntimeError, match=r"must know the training set first: call bind\(samples=N, classes=K, device="
     ):
         loss.of_batch(*batch())
-    with pytest.raises(TypeError, match=r"transition is missing: T \(K, K\)"):
-        Criterion(losses.Forward(), classes=K)
-    with pytest.raises(TypeError, match="remembers samples: give index"):
-        elr()(*batch()[:2])
+
+
+MISSING = {
+    r"ELR remembers samples: samples is missing: call bind\(samples=N": lambda x, y, i: losses.ELR()(x, y, i),
+    r"ELR remembers samples: give index": lambda x, y, _: elr()(x, y),
+    r"transition is missing: T \(K, K\)": lambda x, y, _: losses.Forward()(x, y),
+    r"CoTeaching: transition is missing: T \(K, K\), or give forget_rate": lambda x, y, _: losses.CoTeaching()(x, y),
+    r"CoTeaching follows a schedule: give epoch, counted from 0": lambda x, y, _: losses.CoTeaching(0.2)(x, y),
+    r"JoCoR follows a schedule": lambda x, y, _: losses.JoCoR(0.2)(x, y),
+    r"TruncatedGCE prunes: give keep": lambda x, y, i: losses.TruncatedGCE()(x, y, i),
+}
+
+
+@pytest.mark.parametrize("reason", MISSING)
+def test_a_loss_says_what_it_has_not_been_given(reason: str) -> None:
+    with pytest.raises(TypeError, match=reason):
+        MISSING[reason](*batch())
+
+
+def test_a_loss_with_a_schedule_takes_the_epoch() -> None:
+    one, other = batch(0)[0], batch(1)[0]
+    logits, labels = torch.cat([one, other]), batch()[1]
+    loss, started = losses.CoTeaching(0.5, gradual=10), losses.CoTeaching(0.5, gradual=10).bind()
+    started.start_epoch(10)
+    assert torch.equal(loss(logits, labels, epoch=10), started(logits, labels))
+    assert not torch.equal(loss(logits, labels, epoch=0), started(logits, labels))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_ignored_labels_are_those_of_torch(reduction: str) -> None:
+    logits, labels, _ = batch()
+    labels[[0, 3]] = -100
+    torch.testing.assert_close(
+        losses.CE(reduction=reduction, ignore_index=-100)(logits, labels),
+        F.cross_entropy(logits, labels, reduction=reduction),
+    )
+    torch.testing.assert_close(
+        losses.CE(reduction=reduction, ignore_index=2)(logits, labels.clamp(min=0)),
+        F.cross_entropy(logits, labels.clamp(min=0), reduction=reduction, ignore_index=2),
+    )
+    with pytest.raises(IndexError):
+        losses.CE()(logits, labels)
+
+
+def test_an_ignored_sample_is_remembered_by_no_loss_and_chosen_by_none() -> None:
+    logits, labels, index = batch()
+    labels[0] = -100
+    loss = losses.ELR(ignore_index=-100).bind(samples=N, classes=K)
+    loss(logits, labels, index)
+    assert not loss.targets[index[0]].any()
+    assert loss.targets[index[1:]].any(1).all()
+    views, loss = logits.repeat(2, 1), losses.CoTeaching(0.5, ignore_index=-100)
+    some = logits[1:].repeat(2, 1)
+    assert torch.equal(loss(views, labels, epoch=10), loss(some, labels[1:], epoch=10))
+    torch.testing.assert_close(losses.GJS(ignore_index=-100)(views, labels), losses.GJS()(some, labels[1:]))
+
+
+LEAVES = sorted(path.stem for path in (settings.config_dir() / "loss").glob("*.yaml"))
+
+
+def of_leaf(name: str) -> tuple[losses.Loss, dict[str, Any]]:
+    cfg = settings.compose(["data=digits", f"loss={name}"])
+    return settings.read(cfg).loss, settings.resolved(cfg)["loss"]
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_a_leaf_holds_all_parameters_with_their_defaults(name: str) -> None:
+    loss, leaf = of_leaf(name)
+    known = inspect.signature(type(loss).__init__).parameters
+    assert {*leaf} - {"name", "_target_"} == {*known} - {"self", "reduction", "ignore_index"}
+    if name in SUMS:
+        return
+
+    def values(loss: losses.Loss) -> dict[str, Any]:
+        return {k: values(v) if isinstance(v, losses.Loss) else v for k, v in loss.values().items()}
+
+    assert values(type(loss)()) == values(loss)
+
+
+SUMS = {name for name in LEAVES if isinstance(of_leaf(name)[0], losses.WeightedSum)}  # many leaves of one class
+
+
+def test_reading_a_config_imports_no_torch() -> None:
+    code = (
+        "import sys; from noisygce import settings\n"
+        f"for name in {LEAVES}: settings.read(settings.compose(['data=digits', f'loss={{name}}']))\n"
+        "assert 'torch' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=600).returncode == 0
 
 
 SOFT = [
@@ -191,9 +296,95 @@ def test_cross_entropy_of_a_soft_label_is_torch_s() -> None:
     [losses.ELR(3, 0.7), losses.WeightedSum(1, 1, losses.CE(), losses.ELR(3, 0.7)), losses.TruncatedGCE(0.7, 0.5)],
 )
 def test_a_loss_of_single_samples_refuses_soft_labels(loss: losses.Loss) -> None:
-    criterion = Criterion(loss, samples=N, classes=K)
+    criterion = loss.bind(samples=N, classes=K)
     logits, labels, index = batch()
     for mode in (criterion.train(), criterion.eval()):
         for more in ((), (index,)):
             with pytest.raises(TypeError, match=r"(prunes|remembers) samples, each with one label: give labels \(B,\)"):
                 mode(logits, F.one_hot(labels, K).float(), *more)
+
+
+# --- in a loop of one's own -------------------------------------------------------------------------------------------
+
+
+def points() -> tuple[Tensor, Tensor]:
+    """N points on either side of a line, and on which side each is."""
+    x = torch.tensor([[1.0, 0.5], [-1.0, 0.5]]).repeat(N // 2, 1)
+    return x, (x[:, 0] > 0).long()
+
+
+def task(criterion: Callable[..., Tensor], steps: int = 60) -> tuple[nn.Module, Tensor]:
+    """A linear network trained on points whose label is the sign of a coordinate; its weights, and the last loss."""
+    x, labels = points()
+    network = nn.Linear(2, 2)
+    nn.init.zeros_(network.weight)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    for step in range(steps):
+        index = torch.arange(N)[step % 2 * (N // 2) :][: N // 2]
+        loss = criterion(network(x[index]), labels[index], index)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert torch.equal(network(x).argmax(1), labels)
+    return network, loss.detach()
+
+
+@pytest.mark.parametrize("loss", [losses.GCE(), losses.TruncatedGCE(), losses.ELR(), losses.CE()], ids=repr)
+def test_a_plain_loop_trains_with_it(loss: losses.Loss) -> None:
+    task(loss.bind(samples=N, classes=2))
+
+
+def test_lightning_saves_what_a_loss_remembers(tmp_path: Path) -> None:
+    lightning = pytest.importorskip("lightning")
+
+    class Task(lightning.LightningModule):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.network, self.criterion = nn.Linear(2, 2), losses.ELR().bind(samples=N, classes=2)
+
+        def training_step(self, batch: Any, _: int) -> Tensor:
+            x, labels, index = batch
+            return self.criterion(self.network(x), labels, index)
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=1.0)
+
+    x, labels = points()
+    samples = torch.utils.data.TensorDataset(x, labels, torch.arange(N))
+    loader = torch.utils.data.DataLoader(samples, batch_size=N)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    trainer = lightning.Trainer(max_epochs=20, default_root_dir=tmp_path, enable_checkpointing=True, **quiet)
+    made = Task()
+    trainer.fit(made, loader)
+    trainer.save_checkpoint(tmp_path / "saved.ckpt")
+    assert torch.equal(made.network(x).argmax(1), labels)
+    fresh = Task.load_from_checkpoint(tmp_path / "saved.ckpt")
+    assert made.criterion.targets.any()
+    assert torch.equal(fresh.criterion.targets, made.criterion.targets)
+
+
+def test_the_trainer_of_transformers_trains_with_it(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("accelerate")
+
+    class Linear(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = nn.Linear(2, 2)
+
+        def forward(self, x: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+            return {"logits": self.network(x)}
+
+    x, labels = points()
+    criterion = losses.GCE()
+    arguments = transformers.TrainingArguments(
+        tmp_path, num_train_epochs=40, learning_rate=0.1, use_cpu=True, report_to=[], save_strategy="no"
+    )
+    trainer = transformers.Trainer(
+        Linear(),
+        arguments,
+        train_dataset=[{"x": a, "labels": b} for a, b in zip(x, labels, strict=True)],
+        compute_loss_func=lambda outputs, labels, **_: criterion(outputs["logits"], labels),
+    )
+    trainer.train()
+    assert torch.equal(trainer.model(x)["logits"].argmax(1), labels)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import noisygce
-from noisygce import figure, results, runs, settings, status, table
-from noisygce.sweep import plan as plans
+from noisygce import figure, runs, settings, status, table
+from noisygce.errors import ConfigError
 from noisygce.sweep import stored
 from noisygce.sweep.plan import plan_of
 
@@ -200,7 +200,18 @@ def test_ids_are_those_of_training_for_each_seed():
         assert run.id == runs.run_id(runs.identity(settings.resolved(settings.compose(list(run.job)))))
 
 
-def test_results_are_found_by_the_ids_of_a_stored_plan():
-    finish(WORDS)
-    assert {run.state for run in plans.look(plan_of(WORDS))} == {"done"}
-    assert results.frame(plans.look(plan_of(WORDS)))["val"].notna().all()
+def test_a_name_names_the_stored_plan_and_enters_no_id():
+    named = plan_of([*WORDS, "name=mine"])
+    assert named.runs == plan_of(WORDS).runs
+    assert named.arguments == (*WORDS, "name=mine")
+    assert Path("results/plans/mine.jsonl").is_file()
+    assert not plan_of(["name=mine", *WORDS]).composed
+    for name in ("..", "a/b", "", ".x", "x" * 101):
+        with pytest.raises(ConfigError, match=r"must be 1 to 100 letters"):
+            plan_of([*WORDS, f"name={name}"])
+
+
+def test_a_run_that_cannot_be_is_named_before_any_starts():
+    with pytest.raises(ConfigError, match=r"^loss\.q=7: .* \(in the run data=digits loss=gce loss\.q=7\)$"):
+        plan_of(["data=digits", "loss=gce", "loss.q=0.7,7"], launching=True)
+    assert not list(Path("results").iterdir())

@@ -66,6 +66,13 @@ def test_another_hydra_program_of_the_environment_is_as_it_is_without_noisygce(t
         "${oc.create:{a: 1}}",
         "${theirs:1}",
         "${hydra:runtime.cwd}",
+        "${ oc.env:HOME}",
+        "${oc.env : HOME}",
+        "${oc.env:'HOME'}",
+        "$${oc.env:HOME}",
+        "\\\\${oc.env:HOME}",
+        "${a}${oc.env:HOME}",
+        "${rate:1}",
     ],
 )
 def test_a_config_calls_no_resolver_that_is_not_ours(text: str) -> None:
@@ -82,7 +89,15 @@ def test_a_composed_config_is_looked_at_before_anything_in_it_is_resolved() -> N
 
 @pytest.mark.parametrize(
     "text",
-    ["${rate}", "${.rate}", "${oc.env:NOISYGCE_DATA,data}", "${noisygce.by:${data.name},{a: 1},2}", "$HOME", "{}"],
+    [
+        "${rate}",
+        "${.rate}",
+        "${oc.env:NOISYGCE_DATA,data}",
+        "${noisygce.by:${data.name},{a: 1},2}",
+        "$HOME",
+        "{}",
+        "${a.b[0]}",
+    ],
 )
 def test_what_our_leaves_use_is_let_through(text: str) -> None:
     resolvers.refuse_others(OmegaConf.create({"a": text}))

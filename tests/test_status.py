@@ -72,7 +72,7 @@ def test_of_a_plan_without_a_run_the_most_alike_is_named(tmp_path, capsys):
         made_up.finish(tmp_path, run)
     status.run([*words, "seed=0,1"])
     out = capsys.readouterr().out
-    assert f"the most alike there is {near.id}, with schedule.epochs=12 schedule.milestones=[]" in out
+    assert f"the most similar finished run is {near.id}, with schedule.epochs=12 schedule.milestones=[]" in out
     table.run([*words, "seed=0,1"])
     assert near.id in capsys.readouterr().out
     status.run([*words, "schedule.epochs=12", "schedule.milestones=[]", "seed=0,1"])

@@ -4,27 +4,22 @@ from omegaconf import OmegaConf
 
 from noisygce import settings
 from noisygce.errors import ConfigError, DataError, Locked, NonFinite, SweepFailed
-from noisygce.sweep.jobs import check_all, expand, kinds, launch_all
-from noisygce.sweep.plan import plan_of
+from noisygce.sweep.jobs import expand
+from noisygce.sweep.launch import launch_all
 
 
 def jobs(arguments, grid=None):
     return expand(arguments, OmegaConf.create(grid) if grid else None)
 
 
-def test_choices_of_a_command_line_are_multiplied():
-    found = jobs(["loss=ce,gce", "rate=0.2,0.4", "data=digits"])
-    assert found == [
+def test_the_runs_of_a_command_line_are_the_product_of_its_choices():
+    assert jobs([]) == [[]]
+    assert jobs(["loss=ce,gce", "rate=0.2,0.4", "data=digits"]) == [
         ["loss=ce", "rate=0.2", "data=digits"],
         ["loss=ce", "rate=0.4", "data=digits"],
         ["loss=gce", "rate=0.2", "data=digits"],
         ["loss=gce", "rate=0.4", "data=digits"],
     ]
-
-
-def test_without_a_choice_there_is_one_run():
-    assert jobs(["loss=ce"]) == [["loss=ce"]]
-    assert jobs([]) == [[]]
 
 
 def test_seeds_come_first_so_that_a_table_fills_evenly():
@@ -77,19 +72,6 @@ def test_values_of_a_grid_mean_on_the_command_line_what_they_mean_in_yaml(key, v
             assert OmegaConf.select(cfg, key) == value
 
 
-def test_the_demo_holds_sixty_runs():
-    grid = settings.compose(["experiment=demo"]).grid
-    assert len(expand([], grid)) == 4 * 2 * 5 + 4 * 5
-    assert len(expand(["seed=0", "experiment=demo"], grid)) == 12
-
-
-def test_one_impossible_run_is_named_before_any_starts():
-    all_jobs = [["loss=gce", "loss.q=0.7"], ["loss=gce", "loss.q=7"]]
-    with pytest.raises(ConfigError, match=r"^loss\.q=7: .* \(in the run loss=gce loss\.q=7; none was started\)$"):
-        check_all(settings.compose, all_jobs)
-    check_all(settings.compose, all_jobs[:1])
-
-
 def ended(value):
     end = JobReturn(status=JobStatus.FAILED if isinstance(value, Exception) else JobStatus.COMPLETED)
     end.return_value = value
@@ -128,22 +110,11 @@ def test_failures_are_named_and_the_others_are_done(capsys):
     assert capsys.readouterr().err == "1 of 3 runs are done\n  seed=0: it diverged\n  seed=2: KeyError\n"
 
 
-def test_data_that_is_missing_is_said_once_for_the_runs_that_need_it(capsys):
-    all_jobs = [[f"data={data}", f"seed={seed}"] for seed in (0, 1) for data in ("a", "b", "c")]
-    lacks_a, lacks_b = DataError("a is not there"), DataError("b is not there")
-
-    def said(*outcomes):
-        with pytest.raises(SweepFailed) as failed:
-            launch_all(Launches(outcomes), all_jobs)
-        assert failed.value.exit_code == 2
-        return capsys.readouterr().err.splitlines()[1:]
-
-    assert said(lacks_a, 0.5, 0.5, DataError(str(lacks_a)), lacks_b, 0.5) == [
-        "  2 runs with data=a: a is not there",
-        "  data=b seed=1: b is not there",
-    ]
-    assert said(*[lacks_a] * 6) == ["  all 6 runs: a is not there"]
-    assert said(lacks_a, 0.5, 0.5, 0.5, lacks_a, 0.5) == ["  data=a seed=0; data=b seed=1: a is not there"]
+def test_a_reason_is_printed_once_for_all_runs_that_it_stops(capsys):
+    with pytest.raises(SweepFailed) as failed:
+        launch_all(Launches([DataError("no data"), 0.5, DataError("no data")]), THREE)
+    assert failed.value.exit_code == 2
+    assert capsys.readouterr().err == "1 of 3 runs are done\n  seed=0, and 1 more: no data\n"
 
 
 def test_nothing_is_asked_for_again_after_a_failure():
@@ -151,14 +122,6 @@ def test_nothing_is_asked_for_again_after_a_failure():
     with pytest.raises(SweepFailed):
         launch_all(launch, [["seed=0"]])
     assert len(launch.asked) == 1
-
-
-def test_of_every_kind_of_run_and_of_every_seed_one_is_checked():
-    all_jobs = expand(["loss=ce,gce", "rate=0.2,0.4", "seed=0,1,2"])
-    some = kinds(all_jobs)
-    assert len(some) == 4 + 2
-    assert {o for job in some for o in job} == {o for job in all_jobs for o in job}
-    assert {tuple(job[:2]) for job in some} == {tuple(job[:2]) for job in all_jobs}
 
 
 @pytest.mark.parametrize(
@@ -181,12 +144,6 @@ def test_a_range_gives_the_values_that_one_would_type_and_a_choice_those_that_ar
 
 def test_a_value_in_a_grid_keeps_all_its_digits():
     assert jobs([], [{"loss.A": [-4.605170185988091]}]) == [["loss.A=-4.605170185988091"]]
-
-
-def test_a_range_plans_the_runs_of_its_values():
-    words = ["data=digits", "loss=gce", "rate=0.2"]
-    one, other = (plan_of([*words, swept]) for swept in ("loss.q=range(0.1,0.9,0.2)", "loss.q=0.1,0.3,0.5,0.7"))
-    assert [run.id for run in one.runs] == [run.id for run in other.runs]
 
 
 def test_a_block_without_a_value_is_refused_since_it_makes_no_run():

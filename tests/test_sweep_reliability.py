@@ -182,7 +182,7 @@ def test_a_missing_data_set_is_tried_once_and_said_once_with_exit_code_2_and_oth
     assert code == 2
     assert text.count("fetching") == 1
     assert text.count("Cifar10 is not in data and could not be fetched (URLError: <urlopen error no network>)") == 1
-    assert "  2 runs with data=cifar10: Cifar10 is not in" in text
+    assert re.search("\n  data=cifar10 seed=0 .*, and 1 more: Cifar10 is not in", text)
     assert one_line(text) == "noisygce: 2 of 4 runs failed"
     assert [name[:6] for name in manifests(tmp_path)] == ["digits"] * 2
 

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from noisygce import losses, models, results, runs, settings, train
 from noisygce.check import Invalid
 from noisygce.losses.small_loss import SmallLoss
-from noisygce.losses.torch import Criterion
 from noisygce.models import ConvNet
 from noisygce.models.peers import NetworkPair
 from noisygce.runs import kept
@@ -139,11 +138,12 @@ def test_the_forget_rate_grows_to_that_of_the_wrong_labels() -> None:
 
 
 def test_as_a_module_the_schedule_is_in_the_state_dict() -> None:
-    criterion = Criterion(losses.CoTeachingPlus(0.4, 10, 20), classes=K)
-    criterion.loss.start_epoch(5)  # type: ignore[operator]
+    criterion = losses.CoTeachingPlus(0.4, 10, 20).bind(classes=K)
+    criterion.start_epoch(5)
     saved = copy.deepcopy(criterion.state_dict())
     assert {name: tensor.item() for name, tensor in saved.items()} == {"forgotten": 0.2, "warming_up": True}
-    fresh = Criterion(losses.CoTeachingPlus(0.4, 10, 20), classes=K)
+    fresh = losses.CoTeachingPlus(0.4, 10, 20).bind(classes=K)
+    fresh.start_epoch(0)
     fresh.load_state_dict(saved)
     one, two, labels = map(torch.from_numpy, drawn(16, 0))
     logits = torch.cat([one, two])

@@ -6,6 +6,7 @@ the other methods; training asks every loss the same questions and none for its 
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from numpy import float64
     from numpy.typing import NDArray
     from torch import Tensor as Tensor
+    from torch.nn import Module
 
     Matrix = NDArray[float64]
 else:  # names for annotations: torch itself is not imported before there is something to compute
     Tensor = Matrix = Any
+    Module = object
 
 
 def max_subtracted(logits: Tensor) -> Tensor:
@@ -66,16 +69,17 @@ def _fit(values: Tensor, labels: Tensor) -> None:
         raise ValueError(f"logits must be (B, K) and labels (B,), not {tuple(values.shape)} and {tuple(labels.shape)}")
 
 
-class Loss:
-    """A loss of logits (B, K) and labels (B,).
+class Loss(Module):
+    """A loss of logits (B, K) and labels (B,). Every object that is made by a call is a torch.nn.Module too.
 
-    reduction: "mean" (default), "sum" or "none", as in torch.nn.
-    Subclasses give ``per_sample``; constructor parameters without a default are what a config leaf holds, and those
-    of ``check.DEFAULTS_ADDED_LATER``, whose default is None and null in the leaf.
+    reduction: "mean" (default), "sum" or "none", as in torch.nn. ignore_index: the label of samples that take no part;
+    None, the default: there is none, and a label outside 0..K-1 is an error, such as torch's own -100.
+    Subclasses give ``per_sample``. A config leaf holds all parameters of the constructor that may be given by position,
+    with the same values as their defaults in code, and those of ``check.DEFAULTS_ADDED_LATER``.
     """
 
     prunes: ClassVar[bool] = False  # whether training drops samples by ``keep`` (see TruncatedGCE)
-    ceiling: float = 0.0  # the constant loss of a sample that is not kept, in your own loop (see Criterion)
+    ceiling: float = 0.0  # the constant loss of a sample that is not kept, in your own loop (see ``forward``)
     views: ClassVar[int] = 1  # augmented views V of each image; logits are then (V B, K), one view after another
     networks: ClassVar[int] = 1  # networks n that are trained; logits are then (n B, K), one network after another
     mixup: float = 0.0  # alpha > 0: images are mixed in pairs, and so are the losses under their two labels (see Mixup)
@@ -97,8 +101,23 @@ class Loss:
         mine = type(self).of_batch is not Loss.of_batch and not (forwards and parts)
         return mine or any(part.uses_sample_index for part in parts)
 
-    def __init__(self, *, reduction: str = "mean") -> None:
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        from noisygce.losses.torch import as_module
+
+        return object.__new__(as_module(cls))  # type: ignore[arg-type]
+
+    @classmethod
+    def from_config(cls, **values: Any) -> Any:
+        """The loss as training asks for it, which is no torch.nn.Module: reading a config imports no torch."""
+        loss: Any = object.__new__(cls)
+        loss.__init__(**values)
+        return loss
+
+    def __init__(self, *, reduction: str = "mean", ignore_index: int | None = None) -> None:
         self.reduction = check.choice("reduction", reduction, ("mean", "sum", "none"))
+        self.ignore_index = (
+            ignore_index if ignore_index is None else check.whole("ignore_index", ignore_index, "(-inf, inf)")
+        )
 
     @staticmethod
     def _clip(clip: float | None) -> float | None:
@@ -127,9 +146,41 @@ class Loss:
         ]
         return sum(labels[:, k] * values for k, values in enumerate(each))  # type: ignore[return-value]
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The reduced loss of labels (B,), or of soft ones (B, K)."""
-        return self.reduced(self.of_soft(logits, labels) if labels.dim() == 2 else self.per_sample(logits, labels))
+    def __call__(self, *args: Any, **keywords: Any) -> Tensor:  # of a torch.nn.Module it is torch's own, with hooks
+        return self.forward(*args, **keywords)
+
+    def forward(
+        self, logits: Tensor, labels: Tensor, index: Tensor | None = None, *, keep: Tensor | None = None
+    ) -> Tensor:
+        """The reduced loss of labels (B,), or of soft ones (B, K) as in ``of_soft``.
+
+        logits (B, K), of V views (V B, K), of n networks (n B, K). index (B,): which of the N training samples, for a
+        loss that remembers. keep (B,), bool: the samples that are kept, for a loss that prunes. TypeError where the
+        loss is not given what it needs.
+        """
+        if labels.dim() == 2:
+            return self.reduced(self.of_soft(logits, labels))
+        if self.ignore_index is None or not (ignored := labels == self.ignore_index).any():
+            return self.reduced(self._values(logits, labels, index, keep))
+        some = (~ignored).nonzero().squeeze(1)
+        picked = logits.unflatten(0, (-1, len(labels))).index_select(1, some).flatten(0, 1)
+        index, keep = (None if each is None else each[some] for each in (index, keep))
+        values = self._values(picked, labels[some], index, keep)
+        if self.reduction != "none":
+            return self.reduced(values)
+        return values.new_zeros(len(labels)).index_put((some,), values)
+
+    def _values(self, logits: Tensor, labels: Tensor, index: Tensor | None, keep: Tensor | None) -> Tensor:
+        name = type(self).__name__
+        if index is None and self.uses_sample_index:
+            raise TypeError(f"{name} remembers samples: give index (B,), which training samples these are")
+        if self.prunes and keep is None:
+            raise TypeError(
+                f"{name} prunes: give keep (B,), bool, which of these samples are kept: all before the first pruning, "
+                "later criterion.keep(all_logits, all_labels)[index]; or call bind(samples=N) once, and give index (B,)"
+            )
+        values = self.per_sample(logits, labels) if index is None else self.of_batch(logits, labels, index)
+        return values if keep is None else values.where(keep, self.ceiling)
 
     def reduced(self, values: Tensor) -> Tensor:
         return values if self.reduction == "none" else values.mean() if self.reduction == "mean" else values.sum()
@@ -164,18 +215,28 @@ class Loss:
         """What the manifest of a run should say of the loss beyond its parameters."""
         return {}
 
+    def values(self) -> dict[str, Any]:
+        """The parameters of the constructor, by name, as far as they are attributes."""
+        names = inspect.signature(getattr(self, "made_of", type(self)).__init__).parameters
+        return {name: getattr(self, name) for name in names if name != "self" and hasattr(self, name)}
+
     def __repr__(self) -> str:
-        values = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
-        return f"{type(self).__name__}({values})"
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.values().items())})"
+
+    def __reduce__(self) -> Any:
+        """For copies and pickles: a class that is a torch.nn.Module too has a name like the class that was written."""
+        made_of = vars(type(self)).get("made_of")
+        return _bare, (made_of or type(self), made_of is not None), dict(vars(self))
 
     def _bound(self, name: str) -> Tensor:
         """A tensor that ``bind`` has made. Raises RuntimeError where it was not called."""
-        if name not in vars(self):
+        found = getattr(self, name, None)
+        if found is None:
             raise RuntimeError(
                 f"{type(self).__name__} must know the training set first: call bind(samples=N, classes=K, device=..., "
                 "transition=T) once before use"
             )
-        return vars(self)[name]
+        return found
 
     def _part(self, key: str, loss: Loss) -> Loss:
         """A loss that this one can be made of. Raises check.Invalid."""
@@ -183,6 +244,14 @@ class Loss:
             allowed = "a loss of one network and one view that neither prunes, nor mixes images, nor needs another run"
             raise check.Invalid(key, loss, allowed)
         return loss
+
+
+def _bare(cls: type[Loss], as_a_module: bool) -> Loss:
+    """An object without any value yet."""
+    from noisygce.losses.torch import as_module
+
+    loss: Loss = object.__new__(as_module(cls) if as_a_module else cls)  # type: ignore[arg-type]
+    return loss
 
 
 class Pointwise(Loss):

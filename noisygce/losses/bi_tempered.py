@@ -16,8 +16,10 @@ class BiTempered(Loss):
     support. t1 = t2 = 1 is cross entropy. t1 = 1 with t2 < 1 bounds it by log(2^24) / (1 - t2), where p_y is 0.
     """
 
-    def __init__(self, t1: float, t2: float, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(
+        self, t1: float = 0.8, t2: float = 1.2, *, reduction: str = "mean", ignore_index: int | None = None
+    ) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.t1 = check.number("t1", t1, "[0, 1]")
         self.t2 = check.number("t2", t2, "[0.3, 4]")
 

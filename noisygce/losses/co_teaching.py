@@ -10,9 +10,8 @@ class CoTeaching(SmallLoss):
     arXiv 1804.06872, algorithm 1). Parameters and R(e) as in ``SmallLoss``. In your own loop:
 
         criterion = CoTeaching(forget_rate=0.4, gradual=10)
-        criterion.bind(samples=N, classes=K, device="cuda")
-        criterion.start_epoch(epoch)                                          # each epoch, counted from 0
-        criterion(torch.cat([one(images), other(images)]), labels).backward()
+        logits = torch.cat([one(images), other(images)])
+        criterion(logits, labels, epoch=epoch).backward()                     # counted from 0
     """
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -33,24 +32,32 @@ class CoTeachingPlus(CoTeaching):
     whole batch, nothing is trained on.
     """
 
-    _warming_up: Tensor  # (), bool
+    warming_up: Tensor  # (), bool
 
-    def __init__(self, forget_rate: float | None, gradual: int, warm_up: int, *, reduction: str = "mean") -> None:
-        super().__init__(forget_rate, gradual, reduction=reduction)
+    def __init__(
+        self,
+        forget_rate: float | None = None,
+        gradual: int = 10,
+        warm_up: int = 20,
+        *,
+        reduction: str = "mean",
+        ignore_index: int | None = None,
+    ) -> None:
+        super().__init__(forget_rate, gradual, reduction=reduction, ignore_index=ignore_index)
         self.warm_up = check.whole("warm_up", warm_up, "[0, 100000]")
 
     def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None = None) -> None:
         import torch
 
         super().bind(samples=samples, classes=classes, device=device, transition=transition)
-        self._warming_up = torch.ones((), dtype=torch.bool, device=device)
+        self.warming_up = torch.ones((), dtype=torch.bool, device=device)
 
     def start_epoch(self, epoch: int) -> None:
         super().start_epoch(epoch)
-        self._bound("_warming_up").fill_(epoch < self.warm_up)
+        self._bound("warming_up").fill_(epoch < self.warm_up)
 
     def state(self) -> dict[str, Tensor]:
-        return super().state() | {"warming_up": self._bound("_warming_up")}
+        return super().state() | {"warming_up": self._bound("warming_up")}
 
     def _among(self, one: Tensor, two: Tensor) -> Tensor:
-        return (one.argmax(1) != two.argmax(1)) | self._bound("_warming_up")
+        return (one.argmax(1) != two.argmax(1)) | self._bound("warming_up")

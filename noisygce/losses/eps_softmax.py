@@ -12,8 +12,10 @@ class EpsSoftmaxCE(Loss):
     where p_y < clip (1 + m), which at m = 1e5 is p_y < 0.001.
     """
 
-    def __init__(self, m: float, clip: float, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(
+        self, m: float = 1e5, clip: float = 1e-8, *, reduction: str = "mean", ignore_index: int | None = None
+    ) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.m = check.number("m", m, "[0, 1e9]")
         self.clip = check.number("clip", clip, "[0, 0.1]")
 

@@ -9,8 +9,10 @@ class Focal(Pointwise):
     gradient, as the code of APL, ALFs and epsilon-softmax does; null does not.
     """
 
-    def __init__(self, g: float, *, detached: bool | None = None, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(
+        self, g: float = 0.5, *, detached: bool | None = None, reduction: str = "mean", ignore_index: int | None = None
+    ) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.g = check.number("g", g, "[0, 100]")
         self.detached = detached if detached is None else check.flag("detached", detached)
 

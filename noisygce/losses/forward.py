@@ -6,6 +6,7 @@ from typing import Any
 from noisygce import check
 from noisygce.errors import ConfigError
 from noisygce.losses.base import Loss, Matrix, Tensor, clipped, log_softmax, rows
+from noisygce.losses.gce import CE
 
 # The quantile of p_i at which the sample stands that represents class i: q97 leaves outliers above it.
 ANCHORS = {"q97": 0.97, "max": 1.0}
@@ -18,21 +19,21 @@ class Forward(Loss):
     samples of each true class. Call ``bind`` before use. clip in (0, 0.1] or None: of all p, as ``clipped``.
     """
 
-    _log_transition: Tensor  # (K, K): log T, -inf where T is 0
+    log_transition: Tensor  # (K, K): log T, -inf where T is 0
 
-    def __init__(self, *, clip: float | None = None, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(self, *, clip: float | None = None, reduction: str = "mean", ignore_index: int | None = None) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.clip = self._clip(clip)
 
     def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
         import torch
 
-        self._log_transition = torch.as_tensor(_given(transition), dtype=torch.float64).log().float().to(device)
+        self.log_transition = torch.as_tensor(_given(transition), dtype=torch.float64).log().float().to(device)
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         # In logarithms: the sum underflows where the network is sure of a class that never turns into y.
         log_ps = clipped(log_softmax(logits), self.clip)
-        return -(log_ps + rows(self._bound("_log_transition").t(), labels, log_ps)).logsumexp(1)
+        return -(log_ps + rows(self._bound("log_transition").t(), labels, log_ps)).logsumexp(1)
 
 
 class Backward(Loss):
@@ -42,10 +43,10 @@ class Backward(Loss):
     losses themselves have no lower bound. T and clip as in ``Forward``. Call ``bind`` before use.
     """
 
-    _inverse: Tensor  # (K, K)
+    inverse: Tensor  # (K, K)
 
-    def __init__(self, *, clip: float | None = None, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(self, *, clip: float | None = None, reduction: str = "mean", ignore_index: int | None = None) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.clip = self._clip(clip)
 
     def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
@@ -54,11 +55,11 @@ class Backward(Loss):
 
         if np.linalg.cond(_given(transition)) > 1e6:  # float32 has no digits left beyond
             raise ConfigError("loss=backward: the noise's T has no inverse; choose another rate, or loss=forward")
-        self._inverse = torch.as_tensor(np.linalg.inv(transition)).to(device)
+        self.inverse = torch.as_tensor(np.linalg.inv(transition)).to(device)
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         log_ps = clipped(log_softmax(logits), self.clip)
-        return -(rows(self._bound("_inverse"), labels, log_ps) * log_ps).sum(1)
+        return -(rows(self._bound("inverse"), labels, log_ps) * log_ps).sum(1)
 
 
 class ForwardHat(Forward):
@@ -70,9 +71,18 @@ class ForwardHat(Forward):
     None.
     """
 
-    def __init__(self, anchor: str, source: Loss, *, clip: float | None = None, reduction: str = "mean") -> None:
-        super().__init__(clip=clip, reduction=reduction)
+    def __init__(
+        self,
+        anchor: str = "q97",
+        source: Loss | None = None,
+        *,
+        clip: float | None = None,
+        reduction: str = "mean",
+        ignore_index: int | None = None,
+    ) -> None:
+        super().__init__(clip=clip, reduction=reduction, ignore_index=ignore_index)
         self.anchor = check.choice("anchor", anchor, ANCHORS)
+        source = CE() if source is None else source
         if not isinstance(source, Loss) or not source.estimates_transition:
             raise check.Invalid("source", source, "a loss whose p estimates P(given label | image), such as ce")
         self.source = source

@@ -9,8 +9,8 @@ class CE(Pointwise):
 
     estimates_transition = True  # its minimum is p = P(given label | image)
 
-    def __init__(self, *, clip: float | None = None, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(self, *, clip: float | None = None, reduction: str = "mean", ignore_index: int | None = None) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.clip = self._clip(clip)
 
     def of(self, log_py: Tensor) -> Tensor:
@@ -30,8 +30,8 @@ class GCE(Pointwise):
     q in (0, 1]: q -> 0 is cross entropy, q = 1 is half of MAE; the paper uses 0.7.
     """
 
-    def __init__(self, q: float, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(self, q: float = 0.7, *, reduction: str = "mean", ignore_index: int | None = None) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.q = check.number("q", q, "(0, 1]")
 
     def of(self, log_py: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class TruncatedGCE(GCE):
 
         criterion = TruncatedGCE(q=0.7, k=0.5)
         keep = torch.ones(N, dtype=torch.bool)                     # until the first pruning
-        criterion(logits, labels, keep[index]).backward()          # each step
+        criterion(logits, labels, keep=keep[index]).backward()     # each step
         keep = criterion.keep(all_logits, all_labels)              # now and then, with the best model so far
 
     ``keep`` (B,) may not be left out. Solved from these very logits, keep=criterion.keep(logits, labels), it gives the
@@ -59,8 +59,10 @@ class TruncatedGCE(GCE):
 
     prunes = True
 
-    def __init__(self, q: float, k: float, *, reduction: str = "mean") -> None:
-        super().__init__(q, reduction=reduction)
+    def __init__(
+        self, q: float = 0.7, k: float = 0.5, *, reduction: str = "mean", ignore_index: int | None = None
+    ) -> None:
+        super().__init__(q, reduction=reduction, ignore_index=ignore_index)
         self.k = check.number("k", k, "(0, 1)")
 
     @property
@@ -71,16 +73,6 @@ class TruncatedGCE(GCE):
     def keep(self, logits: Tensor, labels: Tensor) -> Tensor:
         """w (B,): p_y > k. L_q falls as p_y grows, so no L_q need be computed."""
         return log_p(logits.detach(), labels).exp() > self.k
-
-    def __call__(self, logits: Tensor, labels: Tensor, keep: Tensor | None = None) -> Tensor:
-        if labels.dim() == 2:
-            return self.reduced(self.of_soft(logits, labels))
-        if keep is None:
-            raise TypeError(
-                "TruncatedGCE prunes: give keep (B,), bool, which of these samples are kept; all are before the first "
-                "pruning, later keep = criterion.keep(all_logits, all_labels)[index]. L_q of all samples is GCE"
-            )
-        return self.reduced(self.per_sample(logits, labels).where(keep, self.ceiling))
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

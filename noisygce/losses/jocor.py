@@ -10,8 +10,16 @@ class JoCoR(SmallLoss):
     lam in [0, 1]; forget_rate, gradual and R(e) as in ``SmallLoss``.
     """
 
-    def __init__(self, forget_rate: float | None, gradual: int, lam: float, *, reduction: str = "mean") -> None:
-        super().__init__(forget_rate, gradual, reduction=reduction)
+    def __init__(
+        self,
+        forget_rate: float | None = None,
+        gradual: int = 10,
+        lam: float = 0.9,
+        *,
+        reduction: str = "mean",
+        ignore_index: int | None = None,
+    ) -> None:
+        super().__init__(forget_rate, gradual, reduction=reduction, ignore_index=ignore_index)
         self.lam = check.number("lam", lam, "[0, 1]")
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ class JS(Pointwise):
     pi in [0.001, 0.999], beyond which float32 has too few digits: -> 0 is cross entropy, -> 1 is half of MAE.
     """
 
-    def __init__(self, pi: float, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(self, pi: float = 0.5, *, reduction: str = "mean", ignore_index: int | None = None) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.pi = check.number("pi", pi, "[0.001, 0.999]")
 
     @property

@@ -9,8 +9,8 @@ class LabelSmoothing(Loss):
     lower bound.
     """
 
-    def __init__(self, s: float, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(self, s: float = 0.1, *, reduction: str = "mean", ignore_index: int | None = None) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.s = check.number("s", s, "[-100, 1)")
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -12,8 +12,10 @@ class LDRKL(Loss):
     terms. c in [0, 100]: the margin.
     """
 
-    def __init__(self, lam: float, c: float, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(
+        self, lam: float = 10.0, c: float = 0.1, *, reduction: str = "mean", ignore_index: int | None = None
+    ) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.lam = check.number("lam", lam, "[0.05, 1000]")
         self.c = check.number("c", c, "[0, 100]")
 

@@ -1,19 +1,28 @@
 from noisygce import check
 from noisygce.losses.base import Loss, Tensor, max_subtracted
+from noisygce.losses.gce import CE
 
 
 class LogitClip(Loss):
     """Another loss of clipped logits: a delta / |a| where the norm |a| exceeds ``above`` (Wei et al. 2023, ICML).
 
     arXiv 2212.04055: above = delta, which bounds the loss. The authors' code has above = 1 / delta. Both in
-    [0.01, 1000]. of: the loss.
+    [0.01, 1000]; above None: delta. of: the loss, None: cross entropy.
     """
 
-    def __init__(self, delta: float, above: float, of: Loss, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(
+        self,
+        delta: float = 1.0,
+        above: float | None = None,
+        of: Loss | None = None,
+        *,
+        reduction: str = "mean",
+        ignore_index: int | None = None,
+    ) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.delta = check.number("delta", delta, "[0.01, 1000]")
-        self.above = check.number("above", above, "[0.01, 1000]")
-        self.of = self._part("of", of)
+        self.above = self.delta if above is None else check.number("above", above, "[0.01, 1000]")
+        self.of = self._part("of", CE() if of is None else of)
 
     def parts(self) -> dict[str, Loss]:
         return {"of": self.of}

@@ -1,5 +1,6 @@
 from noisygce import check
 from noisygce.losses.base import Loss, Tensor
+from noisygce.losses.gce import CE
 
 
 class Mixup(Loss):
@@ -11,11 +12,13 @@ class Mixup(Loss):
     your own loop mix the images yourself, and give mixed labels (B, K).
     """
 
-    def __init__(self, alpha: float, of: Loss, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
-        self.mixup = check.number("alpha", alpha, "(0, 1000]")
-        self.of = self._part("of", of)
-        if of.uses_sample_index:
+    def __init__(
+        self, alpha: float = 8.0, of: Loss | None = None, *, reduction: str = "mean", ignore_index: int | None = None
+    ) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
+        self.mixup = self.alpha = check.number("alpha", alpha, "(0, 1000]")
+        self.of = self._part("of", CE() if of is None else of)
+        if self.of.uses_sample_index:
             raise check.Invalid("of", of, "a loss that remembers no samples, since a mixed image is none of them")
 
     def parts(self) -> dict[str, Loss]:

@@ -31,6 +31,9 @@ class NGCE(GCE):
     q in (0, 1]: -> 0 is NCE; 1 is half of MAE over K - 1.
     """
 
+    def __init__(self, q: float = 0.1, *, reduction: str = "mean", ignore_index: int | None = None) -> None:
+        super().__init__(q, reduction=reduction, ignore_index=ignore_index)
+
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         return _share(self.of(log_softmax(logits)), labels)
 

@@ -18,8 +18,8 @@ class PHuber(CE):
 
     estimates_transition = False
 
-    def __init__(self, t: float, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(self, t: float = 2.0, *, reduction: str = "mean", ignore_index: int | None = None) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.t = check.number("t", t, "(1, 1e6]")
 
     def of(self, log_py: Tensor) -> Tensor:
@@ -33,8 +33,10 @@ class PHuberGCE(GCE):
     q in (0, 1); t > 1: the largest slope; t -> inf is L_q.
     """
 
-    def __init__(self, q: float, t: float, *, reduction: str = "mean") -> None:
-        super().__init__(check.number("q", q, "(0, 1)"), reduction=reduction)
+    def __init__(
+        self, q: float = 0.7, t: float = 10.0, *, reduction: str = "mean", ignore_index: int | None = None
+    ) -> None:
+        super().__init__(check.number("q", q, "(0, 1)"), reduction=reduction, ignore_index=ignore_index)
         self.t = check.number("t", t, "(1, 1e6]")
 
     def of(self, log_py: Tensor) -> Tensor:

@@ -1,3 +1,5 @@
+import math
+
 from noisygce import check
 from noisygce.losses.base import Pointwise, Tensor
 
@@ -9,8 +11,8 @@ class RCE(Pointwise):
     label at 1e-4).
     """
 
-    def __init__(self, A: float, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(self, A: float = math.log(1e-4), *, reduction: str = "mean", ignore_index: int | None = None) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.A = check.number("A", A, "[-1000, 0)")
 
     def of(self, log_py: Tensor) -> Tensor:

@@ -16,10 +16,17 @@ class SmallLoss(Loss):
     """
 
     networks = 2
-    _forgotten: Tensor  # (), float64, 1 - R(e)
+    forgotten: Tensor  # (), float64, 1 - R(e)
 
-    def __init__(self, forget_rate: float | None, gradual: int, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(
+        self,
+        forget_rate: float | None = None,
+        gradual: int = 10,
+        *,
+        reduction: str = "mean",
+        ignore_index: int | None = None,
+    ) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.forget_rate = forget_rate if forget_rate is None else check.number("forget_rate", forget_rate, "[0, 1)")
         self.gradual = check.whole("gradual", gradual, "[1, 100000]")
 
@@ -33,13 +40,13 @@ class SmallLoss(Loss):
             self._tau = round(float(1 - transition.trace() / transition.sum()), 12)
         else:
             raise TypeError(f"{type(self).__name__}: transition is missing: T (K, K), or give forget_rate")
-        self._forgotten = torch.zeros((), dtype=torch.float64, device=device)
+        self.forgotten = torch.zeros((), dtype=torch.float64, device=device)
 
     def start_epoch(self, epoch: int) -> None:
-        self._bound("_forgotten").fill_(self._tau * min(epoch / self.gradual, 1.0))
+        self._bound("forgotten").fill_(self._tau * min(epoch / self.gradual, 1.0))
 
     def state(self) -> dict[str, Tensor]:
-        return {"forgotten": self._bound("_forgotten")}
+        return {"forgotten": self._bound("forgotten")}
 
     def of_soft(self, logits: Tensor, labels: Tensor) -> Tensor:
         raise TypeError(f"{type(self).__name__} chooses samples by their label: give labels (B,)")
@@ -56,6 +63,6 @@ class SmallLoss(Loss):
             among = torch.ones_like(losses, dtype=torch.bool)
         ranks = losses.detach().where(among, math.inf).argsort(stable=True).argsort()
         size = among.sum()
-        n = ((1 - self._bound("_forgotten")) * size).floor()  # as in Python's own numbers
+        n = ((1 - self._bound("forgotten")) * size).floor()  # as in Python's own numbers
         n = n.where(n > 0, size)
         return ((ranks < n) * (len(losses) / n.clamp(min=1))).to(losses.dtype)

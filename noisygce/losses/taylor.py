@@ -8,8 +8,8 @@ class Taylor(Pointwise):
     t whole: 1 is half of MAE, t -> inf is cross entropy.
     """
 
-    def __init__(self, t: int, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(self, t: int = 2, *, reduction: str = "mean", ignore_index: int | None = None) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.t = check.whole("t", t, "[1, 100]")
 
     def of(self, log_py: Tensor) -> Tensor:

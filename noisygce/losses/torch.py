@@ -1,9 +1,9 @@
-"""Losses as PyTorch holds them: ``Criterion``, a torch.nn.Module around a loss. Only this module here imports torch."""
+"""Losses as PyTorch holds them. Only this module here imports torch when it is imported."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+import functools
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,62 +11,94 @@ from torch import Tensor, nn
 from noisygce.losses.base import Loss, Matrix
 
 
-class Criterion(nn.Module):
-    """A loss that moves with ``.to(device)`` and has its memory in the ``state_dict``.
+class Module(nn.Module):
+    """What a loss is beside its formula: tensors that move with ``.to`` and lie in the ``state_dict``.
 
-        criterion = Criterion(ELR(lam=3, b=0.7), samples=N, classes=K).to("cuda")
+        criterion = ELR().bind(samples=N, classes=K).to("cuda")
         criterion(logits, labels, index).backward()
-
-    samples N, classes K, transition T (K, K) with T[y, z] = P(given z | true y): what ``Loss.bind`` is to be told, for
-    losses that know the training set. A loss that prunes has its kept set in ``kept`` (N,): all, until ``prune``.
 
     In eval mode nothing is remembered, and a loss that prunes is that of all samples, pruned or not.
     """
 
-    kept: Tensor | None
+    call_super_init = True  # nn.Module.__init__ passes the arguments on to the loss
+    kept: Tensor | None  # (N,) of a loss that prunes and knows N: all, until ``prune``
+    made_of: type[Loss]
 
-    def __init__(
-        self, loss: Loss, *, samples: int | None = None, classes: int | None = None, transition: Matrix | None = None
-    ) -> None:
-        super().__init__()
-        self.loss = loss
-        if classes is None and transition is not None:
-            classes = len(transition)
-        if classes is not None:
-            loss.bind(samples=samples or 0, classes=classes, device="cpu", transition=transition)  # type: ignore[arg-type]
-        self._samples = samples
-        self._places = dict(_tensors(loss))
-        for name, (owner, attribute) in self._places.items():
-            self.register_buffer(name, getattr(owner, attribute))
-        if loss.prunes and samples is None:
-            raise TypeError(f"{type(loss).__name__} prunes: give samples, the size of the training set")
-        self.register_buffer("kept", torch.ones(samples or 0, dtype=torch.bool) if loss.prunes else None)
+    def __init__(self, *values: Any, **named: Any) -> None:
+        super().__init__(*values, **named)
+        self.register_buffer("kept", None)
+        self._samples, self._started = 0, False
+        self._transition_given: Any = None
+        self._is_bound = False
 
-    def forward(self, logits: Tensor, labels: Tensor, index: Tensor | None = None) -> Tensor:
-        """The loss of a batch, reduced as the loss says.
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A loss in the place of an attribute of the class, such as ``source``, would not be found among modules."""
+        if isinstance(value, Loss) and hasattr(type(self), name):
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
-        logits (B, K), of V views (V B, K). labels (B,), or soft ones (B, K) as in ``Loss.of_soft``. index (B,) into the
-        training set, for losses that remember samples, or prune them and are in training mode; TypeError where such a
-        loss is given none, or soft labels.
-        """
-        prunes, uses_index = self.kept is not None, self.loss.uses_sample_index
-        if labels.dim() == 2:
-            return self.loss.reduced(self.loss.of_soft(logits, labels))
-        if index is None and (uses_index or (prunes and self.training)):
-            does = "remembers samples" if uses_index else "prunes"
-            raise TypeError(f"{type(self.loss).__name__} {does}: give index, which training samples these are")
-        if index is None:
-            return self.loss.reduced(self.loss.per_sample(logits, labels)) if prunes else self.loss(logits, labels)
-        # tensor[index] would take the index -1 as N - 1.
-        kept = self.kept.index_select(0, index) if self.kept is not None and self.training else None
-        memory = [] if self.training else [t for t in self.loss.state().values() if t.dim() and len(t) == self._samples]
-        before = [tensor.index_select(0, index) for tensor in memory]
+    def bind(
+        self, *, samples: int = 0, classes: int = 0, device: Any = "cpu", transition: Matrix | None = None
+    ) -> Self:
+        """Tells the loss of the training set, once: N, K, and T[y, z] = P(given z | true y), (K, K). Of these a loss
+        needs some or none. TypeError where one is missing."""
+        if self._is_bound and not samples and transition is None:  # nothing new, such as to a part that knows N already
+            return self
+        classes = classes or (0 if transition is None else len(transition))
+        super(nn.Module, self).bind(samples=samples, classes=classes, device=device, transition=transition)  # type: ignore[misc]
+        for name, tensor in [*vars(self).items()]:
+            if isinstance(tensor, Tensor):
+                del vars(self)[name]
+                self.register_buffer(name, tensor)
+        if self.prunes and samples:  # type: ignore[attr-defined]
+            self.kept = torch.ones(samples, dtype=torch.bool, device=device)
+        self._samples, self._is_bound = samples, True
+        return self
+
+    def start_epoch(self, epoch: int) -> None:
+        """Before the first batch of each epoch, counted from 0, of a loss that follows a schedule."""
+        self._started = True
+        super(nn.Module, self).start_epoch(epoch)  # type: ignore[misc]
+
+    def forward(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        index: Tensor | None = None,
+        *,
+        keep: Tensor | None = None,
+        epoch: int | None = None,
+        transition: Matrix | None = None,
+    ) -> Tensor:
+        """``Loss.forward``. epoch: from 0, of a loss that follows a schedule. transition: T, as in ``bind``."""
+        if not self._is_bound or (transition is not None and transition is not self._transition_given):
+            self._transition_given = transition
+            self.bind(samples=self._samples, classes=logits.shape[1], device=logits.device, transition=transition)
+        if epoch is not None:
+            self.start_epoch(epoch)
+        elif not self._started and _follows_a_schedule(self):
+            raise TypeError(f"{type(self).__name__} follows a schedule: give epoch, counted from 0")
+        if self.prunes and keep is None and labels.dim() == 1:  # type: ignore[attr-defined]
+            keep = self._kept(labels, index)
+        whole = super(nn.Module, self).forward  # type: ignore[misc]
+        memory: list[Tensor] = []
+        if index is not None and not self.training:
+            state = super(nn.Module, self).state().values()  # type: ignore[misc]
+            memory = [tensor for tensor in state if tensor.dim() and len(tensor) == _samples(self)]
+        before = [tensor.index_select(0, index) for tensor in memory]  # type: ignore[arg-type]
         try:
-            values = self.loss.of_batch(logits, labels, index)
-            return self.loss.reduced(values if kept is None else values.where(kept, self.loss.ceiling))
+            return whole(logits, labels, index, keep=keep)
         finally:
-            for tensor, rows in zip(memory, before, strict=True):  # in eval mode nothing is remembered
+            for tensor, rows in zip(memory, before, strict=True):
                 tensor[index] = rows
+
+    def _kept(self, labels: Tensor, index: Tensor | None) -> Tensor | None:
+        if not self.training:
+            return torch.ones_like(labels, dtype=torch.bool)
+        if self.kept is None or index is None:
+            return None
+        return self.kept.index_select(0, index)  # kept[index] would take the index -1 as N - 1
 
     @torch.no_grad()
     def prune(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
@@ -75,35 +107,32 @@ class Criterion(nn.Module):
         Where not one of them would be kept, the set stays as it is.
         """
         if self.kept is None:
-            raise TypeError(f"{type(self.loss).__name__} does not prune")
-        keep = self.loss.keep(logits, labels)
+            raise TypeError(f"{type(self).__name__} does not prune, or does not know N: call bind(samples=N) once")
+        keep = self.keep(logits, labels)  # type: ignore[operator]
         if keep.any():
             self.kept[index] = keep
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        """What .to, .cuda and .half call: it puts new tensors in place of the buffers."""
-        super()._apply(fn, recurse)
-        self._hand_over()
-        return self
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        """What load_state_dict calls: with assign=True it puts new tensors in place of the buffers."""
-        super()._load_from_state_dict(*args, **kwargs)
-        self._hand_over()
-
-    def _hand_over(self) -> None:
-        """Gives the loss the buffers as its tensors."""
-        for name, (owner, attribute) in self._places.items():
-            setattr(owner, attribute, getattr(self, name))
-
     def extra_repr(self) -> str:
-        return repr(self.loss)
+        values = self.values()  # type: ignore[operator]
+        return ", ".join(f"{name}={value!r}" for name, value in values.items() if not isinstance(value, Loss))
+
+    __repr__ = nn.Module.__repr__
 
 
-def _tensors(loss: Loss, prefix: str = "") -> Iterator[tuple[str, tuple[Loss, str]]]:
-    """Where the tensors of a loss and of its parts are, by name."""
-    for attribute, value in vars(loss).items():
-        if isinstance(value, Tensor):
-            yield prefix + attribute.lstrip("_"), (loss, attribute)
-    for name, part in loss.parts().items():
-        yield from _tensors(part, f"{prefix}{name}_")
+@functools.cache
+def as_module(cls: type[Loss]) -> type[Loss]:
+    """The class of those losses of a class that are torch.nn.Modules too."""
+    if issubclass(cls, nn.Module):
+        return cls
+    names = {"made_of": cls, "__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    return type(cls.__name__, (Module, cls), names)  # type: ignore[return-value]
+
+
+def _samples(loss: Any) -> int:
+    """N, as a loss or one of its parts knows it."""
+    return max([getattr(loss, "_samples", 0), *map(_samples, loss.parts().values())])
+
+
+def _follows_a_schedule(loss: Any) -> bool:
+    own = getattr(loss, "made_of", type(loss)).start_epoch is not Loss.start_epoch
+    return own or any(_follows_a_schedule(part) for part in loss.parts().values())

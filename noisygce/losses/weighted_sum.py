@@ -12,8 +12,10 @@ class WeightedSum(Loss):
     a, b >= 0. first, second: losses; in a config each is a group of its own, such as ``loss.second.A``.
     """
 
-    def __init__(self, a: float, b: float, first: Loss, second: Loss, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(
+        self, a: float, b: float, first: Loss, second: Loss, *, reduction: str = "mean", ignore_index: int | None = None
+    ) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.a = check.number("a", a, "[0, 1e6]")
         self.b = check.number("b", b, "[0, 1e6]")
         self.first, self.second = self._part("first", first), self._part("second", second)

@@ -3,6 +3,7 @@
 May import training and settings, and what is below them.
 
 ids.py         what shapes the numbers of a run, and its id
+loaded.py      whether own modules that are imported are as their files
 run.py         lock and files of a run
 manifest.py    what a finished run leaves on record; selection rules
 unfinished.py  what the folder of any other run says of it

@@ -29,14 +29,14 @@ log = logging.getLogger("noisygce")
 GO_ON = "start the same command again to go on"
 
 
-def to_console() -> None:
-    """From now on messages go to standard error, once each however often this is called."""
+def to_console(level: int = logging.INFO) -> None:
+    """From now on messages of this level or above go to standard error, once each however often this is called."""
     logging.raiseExceptions = False  # a full disk is said once, in one line, not by train.log too
     for former in [handler for handler in log.handlers if handler.name == "console"]:
         log.removeHandler(former)
     console = logging.StreamHandler()
     console.name = "console"
-    console.setLevel(logging.INFO)
+    console.setLevel(level)
     console.setFormatter(_Named())
     log.addHandler(console)
     log.setLevel(logging.DEBUG)
@@ -58,6 +58,7 @@ def to_file(path: Path) -> Iterator[None]:
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     thread = threading.current_thread()
+    name = thread.name
     if thread is not threading.main_thread():
         thread.name = path.parent.name
     handler.addFilter(lambda record: record.thread == thread.ident)  # not what runs side by side have to say
@@ -65,6 +66,7 @@ def to_file(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        thread.name = name
         log.removeHandler(handler)
         handler.close()
 

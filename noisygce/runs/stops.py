@@ -59,11 +59,41 @@ class Process:
 
         for name in SIGNALS:
             number = getattr(signal, name, None)
-            if number is None or (former := signal.getsignal(number)) == signal.SIG_IGN:
+            if number is None or (former := signal.getsignal(number)) in (signal.SIG_IGN, None):  # None: not Python's
                 continue
             if callable(former) and former is not signal.default_int_handler:
                 self.before[number] = former
             signal.signal(number, on_signal)
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """``listen`` for what is within alone, to which an allowance of time then applies: after it every handler is
+        the one of before, and a signal that has stopped what is within goes there. So Ctrl-C is a KeyboardInterrupt."""
+        if self.listens or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = [number for name in SIGNALS if (number := getattr(signal, name, None)) is not None]
+        before = {number: signal.getsignal(number) for number in numbers}
+        started, self.started, name = self.started, time.monotonic(), ""
+        self.listen()
+        try:
+            yield
+        except Stopped as stopped:
+            name, message = self.signal, str(stopped)
+            if not name:
+                raise
+        finally:
+            for number, handler in before.items():
+                if handler is not None:
+                    signal.signal(number, handler)
+            self.started, self.listens, self.signal = started, False, ""
+            self.before.clear()
+        if name:
+            try:
+                signal.raise_signal(getattr(signal, name))
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(message) from None
+            raise Stopped(message)
 
     @contextlib.contextmanager
     def handing_on(self) -> Iterator[None]:

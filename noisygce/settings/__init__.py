@@ -1,4 +1,4 @@
-"""Settings: from the words of a command line to checked objects. It knows Hydra.
+"""Settings: from a command line to checked objects. It knows Hydra.
 
 May import data, noise, losses, models, schedule.
 
@@ -6,11 +6,10 @@ compose.py     where the config files are; composing a config from them
 experiment.py  a composed config -> ``Experiment``, every value checked once (construct.py makes the objects)
 resolvers.py   what a config may compute when it is resolved
 runtime.py     how and where it is run
-words.py       a command line before Hydra reads it
 hints.py       an error of Hydra in one line, and which key or choice was probably meant
 guard.py       what a config may hold below ``hydra``
 command.py     outcomes -> one line and an exit code
-arguments.py   command lines of the commands that read files
+arguments.py   command lines, before Hydra reads them
 """
 
 from noisygce.settings.compose import compose, config_dir, setting

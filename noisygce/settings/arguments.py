@@ -1,5 +1,5 @@
-"""Arguments of the commands that read files: a few options, and those of ``noisygce.train``, which pick
-the runs. All are ``key=value``."""
+"""Command lines before Hydra reads them: the options of a command, and the settings that choose its runs, all
+``key=value``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from typing import NoReturn
 from noisygce import check
 from noisygce.errors import ConfigError
 from noisygce.settings import command, hints
-from noisygce.settings.compose import ASIDE, KEYS, config_dir
-from noisygce.settings.words import mistake as misread
-from noisygce.settings.words import no_option
+from noisygce.settings.compose import ASIDE, KEYS, compose, config_dir, parsed
 
 
 def main(run: Callable[[list[str]], None], usage: str | None) -> None:
     """Runs a command: ``run(argv)``, or its ``usage`` where --help is asked for."""
-    gc.set_threshold(100_000)  # composing makes many objects that stay, and looks for garbage a third of its time
+    gc.set_threshold(100_000)  # composing makes many objects that stay; the collector would take a third of its time
     with command.exits():
         if not help_was_asked(usage):
             run(words(sys.argv[1:]))
@@ -36,7 +34,7 @@ def help_was_asked(usage: str | None) -> bool:
 
 
 def words(given: Sequence[str]) -> list[str]:
-    """The words of a command line, ``--config-dir DIR`` as the setting that Hydra has for it. Raises ConfigError."""
+    """The words of a command line, with ``--config-dir DIR`` as Hydra's setting for it. Raises ConfigError."""
 
     def refuse(message: str) -> NoReturn:
         raise ConfigError(f"{message}, such as --config-dir conf")
@@ -52,18 +50,18 @@ def words(given: Sequence[str]) -> list[str]:
     if not folder.is_dir():
         raise ConfigError(f"--config-dir {options.config_dir}: there is no such folder")
     for ours in sorted(config_dir().rglob("*.yaml")):
-        own = folder / ours.relative_to(config_dir())
-        if own.is_file() and own.read_bytes() != ours.read_bytes():  # Hydra takes the first one that it finds
+        hidden = folder / ours.relative_to(config_dir())
+        if hidden.is_file() and hidden.read_bytes() != ours.read_bytes():  # Hydra takes the first that it finds
             raise ConfigError(
-                f"--config-dir {options.config_dir}: {own.relative_to(folder)} is hidden by noisygce's own; give yours "
-                "another name"
+                f"--config-dir {options.config_dir}: {hidden.relative_to(folder)} is hidden by noisygce's own; give "
+                "yours another name"
             )
     quoted = str(folder).replace("'", "\\'")
     return [f"hydra.searchpath=['file://{quoted}']", *rest]
 
 
 def take(words: Sequence[str], *keys: str) -> tuple[dict[str, str], list[str]]:
-    """What the words say of these keys, the last one where there are several, and the other words."""
+    """The values of these keys among the words, the last one where a key is repeated, and the other words."""
     taken = [word for word in words if "=" in word and word.partition("=")[0] in keys]
     return dict(word.split("=", 1) for word in taken), [word for word in words if word not in taken]
 
@@ -72,7 +70,7 @@ def named(words: Sequence[str], keys: Sequence[str]) -> Sequence[str]:
     """Words that name files, folders or runs. Raises ConfigError for one that looks like an option or a setting and
     names no file.
 
-    keys: of the settings that the command has, which have been taken out.
+    keys: of the command's own settings, which have been taken out.
     """
     for word in words:
         key, equals, _ = word.partition("=")
@@ -85,12 +83,12 @@ def named(words: Sequence[str], keys: Sequence[str]) -> Sequence[str]:
 
 
 def whole(key: str, text: str, interval: str) -> int:
-    """An integer within ``interval``, as a word has it. Raises check.Invalid."""
+    """An integer within ``interval``, from its text. Raises check.Invalid."""
     return check.whole(key, int(text) if text.isdecimal() else text, interval)
 
 
 def typed(words: Sequence[str]) -> list[str]:
-    """Words of ``words`` as a person types them: ``--config-dir DIR``, from the folder that they are in."""
+    """Words of ``words`` as a person types them: ``--config-dir DIR``, relative to the current folder."""
     found: list[str] = []
     for word in words:
         folder = re.fullmatch(r"hydra\.searchpath=\['file://(.+)'\]", word)
@@ -99,25 +97,53 @@ def typed(words: Sequence[str]) -> list[str]:
 
 
 def split(arguments: Sequence[str], options: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[str]]:
-    """The options of a command that are given, and the other arguments. Raises ConfigError, also for a key that nothing
-    has.
+    """The options of a command that are given, and the other arguments. Raises ConfigError, also for a key that
+    neither the command nor a config has, and what Hydra raises for what is no setting.
 
     options: the values that each may have.
     """
-    if mistake := misread(arguments):
-        raise ConfigError(mistake)
     chosen, rest = take(arguments, *options)
     for argument in rest:
         if argument.startswith("-"):
-            raise ConfigError(no_option(argument))
+            raise ConfigError(_no_option(argument))
         if "=" not in argument and not argument.startswith("~"):
             raise ConfigError(f"{argument}: arguments are key=value, such as experiment=demo")
-        key = re.split("[=@]", argument.lstrip("+~"))[0]
-        if re.split("[./]", key)[0] not in (*KEYS, *ASIDE):  # Hydra does not know the options of the command
+    for override in parsed(rest):
+        key = str(override.key_or_group)
+        if re.split("[./]", key)[0] not in (*KEYS, *ASIDE, "name"):  # Hydra does not know the options of the command
             raise ConfigError(hints.unknown(key, options=[*options]))
     for key, value in chosen.items():
-        try:
-            check.choice(key, value, options[key])
-        except check.Invalid as error:
-            raise ConfigError(str(error)) from None
+        check.choice(key, value, options[key])
     return chosen, rest
+
+
+def ordered(argv: Sequence[str]) -> list[str]:
+    """Arguments of ``noisygce.train`` as Hydra takes them, options before settings. Raises ConfigError for what Hydra
+    would answer with its usage or a stack trace."""
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]
+    options = {option for action in parser._actions for option in action.option_strings}
+    options.remove("--experimental-rerun")  # it reads a pickle, which can run code
+    for word in argv:  # argparse would read -precision as -p recision
+        if word.startswith("-") and word.partition("=")[0] not in options:
+            raise ConfigError(_no_option(word))
+    options_first = sorted(argv, key=lambda word: "=" in word and not word.startswith("-"))
+    options_first = [re.sub("^name=", "hydra.job.name=", word) for word in options_first]  # of a plan: sweep/stored.py
+    given = parser.parse_args(options_first)
+    if given.run + given.multirun + given.shell_completion + bool(given.cfg) + bool(given.info) > 1:
+        raise ConfigError("--run, --multirun (-m), --cfg and --info: one at a time; --cfg shows the config of one run")
+    if given.resolve and not given.cfg:
+        raise ConfigError("--resolve needs --cfg job")
+    return options_first
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(f"{message}; settings are KEY=VALUE without dashes, and --help lists them")
+
+
+def _no_option(word: str) -> str:
+    key = word.partition("=")[0].strip("-").replace("-", "_")
+    hint = hints.meant(key, hints.known(compose([])))
+    return f"{word}: there is no such option; settings are KEY=VALUE without dashes{hint or '; --help lists them'}"

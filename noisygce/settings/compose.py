@@ -1,9 +1,12 @@
-"""The tree of config files: where it is, what it may hold, and composing a config from it."""
+"""The config files: their folder, the keys that a config may hold, and composing a config."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +22,8 @@ CHOSEN = ("data", "noise", "loss", "model")  # groups: a choice names a class
 GROUPS = (*CHOSEN, "schedule", "experiment")
 VALUES = ("seed", "rate", "precision", "compile")  # keys of one value
 SECTIONS = ("schedule", "prune", "runtime", "paths")  # keys of several values, all of one class
-KEYS = tuple(dict.fromkeys((*GROUPS, *VALUES, *SECTIONS)))  # what a command line may begin a setting with
-ASIDE = ("logger", "hydra", "grid", "table")  # what a config may hold beside what a run needs
+KEYS = tuple(dict.fromkeys((*GROUPS, *VALUES, *SECTIONS)))  # all first names of keys
+ASIDE = ("logger", "hydra", "grid", "table")  # keys of a config that no run needs
 
 
 def config_dir() -> Path:
@@ -38,14 +41,10 @@ def compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
 
-    resolvers.register()
-    before = GlobalHydra.instance().hydra  # of a Hydra program that this is a part of
-    GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        with _own_hydra(), initialize_config_dir(str(config_dir()), version_base="1.3"):
             cfg = hydra_compose("train", list(overrides), return_hydra_config=with_hydra)
     except HydraException as error:
         if "@experiment." in str(error):  # it chooses groups below itself
@@ -53,12 +52,37 @@ def compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
         raise
     except KeyError as error:  # Hydra has looked it up
         raise ConfigError(f"hydra.job.env_copy: a config may copy no environment variable ({error})") from None
-    finally:
-        GlobalHydra.instance().hydra = before
     if "experiment" in cfg:
         raise _not_global(overrides)
     resolvers.refuse_others(cfg)
     return cfg
+
+
+_one_at_a_time = threading.RLock()
+
+
+@contextlib.contextmanager
+def _own_hydra() -> Iterator[None]:
+    """Within it this thread has a Hydra of its own; after it, the one of a Hydra program that this is a part of is as
+    it was: Hydra has one state for the whole process, and replaces resolvers of its names."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.singleton import Singleton
+    from hydra.core.utils import JobRuntime
+    from hydra.version import VersionBase
+    from omegaconf.basecontainer import BaseContainer
+
+    with _one_at_a_time:
+        resolvers.register()
+        theirs = {kind: Singleton._instances.pop(kind, None) for kind in (GlobalHydra, JobRuntime, VersionBase)}
+        registered = dict(BaseContainer._resolvers)
+        try:
+            yield
+        finally:
+            for kind, instance in theirs.items():
+                Singleton._instances.pop(kind, None)
+                if instance is not None:
+                    Singleton._instances[kind] = instance
+            BaseContainer._resolvers.update(registered)
 
 
 def _not_global(overrides: Sequence[str]) -> ConfigError:
@@ -70,19 +94,34 @@ def _not_global(overrides: Sequence[str]) -> ConfigError:
 
 
 def parsed(overrides: Sequence[str]) -> list[Override]:
-    """Overrides in Hydra's grammar. Raises what Hydra raises for one that it cannot read, and ConfigError for a pattern
-    of choices: which ones it means would depend on the folders of the machine, and so would the sweep."""
+    """Overrides in Hydra's grammar. Raises what Hydra raises for one that it cannot read, and ConfigError for one that
+    Hydra would read otherwise than a person means it."""
+    return [_parsed(override) for override in overrides]
+
+
+@functools.cache
+def _parsed(text: str) -> Override:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import Glob
 
-    found = OverridesParser.create().parse_overrides([*overrides])
-    for override in found:
-        if isinstance(pattern := override.value(), Glob):
-            key = override.get_key_element()
-            here = pattern.filter(sorted(path.stem for path in (config_dir() / key).glob("*.yaml")))
-            names = ",".join(here or ["A", "B"])
-            raise ConfigError(f"{override.input_line}: name the choices, not a pattern of them: {key}={names}")
-    return found
+    (override,) = OverridesParser.create().parse_overrides([text])
+    key, value = override.key_or_group, override.value()
+    if not key:
+        raise ConfigError(f"{text}: a setting is KEY=VALUE without spaces, such as rate=0.4")
+    if isinstance(value, Glob):  # its choices would depend on the folders of the machine
+        names = value.filter(sorted(path.stem for path in (config_dir() / key).glob("*.yaml"))) or ["A", "B"]
+        raise ConfigError(f"{text}: name the choices, not a pattern of them: {key}={','.join(names)}")
+    if key in (*GROUPS, "logger") and not override.is_delete():
+        if isinstance(value, int | float | dict | None):
+            raise ConfigError(f"{text}: there is no such {key}; leave it out for the default")
+        choices = [str(each) for each in value] if isinstance(value, list) else []
+        if key == "experiment" and (choices or override.is_sweep_override()):
+            raise ConfigError(f"{text}: each experiment has its own grid; name one experiment in a command")
+        if key == "logger" and override.is_sweep_override():
+            raise ConfigError(f"{text}: to use all of them in each run: 'logger=[{text.partition('=')[2]}]'")
+        if key in CHOSEN and choices:  # Hydra would merge the choices
+            raise ConfigError(f"{text}: a run has one {key}; to train with each of them: -m {key}={','.join(choices)}")
+    return override
 
 
 def setting(key: str, text: str) -> str:
@@ -96,23 +135,22 @@ def setting(key: str, text: str) -> str:
 
 def sweeps(override: str) -> bool:
     """Whether an override has several values: ``seed=0,1``."""
-    return parsed([override])[0].is_sweep_override()
+    return _parsed(override).is_sweep_override()
 
 
 def of_each_run(words: Sequence[str]) -> list[str]:
     """The words, with ``loss.k=0.3`` as ``loss.k=choice(0.3)`` where they choose several losses.
 
-    Hydra composes a config without what is varied before it composes those of the runs, and the loss that it holds then
-    may have no k.
+    Hydra first composes a config without what a sweep varies, and the loss of that config may have no k.
     """
-    varied = {word.partition("=")[0] for word in words if word.partition("=")[0] in CHOSEN and sweeps(word)}
-    return [_choice(word) if word.partition(".")[0] in varied else word for word in words]
+    varied = {key for key in CHOSEN for word in words if word.startswith(f"{key}=") and sweeps(word)}
 
+    def of_run(word: str) -> str:
+        key, _, value = word.partition("=")
+        fixed = key.partition(".")[0] in varied and "." in key and value and not sweeps(word)
+        return f"{key}=choice({value})" if fixed else word
 
-def _choice(word: str) -> str:
-    """A value as a choice of one; what has several values stays as it is."""
-    key, equals, value = word.partition("=")
-    return f"{key}=choice({value})" if equals and "." in key and value and not sweeps(word) else word
+    return [of_run(word) for word in words]
 
 
 def as_typed(word: str) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,13 +24,14 @@ from noisygce.settings.resolvers import refuse_others
 from noisygce.settings.runtime import Paths, Runtime
 
 T = TypeVar("T")
+SEEDS = "[0, 4294967296)"
 
 __all__ = ["Experiment", "build", "build_data", "named", "node", "read", "resolved"]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """All that a run needs, built and checked."""
+    """The objects of a run, built and checked."""
 
     seed: int
     precision: str
@@ -50,7 +50,7 @@ class Experiment:
 
     @property
     def threads(self) -> int | None:
-        """Of the CPU: those that the person sets, else those of the model's class; None: torch's choice."""
+        """Threads of the CPU: ``runtime.threads``, else the number of the model's class; None: torch's choice."""
         return self.runtime.threads or self.model.threads
 
 
@@ -71,17 +71,17 @@ def read(cfg: DictConfig) -> Experiment:
     try:
         return _read(cfg)
     except check.Invalid as error:
-        raise ConfigError(error.message(_typed(cfg, error.key))) from None
+        raise check.Invalid(_typed_key(cfg, error.key), error.value, error.allowed) from None
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from None
 
 
 def _read(cfg: DictConfig) -> Experiment:
-    data, split, verdicts, preprocessing = _data(_plain(cfg.data))
-    chosen: Any = {key: construct.build(_plain(cfg[key]), base, key) for key, base in _CHOSEN.items()}
+    data, split, verdicts, preprocessing = build_data(cfg.data)
+    chosen: Any = {key: build(cfg[key], base, key) for key, base in _CHOSEN.items()}
     sections: Any = {key: construct.construct(cls, _plain(cfg[key]), key) for key, cls in _SECTIONS.items()}
     e = Experiment(
-        seed=check.whole("seed", cfg.seed, "[0, 4294967296)"),
+        seed=check.whole("seed", cfg.seed, SEEDS),
         precision=check.choice("precision", cfg.precision, ("bf16", "fp32")),
         compile=check.flag("compile", cfg.compile),
         data=data,
@@ -104,13 +104,9 @@ def _read(cfg: DictConfig) -> Experiment:
 
 
 def build_data(node: DictConfig) -> tuple[Data, Split, Verdicts, Preprocessing]:
-    """What one group of values makes: where samples come from, which a run trains on, what people say of their labels,
-    how they are fed. Raises ConfigError. (``data.class_map`` is there for noise=class_map to refer to.)"""
-    with _invalid_is_of_config():
-        return _data(_plain(node))
-
-
-def _data(values: Any) -> tuple[Data, Split, Verdicts, Preprocessing]:
+    """The four objects of the group ``data``: the data set, its split, people's verdicts on its labels, and the
+    preprocessing of images. Raises ConfigError. (``data.class_map`` is a value that noise=class_map refers to.)"""
+    values = _plain(node)
     fed = construct.named(values.get("_target_"), Data, "data").fed
     shared = [name for cls in (Split, Verdicts, fed) for name in construct.parameters(cls)]
     data = construct.build(values, Data, "data", (*shared, "class_map"))
@@ -125,24 +121,15 @@ def _data(values: Any) -> tuple[Data, Split, Verdicts, Preprocessing]:
 def build(node: Any, base: type[T], key: str) -> T:
     """An object of the class that a config node names, a subclass of ``base`` (``construct.build``). Raises
     ConfigError."""
-    with _invalid_is_of_config():
-        return construct.build(_plain(node), base, key)
-
-
-@contextmanager
-def _invalid_is_of_config() -> Iterator[None]:
-    try:
-        yield
-    except check.Invalid as error:
-        raise ConfigError(str(error)) from None
+    return construct.build(_plain(node), base, key)
 
 
 def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def _typed(cfg: DictConfig, key: str) -> str:
-    """The key a person would have typed for a value: ``rate`` where the leaf of the noise says ``rate: ${rate}``."""
+def _typed_key(cfg: DictConfig, key: str) -> str:
+    """The key by which a person sets a value: ``rate`` for ``noise.rate``, since the leaf has ``rate: ${rate}``."""
     value: Any = OmegaConf.to_container(cfg, resolve=False)
     for name in key.partition("[")[0].split("."):
         value = value.get(name) if isinstance(value, dict) else None

@@ -1,29 +1,29 @@
-"""What a config may say of Hydra itself: no code but installed plugins, no file, no environment variable.
+"""What a config may hold below ``hydra``: no code but installed plugins, no file, no environment variable.
 
 Hydra makes folders, logging, callbacks, launcher and sweeper from the config before a run starts, and its own policy
-looks at ``_target_`` alone. The config is composed for a look before Hydra composes it for use; the runs of a sweep are
-looked at before they are launched, and each once more.
+looks at ``_target_`` alone. A command looks at its config once before Hydra does (``checked``), and at each kind of run
+of a grid before the first run starts (noisygce/sweep/plan.py).
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from noisygce.construct import named
 from noisygce.errors import ConfigError
 from noisygce.settings.compose import GROUPS, compose, parsed, sweeps
 
 _ENVIRONMENT = "a config may neither set nor copy environment variables"  # PATH would reach programs that a run starts
 _FOLDER = "runs and tables are written below paths.results"
+_TYPED = "a config file may not set it; put it on the command line"
+_LOGGING = "must be as hydra/job_logging=none has it; a run writes its own train.log"
+_NO_LOGGING = {"version": 1, "root": None, "disable_existing_loggers": False}
 # Key below ``hydra``: the values that it may have, as they are written, and why no other.
 VALUES: dict[str, tuple[tuple[Any, ...], str]] = {
-    # Before env_set, into which Hydra has copied the values of these variables: a message shows what is there.
+    # Before env_set, into which Hydra has copied the values of these variables: a message shows the value.
     "job.env_copy": (([],), _ENVIRONMENT),
     "job.env_set": (({},), _ENVIRONMENT),
     "job.chdir": ((None, False), f"must be false; {_FOLDER}"),
@@ -32,57 +32,65 @@ VALUES: dict[str, tuple[tuple[Any, ...], str]] = {
     "sweep.subdir": ((".",), f"must be .; {_FOLDER}"),
     "output_subdir": ((None,), f"must be null; {_FOLDER}"),
     "sweeper.custom_search_space": ((None,), "a config may name no code"),  # of Optuna's
+    # Commands, folders and servers, which the person at the keyboard may name and a file from elsewhere may not.
+    "sweeper.storage": ((None,), _TYPED),
+    "launcher.setup": ((None,), _TYPED),
+    "launcher.srun_args": ((None,), _TYPED),
+    "launcher.additional_parameters": ((None, {}), _TYPED),
+    "launcher.submitit_folder": ((None, "${hydra.sweep.dir}/.submitit/%j"), _TYPED),
+    "launcher.temp_folder": ((None,), _TYPED),
+    "callbacks": ((None, {}), _TYPED),
+    # A handler of logging may be any code, or write a file.
+    "job_logging": ((None, _NO_LOGGING), _LOGGING),
+    "hydra_logging": ((None, _NO_LOGGING), _LOGGING),
 }
-# Hydra's own choices that write no file: the log of a run is its train.log, and messages go to standard error.
-LOGGING = {"job_logging": ("none", "disabled", "stdout"), "hydra_logging": ("none", "disabled", "default")}
 
 
 def checked(words: Sequence[str]) -> DictConfig:
-    """What the config of a command line says of Hydra. Raises ConfigError where ``refuse`` refuses that, or that of any
-    choice that it sweeps over."""
+    """The values below ``hydra`` of the config of a command line. Raises ConfigError where ``refuse`` refuses them, or
+    those of a choice that another sweeper than noisygce's may make."""
     overrides = [word for word in words if word[:1] == "~" or ("=" in word and word[0] != "-")]
-    for override in overrides:
-        if override.lstrip("+").startswith("hydra.sweeper.params"):  # which OmegaConf cannot merge from here
-            raise ConfigError(
-                f"{override}: on a command line the values of a sweep are settings, such as 'loss.q=interval(0.1,1.0)'"
-            )
+    swept = [override for override in overrides if sweeps(override)]
     fixed = [override for override in overrides if not sweeps(override)]
     hydra: DictConfig = compose(fixed, with_hydra=True).hydra
-    choices = [*_swept_choices([o for o in overrides if sweeps(o)], hydra.sweeper)]
-    refuse(hydra)
-    for choice in choices:
-        refuse(compose([*fixed, choice], with_hydra=True).hydra)
+    refuse(hydra, fixed)
+    of_sweep = {"-m", "--multirun"} & {*words} or "MULTIRUN" in str(hydra.mode)
+    if names := [override for override in fixed if override.startswith("hydra.job.name=") and not of_sweep]:
+        raise ConfigError(f"{names[0].removeprefix('hydra.job.')}: it names the plan of a sweep (-m)")
+    choices = _choices([*swept, *(f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items())])
+    if not hydra.sweeper._target_.endswith(".NoisygceSweeper"):  # whose plan looks at each kind of run
+        for choice in choices:
+            refuse(compose([*fixed, choice], with_hydra=True).hydra, fixed)
     return hydra
 
 
-def _swept_choices(swept: Sequence[str], sweeper: Any) -> Iterator[str]:
+def _choices(swept: Sequence[str]) -> list[str]:
     """Each choice of a group that a sweeper may make: a choice may bring values of Hydra with it."""
-    params = (sweeper.get("params") if isinstance(sweeper, DictConfig) else None) or {}
-    for override in parsed([*swept, *(f"{k}={v}" for k, v in params.items())]):
-        key = override.get_key_element()
-        if key.lstrip("+").startswith("hydra"):
-            raise ConfigError(f"{key}: a sweep cannot vary Hydra's own values")
+    found = []
+    for override in parsed(swept):
+        key = str(override.key_or_group)
+        if key.startswith("hydra"):
+            raise ConfigError(f"{override.get_key_element()}: a sweep cannot vary Hydra's own values")
         if key in GROUPS and override.is_choice_sweep():
-            yield from (f"{key}={value}" for value in override.sweep_string_iterator())
+            found += [f"{key}={value}" for value in override.sweep_string_iterator()]
+    return found
 
 
-def refuse(hydra: Any) -> None:
+def refuse(hydra: Any, typed: Collection[str] = ()) -> None:
     """Raises ConfigError for a ``hydra`` node that would run what no one has installed as a plugin of Hydra, write
-    files, change the working directory, or set environment variables."""
+    files, change the working directory, or set environment variables.
+
+    typed: the overrides of the command line, which may set what a config file may not.
+    """
     raw: Any = OmegaConf.to_container(hydra, resolve=False)
+    from_files = raw
+    for override in typed:
+        from_files = _without(from_files, override.lstrip("+").partition("=")[0].removeprefix("hydra."))
     for key, (allowed, why) in VALUES.items():
-        if (value := _at(raw, key)) not in allowed:
+        if (value := _at(from_files if why == _TYPED else raw, key)) not in allowed:
             raise ConfigError(f"hydra.{key}={value}: {why}")
-    for part, names in LOGGING.items():
-        if raw.get(part) is not None and raw[part] not in [_of_hydra(part, name) for name in names]:
-            raise ConfigError(
-                f"hydra.{part}: a config may choose hydra/{part}={', '.join(names[:-1])} or {names[-1]} and change "
-                "nothing in it; a run writes its own train.log"
-            )
     for part in ("launcher", "sweeper"):
         _refuse_plugin(part, hydra.get(part))
-    for name, node in (hydra.get("callbacks") or {}).items():
-        _refuse_callback(f"hydra.callbacks.{name}", node)
 
 
 def _at(value: Any, key: str) -> Any:
@@ -92,49 +100,35 @@ def _at(value: Any, key: str) -> Any:
     return value
 
 
+def _without(value: Any, key: str) -> Any:
+    """Plain values without a dotted key, and without what is empty then."""
+    first, _, rest = key.partition(".")
+    if not isinstance(value, dict) or first not in value:
+        return value
+    inner = _without(value[first], rest) if rest else None
+    return {name: part for name, part in {**value, first: inner}.items() if name != first or inner}
+
+
 def _refuse_plugin(part: str, node: Any) -> None:
-    """What a launcher or a sweeper names must be among what installed ones have registered with Hydra."""
+    """A launcher or a sweeper may name what installed ones have registered with Hydra, and nothing else."""
     from hydra.core.config_store import ConfigStore
 
-    key, installed = f"hydra.{part}", {target for _, target in _stored(ConfigStore.instance().repo["hydra"][part])}
-    found = _named(key, node)
-    for place, target in found:
+    installed = {target for _, target in _stored(ConfigStore.instance().repo["hydra"][part])}
+    named_here = list(_targets(f"hydra.{part}", _plain(node))) or [(f"hydra.{part}", "null")]
+    for place, target in named_here:
         if str(target) not in installed:
             raise ConfigError(
                 f"{place}={target}: must be of an installed {part} of Hydra, one of {', '.join(sorted(installed))}"
             )
-    if found[0][1].endswith(".NoisygceSweeper") and (others := [*node][1:]):
-        raise ConfigError(
-            f"{key}.{others[0]}: a sweep over a grid has no such value, its values are in grid or on the command line; "
-            "a search has it, with hydra/sweeper=optuna on the command line"
-        )
 
 
 def _stored(entry: Any) -> Iterator[tuple[str, Any]]:
-    """What registered choices, of groups in groups too, name."""
+    """The code that registered choices name, also choices of groups in groups."""
     if not isinstance(entry, dict):
         yield from _targets("", OmegaConf.to_container(entry.node, resolve=False))
     else:
         for part in entry.values():
             yield from _stored(part)
-
-
-def _refuse_callback(key: str, node: Any) -> None:
-    from hydra.experimental.callback import Callback
-
-    (_, target), *nested = _named(key, node)
-    named(target, Callback, key)  # type: ignore[type-abstract]
-    for place, code in nested:
-        raise ConfigError(f"{place}={code}: nothing in {key} may name code")
-
-
-def _named(key: str, node: Any) -> list[tuple[str, Any]]:
-    """Where a node names code, first of all its own ``_target_``, and which."""
-    plain = _plain(node)
-    if not isinstance(plain, dict):
-        return [(key, "null" if plain is None else plain)]
-    own = f"{key}._target_"
-    return [(own, plain.pop("_target_", None)), *_targets(key, plain)]
 
 
 def _targets(key: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -148,14 +142,5 @@ def _plain(node: Any) -> Any:
         return node
     try:
         return OmegaConf.to_container(node, resolve=True)
-    except OmegaConfBaseException as error:  # what cannot be looked at now might be anything later
+    except OmegaConfBaseException as error:  # what cannot be read now might be anything later
         raise ConfigError(f"{node._get_full_key(None)} cannot be read: {error}".partition("\n")[0]) from None
-
-
-@functools.cache
-def _of_hydra(part: str, name: str) -> Any:
-    """The values of Hydra's own choice of logging."""
-    import hydra
-    import yaml
-
-    return yaml.safe_load((Path(hydra.__file__).parent / "conf" / "hydra" / part / f"{name}.yaml").read_text())

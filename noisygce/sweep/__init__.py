@@ -2,10 +2,11 @@
 
 May import results and what is below it.
 
-jobs.py        the runs of a command line or a grid; launching them
-plan.py        the same runs by the ids that training gives them, and what is there of each
+jobs.py        the runs that a command line or a grid asks for
+plan.py        the same runs by the IDs that training gives them, and the state of each
 stored.py      plans on disk, composed once
-engines.py     launchers that start processes: dead workers, stopped ones, and where their results are
+launch.py      the runs of a plan that are not finished, launched
+engines.py     launchers that start processes: dead and stopped workers, and where results are written
 missing.py     why runs of a plan have no result
-tuning.py      what a search for hyper-parameters has found
+tuning.py      searches for hyper-parameters
 """

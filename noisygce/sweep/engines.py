@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from hydra.plugins.launcher import Launcher
 
     from noisygce.sweep.jobs import Job
+    from noisygce.sweep.plan import Plan
 
 log = logging.getLogger("noisygce")
 
@@ -44,9 +45,10 @@ def is_engine(config: DictConfig) -> bool:
 class Engine:
     """A launcher whose workers may die, be stopped, or write elsewhere."""
 
-    def __init__(self, launcher: Launcher, config: DictConfig, folders: Mapping[tuple[str, ...], Path]) -> None:
-        """folders: of each run, by its job."""
-        self.launcher, self.config, self.folders = launcher, config, folders
+    def __init__(self, launcher: Launcher, config: DictConfig, plan: Plan) -> None:
+        """config: of the sweep, with Hydra's own values."""
+        self.launcher, self.config = launcher, config
+        self.folders = {run.job: plan.results / "runs" / run.id for run in plan.runs}
         self.name = str(config.hydra.runtime.choices["hydra/launcher"])
         self.jobs_left: list[Any] = []  # of submitit, as it calls what it has submitted
 

@@ -1,6 +1,7 @@
-"""A search for hyper-parameters by an installed sweeper of Hydra: what it is told, and what it has found.
+"""A search for hyper-parameters by an installed sweeper of Hydra: its settings, and the best run that it has found.
 
-It sees what a run returns, the best accuracy on the noisy validation labels, and nothing that knows a clean label.
+The search sees the value that a run returns, its best accuracy on the noisy validation labels, and nothing that knows a
+clean label.
 """
 
 from __future__ import annotations
@@ -13,47 +14,46 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from noisygce import runs, settings
 from noisygce.errors import ConfigError, NonFinite
 
 log = logging.getLogger("noisygce")
 
-# What Optuna's sweeper is told in place of its own defaults. It would minimise; draw two trials at a time and run them
-# one after another; draw others the next time, so that no search could be continued; and end at the first trial that
-# fails.
-_OPTUNA = {
-    "direction": (..., "maximize"),
-    "n_jobs": (2, "1"),
-    "sampler.seed": (None, "0"),
-    "max_failure_rate": (0.0, "1.0"),
-}
+# Defaults of Optuna's sweeper and the values that take their place. With its own defaults Optuna would draw two trials
+# at a time and run them one after another, draw other trials the next time, so that no search could be continued, and
+# end at the first trial that fails.
+_OPTUNA = {"n_jobs": (2, "1"), "sampler.seed": (None, "0"), "max_failure_rate": (0.0, "1.0")}
 
 
 def overrides(hydra: DictConfig, words: Sequence[str]) -> list[str]:
-    """The overrides that a search needs beside ``words``; none for a sweep over a grid. hydra: as composed.
+    """The overrides that a search needs beside the ``words`` of its command line; none for a sweep over a grid.
 
-    Raises ConfigError for a direction that would look for the worst run, and a storage that cannot be opened.
+    hydra: as composed. Raises ConfigError for a direction that would find the worst run, and for a storage that cannot
+    be opened.
     """
     if "optuna" not in str(hydra.sweeper.get("_target_")):
         return []
-    given = {word.partition("=")[0].lstrip("+") for word in words}
+    typed = {word.partition("=")[0].lstrip("+") for word in words}
     direction = hydra.sweeper.get("direction")
-    chosen = isinstance(direction, str | ListConfig) or "hydra.sweeper.direction" in given  # the default is an enum
-    if chosen and str(getattr(direction, "name", direction)) not in ("maximize", "['maximize']"):
+    chosen = isinstance(direction, str | ListConfig) or "hydra.sweeper.direction" in typed  # the default is an enum
+    direction = getattr(direction, "name", direction)
+    if chosen and str(direction) not in ("maximize", "['maximize']"):
         raise ConfigError(
-            f"hydra.sweeper.direction={getattr(direction, 'name', direction)}: a run returns an accuracy; leave the "
-            "direction out, and the search maximises it"
+            f"hydra.sweeper.direction={direction}: a run returns an accuracy; leave the direction out, and the search "
+            "maximises it"
         )
     _try_storage(hydra.sweeper.get("storage"))
-    keys = {
-        f"hydra.sweeper.{key}": ours
-        for key, (theirs, ours) in _OPTUNA.items()
-        if (found := _at(hydra.sweeper, key)) is not _ABSENT and (theirs is ... or found == theirs)
+    needed = {
+        "hydra.sweeper.direction": "maximize",
+        "hydra.sweep.dir": "${paths.results}/tuning",
+        "+hydra.callbacks.best._target_": f"{__name__}.Best",
     }
-    keys |= {"hydra.sweep.dir": "${paths.results}/tuning", "+hydra.callbacks.best._target_": f"{__name__}.Best"}
-    return [f"{key}={value}" for key, value in keys.items() if key.lstrip("+") not in given]
+    for key, (default, ours) in _OPTUNA.items():
+        if OmegaConf.select(hydra.sweeper, key, default="absent") == default:
+            needed[f"hydra.sweeper.{key}"] = ours
+    return [f"{key}={value}" for key, value in needed.items() if key.lstrip("+") not in typed]
 
 
 def _try_storage(url: Any) -> None:
@@ -73,7 +73,7 @@ def _try_storage(url: Any) -> None:
 
 
 def searches(hydra: Any) -> bool:
-    """Whether the sweeper of a multirun searches: it chooses runs by what those before them have returned."""
+    """Whether the sweeper of a multirun searches: it chooses runs by the values that earlier runs have returned."""
     return not str(hydra.sweeper.get("_target_")).endswith((".NoisygceSweeper", ".BasicSweeper"))
 
 
@@ -87,9 +87,9 @@ class Ended(BaseException):
 
 
 def trial(train: Callable[[DictConfig], float], cfg: DictConfig) -> float:
-    """The accuracy that a trial of a search returns. A trial that diverges counts as failed: it raises NonFinite, and
-    the search continues. Any other error ends the search (``Ended``): it would end each of its trials. So does a config
-    that holds out no validation labels, which leaves a search nothing to look at."""
+    """The accuracy that a trial of a search returns. A trial that diverges fails alone: it raises NonFinite, and the
+    search continues. Any other error, which would recur in each trial, ends the search (``Ended``), as does a config
+    that holds out no validation labels."""
     try:
         if not settings.read(cfg).split.holds_out:
             raise ConfigError(
@@ -106,30 +106,20 @@ def trial(train: Callable[[DictConfig], float], cfg: DictConfig) -> float:
 
 @contextlib.contextmanager
 def whole() -> Iterator[None]:
-    """Around a multirun. Raises what ended a search, and NonFinite where none of its trials has an accuracy."""
+    """Around a multirun. Raises the error that ended a search, and NonFinite where none of its trials has an
+    accuracy."""
     try:
         yield
     except Ended as ended:
         raise ended.error from None
     except ValueError as error:
-        if "No trials are completed" not in str(error):  # so Optuna says
+        if "No trials are completed" not in str(error):  # Optuna's message
             raise
         raise NonFinite("each trial of the search diverged: search among lower values of schedule.lr") from None
 
 
-_ABSENT = object()
-
-
-def _at(node: DictConfig, key: str) -> Any:
-    """The value of a dotted key; ``_ABSENT`` where the node has no such key."""
-    first, _, rest = key.partition(".")
-    if first not in node:
-        return _ABSENT
-    return _at(node[first], rest) if rest else node[first]
-
-
 class Best(Callback):
-    """Prints the best run at the end, and with which of the swept values it was made."""
+    """Prints the best run of a search at its end, with the swept values that made it."""
 
     def __init__(self) -> None:
         self.ended: list[tuple[float, list[str], DictConfig]] = []

@@ -9,12 +9,14 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from typing import Any, ClassVar
 
 from noisygce.errors import ConfigError, NoisygceError
 from noisygce.training import hardware
 
 log = logging.getLogger("noisygce")
 _of_thread = threading.local()
+_CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 
 
 def prepare(device: str, threads: int | None) -> str:
@@ -22,17 +24,18 @@ def prepare(device: str, threads: int | None) -> str:
 
     threads: of the CPU; None is torch's choice, also after a run of another number in this process.
     """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is repeatable only with a fixed workspace
+    os.environ.setdefault(_CUBLAS, ":4096:8")  # cuBLAS is repeatable only with a fixed workspace
     import torch
 
     torchs_choice = _first_threads()
     if (wanted := threads or torchs_choice) != torch.get_num_threads():
         torch.set_num_threads(wanted)
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms, without its import of Inductor (4 s)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = False  # it picks by timing
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 means fp32
+    change(torch.utils.deterministic, "fill_uninitialized_memory", False)  # type: ignore[attr-defined]
+    change(torch.backends.cudnn, "benchmark", False)  # it picks by timing
+    change(torch.backends.cudnn, "deterministic", True)
+    for kernels in (torch.backends.cuda.matmul, torch.backends.cudnn):
+        change(kernels, "allow_tf32", False)  # fp32 means fp32
     missing = hardware.no_gpu() if device != "cpu" else ""
     if device == "auto":
         if missing and hardware.has_driver(missing):
@@ -52,10 +55,58 @@ def prepare(device: str, threads: int | None) -> str:
 
 @functools.cache
 def _first_threads() -> int:
-    """The number of CPU threads before any run of this process has set another."""
+    """The number of CPU threads before any run that is under way has set another."""
     import torch
 
     return torch.get_num_threads()
+
+
+class _Before:
+    """What the runs that are under way have changed in torch, and how it was before."""
+
+    lock = threading.Lock()
+    runs = 0  # under way
+    threads = mode = 0
+    changed: ClassVar[list[tuple[Any, str, Any]]] = []
+
+
+def change(owner: Any, name: str, value: object) -> None:
+    """Sets an attribute of torch for the runs that are under way (``prepared``)."""
+    _Before.changed.append((owner, name, getattr(owner, name)))
+    setattr(owner, name, value)
+
+
+@contextlib.contextmanager
+def prepared(device: str, threads: int | None) -> Iterator[str]:
+    """Within it torch computes as a run does (``prepare``, ``stream``), on the device that it gives; once no run is
+    under way, torch is as it was before. Raises as both do."""
+    import torch
+
+    cublas = os.environ.get(_CUBLAS)
+    with _Before.lock:
+        if not _Before.runs:
+            _Before.changed.clear()
+            _Before.threads, _Before.mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+        _Before.runs += 1
+    try:
+        place = prepare(device, threads)
+        warn_if_crowded(place)
+        try:
+            with stream(place):
+                yield place
+        finally:
+            release(place)
+    finally:
+        with _Before.lock:
+            _Before.runs -= 1
+            torch.set_num_threads(_Before.threads)  # each thread of a process has a number of its own
+            if not _Before.runs:
+                _first_threads.cache_clear()
+                torch.set_deterministic_debug_mode(_Before.mode)
+                while _Before.changed:
+                    setattr(*_Before.changed.pop())
+                if cublas is None:
+                    os.environ.pop(_CUBLAS, None)
 
 
 def warn_if_crowded(device: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _DRIVER = Path("/proc/driver/nvidia")  # there while NVIDIA's kernel module is loaded
-_TOO_OLD = "driver on your system is too old"  # from torch's message
+_TOO_OLD = "driver on your system is too old"  # as torch says it
 OLDER = "torch for an older CUDA: make clean setup TORCH=cu126"
 
 
@@ -45,10 +45,11 @@ def no_gpu() -> str:
     """Why torch sees no GPU, and what to do about it; empty where it sees one."""
     import torch
 
-    # Torch warns of the same reason.
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.cuda$")
-    if torch.cuda.is_available():
-        return ""
+    with warnings.catch_warnings():
+        # Torch's own words for what is said here.
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.cuda$")
+        if torch.cuda.is_available():
+            return ""
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         return "CUDA_VISIBLE_DEVICES hides every GPU"
     if platform.system() == "Darwin":
@@ -59,15 +60,16 @@ def no_gpu() -> str:
         torch.cuda.init()
         return "torch sees no GPU"
     except RuntimeError as error:
-        reason = str(error).partition(". ")[0].partition("\n")[0]
-    if _TOO_OLD in reason:
-        needed = f"torch {torch.__version__} needs one for CUDA {torch.version.cuda}"
-        return f"{reason}; {needed}: update it, or install {OLDER}"
-    return f"torch sees no GPU ({reason})"
+        said = str(error).partition(". ")[0].partition("\n")[0]
+    if _TOO_OLD in said:
+        return (
+            f"{said}; torch {torch.__version__} needs one for CUDA {torch.version.cuda}: update it, or install {OLDER}"
+        )
+    return f"torch sees no GPU ({said})"
 
 
 def has_driver(missing: str) -> bool:
-    """Whether a GPU may be present that torch does not see. missing: the result of ``no_gpu``."""
+    """Whether a GPU that torch does not see may be here all the same; ``missing``: what ``no_gpu`` says."""
     return (_DRIVER.exists() and "CUDA_VISIBLE_DEVICES" not in missing) or _TOO_OLD in missing
 
 

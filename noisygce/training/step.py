@@ -16,6 +16,7 @@ from noisygce.losses import Loss
 from noisygce.schedule import Schedule
 from noisygce.training import dropout
 from noisygce.training.cuda_graph import Captured, Pool
+from noisygce.training.device import change
 from noisygce.training.evaluate import autocast
 from noisygce.training.loader import BatchSpec, Images
 
@@ -192,8 +193,8 @@ def compiled(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
     from torch._inductor import config
 
     # Without this, torch up to 2.13 compiles the backward pass of a convolution for the wrong layout.
-    config.force_layout_optimization = True
-    config.deterministic = True  # otherwise it may choose reductions by timing, and bits change from process to process
+    change(config, "force_layout_optimization", True)
+    change(config, "deterministic", True)  # it may choose reductions by timing, and bits change between processes
     # Otherwise a run could silently go uncompiled, because of what the process has compiled before.
-    dynamo.fail_on_recompile_limit_hit = True
+    change(dynamo, "fail_on_recompile_limit_hit", True)
     return torch.compile(forward, dynamic=False)

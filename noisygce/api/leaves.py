@@ -1,0 +1,161 @@
+"""Leaves: an object, or a class, in the place of a choice of the config, such as ``loss=MyLoss(e=1.0)``.
+
+It becomes what a YAML of its class would hold, so that a run's id is made as from that file: the class by its name, the
+digest of its code, and the value of each parameter, which is the attribute of the parameter's name, as in scikit-learn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib
+import inspect
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from noisygce import check, construct, settings
+from noisygce.api import words
+from noisygce.data import Data, Standardisation
+from noisygce.errors import ConfigError
+from noisygce.losses import Loss
+from noisygce.models import Model
+from noisygce.noise import Noise
+
+BASES: dict[str, type] = {"data": Data, "noise": Noise, "loss": Loss, "model": Model}
+
+
+_under_way = Counter[tuple[str, str]]()
+
+
+@contextlib.contextmanager
+def chosen(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The values, with the name of a choice in the place of each object; Hydra knows these choices within it alone.
+    Raises ConfigError."""
+    from hydra.core.config_store import ConfigStore
+
+    store, names = ConfigStore.instance(), dict[int, str]()
+    made: list[tuple[str, str]] = []  # group and file
+    try:
+        for group, value in words.objects(values, tuple(BASES)):
+            leaf = _leaf(group, value)
+            content = json.dumps(leaf, sort_keys=True)
+            name = f"{leaf[group]['name']}_{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+            store.store(name, leaf, group, "_global_", "noisygce")
+            made.append((group, f"{name}.yaml"))
+            _under_way[made[-1]] += 1
+            names[id(value)] = name
+
+        def named(value: Any) -> Any:
+            return [*map(named, value)] if isinstance(value, list | tuple) else names.get(id(value), value)
+
+        yield {key: named(value) if key in BASES else value for key, value in values.items()}
+    finally:
+        for group, file in made:
+            _under_way[group, file] -= 1
+            if not _under_way[group, file]:  # else a call of another thread needs it
+                store.repo[group].pop(file, None)
+                if not store.repo[group]:
+                    del store.repo[group]
+
+
+def _leaf(group: str, value: Any) -> dict[str, Any]:
+    """What the YAML of an object, or of a class by its defaults, would hold, below its group."""
+    node = _node(group, value, BASES[group])
+    if group == "noise" and "rate" in node:
+        return {"rate": node["rate"], group: {**node, "rate": "${rate}"}}
+    if group != "data":
+        return {group: node}
+    whole = _data(value if isinstance(value, type) else type(value))
+    return {**whole, group: {**whole[group], **node}}
+
+
+def _data(cls: type[Data]) -> dict[str, Any]:
+    """What the leaf of a data set holds beside the values of its class: how it is split and fed, as its kind is."""
+    import yaml
+
+    kind = "features" if issubclass(cls.fed, Standardisation) else "arrays"
+    leaf: dict[str, Any] = yaml.safe_load((settings.config_dir() / "data" / f"{kind}.yaml").read_text())
+    ours = construct.named(leaf["data"]["_target_"], Data, "data")
+    for name in construct.parameters(ours):
+        del leaf["data"][name]
+    return leaf
+
+
+def _node(key: str, value: Any, base: type) -> dict[str, Any]:
+    """Name, class and values of an object, and of the objects that it is made of. Raises ConfigError."""
+    cls = _importable(key, value, base)
+    if isinstance(value, type):
+        try:
+            value = value()
+        except TypeError as error:
+            raise ConfigError(f"{key}={cls.__name__}: give an object of it, not the class ({error})") from None
+    given: dict[str, Any] = {}
+    younger = check.DEFAULTS_ADDED_LATER.get(key.partition(".")[0], {})
+    names = [*construct.parameters(cls), *(name for name in inspect.signature(cls).parameters if name in younger)]
+    for name in dict.fromkeys(names):
+        if not hasattr(value, name):
+            raise ConfigError(
+                f"{key}={cls.__name__}: it has no attribute {name}, by which the run's id would know the value of that "
+                "parameter"
+            )
+        given[name] = _plain(f"{key}.{name}", getattr(value, name), base)
+    name, target = _called(key, cls)
+    return {"name": name, "_target_": target, **given}
+
+
+def _plain(key: str, value: Any, base: type) -> Any:
+    if isinstance(value, base):
+        return _node(key, value, base)
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, list | tuple):
+        return [_plain(key, each, base) for each in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    raise ConfigError(f"{key}={value!r}: a run's id can hold numbers, texts and lists of them, and no such object")
+
+
+def _importable(key: str, value: Any, base: type) -> type:
+    """The class of an object, under the name by which any other process finds it. Raises ConfigError."""
+    cls = value if isinstance(value, type) else type(value)
+    if not issubclass(cls, base):
+        room = base.__module__.removesuffix(".base")
+        raise ConfigError(f"{key}={value!r}: must be the name of a choice, or a {room}.{base.__name__}")
+    target = f"{cls.__module__}.{cls.__qualname__}"
+    if cls.__module__ == "__main__" or "<locals>" in target:
+        where = "a notebook cell or in the script itself" if cls.__module__ == "__main__" else "a function"
+        raise ConfigError(
+            f"{key}={cls.__name__}: a run's id holds the digest of its code, and it is written in {where}; put it into "
+            "a .py file of its own and import it from there"
+        )
+    found = getattr(importlib.import_module(cls.__module__), cls.__name__, None)
+    if not (isinstance(found, type) and issubclass(cls, found)):
+        raise ConfigError(
+            f"{key}={cls.__name__}: {target} is another class by now; import it, and make the object, again"
+        )
+    return found
+
+
+def _called(key: str, cls: type) -> tuple[str, str]:
+    """The names of a class in tables, and in configs: those of its YAML where noisygce has one."""
+    target = f"{cls.__module__}.{cls.__qualname__}"
+    written = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()[:40]
+    ours = _of_noisygce(key.partition(".")[0]).get(target, [(written, target)])
+    return (ours[0][0] if len(ours) == 1 else written), ours[0][1]
+
+
+@functools.cache
+def _of_noisygce(group: str) -> dict[str, list[tuple[str, str]]]:
+    """Name and ``_target_`` of noisygce's own choices of a group, by the class."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for path in sorted((settings.config_dir() / group).glob("*.yaml")):
+        if written := re.search(r"\bname: (\w+)[^\n]*\s+_target_: (\S+)", path.read_text()):
+            cls: type = construct.named(written[2], BASES[group], group)
+            found.setdefault(f"{cls.__module__}.{cls.__qualname__}", []).append((written[1], written[2]))
+    return found

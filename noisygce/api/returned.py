@@ -1,0 +1,138 @@
+"""What training from Python returns: one run, or the runs of a grid. Both draw themselves in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from noisygce import results
+from noisygce.errors import NoisygceError
+from noisygce.figure import Drawing
+from noisygce.results import Result
+from noisygce.runs import kept, messages
+from noisygce.sweep.plan import Plan, look
+from noisygce.view.cells import lay_out
+from noisygce.view.figures import TITLES, draw
+from noisygce.view.tables import Table, tabulate
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from noisygce.models.saved import Trained
+
+
+class TrainedRun:
+    """A finished run: its folder, and what is in it, read as it is asked for.
+
+    id: readable label and 8 hex digits of the digest of all settings that shape its numbers. folder: where its files
+    are. manifest: what it leaves on record. results: test accuracy, a fraction, under each selection rule (val, last,
+    last10, val_clean, test); None where there is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        found = results.of_folder(folder)
+        if found.state != "done":
+            raise NoisygceError(f"{folder}: this run is {found.state}{f', {found.note}' if found.note else ''}")
+        self.id, self.folder = found.id, folder
+        self.manifest: dict[str, Any] = dict(found.manifest)
+        self.results: dict[str, float | None] = dict(self.manifest["results"])
+        self._found: Result = found
+
+    @cached_property
+    def metrics(self) -> DataFrame:
+        """A row an epoch, with the columns of metrics.csv; shares are fractions, an absent value is NaN."""
+        import pandas as pd
+
+        return pd.DataFrame(self._found.metrics()).astype({"epoch": int})
+
+    @cached_property
+    def predictions(self) -> DataFrame:
+        """A row a sample: index and split, its name where it has one, the given and the predicted class, whether it was
+        kept, scores by which wrong labels rank, and the probability p_CLASS of each class.
+
+        By the model that the run keeps. Raises DataError where the run has kept no predictions.
+        """
+        import pandas as pd
+
+        found = kept.predictions(self.folder, self.manifest)
+        columns: dict[str, Any] = {name: vars(found)[name] for name in ("index", "split", "name")}
+        kind = pd.CategoricalDtype([*found.classes])
+        columns |= {name: pd.Categorical.from_codes(vars(found)[name], dtype=kind) for name in ("given", "predicted")}
+        columns |= {name: vars(found)[name] for name in ("kept", "margin_log_odds", "log_p_given")}
+        columns |= {f"p_{name}": found.p[:, k] for k, name in enumerate(found.classes)}
+        return pd.DataFrame(columns)
+
+    def model(self) -> Trained:
+        """The network that the run keeps, in eval mode on the CPU, how to feed it, and the names of the K classes:
+
+            network, preprocess, classes = run.model()
+            p = network(preprocess(["cat.png"])).softmax(1)          # (1, K)
+
+        Raises DataError where the run has kept no model.
+        """
+        from noisygce import models
+
+        return models.load(self.folder)
+
+    def __repr__(self) -> str:
+        return messages.result(self.folder, self.manifest)
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        percent = {rule: None if share is None else 100 * share for rule, share in self.results.items()}
+        shown = pd.DataFrame([percent], index=[self.id]).style.format("{:.2f}", na_rep="-")
+        return shown.set_caption("Test accuracy in %").to_html()
+
+
+class TrainedRuns:
+    """The runs of a grid, seed by seed: a sequence of ``TrainedRun``, and views of them all."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._runs = [TrainedRun(found.folder) for found in look(plan)]
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    @overload
+    def __getitem__(self, place: int) -> TrainedRun: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[TrainedRun]: ...
+    def __getitem__(self, place: int | slice) -> TrainedRun | list[TrainedRun]:
+        return self._runs[place]
+
+    def __iter__(self) -> Iterator[TrainedRun]:
+        return iter(self._runs)
+
+    @cached_property
+    def frame(self) -> DataFrame:
+        """A row a run: id, config under dotted keys, test accuracy under each rule, digests (``results.frame``)."""
+        return results.frame(look(self._plan))
+
+    def table(self, rule: str = "", against: str = "", measure: str = "accuracy") -> Table:
+        """Mean ± standard deviation over seeds, rows and columns for all that varies, as ``noisygce.table`` has it.
+
+        rule: one selection rule, else several. against: published or reference. measure: accuracy, auroc, ap or
+        per_class. Raises ConfigError.
+        """
+        return tabulate(self._plan, rule, against, measure)
+
+    def plot(self, kind: str = "accuracy") -> Drawing:
+        """A figure of matplotlib, ``.figure``: accuracy, pruning, memorisation, noise, confusion, q_and_k or overview.
+
+        Raises NoisygceError where the runs give none.
+        """
+        if kind not in TITLES:
+            raise NoisygceError(f"kind={kind}: must be one of {', '.join(TITLES)}")
+        for name, figure in draw(self._plan, lay_out(self._plan, look(self._plan)), [kind]):
+            return Drawing(name, figure)
+        raise NoisygceError(f"these runs give no figure of the kind {kind}")
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()

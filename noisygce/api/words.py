@@ -1,0 +1,64 @@
+"""Values of Python as the words of a command line, so that both have one meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+from noisygce import settings
+from noisygce.errors import ConfigError
+from noisygce.settings import arguments
+from noisygce.settings.compose import parsed
+
+_SEVERAL = (list, tuple, range)
+
+
+def words_of(given: Sequence[str], values: Mapping[str, Any], swept: bool) -> list[str]:
+    """The words ``given``, and ``KEY=VALUE`` for each of the values. swept: a list is several values to train with,
+    else it is one value. Raises ConfigError."""
+    words = arguments.words(given)
+    for word in words:
+        if word.startswith("-"):
+            raise ConfigError(f"{word}: options are for the command line; noisygce.grid trains what -m does")
+    words += [f"{key}={_swept(key, value) if swept else text(key, value)}" for key, value in values.items()]
+    parsed(words)
+    return words
+
+
+def _swept(key: str, value: Any) -> str:
+    value = value.tolist() if hasattr(value, "tolist") else value
+    if not isinstance(value, _SEVERAL):
+        return text(key, value)
+    if not len(value):
+        raise ConfigError(f"{key}=[]: it has no value, and would make no run")
+    return ",".join(text(key, each) for each in value)
+
+
+def text(key: str, value: Any) -> str:
+    """A value as Hydra's grammar reads it: a number, a text, a Boolean, None, a path, or a list of them. Raises
+    ConfigError."""
+    value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy and torch
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Integral):
+        return str(int(value))
+    if isinstance(value, Real):
+        return repr(float(value))
+    if isinstance(value, str | Path):
+        return settings.setting(key, str(value)).partition("=")[2]
+    if isinstance(value, _SEVERAL):
+        return f"[{','.join(text(key, each) for each in value)}]"
+    raise ConfigError(f"{key}={value!r}: must be a number, a text, a list of them, True, False or None")
+
+
+def objects(values: Mapping[str, Any], groups: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Group and object, or class, of each that stands in the place of a choice, in a list of choices too."""
+    for group in groups:
+        each = values.get(group)
+        for value in each if isinstance(each, list | tuple) else [each]:
+            if value is not None and not isinstance(value, str | int | float):
+                yield group, value

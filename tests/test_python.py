@@ -1,0 +1,355 @@
+"""noisygce.run and noisygce.grid: the runs of the command line, and a process that is as it was after them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from omegaconf.basecontainer import BaseContainer
+
+import noisygce
+from noisygce import losses, runs, settings
+from noisygce.api import leaves
+from noisygce.api.words import words_of
+from noisygce.errors import ConfigError, DataError, SweepFailed
+from noisygce.runs.stops import SIGNALS
+
+WORDS = ["data.subset=200", "model.width=4", "schedule.epochs=3", "schedule.batch_size=64", "schedule.milestones=[2]"]
+DIGESTS = ("run_id", "state_sha256", "metrics_sha256")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def digests(manifest: dict[str, Any]) -> list[Any]:
+    return [*(manifest[name] for name in DIGESTS), manifest["noise"]["labels_sha256"]]
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "NOISYGCE_DATA"}
+    line = [sys.executable, "-m", "noisygce.train", *words]
+    return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=600)
+
+
+def test_a_run_from_python_is_that_of_the_command_line_and_is_returned_once_it_is_finished(tmp_path: Path) -> None:
+    run = noisygce.run(*WORDS, data="digits", loss="tgce", noise="pair", rate=0.3, **{"loss.q": 0.5, "prune.start": 2})
+    words = [*WORDS, "data=digits", "loss=tgce", "noise=pair", "rate=0.3", "loss.q=0.5", "prune.start=2"]
+    told = command(*words, "paths.results=other")
+    assert told.returncode == 0, told.stderr
+    (manifest,) = (tmp_path / "other").glob("runs/*/manifest.json")
+    assert digests(json.loads(manifest.read_text())) == digests(run.manifest)
+    assert run.folder.resolve() == tmp_path / "results" / "runs" / run.id
+    before = (run.folder / "manifest.json").stat().st_mtime_ns
+    again = noisygce.run(*words)
+    assert (again.id, again.manifest) == (run.id, run.manifest)
+    assert (run.folder / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_a_finished_run_gives_its_metrics_predictions_and_model() -> None:
+    run = noisygce.run(*WORDS, data="digits")
+    assert run.metrics["epoch"].tolist() == [1, 2, 3]
+    assert run.metrics["test_accuracy"].iloc[-1] == run.results["last"]
+    found = run.predictions
+    assert len(found) == 200 + 22 + 44
+    columns = [f"p_{name}" for name in "0123456789"]
+    largest = found[columns].astype(float).idxmax(axis=1).str.removeprefix("p_")
+    assert (largest == found["predicted"].astype(str)).mean() > 0.98  # float16 ties
+    network, preprocess, classes = run.model()
+    assert classes == tuple("0123456789")
+    assert preprocess.shape == (8, 8, 1)
+    assert network(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
+    assert run.id in repr(run)
+    assert "<table" in run._repr_html_()
+
+
+def test_a_grid_has_the_runs_of_a_sweep_and_trains_no_run_twice() -> None:
+    alone = noisygce.run(*WORDS, data="digits", loss="ce", seed=1)
+    before = (alone.folder / "manifest.json").stat().st_mtime_ns
+    found = noisygce.grid(*WORDS, data="digits", loss=["ce", "gce"], seed=range(2))
+    assert [(r.manifest["config"]["loss"]["name"], r.manifest["config"]["seed"]) for r in found] == [
+        *(("ce", 0), ("gce", 0), ("ce", 1), ("gce", 1))
+    ]
+    assert found[2].id == alone.id
+    assert (alone.folder / "manifest.json").stat().st_mtime_ns == before
+    assert found.frame["run_id"].tolist() == [run.id for run in found]
+    assert found.table().cells.rows == (("ce",), ("gce",))
+    assert found.plot("accuracy")._repr_png_()[:4] == b"\x89PNG"
+    told = command("-m", *WORDS, "data=digits", "loss=ce,gce", "seed=0,1")
+    assert "4 of 4 runs are done" in told.stderr
+    assert (alone.folder / "manifest.json").stat().st_mtime_ns == before
+
+
+def state() -> dict[str, Any]:
+    """All of a process that training could change."""
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.singleton import Singleton
+
+    log = logging.getLogger("noisygce")
+    kernels = torch.backends.cudnn, torch.backends.cuda.matmul
+    return {
+        "signals": [signal.getsignal(getattr(signal, name)) for name in SIGNALS],
+        "logging": (log.handlers[:], log.level, log.propagate, logging.raiseExceptions, logging.root.handlers[:]),
+        "resolvers": dict(BaseContainer._resolvers),
+        "hydra": {kind.__name__: id(each) for kind, each in Singleton._instances.items()},
+        "choices": {
+            group: sorted(each) for group, each in ConfigStore.instance().repo.items() if isinstance(each, dict)
+        },
+        "threads": torch.get_num_threads(),
+        "mode": torch.get_deterministic_debug_mode(),
+        "fills": torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+        "kernels": [(each.allow_tf32, getattr(each, "deterministic", 0)) for each in kernels],
+        "generator": torch.random.get_rng_state().tolist(),
+        "environment": dict(os.environ),
+        "thread": threading.current_thread().name,
+        "argv": sys.argv[:],
+        "path": sys.path[:],
+    }
+
+
+def failing() -> None:
+    with pytest.raises(ConfigError):
+        noisygce.run(data="digits", loss="no_such_loss")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: noisygce.run(*WORDS, data="digits", loss=losses.CE),
+        lambda: noisygce.grid(*WORDS, data="digits", seed=[0, 1]),
+        failing,
+    ],
+)
+def test_the_process_is_as_before(call: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    noisygce.run(*WORDS, data="digits", seed=9)  # imports stay
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    OmegaConf.clear_resolvers()
+    OmegaConf.register_new_resolver("now", lambda _: "a program's own")
+    mode = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("default")
+    torch.set_num_threads(2)
+    try:
+        before = state()
+        call()
+        assert state() == before
+        assert OmegaConf.create({"at": "${now:x}"}).at == "a program's own"
+    finally:
+        torch.set_num_threads(1)
+        torch.set_deterministic_debug_mode(mode)
+        OmegaConf.clear_resolver("now")
+
+
+def test_two_threads_train_at_once_and_torch_is_as_before_when_both_are_done() -> None:
+    expected = [noisygce.run(*WORDS, data="digits", seed=s, **{"paths.results": "alone"}) for s in (0, 1)]
+    mode = torch.get_deterministic_debug_mode()
+    found: dict[int, Any] = {}
+
+    def train(seed: int) -> None:
+        try:
+            found[seed] = noisygce.run(*WORDS, data="digits", seed=seed)
+        except BaseException as error:
+            found[seed] = error
+
+    threads = [threading.Thread(target=train, args=(seed,), name=f"mine {seed}") for seed in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [thread.name for thread in threads] == ["mine 0", "mine 1"]
+    assert [digests(found[seed].manifest) for seed in (0, 1)] == [digests(run.manifest) for run in expected]
+    assert torch.get_deterministic_debug_mode() == mode
+
+
+def test_ctrl_c_saves_and_the_same_call_resumes_with_equal_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    from noisygce.training import fit
+
+    whole = noisygce.run(*WORDS, data="digits", **{"paths.results": "whole"})
+    measure, epochs = fit._measure, []
+
+    def interrupted(*arguments: Any) -> Any:
+        epochs.append(1)
+        if len(epochs) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return measure(*arguments)
+
+    monkeypatch.setattr(fit, "_measure", interrupted)
+    with pytest.raises(KeyboardInterrupt, match=r"is saved at epoch 2, step \d+ \(SIGINT\)"):
+        noisygce.run(*WORDS, data="digits")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert [*Path("results").glob("runs/*/last.ckpt")]
+    assert digests(noisygce.run(*WORDS, data="digits").manifest) == digests(whole.manifest)
+
+
+def test_messages_go_to_the_logging_of_the_program_where_it_asks_for_them(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with caplog.at_level(logging.INFO, "noisygce"):
+        noisygce.run(*WORDS, data="digits")
+    assert {record.levelno for record in caplog.records} == {logging.INFO}
+    assert "epoch 3/3" in caplog.text
+    assert capsys.readouterr() == ("", "")
+    caplog.clear()
+    noisygce.run(*WORDS, data="digits", seed=1)
+    assert not caplog.records
+    told = capsys.readouterr()
+    assert (told.out, "epoch 3/3" in told.err) == ("", True)
+
+
+def test_importing_it_costs_nothing() -> None:
+    code = (
+        "import sys, time; t = time.process_time(); import noisygce; t = time.process_time() - t\n"
+        "assert t < 0.2, t\n"
+        "assert {'run', 'grid'} <= {*dir(noisygce)}\n"
+        "assert not {'torch', 'pandas', 'hydra', 'omegaconf', 'numpy'} & {*sys.modules}"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=600).returncode == 0
+
+
+def test_no_public_name_is_that_of_a_module() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'sweep_all'"):
+        _ = noisygce.sweep_all  # type: ignore[attr-defined]
+    for name in noisygce.__all__:
+        assert importlib.util.find_spec(f"noisygce.{name}") is None
+        assert getattr(noisygce, name).__doc__
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def test_values_are_typed() -> None:
+    values = {"rate": 0.1, "seed": torch.tensor(3), "compile": False, "loss": "ce", "loss.clip": None}
+    cfg = settings.compose(words_of(["data=digits"], {**values, "schedule.milestones": (1, 2)}, swept=False))
+    assert (cfg.rate, cfg.seed, cfg.compile, cfg.loss.clip, cfg.schedule.milestones) == (0.1, 3, False, None, [1, 2])
+    for awkward in ("a b", "null", "1e3", "it's", "x=1,2", "${rate}", r"C:\x", "é"):
+        assert settings.compose(words_of([], {"data.name": awkward}, swept=False)).data.name == awkward
+    assert words_of([], {"seed": range(3), "rate": 0.2}, swept=True) == ["seed=0,1,2", "rate=0.2"]
+    assert words_of([], {"schedule.milestones": [[1, 2], []]}, swept=True) == ["schedule.milestones=[1,2],[]"]
+
+
+REFUSED: dict[str, tuple[Callable[[], object], type[Exception]]] = {
+    "rate=0.9x": (lambda: noisygce.run(data="digits", rate="0.9x"), ConfigError),
+    "loss.q=2.0: loss.q must be a number in (0, 1]": (lambda: noisygce.run(**{"loss.q": 2.0}), ConfigError),
+    "losss: there is no such key; did you mean loss?": (lambda: noisygce.run(losss="gce"), ConfigError),
+    "-m: options are for the command line": (lambda: noisygce.run("-m", loss="gce"), ConfigError),
+    "seed=[]: it has no value": (lambda: noisygce.grid(data="digits", seed=[]), ConfigError),
+    "must be a number, a text": (lambda: noisygce.run(rate=object()), ConfigError),
+    "there is no folder": (lambda: noisygce.run(data="folder", **{"data.folder": "nowhere"}), DataError),
+    "WORLD_SIZE=2": (lambda: noisygce.run(data="digits"), ConfigError),
+}
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_what_the_command_refuses_is_an_exception_with_the_same_line(line: str, monkeypatch) -> None:
+    call, kind = REFUSED[line]
+    if line.startswith("WORLD_SIZE"):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(kind) as refused:
+        call()
+    assert line in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_grid_trains_the_other_runs_and_then_names_what_has_failed() -> None:
+    rates = {"schedule.lr": [0.1, 100.0]}
+    with pytest.raises(SweepFailed, match="1 of 2 runs failed") as failed:
+        noisygce.grid(*WORDS, data="digits", loss="ldr_kl", **rates, **{"schedule.weight_decay": 0.99})
+    assert "schedule.lr=100.0" in failed.value.__notes__[0]
+    assert "not finite" in failed.value.__notes__[0]
+    assert len([*Path("results").glob("runs/*/manifest.json")]) == 1
+
+
+# --- objects ----------------------------------------------------------------------------------------------------------
+
+MINE = """
+from noisygce import check
+from noisygce.losses import Loss, log_p
+
+
+class PolyOne(Loss):
+    def __init__(self, e, *, reduction="mean"):
+        super().__init__(reduction=reduction)
+        self.e = check.number("e", e, "[0, 10]")
+
+    def per_sample(self, logits, labels):
+        log_py = log_p(logits, labels)
+        return -log_py + self.e * (1 - log_py.exp())
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    (tmp_path / "mine_poly.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine_poly", raising=False)
+    importlib.invalidate_caches()
+    return importlib.import_module("mine_poly")
+
+
+def test_an_object_gives_the_id_that_its_yaml_gives(tmp_path: Path, mine: Any) -> None:
+    leaf = tmp_path / "conf" / "loss" / "poly_one.yaml"
+    leaf.parent.mkdir(parents=True)
+    leaf.write_text("name: poly_one\n_target_: mine_poly.PolyOne\ne: 0.5\n")
+    by_name = noisygce.run("--config-dir", "conf", *WORDS, data="digits", loss="poly_one")
+    assert noisygce.run(*WORDS, data="digits", loss=mine.PolyOne(0.5)).id == by_name.id
+    both = noisygce.grid(*WORDS, data="digits", loss=[mine.PolyOne(0.5), mine.PolyOne(2), "ce"])
+    assert both[0].id == by_name.id
+    assert both[1].manifest["config"]["loss"]["e"] == 2
+    assert [*both[1].manifest["config"]["code"]] == ["mine_poly"]
+
+
+def test_an_object_of_noisygce_is_its_choice() -> None:
+    def id_of(**values: Any) -> str:
+        with leaves.chosen(values) as plain:
+            cfg = settings.compose(words_of(["data=digits"], plain, swept=False))
+        return runs.run_id(runs.identity(settings.resolved(cfg)))
+
+    from noisygce import models, noise
+
+    assert id_of(loss=losses.GCE(q=0.7)) == id_of(loss="gce")
+    assert id_of(loss=losses.TruncatedGCE(q=0.7, k=0.5)) == id_of(loss="tgce")
+    assert id_of(noise=noise.Pair(0.2, None)) == id_of(noise="pair", rate=0.2)
+    assert id_of(model=models.MLP([256], "he_normal")) == id_of(model="mlp")
+
+
+def test_code_that_no_id_can_hold_is_refused_with_the_reason(mine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Local(losses.CE):
+        pass
+
+    with pytest.raises(ConfigError, match="give an object of it, not the class"):
+        noisygce.run(data="digits", loss=mine.PolyOne)
+    monkeypatch.setattr(mine.PolyOne, "__module__", "__main__")
+    for value, reason in ((Local(), "written in a function"), (mine.PolyOne(1), "written in a notebook cell")):
+        with pytest.raises(ConfigError, match=f"{reason}.*put it into a .py file of its own"):
+            noisygce.run(data="digits", loss=value)
+
+
+def test_code_that_was_changed_since_it_was_imported_is_refused_until_it_is_reloaded(
+    tmp_path: Path, mine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = noisygce.run(*WORDS, data="digits", loss=mine.PolyOne(0.5))
+    (tmp_path / "mine_poly.py").write_text(MINE.replace("1 - log_py", "2 - log_py"))
+    with pytest.raises(ConfigError, match=r"mine_poly\.py has changed since mine_poly was imported"):
+        noisygce.run(*WORDS, data="digits", loss=mine.PolyOne(0.5))
+    old = mine.PolyOne(0.5)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    importlib.invalidate_caches()
+    for cached in (tmp_path / "__pycache__").glob("mine_poly*"):
+        cached.unlink()  # of the same second and length
+    importlib.reload(mine)
+    with pytest.raises(ConfigError, match="is another class by now"):
+        noisygce.run(*WORDS, data="digits", loss=old)
+    assert noisygce.run(*WORDS, data="digits", loss=mine.PolyOne(0.5)).id != first.id
