@@ -45,11 +45,10 @@ class NoisygceSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         from noisygce import train
-        from noisygce.settings import Runtime
         from noisygce.settings.arguments import typed
         from noisygce.settings.compose import as_typed
         from noisygce.sweep.engines import Engine, is_engine
-        from noisygce.sweep.jobs import Job, at_once, side_by_side
+        from noisygce.sweep.jobs import Job, at_once, share_of, side_by_side
         from noisygce.sweep.launch import plan_and_train
         from noisygce.sweep.plan import Plan
 
@@ -64,7 +63,7 @@ class NoisygceSweeper(Sweeper):
             configs = (loader.load_sweep_config(config, job) for job in some)
             return side_by_side(train.run_one_of_many, configs, some, side)
 
-        share = Runtime.share_of(config.runtime.share)
+        share = share_of(config)
         ours = ("hydra.searchpath=", "hydra.job.name=")  # --config-dir and name=, see settings/arguments.py
         asked = [word for word in config.hydra.overrides.hydra if word.startswith(ours)]
         asked = [word.replace("hydra.job.name=", "name=", 1) for word in asked]

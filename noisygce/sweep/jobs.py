@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
-from noisygce import check
+from noisygce import check, construct
 from noisygce.errors import ConfigError
-from noisygce.settings import command
+from noisygce.settings import Runtime, command
 from noisygce.settings.compose import parsed
 from noisygce.training import device
 
@@ -78,6 +78,11 @@ def _blocks(grid: Any) -> list[Mapping[str, Any]]:
 def _seed(job: Job) -> int:
     seeds = [override[len("seed=") :] for override in job if override.startswith("seed=")]
     return int(seeds[-1]) if seeds and seeds[-1].isdigit() else 0
+
+
+def share_of(config: DictConfig) -> tuple[int, int]:
+    """``runtime.share`` of a config. Raises ConfigError."""
+    return construct.construct(Runtime, OmegaConf.to_container(config.runtime, resolve=True), "runtime").share
 
 
 def from_share(jobs: Sequence[Job], share: tuple[int, int]) -> list[Job]:
