@@ -288,7 +288,7 @@ def test_an_engine_trains_the_runs_of_a_sequential_sweep_bit_for_bit(tmp_path, s
 @pytest.mark.slow
 @each_engine
 def test_a_killed_worker_ends_no_run_but_its_own_and_that_one_is_launched_again(tmp_path, start, engine):
-    slow = ["runtime.checkpoint_every=0", "schedule.epochs=300"]  # long enough to be killed; compared with itself
+    slow = ["runtime.checkpoint_every=1", "schedule.epochs=300"]  # long enough to be killed
     alone = tmp_path / "alone"
     alone.mkdir()
     assert start(alone, "schedule.epochs=300").wait(600) == 0, said(alone)

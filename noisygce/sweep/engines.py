@@ -188,10 +188,14 @@ class Engine:
 
     def _left_running(self) -> str:
         """What runs on when this process has ended, and the command that ends it."""
-        left = [str(job.job_id) for job in self.jobs_left if not job.done(force_check=True)]
+        local = "local" in self.name
+        patience = time.monotonic() + (3 if local else 0)  # a terminal's Ctrl-C has reached local jobs too
+        while left := [str(job.job_id) for job in self.jobs_left if not job.done(force_check=True)]:
+            if time.monotonic() >= patience:
+                break
+            time.sleep(0.1)
         if not left:
             return ""
-        local = "local" in self.name
         names = left if local else dict.fromkeys(name.partition("_")[0] for name in left)
         command = "kill" if local else "scancel"
         return f"; {len(left)} of its jobs are still there: to end them: {command} {' '.join(names)}"
