@@ -159,8 +159,8 @@ def test_a_worker_has_all_the_cores_of_its_task(tmp_path):
 @pytest.mark.skipif(not util.find_spec("submitit"), reason="needs hydra-submitit-launcher")
 def test_submitit_s_job_saves_at_its_time_limit_is_requeued_by_submitit_and_resumes(tmp_path):
     run = ["data=digits", "data.subset=200", "model.width=4", "schedule.epochs=100000", "runtime.threads=1"]
-    # Submitit has USR2 sent 30 s before the minute is over; between two turns SLURM waits for two minutes.
-    engine = ["hydra/launcher=submitit_slurm", "timeout_min=1", "signal_delay_s=30", "max_num_timeout=9"]
+    # Submitit has USR2 sent a minute before the time is over; between two turns SLURM waits for two minutes.
+    engine = ["hydra/launcher=submitit_slurm", "timeout_min=2", "signal_delay_s=60", "max_num_timeout=9"]
     words = [engine[0], *(f"hydra.launcher.{word}" for word in (*engine[1:], "cpus_per_task=1"))]
     words += ["+hydra.launcher.additional_parameters.mem=300"]
     with open(tmp_path / "said", "w") as said:
