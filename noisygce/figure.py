@@ -2,6 +2,7 @@
 
     python -m noisygce.figure experiment=demo
     python -m noisygce.figure experiment=demo kind=overview
+    python -m noisygce.figure experiment=demo name=figure1      into results/figures/figure1
     python -m noisygce.figure experiment=demo paths.results=elsewhere
 
 Writes PDF, PNG and SVG to results/figures/<experiment>, of all kinds or one: accuracy, pruning, memorisation, noise,
@@ -11,34 +12,17 @@ its table.overview names rows and a column. The other arguments are those of noi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from noisygce.errors import NoisygceError
+from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.sweep.plan import Plan, look, shown
-from noisygce.view import canvas, places
+from noisygce.view import canvas, paths
 from noisygce.view.cells import lay_out
-from noisygce.view.figures import TITLES, draw
+from noisygce.view.figures import TITLES, Drawing, draw
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """One figure, of matplotlib. It draws itself in a notebook."""
-
-    kind: str
-    figure: Figure = field(repr=False)
-
-    def file(self, ending: str) -> bytes:
-        """As a file: pdf, png or svg."""
-        return canvas.file(self.figure, ending, self.kind)
-
-    def _repr_png_(self) -> bytes:
-        return self.file("png")
+OPTIONS: dict[str, tuple[str, ...]] = {"kind": tuple(TITLES), "name": ()}
 
 
 def main() -> None:
@@ -47,14 +31,20 @@ def main() -> None:
 
 def run(argv: list[str]) -> None:
     """Draws and writes the figures that the arguments ask for."""
-    plan, drawings = _asked(argv)
-    formats = ("png",) if places.archived(plan) else canvas.FORMATS
-    for drawing in drawings:
-        stem = places.stem(plan, drawing.kind)
+    options, rest = arguments.split(argv, OPTIONS)
+    plan = shown(paths.with_name(rest, options))
+    formats = ("png",) if paths.archived(plan) else canvas.FORMATS
+    name = {key: value for key, value in options.items() if key == "name"}
+    drawn = False
+    for drawing in draw(plan, lay_out(plan, look(plan)), _kinds(options)):
+        stem = paths.stem(plan, drawing.kind, name)
         stem.parent.mkdir(parents=True, exist_ok=True)
         for ending in formats:
-            stem.with_name(f"{stem.name}.{ending}").write_bytes(drawing.file(ending))
-        print(f"{stem}{', '.join(f'.{ending}' for ending in formats)}: {TITLES[drawing.kind]}", flush=True)
+            atomic.write(paths.with_ending(stem, f".{ending}"), [drawing.file(ending)], durable=False)
+        print(f"{stem}{', '.join(f'.{ending}' for ending in formats)}: {drawing.title}", flush=True)
+        drawn = True
+    if not drawn:
+        raise _nothing(plan, options)
 
 
 def of(*words: str) -> Drawing:
@@ -62,23 +52,20 @@ def of(*words: str) -> Drawing:
 
     Raises NoisygceError, or what Hydra raises.
     """
-    return next(_asked(words)[1])
+    options, rest = arguments.split(words, OPTIONS)
+    plan = shown(paths.with_name(rest, options))
+    for drawing in draw(plan, lay_out(plan, look(plan)), _kinds(options)):
+        return drawing
+    raise _nothing(plan, options)
 
 
-def _asked(words: Sequence[str]) -> tuple[Plan, Iterator[Drawing]]:
-    own, rest = arguments.split(words, {"kind": tuple(TITLES)})
-    plan = shown(rest)
+def _kinds(options: dict[str, str]) -> Sequence[str]:
+    return [options["kind"]] if "kind" in options else [*TITLES]
 
-    def drawings() -> Iterator[Drawing]:
-        nothing = True
-        for kind, figure in draw(plan, lay_out(plan, look(plan)), [own["kind"]] if own else TITLES):
-            nothing = False
-            yield Drawing(kind, figure)
-        if nothing:
-            kinds = f"no figure of the kind {own['kind']}" if own else "nothing to draw"
-            raise NoisygceError(f"the runs that are done below {plan.results} give {kinds}")
 
-    return plan, drawings()
+def _nothing(plan: Plan, options: dict[str, str]) -> NoisygceError:
+    nothing = f"no figure of the kind {options['kind']}" if "kind" in options else "nothing to draw"
+    return NoisygceError(f"the runs that are done below {plan.results} give {nothing}")
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ from noisygce.settings import arguments
 from noisygce.sweep.jobs import expand
 from noisygce.sweep.missing import hint
 from noisygce.sweep.plan import Plan, shown
-from noisygce.view import canvas, escape, page, places, sheet, written
+from noisygce.view import canvas, escape, page, paths, records, subtable
 from noisygce.view.cells import Cell
-from noisygce.view.figures import TITLES, draw
+from noisygce.view.figures import draw
 from noisygce.view.tables import OPTIONS, Table, tabulate
 
 
@@ -32,14 +32,14 @@ def main() -> None:
 
 def run(argv: list[str]) -> None:
     """Writes the report that the arguments ask for."""
-    own, rest = arguments.split(argv, {"against": OPTIONS["against"]})
-    plan = shown(rest)
-    table = tabulate(plan, against=own.get("against", ""))
+    options, rest = arguments.split(argv, {key: OPTIONS[key] for key in ("against", "name")})
+    plan = shown(paths.with_name(rest, options))
+    table = tabulate(plan, **options, command="report")
     if all(run.state == "missing" for run in table.runs):
-        why = hint(plan, table.runs)
-        raise NoisygceError(f"none of these runs is below {plan.results}: nothing to report{why and f'; {why}'}")
-    stem = places.stem(plan, "report", *own.values())
-    written.write_report(stem, report(plan, table), table, places.argv(plan, "report", **own))
+        reason = hint(plan, table.runs)
+        raise NoisygceError(f"none of these runs is below {plan.results}: nothing to report{reason and f'; {reason}'}")
+    stem = paths.stem(plan, "report", table.spec.options)
+    records.write_report(stem, report(plan, table), table)
     print(f"Written: {stem}.html, .json")
 
 
@@ -48,47 +48,50 @@ def report(plan: Plan, table: Table) -> str:
     from markupsafe import Markup
 
     counts = Counter(run.state for run in table.runs)
-    gaps = [each for name, each in table.sheets.items() if name == "gap"]
-    accuracies = [*(each for name, each in table.sheets.items() if name != "gap"), *table.pairs]
+    accuracies = [*(each for name, each in table.subtables.items() if name != "gap"), *table.pairs]
     cells = table.cells
-    done, absent = ([run for run in table.runs if (run.state == "done") == is_done] for is_done in (True, False))
-    return page.filled(
+    return page.render(
         "report.html",
         title=escape.plain(table.spec.title),
         name=plan.name,
         runs=len(table.runs),
         states=", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]),
-        tables=[Markup(sheet.html(each)) for each in accuracies],
-        gaps=[Markup(sheet.html(each)) for each in gaps],
+        tables=[Markup(subtable.html(each)) for each in accuracies],
+        gaps=[Markup(subtable.html(each)) for name, each in table.subtables.items() if name == "gap"],
         figures=[
-            (TITLES[kind], Markup(canvas.inline(drawing, kind, TITLES[kind])))
-            for kind, drawing in draw(plan, table.cells)
+            (drawing.title, Markup(canvas.inline(drawing.figure, drawing.kind, drawing.title)))
+            for drawing in draw(plan, table.cells)
         ],
         made=[escape.plain(line) for line in table.footer],
         train=shlex.join(["python", "-m", "noisygce.train", "-m", *arguments.typed(plan.arguments)]),
-        missing=[(run.id, run.state, escape.plain(run.note)) for run in absent],
+        missing=[(run.id, run.state, escape.plain(run.note)) for run in table.runs if run.state != "done"],
         commands=[
             (cells.row_label(row), cells.column_label(column), reproduce(plan, cell))
             for (row, column), cell in cells.cell.items()
         ],
-        digests=[(run.id, run.manifest["noise"]["labels_sha256"], run.manifest["state_sha256"]) for run in done],
+        digests=[
+            (run.id, run.manifest["noise"]["labels_sha256"], run.manifest["state_sha256"])
+            for run in table.runs
+            if run.state == "done"
+        ],
     )
 
 
-_IDLE = ("paths.", "runtime.", "hydra.", "grid=", "table.", "experiment=")  # say where and how, not what to train
+# Where and how a run is made, not what is trained.
+_NOT_TRAINED = ("paths.", "runtime.", "hydra.", "grid=", "table.", "experiment=")
 
 
 def reproduce(plan: Plan, cell: Cell) -> str:
     """The command line whose runs are those of a cell, and no others."""
 
-    def shaping(job: Sequence[str]) -> list[str]:
-        return [override for override in job if not override.startswith(_IDLE)]
+    def trained(job: Sequence[str]) -> list[str]:
+        return [override for override in job if not override.startswith(_NOT_TRAINED)]
 
     seeds = ",".join(str(run.config["seed"]) for run in cell.runs)
-    job = [override for override in shaping(cell.runs[0].job) if not override.startswith("seed=")]
+    job = [override for override in trained(cell.runs[0].job) if not override.startswith("seed=")]
     words = [*([f"experiment={plan.name}"] if plan.name else []), *job, f"seed={seeds}"]
-    wanted = {tuple(sorted(shaping(run.job))) for run in cell.runs}
-    if plan.grid and {tuple(sorted(shaping(other))) for other in expand(words, plan.grid)} != wanted:
+    wanted = {tuple(sorted(trained(run.job))) for run in cell.runs}
+    if plan.grid and {tuple(sorted(trained(other))) for other in expand(words, plan.grid)} != wanted:
         words.insert(1, "grid=null")  # blocks of the grid that set other keys would bring other runs
     hydra = arguments.typed([word for word in plan.arguments if word.startswith("hydra.")])
     return shlex.join(["python", "-m", "noisygce.train", "-m", *hydra, *words])

@@ -2,7 +2,7 @@
 
     python -m noisygce.reproduce <id>                           by its id, of results or of results/reference
     python -m noisygce.reproduce elsewhere/runs/<id>            by its folder
-    python -m noisygce.reproduce <id> paths.results=again       in a folder of its own, to go on there after a stop
+    python -m noisygce.reproduce <id> paths.results=again       in a folder of its own, to resume there after a stop
     python -m noisygce.reproduce <id> runtime.device=cpu        elsewhere than on the GPU, if there is one
 
 It trains in a temporary folder unless paths.results names one, with as many CPU threads as then unless runtime.threads
@@ -21,12 +21,13 @@ from noisygce import results, runs, settings, train
 from noisygce.errors import ConfigError, Stopped
 from noisygce.results import Result
 from noisygce.runs import manifest
-from noisygce.runs.archive import Rows
 from noisygce.runs.ids import flat
+from noisygce.runs.reading import Rows
 from noisygce.settings import arguments
+from noisygce.settings.command import printable
 
 Manifest = Mapping[str, Any]
-_YOUNGER = ("prediction_changes",)  # empty for an epoch in which a run was resumed from an older checkpoint
+_ADDED_LATER = ("prediction_changes",)  # empty for an epoch in which a run was resumed from an older checkpoint
 
 
 def again(then: Manifest, overrides: list[str], folder: Path) -> Result:
@@ -44,7 +45,7 @@ def _announce(run: runs.Run, manifest: dict[str, Any], finished_before: bool) ->
 
 
 def differences(then: Result, now: Result) -> Iterator[str]:
-    """What is not equal in two runs: metrics digit for digit, digests of labels and final state."""
+    """How two runs differ: in metrics, digit for digit, in the digests of labels and final state."""
     was, is_ = then.manifest, now.manifest
     if was["noise"]["labels_sha256"] != is_["noise"]["labels_sha256"]:
         yield "the noisy labels"
@@ -79,7 +80,7 @@ def accuracy(was: Manifest, is_: Manifest) -> str:
 def _first_difference(was: Rows, is_: Rows) -> Iterator[str]:
     for old, new in zip(was, is_, strict=False):
         for column in (name for name in old if name in new):  # either may have columns that the other's code lacked
-            if column in _YOUNGER and not (old[column] and new[column]):
+            if column in _ADDED_LATER and not (old[column] and new[column]):
                 continue
             if (then := old.get(column, "")) != (now := new.get(column, "")):
                 yield f"metrics.csv from epoch {old['epoch']} on: {column} {then or '-'} then, {now or '-'} now"
@@ -90,29 +91,28 @@ def _first_difference(was: Rows, is_: Rows) -> Iterator[str]:
 
 def causes(was: Manifest, is_: Manifest) -> Iterator[str]:
     """What was not the same when the two were trained, and may explain why their numbers differ."""
-    for key in ("device", "processor", "threads", "commit"):
-        if was.get(key) != is_.get(key):
-            yield f"{key}: {was.get(key, 'not recorded')} then, {is_.get(key)} now"
-    for name in sorted({**was["versions"], **is_["versions"]}):
-        if was["versions"].get(name) != is_["versions"].get(name):
-            yield f"version of {name}: {was['versions'].get(name)} then, {is_['versions'].get(name)} now"
-    code, code_now = (each["config"].get("code", {}) for each in (was, is_))  # modules of a person's own
-    both = sorted({*code} & {*code_now})
-    yield from (f"the module {name} has changed" for name in both if code[name] != code_now[name])
-    for name in sorted({*code} ^ {*code_now}):
-        yield f"the module {name} is imported, or recorded, {'then' if name in code else 'now'} only"
-    data, data_now = (each["config"].get("contents", {}) for each in (was, is_))
-    yield from (f"{name} holds something else" for name in data if data[name] != data_now.get(name))
-    if was["config"]["numerics"] != is_["config"]["numerics"]:
-        yield f"numerics: {was['config']['numerics']} then, {is_['config']['numerics']} now (meant to differ)"
-    for name, now in is_["config"].get("revisions", {}).items():
-        if (then := was["config"].get("revisions", {}).get(name, 1)) != now:
-            yield f"revision of {name}: {then} then, {now} now (meant to differ)"
+    then, now = _recorded(was), _recorded(is_)
+    for name in {**then, **now}:
+        if then.get(name) != now.get(name):
+            yield f"{name}: {then.get(name, 'not recorded')} then, {now.get(name, 'not recorded')} now"
     for when, made in (("then", was), ("now", is_)):
         for other in made.get("also_made", ()):
-            yield f"{when}, a part of it was made with {other['threads']} threads on {other['device']}"
+            yield f"{when}, a part of it was made with {other.get('threads')} threads on {other.get('device')}"
         if made.get("dirty"):
             yield f"changes {when} that are in no commit"
+
+
+def _recorded(made: Manifest) -> dict[str, Any]:
+    """How a run was made, as its manifest records it: machine, versions, code and data."""
+    config, meant = made["config"], "(numbers are meant to differ)"
+    return {
+        **{key: made[key] for key in ("device", "processor", "threads", "commit") if key in made},
+        **{f"version of {name}": version for name, version in made.get("versions", {}).items()},
+        **{f"SHA-256 of the module {name}": digest for name, digest in config.get("code", {}).items()},
+        **{f"SHA-256 of {name}": digest for name, digest in config.get("contents", {}).items()},
+        f"numerics {meant}": config["numerics"],
+        **{f"revision of {name} {meant}": number for name, number in config.get("revisions", {}).items()},
+    }
 
 
 def reproduce(then: Result, overrides: list[str], folder: Path) -> bool:
@@ -126,12 +126,12 @@ def reproduce(then: Result, overrides: list[str], folder: Path) -> bool:
         return True
     print(f"{then.id}: not equal")
     for difference in found:
-        print(f"  {difference}")
+        print(printable(f"  {difference}"))
     print(f"  {accuracy(then.manifest, now.manifest)}")
     reasons = list(causes(then.manifest, now.manifest))
     print("  what may explain it:" if reasons else "  nothing that a manifest records explains it")
     for reason in reasons:
-        print(f"    {reason}")
+        print(printable(f"    {reason}"))
     return False
 
 
@@ -158,7 +158,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory(prefix="noisygce-") as temporary:
                 sys.exit(not reproduce(then, overrides, Path(temporary)))
         except Stopped:
-            raise Stopped("stopped, and nothing is kept; with paths.results=FOLDER it can go on there") from None
+            raise Stopped("stopped, and nothing is kept; with paths.results=FOLDER it can be resumed") from None
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
     results.frame(results.found("results/reference"))   # the committed runs
 
 A run is a folder, ``runs/<run id>``, or a line of an archive (noisygce/runs/archive.py); what is above need not know.
-It is in one of six states: done, running, stopped (it can go on), failed, unreadable, missing. No torch here.
+It is in one of six states: done, running, stopped (it can be resumed), failed, unreadable, missing. No torch here.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 from noisygce import runs
 from noisygce.errors import ConfigError, DataError, ManifestError
 from noisygce.runs import archive, manifest, unfinished
-from noisygce.runs.archive import Archive, Rows
+from noisygce.runs.archive import Archive
 from noisygce.runs.ids import flat
+from noisygce.runs.reading import Rows
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -68,18 +69,22 @@ class Result:
             samples = sum(row.values())  # none of a class that only training samples have
             return row.get(measure.removeprefix("class "), 0) / samples if samples else None
         if measure == "accuracy":
-            found: float | None = self.manifest.get("results", {}).get(rule)
-            return self.noisy_validation["best"] if rule == NOISY_VALIDATION else found
+            return (
+                self.noisy_validation["best"] if rule == NOISY_VALIDATION else _number(self.manifest, "results", rule)
+            )
         model = {"val": "best", "last": "last"}.get(rule, "")
-        detected: float | None = self.manifest.get("detection", {}).get(model, {}).get("margin", {}).get(measure)
-        return detected
+        return _number(self.manifest, "detection", model, "margin", measure)
 
     @property
     def noisy_validation(self) -> Mapping[str, float | None]:
         """Accuracy on the noisy validation labels, of the ``best`` epoch and the ``last`` one of a finished run."""
         absent = {"best": None, "last": None}
-        known: Mapping[str, float | None] | None = self.manifest.get("noisy_validation")
-        return known or (runs.noisy_validation(self.rows()) if self.manifest else absent)
+        if known := self.manifest.get("noisy_validation"):
+            return {when: _number(known, when) for when in absent}
+        try:
+            return runs.noisy_validation(self.rows()) if self.manifest else absent
+        except (DataError, KeyError, ValueError):  # verify names what is damaged
+            return absent
 
     @property
     def kept_by(self) -> str:
@@ -93,12 +98,12 @@ class Result:
 
         Empty where a run has kept no predictions. Raises DataError, for a file that was changed.
         """
-        from noisygce.runs import kept
+        from noisygce.runs import artifacts
 
         named = self.manifest.get("files", {})  # the file is there before the manifest, and complete with it
-        if self.archive or kept.PREDICTIONS not in named or not (self.folder / kept.PREDICTIONS).is_file():
+        if self.archive or artifacts.PREDICTIONS not in named or not (self.folder / artifacts.PREDICTIONS).is_file():
             return {}
-        found = kept.predictions(self.folder, self.manifest)
+        found = artifacts.predictions(self.folder, self.manifest)
         test = found.split == "test"
         counts = {true: dict.fromkeys(found.classes, 0) for true in found.classes}
         for true, predicted in zip(found.given[test], found.predicted[test], strict=True):
@@ -128,14 +133,31 @@ class Result:
             raise DataError(f"{self.folder / archive.METRICS} is damaged: {name} is {row[name]!r}") from None
 
 
+def _number(values: Any, *keys: str) -> float | None:
+    """The number at nested keys; None where there is none."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values if isinstance(values, int | float) else None
+
+
 def found(folder: Path | str) -> list[Result]:
-    """All runs below ``folder``, each once: those in ``runs``, by name, then those of its archives."""
+    """All runs below ``folder``, each once: those in ``runs``, by name, then those of its archives. Raises OSError
+    where ``runs`` cannot be read."""
     there = Path(folder)
     each: dict[str, Result] = {}
-    folders = (of_folder(path) for path in sorted((there / "runs").glob("*")) if path.is_dir())
+    folders = (of_folder(path) for path in _folders(there / "runs"))
     for run in (*folders, *_archived(there)):
         each.setdefault(run.id, run)
     return list(each.values())
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in a folder, by name; none where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [folder / name for name in sorted(entry.name for entry in entries if entry.is_dir())]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def look(folder: Path, asked: Iterable[tuple[str, Mapping[str, Any], tuple[str, ...]]]) -> list[Result]:
@@ -154,9 +176,14 @@ def reference() -> Path:
 
 
 def _archived(folder: Path) -> Iterator[Result]:
-    for path in (folder / archive.RUNS, *sorted(folder.glob(f"*/{archive.RUNS}"))):
-        if path.is_file():
-            yield from of_archive(path.parent)
+    for place in (folder, *_folders(folder)):
+        try:
+            os.stat(place / archive.RUNS)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:  # of_archive gives the reason
+            pass
+        yield from of_archive(place)
 
 
 def of_archive(folder: Path) -> Iterator[Result]:
@@ -183,7 +210,10 @@ def of_folder(folder: Path, made: Mapping[str, Any] | None = None) -> Result:
     return Result(name, folder, state, flat(made) if made else unfinished.config(folder), note=note, owner=owner)
 
 
-_STOPPED = "it was stopped; the train command that began it, started again, goes on with it"
+_UNFINISHED = {
+    "stopped": "it was stopped; start the same train command again to resume it",
+    "running": "it is being trained",
+}
 
 
 def finished(run: str) -> Result:
@@ -193,8 +223,9 @@ def finished(run: str) -> Result:
     known += [result for result in found(reference()) if result.id == run]
     if not known:
         for begun in map(of_folder, places):
-            if said := {"stopped": _STOPPED, "running": "it is being trained", "failed": begun.note}.get(begun.state):
-                raise ConfigError(f"{begun.folder}: this run is not finished: {said}")
+            if begun.state in ("stopped", "running", "failed"):
+                reason = _UNFINISHED.get(begun.state, begun.note)
+                raise ConfigError(f"{begun.folder}: this run is not finished: {reason}")
         raise ConfigError(
             f"{run}: there is no finished run of this id in results/runs or {reference()}, nor a folder of it"
         )

@@ -4,12 +4,13 @@
     python -m noisygce.status                                   all runs found below results
     python -m noisygce.status experiment=demo paths.results=elsewhere
 
-Done, running (where, epoch, since when), stopped (can go on), failed, unreadable, missing; estimated time left. Other
-arguments are those of noisygce.train, which pick runs: experiment=demo loss=ce, or data=digits loss=ce seed=0,1
+Done, running (where, epoch, since when), stopped (can be resumed), failed, unreadable, missing; estimated time left.
+Other arguments are those of noisygce.train, which pick runs: experiment=demo loss=ce, or data=digits loss=ce seed=0,1
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from noisygce import results
 from noisygce.results import STATES, Result
 from noisygce.runs.messages import duration
 from noisygce.settings import arguments
+from noisygce.settings.command import printable
 from noisygce.sweep.missing import hint
 from noisygce.sweep.plan import look, plan_of, results_folder
 
@@ -37,12 +39,12 @@ def run(argv: list[str]) -> None:
     if any(not argument.startswith(("paths.", "hydra.")) for argument in rest):
         plan = plan_of(rest)
         found = look(plan)
-        print("\n".join(report(plan.name or "asked for", found, time.time())))
-        if said := hint(plan, found):
-            print(said)
+        lines = [*report(plan.name or "asked for", found, time.time()), hint(plan, found)]
     else:
         folder = results_folder(rest)
-        print("\n".join(report(str(folder), results.found(folder), time.time())))
+        lines = report(str(folder), results.found(folder), time.time())
+    for line in filter(None, lines):
+        print(printable(line))
 
 
 def report(name: str, runs: Sequence[Result], now: float) -> list[str]:
@@ -60,9 +62,9 @@ def report(name: str, runs: Sequence[Result], now: float) -> list[str]:
 
 
 def _again(run: Result) -> str:
-    """What to do about a run that does not go on by itself."""
+    """What to do about a run that training does not resume."""
     name = {"failed": "failed.json", "unreadable": "manifest.json"}[run.state]
-    return f"; delete {run.folder / name} to train it again" if (run.folder / name).is_file() else ""
+    return f"; delete {run.folder / name} to train it again" if os.path.isfile(run.folder / name) else ""
 
 
 def _running(run: Result, now: float) -> str:
@@ -90,7 +92,7 @@ def _epochs_done(folder: Path) -> int:
 def left(runs: Sequence[Result]) -> str:
     """The time until all is done by as many workers as run now: of each run the mean of the finished ones of its kind.
 
-    Of a kind of which none is done, the time is not known, and it is said of how many runs.
+    The time of a kind of which none is done is not known; the line counts these runs.
     """
     to_do = [run for run in runs if run.state in ("running", "stopped", "missing")]
     if not to_do:
@@ -107,7 +109,8 @@ def left(runs: Sequence[Result]) -> str:
     seconds = 0.0
     for run in known:
         alike, epochs = took[_kind(run.config)], run.config.get("schedule.epochs")
-        share = _epochs_done(run.folder) / epochs if run.state != "missing" and epochs else 0.0
+        done = _epochs_done(run.folder) if run.state != "missing" else 0
+        share = done / epochs if isinstance(epochs, int) and epochs > 0 else 0.0
         seconds += sum(alike) / len(alike) * (1 - min(share, 1.0))
     workers = sum(run.state == "running" for run in runs)
     by = f"{workers} worker{'s' if workers > 1 else ''}" if workers else "one worker; none is running"

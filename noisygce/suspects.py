@@ -24,12 +24,11 @@ cleanlab finds and ranks them, listed as label_quality (pip install cleanlab).
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +41,13 @@ from noisygce.noise import Clean, Noise, digest
 from noisygce.results import Result
 from noisygce.runs import atomic, changed
 from noisygce.settings import arguments
+from noisygce.settings.command import printable
 from noisygce.training.task import prepare
-from noisygce.view import gallery
-from noisygce.view.ranking import COLUMNS, SCORES, cleaned, held_out, ranked, rows, samples_of
+from noisygce.view import gallery, ranking
+from noisygce.view.ranking import SCORES, Samples
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 def main() -> None:
@@ -56,57 +59,40 @@ def run(argv: list[str]) -> None:
     keys = ("score", "top", "out", "verdicts", "pictures")
     options, rest = arguments.take(argv, *keys, "hydra.searchpath")  # --config-dir: a run holds its config
     paths = [word for word in rest if word.startswith("paths.")]
-    runs = arguments.named([word for word in rest if word not in paths], [*keys, "paths.data"])
-    if not runs:
+    names = arguments.named([word for word in rest if word not in paths], [*keys, "paths.data"])
+    if not names:
         raise ConfigError("no run: name a finished run; --help says more")
-    folder = Path(options.get("out", "results/suspects"))
-    _refuse_places(folder, options.get("pictures"))
+    out, pictures = Path(options.get("out", "results/suspects")), options.get("pictures")
+    _refuse_folders(out, pictures)
     score = check.choice("score", options.get("score", "margin"), SCORES)
     top = arguments.whole("top", options.get("top", "2000"), "[1, 100000]")
-    found = [results.finished(run) for run in runs]
-    kind = settings.named(found[0].config["data._target_"], Data, "data")
-    if "pictures" in options and not issubclass(kind, Features):
-        raise ConfigError(
-            f"pictures={options['pictures']}: this is for vectors; the samples of {found[0].id} are pictures"
-        )
-    each = [samples_of(run) for run in found]
-    samples = held_out(each) if len(each) > 1 else each[0]
-    whole = len(set().union(*(one.index.tolist() for one in each)))
-    if left_out := whole - len(samples.index):
+    runs = [results.finished(name) for name in names]
+    kind = settings.named(runs[0].config["data._target_"], Data, "data")
+    if pictures is not None and not issubclass(kind, Features):
+        raise ConfigError(f"pictures={pictures}: this is for vectors; the samples of {runs[0].id} are pictures")
+    each = [ranking.samples_of(run) for run in runs]
+    samples = ranking.held_out(each) if len(each) > 1 else each[0]
+    whole = len(set().union(*(one.frame["index"] for one in each)))
+    if left_out := whole - len(samples.frame):
         print(
             f"{left_out:,} of {whole:,} samples were held out by none of these runs: not judged; clean labels keep them"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    name, *others = sorted(run.id for run in found)
-    if others:  # another set of runs has files of its own
-        name += f"+{len(others)}-{hashlib.sha256(' '.join([name, *others]).encode()).hexdigest()[:8]}"
+    out.mkdir(parents=True, exist_ok=True)
+    stem = out / _name(runs)
     if "verdicts" in options:
-        clean, changes = cleaned(each, Path(options["verdicts"]))
-        write(folder / f"{name}-cleaned.csv", clean)
-        print(f"{folder / name}-cleaned.csv: {len(clean) - 1:,} labels; {changes}")
-        path = Path(options["verdicts"]).resolve()
-        again = f"data.verdicts={shlex.quote(str(path))} data.verdicts_sha256={check.sha256(path)}"
-        print(f"or train on the same labels as before with the verdicts themselves: {again}")
+        write_labels(stem, each, Path(options["verdicts"]))
         return
-    order, values = ranked(samples, score)
-    lines = list(rows(samples, order, values))
-    columns = [SCORES[score] if column == "score" else column for column in COLUMNS]
-    write(folder / f"{name}.csv", [columns, *lines])
-    doubted = int((samples.predicted != samples.given).sum())
-    print(
-        f"{folder / name}.csv: {len(order):,} samples; of {doubted:,} the model says another class than the given one"
-    )
-    for warning in {row["warning"]: None for run in found for row in run.manifest["pruning"][-1:] if row["warning"]}:
-        print(f"pruning said: {warning}")
-    tiles = Tiles(found[0], paths, options.get("pictures"))
-    pictures = [tiles(samples.index[i]) for i in order[:top]] if tiles.there else []
-    page = gallery.page(name, score, columns, lines[:top], samples.classes, pictures)
-    atomic.write_text(folder / f"{name}.html", page, durable=False)
-    shown = f"the first {min(top, len(order)):,}{' with their pictures' if pictures else ''}"
-    print(f"{folder / name}.html: {shown}, to open in a browser")
+    listed = ranking.table(samples, score)
+    write_csv(stem.with_name(f"{stem.name}.csv"), listed)
+    doubted = int((samples.frame["predicted"] != samples.frame["given"]).sum())
+    print(f"{stem}.csv: {len(listed):,} samples; of {doubted:,} the model says another class than the given one")
+    last = [run.manifest.get("pruning", [])[-1:] for run in runs]
+    for warning in dict.fromkeys(str(row["warning"]) for rows in last for row in rows if row.get("warning")):
+        print(printable(f"warning of pruning: {warning}"))
+    write_page(stem, listed.head(top), score, samples.classes, Tiles(runs[0], paths, pictures))
 
 
-def _refuse_places(out: Path, pictures: str | None) -> None:
+def _refuse_folders(out: Path, pictures: str | None) -> None:
     """Raises ConfigError where the files to write, or the pictures to show, cannot be in these folders."""
     if not out.is_dir() and (out.exists() or out.suffix in (".csv", ".html")):
         raise ConfigError(f"out={out}: a list and a page are written; name a folder for both, such as out={out.parent}")
@@ -114,17 +100,41 @@ def _refuse_places(out: Path, pictures: str | None) -> None:
         raise ConfigError(f"pictures={pictures}: there is no such folder")
 
 
-def write(path: Path, lines: Iterable[Sequence[str]]) -> None:
-    """Writes a CSV file."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    atomic.write_text(path, text.getvalue(), durable=False)
+def _name(runs: Sequence[Result]) -> str:
+    """What the files of these runs are called; another set of runs has files of its own."""
+    ids = sorted(run.id for run in runs)
+    if len(ids) == 1:
+        return ids[0]
+    return f"{ids[0]}+{len(ids) - 1}-{hashlib.sha256(' '.join(ids).encode()).hexdigest()[:8]}"
+
+
+def write_page(stem: Path, listed: DataFrame, score: str, classes: Sequence[str], tiles: Tiles) -> None:
+    """Writes the page on which people judge the listed samples."""
+    pictures = [tiles(int(index)) for index in listed["index"]] if tiles.there else []
+    page = gallery.page(stem.name, score, listed, classes, pictures)
+    atomic.write_text(stem.with_name(f"{stem.name}.html"), page, durable=False)
+    shown = f"the first {len(listed):,}{' with their pictures' if pictures else ''}"
+    print(f"{stem}.html: {shown}, to open in a browser")
+
+
+def write_labels(stem: Path, each: Sequence[Samples], verdicts: Path) -> None:
+    """Writes the labels of all samples after the verdicts."""
+    labels, changes = ranking.cleaned(each, verdicts)
+    write_csv(stem.with_name(f"{stem.name}-cleaned.csv"), labels)
+    print(f"{stem}-cleaned.csv: {len(labels):,} labels; {changes}")
+    path = verdicts.resolve()
+    again = f"data.verdicts={shlex.quote(str(path))} data.verdicts_sha256={check.sha256(path)}"
+    print(f"or train on the same labels as before with the verdicts themselves: {again}")
+
+
+def write_csv(path: Path, table: DataFrame) -> None:
+    atomic.write_text(path, table.to_csv(index=False, lineterminator="\n"), durable=False)
 
 
 class Tiles:
     """The pictures of a run's training set, by index, as people shall see them: uint8 (H, W, 1 or 3).
 
-    Those of one's own folder anew from their files, at most 128 pixels wide and high; others as the network had them.
+    Pictures of data=folder are read from their files, at most 128 pixels wide and high; any other as trained on.
     pictures: the folder below which the names of vectors are files; None: those of vectors are not ``there``. Raises
     DataError where the data set is not there, or is not the one that the run was trained on.
     """
@@ -136,7 +146,7 @@ class Tiles:
         try:
             task = prepare(data, split, verdicts, settings.build(cfg.noise, Noise, "noise"), config["seed"], root)
             if digest(task.drawn) != run.manifest["noise"]["labels_sha256"]:
-                raise DataError(f"the data set below {root} is not the one of {run.id}: its labels are others now")
+                raise DataError(f"the data set below {root} is not the one of {run.id}: its labels have changed")
         except MissingData:  # a file of labels may have moved since; the predictions hold them
             if "file" not in config["noise"]:
                 raise

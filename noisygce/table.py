@@ -7,11 +7,14 @@
                                                                       noisy_validation, the default without a test set
     python -m noisygce.table experiment=demo measure=auroc            how well wrong labels are found: auroc or ap
     python -m noisygce.table experiment=table1_cifar10 against=published     or against=reference
+    python -m noisygce.table experiment=demo against=mine.csv         numbers of your own, in the columns of
+                                                                      noisygce/view/published.csv
+    python -m noisygce.table experiment=demo name=table1              files table1.tex, ..., labels tab:table1-val, ...
     python -m noisygce.table experiment=demo paths.results=elsewhere  results below another folder
 
 Prints Markdown; writes Markdown, LaTeX (booktabs, adjustbox), CSV (fractions, full precision) and a record of the runs
 (JSON) to results/tables. The other arguments are those of noisygce.train: experiment=demo seed=0,1 makes the table of
-these seeds.
+these seeds. table.decimals=1 and table.names, in the experiment's file, set how numbers and names are printed.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from __future__ import annotations
 from noisygce.settings import arguments
 from noisygce.sweep.missing import hint
 from noisygce.sweep.plan import shown
-from noisygce.view import escape, places, written
+from noisygce.view import escape, paths, records
 from noisygce.view.tables import OPTIONS, Table, tabulate
 
 
@@ -29,22 +32,22 @@ def main() -> None:
 
 def run(argv: list[str]) -> None:
     """Prints the table that the arguments ask for and writes its files."""
-    own, rest = arguments.split(argv, OPTIONS)
-    plan = shown(rest)
-    table = tabulate(plan, **own)
-    stem = places.stem(plan, "table", *own.values())
-    written.write_table(stem, table)
+    options, rest = arguments.split(argv, OPTIONS)
+    plan = shown(paths.with_name(rest, options))
+    table = tabulate(plan, **options)
+    stem = paths.stem(plan, "table", table.spec.options)
+    records.write_table(stem, table)
     print(table)
     print(f"Written: {stem}.md, .tex, .csv, .json")
-    if said := hint(plan, table.runs):
-        print(escape.plain(said))
+    if reason := hint(plan, table.runs):
+        print(escape.plain(reason))
 
 
 def of(*words: str) -> Table:
     """The table that the arguments of the command ask for, which draws itself in a notebook:
     ``table.of("experiment=demo", "rule=val")``. Raises NoisygceError, or what Hydra raises."""
-    own, rest = arguments.split(words, OPTIONS)
-    return tabulate(shown(rest), **own)
+    options, rest = arguments.split(words, OPTIONS)
+    return tabulate(shown(paths.with_name(rest, options)), **options)
 
 
 if __name__ == "__main__":

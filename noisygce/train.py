@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 
 from noisygce import check, results, settings
 from noisygce.errors import ConfigError, DataError, NonFinite, Stopped, UserCodeError, user_code_error
-from noisygce.runs import Run, archive, identity, kept, loaded, loggers, messages, noisy_validation
+from noisygce.runs import Run, archive, artifacts, identity, loaded, loggers, messages, noisy_validation
 from noisygce.runs.begin import resume, training_of
 from noisygce.runs.manifest import manifest_of
 from noisygce.runs.stops import process
@@ -68,7 +68,7 @@ def train(
     """
     run, followers, say = Run(experiment.paths.results, run_config), followers or loggers.Loggers({}), say or announce
     if reason := process.reason_to_stop(experiment.runtime):
-        raise Stopped(f"stopped ({reason}); {messages.GO_ON}")
+        raise Stopped(f"stopped ({reason}); {messages.HOW_TO_RESUME}")
     finished = run.manifest()
     manifest = finished or _claim(experiment, run, followers, alone, say)
     if finished and followers.active:
@@ -92,7 +92,7 @@ def _claim(e: Experiment, run: Run, followers: loggers.Loggers, alone: bool, say
         source = Run(e.paths.results, theirs)
         e.loss.load_source_estimates(source.id, source.transition_hat())
     if reason := process.reason_not_to_start(e.runtime):
-        raise Stopped(f"not started ({reason}); {messages.GO_ON}")
+        raise Stopped(f"not started ({reason}); {messages.HOW_TO_RESUME}")
     with run.claim(), process.run():
         return run.manifest() or _prepare(e, run, followers, alone)
 
@@ -155,7 +155,7 @@ def _finish(e: Experiment, run: Run, training: Any, watch: RunMonitor) -> Manife
     if e.loss.estimates_transition and e.split.holds_out:
         hat = {name: transition_hat(training, q, watch.stop_if_asked) for name, q in ANCHORS.items()}
         estimated = {"transition_hat_sha256": run.write_transition_hat(hat)}
-    files = kept.write(run, training, e.runtime, watch.stop_if_asked)
+    files = artifacts.write(run, training, e.runtime, watch.stop_if_asked)
     written = {"metrics_sha256": archive.digest(archive.read_rows(run.folder / archive.METRICS))}
     manifest = {**manifest_of(e, run.identity, training), **written, **watch.record(), **estimated, **files}
     run.finish(manifest)
@@ -202,8 +202,8 @@ def refuse_torchrun() -> None:
 @contextlib.contextmanager
 def exits() -> Iterator[None]:
     """``command.exits``, saying how to go on; a signal is then passed to the handler that was installed before."""
-    on_interrupt = f"stopped at once; {messages.GO_ON} from the last checkpoint"
-    on_os_error = f"; what was saved is whole: {messages.GO_ON} once this is repaired"
+    on_interrupt = f"stopped at once; {messages.HOW_TO_RESUME} from the last checkpoint"
+    on_os_error = f"; what was saved is whole: {messages.HOW_TO_RESUME} once this is repaired"
     with command.exits(on_interrupt, on_os_error), process.handing_on():
         yield
 

@@ -4,21 +4,21 @@
     python -m noisygce.verify results/reference                 all below another folder
     python -m noisygce.verify results paths.data=/data          data sets elsewhere, to draw the noisy labels from
 
-Every manifest is held against its id, config.yaml and metrics.csv, against transition_hat.json, model.safetensors and
-predictions.npz where they are there. Where the data set is there, its noisy labels are drawn again from its config, and
-how well wrong labels are found is measured again from the predictions. Runs in archives (runs.jsonl) are verified as
-those in folders. Written tables are made again from the runs beside them, by their
-records (JSON); of one that is not equal it is said if it was made when fewer were done. Of a report, the runs and the
-digest of the page are compared. Nothing is trained (that is noisygce.reproduce) and nothing is fetched. Exit code 1
-where a run is not what it says, or a table not what the runs give.
+Compares each manifest with its id, config.yaml and metrics.csv, and with transition_hat.json, model.safetensors and
+predictions.npz where these are there. Where the data set is there, draws the noisy labels again from the config and
+measures again, from the predictions, how well wrong labels are found. Reads runs in archives (runs.jsonl) as well as in
+folders. Makes written tables again from the runs beside them, by their records (JSON), and names a table that was made
+when fewer runs were done. Of a report, compares the runs and the digest of the page. Trains nothing (noisygce.reproduce
+does) and fetches nothing. Exit code 1 where a run, a folder or a table could not be verified.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,17 @@ from noisygce.errors import ConfigError, DataError, MissingData
 from noisygce.losses import Loss
 from noisygce.noise import Noise, describe
 from noisygce.results import Result
-from noisygce.runs import archive, kept, manifest
+from noisygce.runs import archive, artifacts, manifest
 from noisygce.runs.ids import flat
+from noisygce.runs.reading import yaml_values
 from noisygce.settings import arguments
+from noisygce.settings.command import printable
 from noisygce.training import detection
 from noisygce.training.task import corrupted
 
 
 class Unchecked(Exception):
-    """What could not be looked at here, and why; no fault of the run."""
+    """Why a part of a run could not be verified here; no fault of the run."""
 
 
 class Verifier:
@@ -48,21 +50,12 @@ class Verifier:
         self.drawn: dict[str, tuple[dict[str, Any], Ints | None]] = {}  # and every loss of a seed its labels
 
     def faults(self, run: Result) -> tuple[list[str], list[str]]:
-        """What is wrong with a finished run, and what could not be checked."""
+        """The faults of a finished run, and the reasons why a part of it could not be verified."""
         if run.state != "done":
             return [run.note], []
         wrong: list[str] = []
         unchecked: list[str] = []
-        checks: list[Callable[[Result], Iterator[str]]] = [
-            config,
-            metrics,
-            calibration,
-            estimates,
-            files,
-            self.noise,
-            self.detection,
-        ]
-        for check in checks:
+        for check in (config, metrics, calibration, estimates, files, self.noise, self.detection):
             try:
                 wrong += check(run)
             except Unchecked as reason:
@@ -73,14 +66,14 @@ class Verifier:
 
     def noise(self, run: Result) -> Iterator[str]:
         """The noisy labels, drawn again, have the digest, the rate and the transition matrix of the manifest."""
-        said, own = run.manifest["noise"], run.manifest["config"]
+        recorded, own = run.manifest["noise"], run.manifest["config"]
         if own["numerics"] != runs.NUMERICS:
             raise Unchecked(f"made with NUMERICS {own['numerics']}, this code has {runs.NUMERICS}")
         if other := runs.older(own, "data", "noise"):
             raise Unchecked(f"made with {other}")
-        given = own["noise"].get("sha256", said["labels_sha256"])
-        if given != said["labels_sha256"]:
-            yield f"noise.labels_sha256 is {_short(said['labels_sha256'])}, its config has {_short(given)}"
+        given = own["noise"].get("sha256", recorded["labels_sha256"])
+        if given != recorded["labels_sha256"]:
+            yield f"noise.labels_sha256 is {_short(recorded['labels_sha256'])}, its config has {_short(given)}"
             return
         which = _labels(own)
         try:
@@ -92,39 +85,38 @@ class Verifier:
             yield str(error)
             return
         for name, value in self.drawn[which][0].items():
-            if said[name] != value:
-                yield f"noise.{name} is {_short(said[name])}, its config draws {_short(value)}"
+            if recorded[name] != value:
+                yield f"noise.{name} is {_short(recorded[name])}, its config draws {_short(value)}"
 
     def detection(self, run: Result) -> Iterator[str]:
-        """How well the model finds wrong labels is what its predictions give, held against the true labels."""
-        recorded, path = run.manifest.get("detection"), run.folder / kept.PREDICTIONS
+        """The predictions and the true labels give the recorded measures of how well the model finds wrong labels."""
+        recorded, path = run.manifest.get("detection"), run.folder / artifacts.PREDICTIONS
         drawn = self.drawn.get(_labels(run.manifest["config"]))
         if run.archive or recorded is None or drawn is None or not path.is_file() or list(files(run)):
-            return  # or another check has said why
-        found, clean = kept.predictions(run.folder, run.manifest), drawn[1]
-        if not kept.has_scores(path):  # older: measured by p, which is rounded there
+            return  # or another check gives the reason
+        predictions, clean = artifacts.predictions(run.folder, run.manifest), drawn[1]
+        if not artifacts.has_scores(path):  # older: measured by p, which is rounded there
             return
-        mine = found.split == "train"
-        wrong = None if clean is None else found.given[mine] != clean[found.index[mine]]
+        train = predictions.split == "train"
+        wrong = None if clean is None else predictions.given[train] != clean[predictions.index[train]]
+        scores = {name: getattr(predictions, column)[train] for name, column in detection.SCORES.items()}
         prunes = settings.named(run.manifest["config"]["loss"]["_target_"], Loss, "loss").prunes
-        kept_model = {"val": "best", "last": "last"}[run.kept_by]
+        model = {"val": "best", "last": "last"}[run.kept_by]
         measured = {
-            kept_model: detection.measure(
-                {name: getattr(found, s)[mine] for name, s in detection.SCORES.items()}, wrong
-            ),
-            "pruned": detection.of_pruned(found.kept[mine], wrong if prunes else None),
+            model: detection.measure(scores, wrong),
+            "pruned": detection.of_pruned(predictions.kept[train], wrong if prunes else None),
         }
+        was = flat(recorded)
         for name, value in flat(measured).items():
-            if not manifest.same(was := flat(recorded).get(name), value):
-                yield f"detection.{name} is {was}, {kept.PREDICTIONS} gives {value}"
+            if not manifest.same(was.get(name), value):
+                yield f"detection.{name} is {was.get(name)}, {artifacts.PREDICTIONS} gives {value}"
 
     def draw(self, config: Mapping[str, Any]) -> tuple[dict[str, Any], Ints | None]:
         """What a manifest says of noisy labels, from its config alone; and the true labels (N,), where they are known.
         Raises Unchecked or DataError."""
         cfg = settings.node({key: config[key] for key in ("data", "noise")})
         data, noise = settings.build_data(cfg.data)[0], settings.build(cfg.noise, Noise, "noise")
-        if missing := [name for name in noise.files if not (self.data_root / name).is_file()]:
-            raise Unchecked(f"{missing[0]} is not in {self.data_root} (paths.data=FOLDER)")
+        self._require(noise.files)
         arrays = self.arrays(data)
         if other := runs.changed(config, data, self.data_root):
             raise Unchecked(f"{other} holds something else now")
@@ -132,8 +124,7 @@ class Verifier:
         return describe(noise.rate, clean, noisy, len(arrays.classes)), clean if arrays.truth else None
 
     def arrays(self, data: Data) -> Arrays:
-        if missing := [name for name in data.files if not (self.data_root / name).is_file()]:
-            raise Unchecked(f"{missing[0]} is not in {self.data_root} (paths.data=FOLDER)")
+        self._require(data.files)
         which = f"{type(data).__name__} {vars(data)}"
         if which not in self.read:
             try:
@@ -141,6 +132,10 @@ class Verifier:
             except DataError as error:
                 raise Unchecked(str(error)) from None
         return self.read[which]
+
+    def _require(self, files: Iterable[str]) -> None:
+        if missing := [name for name in files if not (self.data_root / name).is_file()]:
+            raise Unchecked(f"{missing[0]} is not in {self.data_root} (paths.data=FOLDER)")
 
 
 def _labels(config: Mapping[str, Any]) -> str:
@@ -150,9 +145,7 @@ def _labels(config: Mapping[str, Any]) -> str:
 
 def config(run: Result) -> Iterator[str]:
     """config.yaml, where the run has a folder of its own, is the config of the manifest."""
-    import yaml
-
-    if not run.archive and yaml.safe_load((run.folder / "config.yaml").read_text()) != run.manifest["config"]:
+    if not run.archive and yaml_values((run.folder / "config.yaml").read_text()) != run.manifest["config"]:
         yield "config.yaml differs from the config in manifest.json"
 
 
@@ -167,12 +160,12 @@ def metrics(run: Result) -> Iterator[str]:
     if digest and digest != archive.digest(rows):
         yield f"metrics_sha256 is {_short(digest)}, metrics.csv has {_short(archive.digest(rows))}"
     for rule, value in runs.select(rows).items():
-        if not manifest.same(said := run.manifest["results"][rule], value):
-            yield f"results.{rule} is {said}, metrics.csv gives {value}"
-    recorded = run.manifest.get("noisy_validation", {})  # which runs of before it was recorded lack
+        if not manifest.same(recorded := run.manifest["results"][rule], value):
+            yield f"results.{rule} is {recorded}, metrics.csv gives {value}"
+    validation = run.manifest.get("noisy_validation", {})  # which older runs lack
     for when, share in runs.noisy_validation(rows).items():
-        if recorded and recorded[when] != share:
-            yield f"noisy_validation.{when} is {recorded[when]}, metrics.csv gives {share}"
+        if validation and validation[when] != share:
+            yield f"noisy_validation.{when} is {validation[when]}, metrics.csv gives {share}"
 
 
 def calibration(run: Result) -> Iterator[str]:
@@ -198,19 +191,31 @@ def estimates(run: Result) -> Iterator[str]:
 
 
 def files(run: Result) -> Iterator[str]:
-    """What the run keeps beside its numbers, where it is there, is what the manifest has the digests of."""
+    """The model and the predictions, where they are there, have the digests in the manifest."""
     if not run.archive:
-        yield from kept.faults(run.folder, run.manifest)
+        yield from artifacts.faults(run.folder, run.manifest)
 
 
 def finished(folder: Path) -> Iterator[Result]:
     """The finished and the unreadable runs anywhere below ``folder``: those in folders ``runs`` and those of archives,
-    or that in ``folder`` itself. A manifest elsewhere is a copy, such as the one that MLflow keeps."""
-    for path in sorted(folder.rglob("manifest.json")):
-        if path.parent == folder or path.absolute().parents[1].name == "runs":
-            yield results.of_folder(path.parent)
-    for path in sorted(folder.rglob(archive.RUNS)):
-        yield from results.of_archive(path.parent)
+    or that in ``folder`` itself. A manifest elsewhere is a copy, such as the one that MLflow keeps. A folder that
+    cannot be read is an unreadable run."""
+    unreadable: list[OSError] = []
+    single, archives = [], []
+    for name, _, files in os.walk(folder, onerror=unreadable.append):
+        here = Path(name)
+        if "manifest.json" in files and (here == folder or here.absolute().parent.name == "runs"):
+            single.append(here)
+        if archive.RUNS in files:
+            archives.append(here)
+    for error in unreadable:
+        if isinstance(error, FileNotFoundError):  # deleted meanwhile, or never there
+            continue
+        place = Path(error.filename)
+        yield Result(place.name, place, "unreadable", {}, note=f"this folder cannot be read: {error.strerror}")
+    yield from map(results.of_folder, sorted(single))
+    for here in sorted(archives):
+        yield from results.of_archive(here)
 
 
 def _short(value: Any) -> str:
@@ -219,31 +224,29 @@ def _short(value: Any) -> str:
 
 
 def verify(folder: Path, data_root: Path) -> bool:
-    """Says what is wrong with the finished runs and the tables below ``folder``; whether nothing is."""
-    from noisygce.view import escape, written
+    """Prints the faults of the finished runs and the tables below ``folder``; whether there is none."""
+    from noisygce.view import records
 
     verifier = Verifier(data_root)
-    found = list(finished(folder))
-    if not found:
-        raise ConfigError(f"{folder}: there is no finished run below this folder")
-    bad, skipped = 0, 0
-    reasons: dict[str, None] = {}
-    for run in found:
+    found, bad, skipped, reasons = 0, 0, 0, dict[str, None]()
+    for run in finished(folder):
         wrong, unchecked = verifier.faults(run)
         for fault in wrong:
-            print(escape.plain(f"{run.folder}{f': {run.id}' if run.archive else ''}: {fault}"))
-        bad, skipped = bad + bool(wrong), skipped + bool(unchecked)
+            print(printable(f"{run.folder}{f': {run.id}' if run.archive else ''}: {fault}"))
+        found, bad, skipped = found + 1, bad + bool(wrong), skipped + bool(unchecked)
         reasons |= dict.fromkeys(unchecked)
-    tables = list(written.verified(folder))
-    for path, fault in tables:
+    if not found:
+        raise ConfigError(f"{folder}: there is no finished run below this folder")
+    tables, wrong_tables = 0, 0
+    for path, fault in records.verified(folder):
+        tables, wrong_tables = tables + 1, wrong_tables + bool(fault)
         if fault:
-            print(escape.plain(f"{path}: {fault}"))
-    wrong_tables = sum(bool(fault) for _, fault in tables)
-    print(f"{len(found) - bad} of {len(found)} finished runs below {folder} are what they say")
+            print(printable(f"{path}: {fault}"))
+    print(printable(f"{found - bad} of {found} finished runs below {folder} are what they say"))
     if tables:
-        print(f"{len(tables) - wrong_tables} of {len(tables)} files of tables and reports are what the runs give")
+        print(f"{tables - wrong_tables} of {tables} files of tables and reports are what the runs give")
     if skipped:
-        print(f"the noisy labels of {skipped} could not be drawn again: {'; '.join(reasons)}")
+        print(printable(f"the noisy labels of {skipped} could not be drawn again: {'; '.join(reasons)}"))
     return not bad and not wrong_tables
 
 

@@ -130,7 +130,7 @@ def test_control_characters_of_a_message_are_printed_escaped(capsys: pytest.Capt
     """A file from elsewhere must not move the cursor of a terminal, or forge a second line."""
     with pytest.raises(SystemExit), command.exits():
         raise ConfigError("loss._target_=x\x1b[2J\x9b1m\nnoisygce: done\x07: caf\xe9")
-    assert capsys.readouterr().err == "noisygce: loss._target_=x\\x1b[2J\\x9b1m\\x0anoisygce: done\\x07: café\n"
+    assert capsys.readouterr().err == "noisygce: loss._target_=x\\x1b[2J\\x9b1m\\nnoisygce: done\\x07: café\n"
 
 
 def test_options_with_their_values_come_before_settings() -> None:

@@ -218,7 +218,7 @@ def test_a_run_on_a_full_disk_says_so_in_one_line_with_exit_code_4_and_can_go_on
     assert "start the same command again" in one_line(text)
     code, text = train(copy, *SMALL)
     assert code == 0
-    assert "going on at epoch" in text
+    assert "resumes at epoch" in text
 
 
 def test_a_folder_that_cannot_be_written_is_said_in_one_line_with_exit_code_4(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_a_run_with_a_damaged_checkpoint_says_so_and_goes_on_from_the_one_before
     code, text = train(copy, *SMALL)
     assert code == 0
     assert (
-        "last.ckpt is damaged: its SHA-256 is not the one in its header; going on from the checkpoint before it" in text
+        "last.ckpt is damaged: its SHA-256 is not the one in its header; resumes from the checkpoint before it" in text
     )
 
 

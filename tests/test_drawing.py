@@ -12,7 +12,7 @@ import pytest
 FIGURE = """
 import hashlib, os
 from noisygce.runs import drawing
-from noisygce.runs.loggers.base import curves, picture
+from noisygce.runs.drawing import curves, picture
 from noisygce.view import canvas
 row = dict.fromkeys(("train_accuracy", "val_accuracy", "test_accuracy", "mislabelled_as_true",
                      "mislabelled_as_noisy", "mislabelled_as_other"), 0.5)

@@ -18,7 +18,7 @@ from PIL import Image
 from noisygce import models, predict, results, runs, settings, suspects, verify
 from noisygce.data import Digits, preprocessing
 from noisygce.errors import ConfigError, DataError
-from noisygce.runs import kept
+from noisygce.runs import artifacts
 from noisygce.runs.begin import training_of
 from noisygce.sweep.plan import look, plan_of
 from noisygce.training.task import Task, prepare
@@ -97,7 +97,7 @@ def test_ids_that_are_files_bring_their_pictures_onto_the_page(finished, tmp_pat
 
 def test_a_kept_model_says_of_vectors_what_it_said(finished, capsys) -> None:
     run, _, _ = finished
-    found = kept.predictions(run, results.of_folder(run).manifest)
+    found = artifacts.predictions(run, results.of_folder(run).manifest)
     file = run.parents[2] / "X.npy"
     network, preprocess, classes = models.load(run)
     with torch.no_grad():

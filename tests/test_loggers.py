@@ -18,6 +18,7 @@ from conftest import SMALL
 
 from noisygce import results, runs, settings, train
 from noisygce.errors import ConfigError, Stopped
+from noisygce.runs import drawing
 from noisygce.runs.loggers import Logger, Loggers, MLflow, base, read
 from noisygce.runs.stops import process
 
@@ -118,7 +119,7 @@ def test_a_logger_that_fails_says_so_once_and_changes_no_bit_of_a_run(
     hook = Fails(when)
     plain, failed = run(tmp_path / "plain"), run(tmp_path / "failed", hook=hook)
     assert hook.closed == (when != "close")
-    place = r"logger hook: \S*test_loggers.py:\d+: ConnectionError: no server; the run goes on without it"
+    place = r"logger hook: \S*test_loggers.py:\d+: ConnectionError: no server; the run continues without it"
     assert len(re.findall(place, caplog.text)) == 1
     assert plain.id == failed.id
     assert plain.manifest["state_sha256"] == failed.manifest["state_sha256"]
@@ -136,7 +137,7 @@ def test_a_run_whose_curves_cannot_be_drawn_is_done_and_its_loggers_have_the_res
     def fails(_: Any) -> None:
         raise kind(reason)
 
-    monkeypatch.setattr(base, "curves", fails)
+    monkeypatch.setattr(drawing, "curves", fails)
     monkeypatch.setattr(Hook, "told", [])
     assert run(tmp_path, hook=Hook()).state == "done"
     assert [what for what, _ in Hook.told[-2:]] == ["done", "close"]
@@ -151,7 +152,7 @@ def test_a_logger_that_ends_the_program_is_left_out(tmp_path: Path, caplog: pyte
             sys.exit("no licence")
 
     assert run(tmp_path, hook=Ends()).state == "done"
-    assert "logger hook: SystemExit: no licence; the run goes on without it" in caplog.text
+    assert "logger hook: SystemExit: no licence; the run continues without it" in caplog.text
 
 
 def test_a_run_whose_result_no_one_reads_is_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -170,12 +171,12 @@ def test_a_package_that_is_missing_is_said_once_with_a_command_that_installs_it(
         (None, f"uv pip install --python {sys.executable}"),
         (SPEC, f"{sys.executable} -m pip install"),
     ):
-        monkeypatch.setattr(base, "_missed", set())
+        monkeypatch.setattr(base, "_missing", set())
         monkeypatch.setattr(base.importlib.util, "find_spec", {"tensorboard": None, "pip": pip}.get)
         caplog.clear()
         assert [read(cfg).active for _ in range(3)] == [{}, {}, {}]
         (said,) = caplog.messages
-        assert f"tensorboard is not installed, and runs go on without it; install it ({command} tensorboard)" in said
+        assert f"tensorboard is not installed, and runs continue without it; install it ({command} tensorboard)" in said
 
 
 def test_a_logger_is_no_part_of_an_id_and_a_wrong_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,6 +192,7 @@ def test_a_logger_is_no_part_of_an_id_and_a_wrong_one_is_refused(monkeypatch: py
 
 
 HOOK = """
+from noisygce.runs import drawing
 from noisygce.runs.loggers import Logger
 
 
@@ -280,7 +282,7 @@ def test_a_server_of_mlflow_that_is_gone_does_not_hold_a_run_up(
     begun = time.monotonic()
     run(tmp_path, "logger=mlflow", "logger.mlflow.uri=http://127.0.0.1:9")
     assert time.monotonic() - begun < 180  # mlflow itself waits for more than 200 s, and computes nothing meanwhile
-    assert caplog.text.count("the run goes on without it") == 1
+    assert caplog.text.count("the run continues without it") == 1
 
 
 def test_wandb_offline_holds_each_epoch_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

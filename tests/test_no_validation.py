@@ -14,7 +14,7 @@ from PIL import Image
 
 from noisygce import figure, models, predict, report, results, settings, status, suspects, table, verify
 from noisygce.errors import ConfigError
-from noisygce.runs import kept
+from noisygce.runs import artifacts
 from noisygce.sweep import tuning
 from noisygce.training.fit import digest, fit
 
@@ -57,7 +57,7 @@ def test_the_model_that_is_kept_is_the_last_one(make, run: Path) -> None:
     for row in fit(t, lambda *_: None):
         assert t.progress.best_epoch == row["epoch"]
     assert digest(t.best) == digest(dict(t.network.state_dict()))
-    found = kept.predictions(run, results.of_folder(run).manifest)
+    found = artifacts.predictions(run, results.of_folder(run).manifest)
     test = found.split == "test"
     last = results.of_folder(run).manifest["results"]["last"]
     assert (found.predicted[test] == found.given[test]).mean() == pytest.approx(last)
@@ -73,7 +73,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(run: Path, tmp_path: Path) -> Non
     assert not (path / "manifest.json").exists()
     code, text = train(tmp_path, *RUN)
     assert code == 0, text
-    assert "going on at epoch" in text
+    assert "resumes at epoch" in text
     assert (path / "metrics.csv").read_bytes() == (run / "metrics.csv").read_bytes()
     first, second = (results.of_folder(each).manifest for each in (run, path))
     assert first["state_sha256"] == second["state_sha256"]

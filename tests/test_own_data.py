@@ -9,9 +9,9 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -385,11 +385,10 @@ def test_a_file_of_verdicts_is_read_alike_by_training_and_by_the_list_of_clean_l
     words = verdicts(tmp_path, rows)
     with pytest.raises(DataError, match=said):
         task(*FOLDER, *words, root=tmp_path)
-    samples = SimpleNamespace(
-        index=np.array([0]), name=np.array(["a"]), given=np.array([0]), classes=("bright", "dark")
-    )
+    frame = pd.DataFrame({"index": [0], "name": ["a"], "given": [0]})
+    samples = ranking.Samples(frame, np.ones((1, 2)), ("bright", "dark"))
     with pytest.raises(DataError, match=said):
-        ranking.cleaned([samples], tmp_path / "said.csv")  # type: ignore[list-item]
+        ranking.cleaned([samples], tmp_path / "said.csv")
 
 
 def test_names_of_files_may_hold_any_sign_in_verdicts(tmp_path):

@@ -18,7 +18,7 @@ from noisygce.check import Invalid
 from noisygce.errors import DataError
 from noisygce.models import ResNet, pretrained
 from noisygce.models.pool import MaxPool3
-from noisygce.runs import kept
+from noisygce.runs import artifacts
 
 SHAPE = (70, 65, 3)
 
@@ -111,7 +111,7 @@ def test_a_folder_of_pictures_trains_from_weights_and_the_kept_model_needs_them_
     run = run_folder(tmp_path)
     network, preprocess, classes = models.load(run)
     assert torch.equal(network.layer3[0].conv1.weight, theirs.layer3[0].conv1.weight)
-    found = kept.predictions(run, results.of_folder(run).manifest)
+    found = artifacts.predictions(run, results.of_folder(run).manifest)
     with torch.no_grad():
         p = network(preprocess([tmp_path / "mine" / name for name in found.name])).softmax(1).numpy()
     assert classes == ("bright", "dark")

@@ -16,7 +16,7 @@ from helpers_reliability import train
 from noisygce import report, settings, table
 from noisygce.settings.compose import parsed
 from noisygce.sweep.plan import plan_of
-from noisygce.view import places
+from noisygce.view import paths
 from noisygce.view.cells import lay_out
 
 NAMES = ["plain", "my labels (v2)", "it's $5 & `more`", 'a "b" \\', "x=1,2 [y] {z} #", "${rate}", "naïve ~"]
@@ -123,4 +123,4 @@ def test_the_command_of_a_cell_of_a_report_is_words_for_bash(tmp_path: Path) -> 
 def test_the_command_below_a_table_names_the_results_that_it_is_of(tmp_path: Path) -> None:
     (tmp_path / "it's").mkdir()
     plan = plan_of(["experiment=demo", settings.setting("paths.results", str(tmp_path / "it's"))])
-    assert plan_of(words(shlex.join(places.argv(plan)))[3:]).results == tmp_path / "it's"
+    assert plan_of(words(shlex.join(paths.argv(plan, "table", {})))[3:]).results == tmp_path / "it's"

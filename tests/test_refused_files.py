@@ -13,7 +13,7 @@ from helpers_reliability import one_line, run_folder, train
 from noisygce import results, settings
 from noisygce.errors import ConfigError, DataError, ManifestError
 from noisygce.noise.from_file import FromFile
-from noisygce.runs import kept
+from noisygce.runs import artifacts
 from noisygce.sweep.jobs import expand
 from noisygce.sweep.plan import plan_of
 
@@ -91,12 +91,12 @@ def test_a_file_that_holds_no_array_is_refused_without_advice_to_unpickle_it(tmp
     for path in files(tmp_path):
         content = path.read_bytes()
         expected = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        manifest = {"files": {kept.PREDICTIONS: expected}}
-        (tmp_path / kept.PREDICTIONS).write_bytes(content)
+        manifest = {"files": {artifacts.PREDICTIONS: expected}}
+        (tmp_path / artifacts.PREDICTIONS).write_bytes(content)
         noise = FromFile(0.1, path.name, None)
         for read in (
             lambda noise=noise: noise.bind(tmp_path, np.zeros(1, np.int64), ["a", "b"]),
-            lambda manifest=manifest: kept.predictions(tmp_path, manifest),
+            lambda manifest=manifest: artifacts.predictions(tmp_path, manifest),
         ):
             with pytest.raises(DataError) as refused:
                 read()

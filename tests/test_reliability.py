@@ -129,10 +129,10 @@ def test_a_signal_saves_and_stops_within_two_seconds_with_exit_code_75(
     assert command.wait() == 75
     assert command.seconds_after_signal() < 2
     assert "is saved at epoch" in one_line(command.text())
-    assert "start the same command again to go on" in one_line(command.text())
+    assert "start the same command again to resume" in one_line(command.text())
     code, text = train(tmp_path, *SMALL)
     assert code == 0
-    assert "going on at epoch" in text
+    assert "resumes at epoch" in text
     assert result(tmp_path) == uninterrupted
 
 
@@ -334,7 +334,7 @@ def test_a_folder_copied_to_another_place_goes_on_there(tmp_path: Path, uninterr
     shutil.copytree(here / "results", there / "results", symlinks=True)  # lock, owner and temporary files come along
     code, text = train(there, *SMALL)
     assert code == 0
-    assert "going on at epoch" in text
+    assert "resumes at epoch" in text
     assert result(there) == uninterrupted
 
 
@@ -374,11 +374,3 @@ class _Jump:
             return real() + moved[0]
 
         time.time = jumping
-
-
-def test_the_process_of_a_test_is_killed_by_a_real_signal(tmp_path: Path) -> None:
-    command = Command(tmp_path, *SMALL, "schedule.epochs=100000")
-    command.until(lambda: "epoch 1/" in command.text())
-    assert command.pid != os.getpid()
-    command.send(signal.SIGKILL)
-    assert command.wait() == -signal.SIGKILL

@@ -13,7 +13,7 @@ from noisygce import report
 from noisygce.errors import ConfigError, NoisygceError
 from noisygce.sweep.plan import look, plan_of
 from noisygce.table import tabulate
-from noisygce.view import written
+from noisygce.view import records
 from noisygce.view.cells import lay_out
 
 SETTING = ["loss=ce,mae,gce,tgce", "noise=uniform", "rate=0.4", "seed=0,1"]
@@ -134,10 +134,19 @@ def test_a_report_is_verified_by_its_runs_and_its_digest(tmp_path):
     made_up.finish(tmp_path, first)
     report.run(words)
     (page,) = (tmp_path / "report").glob("*.html")
-    assert dict(written.verified(tmp_path)) == {page: "", page.with_name(f"{page.name[:-5]}.json"): ""}
+    assert dict(records.verified(tmp_path)) == {page: "", page.with_name(f"{page.name[:-5]}.json"): ""}
     page.write_text(page.read_text() + " ")
     command = f"python -m noisygce.report {' '.join(words)}"
-    assert dict(written.verified(tmp_path))[page] == f"is not the page that was written by {command}"
+    assert dict(records.verified(tmp_path))[page] == f"is not the page that was written by {command}"
     made_up.finish(tmp_path, second)
-    said = dict(written.verified(tmp_path))[page]
+    said = dict(records.verified(tmp_path))[page]
     assert said == f"was made when 1 of 2 runs were done, and now 2 are: {command}"
+
+
+def test_figures_of_a_report_keep_the_names_by_which_the_experiment_picks_them(tmp_path):
+    words = ["experiment=demo", "grid=null", "loss=gce", "noise=uniform", "rate=0.4", "seed=0"]
+    plan = plan_of([*words, "+table.names={gce: $L$}", f"paths.results={tmp_path}"])
+    made_up.finish(tmp_path, plan.runs[0])
+    tables, figures = report.report(plan, tabulate(plan)).split('<section id="figures">')
+    assert "$L$" in tables
+    assert 'id="overview-' in figures

@@ -146,23 +146,6 @@ def test_every_state_is_told(demo, tmp_path):
     assert found[missing.id].state == "missing"
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"results": {"val": 2}}', "null", '{"results": null}', "\x00"])
-def test_a_manifest_that_is_none_is_named_not_skipped(demo, tmp_path, text):
-    folder = made_up.begin(tmp_path, demo.runs[0])
-    (folder / "manifest.json").write_text(text)
-    (found,) = results.found(tmp_path)
-    assert found.state == "unreadable"
-    assert "manifest.json" in found.note
-
-
-def test_a_changed_config_in_a_manifest_is_seen(demo, tmp_path):
-    path = made_up.finish(tmp_path, demo.runs[0]) / "manifest.json"
-    changed = json.loads(path.read_text())
-    changed["config"]["rate"] = 0.1
-    path.write_text(json.dumps(changed))
-    assert states(demo)[demo.runs[0].id] == "unreadable"
-
-
 def test_frame_is_tidy(demo, tmp_path):
     for run in demo.runs[:3]:
         made_up.finish(tmp_path, run)
@@ -177,12 +160,6 @@ def test_frame_is_tidy(demo, tmp_path):
     assert frame["val"].notna().sum() == 3
     assert list(frame["noisy_validation"][:3]) == [0.6] * 3
     assert frame["noisy_validation"].notna().sum() == 3
-
-
-def test_a_frame_is_of_a_folder_too(demo, tmp_path):
-    made_up.finish(tmp_path, demo.runs[0])
-    for folder in (tmp_path, str(tmp_path)):
-        assert list(results.frame(folder).run_id) == [demo.runs[0].id]
 
 
 def test_damaged_metrics_are_named(demo, tmp_path):

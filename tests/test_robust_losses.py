@@ -107,7 +107,7 @@ def test_a_killed_run_of_the_protocol_goes_on_to_the_same_bits(official, tmp_pat
     command.kill()
     code, text = train(killed, *words)
     assert code == 0, text
-    assert "going on at epoch" in text
+    assert "resumes at epoch" in text
     first, second = (results.found(folder / "results")[0] for folder in (whole, killed))
     assert first.state == second.state == "done"
     assert first.manifest["state_sha256"] == second.manifest["state_sha256"]

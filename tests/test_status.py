@@ -1,4 +1,4 @@
-"""Status: each state is said, the time left is that of runs alike, and a thousand runs are looked at in no time."""
+"""Status: each state is printed, the time left is that of similar runs, and each manifest is read once."""
 
 import dataclasses
 import json
@@ -6,9 +6,8 @@ import re
 import time
 
 import made_up
-import pytest
 
-from noisygce import runs, status, table
+from noisygce import results, runs, status, table
 from noisygce.sweep.missing import hint
 from noisygce.sweep.plan import look, plan_of
 
@@ -128,28 +127,19 @@ def test_all_runs_without_an_experiment(demo, tmp_path, capsys):
     assert "3 runs: 3 done" in capsys.readouterr().out
 
 
-def test_runs_are_picked_without_an_experiment_too(tmp_path, capsys):
-    words = ["data=digits", "loss=ce,gce", "seed=0,1", f"paths.results={tmp_path}"]
-    made_up.finish(tmp_path, plan_of(words).runs[0])
-    status.run(words)
-    assert "asked for: 4 runs: 1 done, 3 missing" in capsys.readouterr().out
-
-
 def test_an_empty_folder_is_no_error(tmp_path, capsys):
     status.run([f"paths.results={tmp_path}"])
     assert capsys.readouterr().out == f"{tmp_path}: 0 runs\nno runs\n"
 
 
-@pytest.mark.slow
-def test_a_thousand_runs_take_under_two_seconds(tmp_path):
-    plan = plan_of(["experiment=demo", "seed=" + ",".join(map(str, range(84))), f"paths.results={tmp_path}"])
-    assert len(plan.runs) > 1000
-    for run in plan.runs:
-        made_up.finish(tmp_path, run, 0.5)
-    started = time.process_time()
-    plan_of(plan.arguments)
-    assert report(plan).startswith("demo: 1008 runs: 1008 done")
-    assert time.process_time() - started < 4  # of an idle machine's 2; this asks for processor time of a busy one
+def test_status_reads_each_manifest_once_and_no_metrics(demo, tmp_path, monkeypatch):
+    for run in demo.runs:
+        made_up.finish(tmp_path, run)
+    read, opened = results.manifest.read, []
+    monkeypatch.setattr(results.manifest, "read", lambda *given: opened.append(given) or read(*given))
+    monkeypatch.setattr(results.archive, "read_rows", lambda path: opened.append(path))
+    status.run([f"paths.results={tmp_path}"])
+    assert len(opened) == len(demo.runs)
 
 
 def with_code(run, digest):

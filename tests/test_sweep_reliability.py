@@ -30,9 +30,7 @@ def manifests(folder: Path) -> dict[str, dict[str, Any]]:
 def started(folder: Path) -> dict[str, int]:
     """How often each run was started or gone on with."""
     return {
-        path.parent.name: sum(
-            "images on cpu" in line or "going on at" in line for line in path.read_text().splitlines()
-        )
+        path.parent.name: sum("images on cpu" in line or "resumes at" in line for line in path.read_text().splitlines())
         for path in folder.glob("results/runs/*/train.log")
     }
 

@@ -19,7 +19,7 @@ from noisygce.check import Invalid
 from noisygce.losses.small_loss import SmallLoss
 from noisygce.models import ConvNet
 from noisygce.models.peers import NetworkPair
-from noisygce.runs import kept
+from noisygce.runs import artifacts
 
 K = 10
 Array = NDArray[Any]
@@ -287,7 +287,7 @@ def test_a_kept_model_holds_both_networks_and_answers_as_the_first(finished: Pat
     network, preprocess, _ = models.load(finished)
     assert isinstance(network, NetworkPair)
     run = results.of_folder(finished)
-    found = kept.predictions(finished, run.manifest)
+    found = artifacts.predictions(finished, run.manifest)
     e = settings.read(settings.compose(["data=digits", "data.subset=200"]))
     test = found.split == "test"
     pictures = e.data.load(e.paths.data).test_images[found.index[test]]

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, overload
 
 from noisygce import results
 from noisygce.errors import NoisygceError
-from noisygce.figure import Drawing
 from noisygce.results import Result
-from noisygce.runs import kept, messages
+from noisygce.runs import artifacts, messages
 from noisygce.sweep.plan import Plan, look
 from noisygce.view.cells import lay_out
-from noisygce.view.figures import TITLES, draw
+from noisygce.view.figures import TITLES, Drawing, draw
 from noisygce.view.tables import Table, tabulate
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class TrainedRun:
         """
         import pandas as pd
 
-        found = kept.predictions(self.folder, self.manifest)
+        found = artifacts.predictions(self.folder, self.manifest)
         columns: dict[str, Any] = {name: vars(found)[name] for name in ("index", "split", "name")}
         kind = pd.CategoricalDtype([*found.classes])
         columns |= {name: pd.Categorical.from_codes(vars(found)[name], dtype=kind) for name in ("given", "predicted")}
@@ -127,8 +126,8 @@ class TrainedRuns:
         """
         if kind not in TITLES:
             raise NoisygceError(f"kind={kind}: must be one of {', '.join(TITLES)}")
-        for name, figure in draw(self._plan, lay_out(self._plan, look(self._plan)), [kind]):
-            return Drawing(name, figure)
+        for drawing in draw(self._plan, lay_out(self._plan, look(self._plan)), [kind]):
+            return drawing
         raise NoisygceError(f"these runs give no figure of the kind {kind}")
 
     def __repr__(self) -> str:

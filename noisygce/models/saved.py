@@ -117,7 +117,7 @@ def load(run: Path | str) -> Trained:
         node, seed = config["model"], config["seed"]
         height, width, channels = json.loads(about["shape"])
         preprocess = Preprocess((height, width, channels), tensors.pop(_MEAN), tensors.pop(_STD), "vectors" in about)
-    except (SafetensorError, ValueError, KeyError, TypeError):
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
         raise DataError(f"{path} is damaged, or is not a model kept by a run of noisygce") from None
     try:
         model = construct.build(node, Model, "model")
@@ -188,7 +188,7 @@ def _read(path: Path) -> bytes:
     if manifest.is_file():
         try:
             expected = json.loads(manifest.read_bytes())["files"][path.name]["sha256"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise DataError(f"{manifest} has no digest of {path.name}; the file belongs to another run") from None
         if hashlib.sha256(content).hexdigest() != expected:
             raise DataError(f"{path} is damaged or was changed: its SHA-256 is not the one in manifest.json")

@@ -6,17 +6,18 @@ ids.py         what shapes the numbers of a run, and its id
 loaded.py      whether own modules that are imported are as their files
 run.py         lock and files of a run
 manifest.py    what a finished run leaves on record; selection rules
-unfinished.py  what the folder of any other run says of it
+unfinished.py  state, owner and config of a run without a manifest
 archive.py     finished runs as one data set
-kept.py        the model and the predictions that a run keeps
+artifacts.py   the model and the predictions that a run keeps
 checkpoint.py  everything that a resume needs
 begin.py       its training, at the beginning or from the checkpoint
-watch.py       what goes on around the steps: progress, checkpoints by time
+watch.py       the monitor of a training: progress bar, checkpoints by time, requests to stop
 stops.py       when a process stops: signals, its allowance of time
-loggers/       what a run tells TensorBoard, MLflow, Weights & Biases, Trackio or a hook of one's own
+loggers/       what a run sends to TensorBoard, MLflow, Weights & Biases, Trackio or a hook of one's own
 drawing.py     matplotlib by its own defaults, for all figures
-messages.py    what a run says to the person who started it
-atomic.py      files that are the old one or the new one, never a part
+messages.py    the messages of a run, on the console and in its train.log
+atomic.py      writing files: the old one or the new one, never a part, never through a link
+reading.py     reading files that may come from elsewhere, as plain values
 """
 
 from noisygce.runs.ids import NUMERICS, UNREAD, changed, given, identity, older, run_id, user_code, user_data

@@ -15,10 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from noisygce.errors import DataError
 from noisygce.runs import atomic, manifest
+from noisygce.runs.reading import Rows, csv_rows
 
 RUNS, METRICS = "runs.jsonl", "metrics.csv"
-Rows = list[dict[str, str]]  # of a metrics.csv, an epoch each, as text: no digit is lost
 
 
 class Archive:
@@ -29,8 +30,13 @@ class Archive:
 
     def manifests(self) -> Iterator[tuple[str, dict[str, Any] | None, str]]:
         """Of each line the run id, and the manifest; or a name for the line, None, and what is wrong with it."""
+        try:
+            lines = (self.folder / RUNS).read_bytes().splitlines()
+        except OSError as error:
+            yield RUNS, None, f"{RUNS} {error.strerror}"
+            return
         seen = set()
-        for number, line in enumerate((self.folder / RUNS).read_bytes().splitlines(), start=1):
+        for number, line in enumerate(lines, start=1):
             try:
                 found = manifest.read(line)
                 if found["run_id"] in seen:
@@ -46,17 +52,20 @@ class Archive:
         """The rows of each run, by its id."""
         rows: dict[str, Rows] = {}
         for row in read_rows(self.folder / METRICS):
+            if "run_id" not in row:
+                raise DataError(f"{self.folder / METRICS} has no column run_id")
             rows.setdefault(row.pop("run_id"), []).append(row)
         return rows
 
 
 def read_rows(path: Path) -> Rows:
-    """The rows of a metrics.csv; none where there is no file."""
+    """The rows of a metrics.csv; none where there is no file. Raises DataError."""
     try:
-        with open(path, newline="") as file:
-            return list(csv.DictReader(file))
-    except FileNotFoundError:
-        return []
+        return csv_rows(path)
+    except ValueError as error:
+        raise DataError(str(error)) from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def digest(rows: Rows) -> str:

@@ -66,7 +66,7 @@ def resume(training: Training, run: Run) -> dict[str, Any] | None:
 
     saved, passed_over = checkpoint.read(run.folder, run.id)
     if passed_over:
-        log.warning(f"{passed_over}; going on from the checkpoint before it")
+        log.warning(f"{passed_over}; resumes from the checkpoint before it")
     if saved is None:
         return None
     try:
@@ -77,5 +77,5 @@ def resume(training: Training, run: Run) -> dict[str, Any] | None:
             f"the checkpoint in {run.folder} does not fit this run, perhaps after a change of code ({reason}); "
             "delete it to start over"
         ) from None
-    log.info(f"{run.id}: going on at epoch {training.progress.epoch + 1}, step {training.progress.step}")
+    log.info(f"{run.id}: resumes at epoch {training.progress.epoch + 1}, step {training.progress.step}")
     return saved

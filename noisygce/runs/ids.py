@@ -155,7 +155,7 @@ def _imports(name: str, file: Path, content: bytes) -> Iterator[str]:
     yield from (".".join(package[:depth]) for depth in range(1, len(package) + 1))
     try:
         tree = ast.parse(content)
-    except (SyntaxError, ValueError):  # whoever imports it is told
+    except (SyntaxError, ValueError):  # importing it raises the error
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -201,11 +201,16 @@ def _canonical(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(config: Mapping[str, Any]) -> dict[str, Any]:
     """A nested config with dotted keys: ``{"loss": {"q": 0.7}}`` is ``{"loss.q": 0.7}``."""
     found: dict[str, Any] = {}
-    for key, value in config.items():
-        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    left = [(str(key), value) for key, value in config.items()][::-1]
+    while left:  # without recursion, which a config from elsewhere could make too deep
+        key, value = left.pop()
+        if isinstance(value, dict):
+            left += [(f"{key}.{name}", part) for name, part in value.items()][::-1]
+        else:
+            found[key] = value
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 import operator
 import subprocess
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from noisygce.noise import describe
 from noisygce.runs.ids import run_id
+from noisygce.runs.reading import json_values
 
 if TYPE_CHECKING:
     from noisygce.settings import Experiment
@@ -64,10 +64,15 @@ def noisy_validation(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | Non
     return {"best": max(shares), "last": shares[-1]} if shares else {"best": None, "last": None}
 
 
+# The parts that commands read, and what each is made of; older manifests lack some.
+_MAPPINGS = ("noise", "noisy_validation", "detection", "calibration", "files", "verdicts", "versions")
+_LISTS_OF_MAPPINGS = ("pruning", "also_made")
+
+
 def read(text: str | bytes, expected: str = "") -> dict[str, Any]:
     """The manifest in a text, of the run ``expected`` where one is named. Raises ValueError, saying why not."""
     try:
-        found = json.loads(text)
+        found = json_values(text)
     except ValueError:
         raise ValueError("is damaged or incomplete") from None
     try:
@@ -75,11 +80,18 @@ def read(text: str | bytes, expected: str = "") -> dict[str, Any]:
         shares = {rule: found["results"][rule] for rule in RULES}
         if not computed == stated == (expected or computed):
             raise ValueError(f"is of another run: its config gives the id {computed}")
-        wrong = [rule for rule, share in shares.items() if share is not None and not 0 <= share <= 1]
-    except (TypeError, KeyError, AttributeError, IndexError) as error:
+        wrong = [f"results.{rule}" for rule, share in shares.items() if share is not None and not 0 <= share <= 1]
+    except (TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
         raise ValueError(f"is not a manifest: it lacks {error}") from None
     if wrong:
-        raise ValueError(f"is not a manifest: results.{wrong[0]} is not a number in [0, 1]")
+        raise ValueError(f"is not a manifest: {wrong[0]} is not a number in [0, 1]")
+    for name in _MAPPINGS:
+        if not isinstance(found.get(name, {}), dict):
+            raise ValueError(f"is not a manifest: {name} is not a mapping")
+    for name in _LISTS_OF_MAPPINGS:
+        rows = found.get(name, [])
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError(f"is not a manifest: {name} is not a list of mappings")
     return dict(found)
 
 

@@ -15,9 +15,11 @@ from noisygce import settings
 from noisygce.data import remarks
 from noisygce.data.preprocessing import merged
 from noisygce.errors import user_code_error
+from noisygce.runs import atomic
 from noisygce.runs.begin import seconds_on_a_core
 from noisygce.runs.manifest import ORACLES, RULES
 from noisygce.runs.run import Run
+from noisygce.settings.command import printable
 from noisygce.training import hardware
 
 if TYPE_CHECKING:
@@ -26,12 +28,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("noisygce")
 
-GO_ON = "start the same command again to go on"
+HOW_TO_RESUME = "start the same command again to resume"
 
 
 def to_console(level: int = logging.INFO) -> None:
     """From now on messages of this level or above go to standard error, once each however often this is called."""
-    logging.raiseExceptions = False  # a full disk is said once, in one line, not by train.log too
+    logging.raiseExceptions = False  # a full disk gives one line, not one for train.log too
     for former in [handler for handler in log.handlers if handler.name == "console"]:
         log.removeHandler(former)
     console = logging.StreamHandler()
@@ -42,7 +44,14 @@ def to_console(level: int = logging.INFO) -> None:
     log.setLevel(logging.DEBUG)
 
 
-class _Named(logging.Formatter):
+class _Printable(logging.Formatter):
+    """Messages without control characters, which a name in them may have."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return printable(super().formatMessage(record))
+
+
+class _Named(_Printable):
     """Runs side by side say which they are: each is a thread that has the run's id as its name."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -54,21 +63,21 @@ class _Named(logging.Formatter):
 
 @contextlib.contextmanager
 def to_file(path: Path) -> Iterator[None]:
-    """Within it the messages of this thread, a run's, go to a file too, with their times."""
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    """Within it the messages of this thread, a run's, are appended to a file too, with their times."""
     thread = threading.current_thread()
     name = thread.name
     if thread is not threading.main_thread():
         thread.name = path.parent.name
-    handler.addFilter(lambda record: record.thread == thread.ident)  # not what runs side by side have to say
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        thread.name = name
-        log.removeHandler(handler)
-        handler.close()
+    with atomic.appended(path) as file:
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(_Printable("%(asctime)s %(message)s"))
+        handler.addFilter(lambda record: record.thread == thread.ident)  # no messages of runs side by side
+        log.addHandler(handler)
+        try:
+            yield
+        finally:
+            thread.name = name
+            log.removeHandler(handler)
 
 
 @contextlib.contextmanager
@@ -90,7 +99,7 @@ def result(called: object, manifest: Mapping[str, Any]) -> str:
     shares = manifest["results"]
     loss = manifest["config"]["loss"]
     values = ", ".join(f"{key}={value}" for key, value in loss.items() if isinstance(value, int | float))
-    name = f"{called} ({values})" if values else f"{called}"
+    name = printable(f"{called} ({values})" if values else f"{called}")
     if not any(share is not None for share in shares.values()):
         noisy = manifest.get("noisy_validation", {})
         held_out = [f"{when} {100 * share:.2f}" for when, share in noisy.items() if share is not None]

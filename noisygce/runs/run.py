@@ -4,7 +4,7 @@ results/runs/<run id>/
   config.yaml     what the id was made from
   metrics.csv     a row an epoch, each exactly once; nothing in it depends on time or machine load
   manifest.json   written last, by rename: where it is, the run is finished
-  model.safetensors  predictions.npz   a model and what it says of every sample (kept.py)
+  model.safetensors  predictions.npz   a model and its predictions (artifacts.py)
   transition_hat.json   T as estimated by a loss whose p allows it (ce), for loss=forward_hat; digest in the manifest
   train.log  last.ckpt  previous.ckpt
 """
@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from noisygce.errors import Locked, ManifestError, NonFinite
-from noisygce.runs import atomic, checkpoint, manifest
+from noisygce.runs import atomic, checkpoint, manifest, unfinished
 from noisygce.runs.ids import run_id
+from noisygce.runs.reading import json_values
 
 
 class Run:
@@ -51,22 +52,28 @@ class Run:
     def claim(self) -> Iterator[None]:
         """Holds the run against every other process, on this machine or on any that shares the folder.
 
-        By a lock of the operating system, which a kill frees. Raises Locked, naming who holds it.
+        By a lock of the operating system, which a kill frees. Raises Locked, naming who holds it, and ConfigError for a
+        folder with links in it.
         """
         import yaml
         from filelock import FileLock, Timeout
 
+        atomic.refuse_links(self.folder, self.folder.parent)
         self.folder.mkdir(parents=True, exist_ok=True)
+        for path in self.folder.iterdir():
+            atomic.refuse_links(path, self.folder)
         owner = self.folder / "owner.json"
-        lock = FileLock(
-            self.folder / "lock", timeout=0.2
-        )  # long enough for a process that only tests the lock to let go
+        # 0.2 s are long enough for a process that only tests the lock to release it
+        lock = FileLock(self.folder / "lock", timeout=0.2)
         try:
             lock.acquire()
         except Timeout:
-            raise Locked(f"{self.id} is being trained by {self._owner(owner)}") from None
+            who = unfinished.owner_of(self.folder)
+            by = f"process {who.get('pid')} on {who.get('host')}" if who else "another process"
+            raise Locked(f"{self.id} is being trained by {by}") from None
         try:
-            owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+            who = {"pid": os.getpid(), "host": socket.gethostname()}
+            atomic.write_text(owner, json.dumps(who), durable=False)
             self.refuse_if_failed()  # once more, since another process may have come to that meanwhile
             atomic.sweep(self.folder)
             (self.folder / "failed.json").unlink(missing_ok=True)  # of a crash
@@ -76,25 +83,12 @@ class Run:
             owner.unlink(missing_ok=True)
             lock.release()
 
-    @staticmethod
-    def _owner(path: Path) -> str:
-        try:
-            who = json.loads(path.read_text())
-            return f"process {who['pid']} on {who['host']}"
-        except (OSError, ValueError, KeyError):
-            return "another process"
-
     def refuse_if_failed(self) -> None:
         """Raises NonFinite where the run has failed before: the same config fails the same way again."""
-        path = self.folder / "failed.json"
-        if path.exists():
-            try:
-                told = json.loads(path.read_text())
-                cause, crashed = told["cause"], told.get("crashed", False)
-            except (ValueError, KeyError, TypeError, AttributeError):
-                cause, crashed = "for a reason that can no longer be read", False
-            if not crashed:
-                raise NonFinite(f"{self.id} has failed: {cause}; delete {path} to try again")
+        failure = unfinished.failure_of(self.folder)
+        if failure and not failure["crashed"]:
+            path = self.folder / "failed.json"
+            raise NonFinite(f"{self.id} has failed: {failure['cause']}; delete {path} to try again")
 
     def fail(self, cause: str) -> None:
         """Marks the run as failed, so that a sweep does not loop on it."""
@@ -140,7 +134,7 @@ class Run:
             content = path.read_bytes()
             if hashlib.sha256(content).hexdigest() != (self.manifest() or {}).get("transition_hat_sha256"):
                 raise ValueError
-            found: dict[str, list[list[float]]] = json.loads(content)
+            found: dict[str, list[list[float]]] = json_values(content)
             for estimate in found.values():
                 if any(len(row) != len(estimate) or min(row) < 0 or not 0 < sum(row) < 2 for row in estimate):
                     raise ValueError

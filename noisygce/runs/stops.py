@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from noisygce.errors import Stopped
-from noisygce.runs.messages import GO_ON
+from noisygce.runs.messages import HOW_TO_RESUME
 
 if TYPE_CHECKING:
     from noisygce.settings import Runtime
@@ -52,7 +52,7 @@ class Process:
         def on_signal(number: int, _frame: FrameType | None) -> None:
             self.signal = signal.Signals(number).name
             if not self.trainings:
-                raise Stopped(f"stopped ({self.signal}); {GO_ON}")
+                raise Stopped(f"stopped ({self.signal}); {HOW_TO_RESUME}")
             if number == signal.SIGINT:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 print("\nsaving and stopping; Ctrl-C again stops at once", file=sys.stderr)

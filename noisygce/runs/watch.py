@@ -1,4 +1,4 @@
-"""What goes on around the steps of a training: the progress bar, checkpoints by time, requests to stop."""
+"""The monitor of a training: its progress bar, checkpoints by time, requests to stop."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RunMonitor:
     def __init__(
         self, run: Run, training: Training, runtime: Runtime, saved: dict[str, Any] | None, device: dict[str, Any]
     ) -> None:
-        """saved: the checkpoint that the training goes on from. device: ``hardware.describe`` of this process."""
+        """saved: the checkpoint that the training resumes from. device: ``hardware.describe`` of this process."""
         from tqdm import tqdm
 
         self.run, self.training, self.runtime = run, training, runtime
@@ -94,7 +94,9 @@ class RunMonitor:
         if reason := process.reason_to_stop(self.runtime):
             progress = self.training.progress
             epoch = min(progress.epoch + 1, self.training.schedule.epochs)
-            raise Stopped(f"{self.run.id} is saved at epoch {epoch}, step {progress.step} ({reason}); {messages.GO_ON}")
+            raise Stopped(
+                f"{self.run.id} is saved at epoch {epoch}, step {progress.step} ({reason}); {messages.HOW_TO_RESUME}"
+            )
 
     def after_epoch(self, row: Row) -> None:
         """After each epoch: its metrics are written and shown."""

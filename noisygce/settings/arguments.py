@@ -100,7 +100,7 @@ def split(arguments: Sequence[str], options: Mapping[str, Sequence[str]]) -> tup
     """The options of a command that are given, and the other arguments. Raises ConfigError, also for a key that
     neither the command nor a config has, and what Hydra raises for what is no setting.
 
-    options: the values that each may have.
+    options: the values that each may have; no values: any text.
     """
     chosen, rest = take(arguments, *options)
     for argument in rest:
@@ -113,7 +113,7 @@ def split(arguments: Sequence[str], options: Mapping[str, Sequence[str]]) -> tup
         if re.split("[./]", key)[0] not in (*KEYS, *ASIDE, "name"):  # Hydra does not know the options of the command
             raise ConfigError(hints.unknown(key, options=[*options]))
     for key, value in chosen.items():
-        check.choice(key, value, options[key])
+        check.choice(key, value, options[key] or [value])
     return chosen, rest
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,8 +35,9 @@ def expected(error: BaseException) -> bool:
 
 
 def printable(text: str) -> str:
-    """A text with its control characters escaped: a name from elsewhere must not move the cursor of a terminal."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+    """A text on one line with its control characters escaped, such as \\x1b: a name from elsewhere must not move the
+    cursor of a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager

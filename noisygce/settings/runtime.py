@@ -21,7 +21,7 @@ class Runtime:
     whole_runs: start no run that would not end within the allowance, were it to take as long as the longest so far.
     share: "i/n": of n workers that are started with the same sweep this is worker i, 0 the first, and begins with the
     i-th part of its runs (null: with the first run, as 0/1).
-    keep_model: "best" or "none". keep_predictions: of that model, for every sample (runs/kept.py).
+    keep_model: "best" or "none". keep_predictions: of that model, for every sample (runs/artifacts.py).
     progress: a bar ("auto": where standard error is a terminal), or a log line every few epochs.
     """
 

@@ -19,7 +19,7 @@ Say = Callable[[str], object]
 
 
 def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr)
+    print(command.printable(line), file=sys.stderr)
 
 
 def plan_and_train(

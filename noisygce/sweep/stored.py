@@ -21,6 +21,7 @@ from noisygce import runs, settings
 from noisygce.errors import ConfigError
 from noisygce.runs import archive, atomic
 from noisygce.runs.ids import REVISIONS
+from noisygce.runs.reading import json_values
 from noisygce.settings.compose import parsed
 
 FORMAT = 1
@@ -102,7 +103,7 @@ def key(arguments: Sequence[str]) -> str:
 def read(path: Path, expected: str) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
     """Head and runs of a stored plan; None where there is none, or it was made from something else."""
     try:
-        head, *lines = map(json.loads, path.read_text().splitlines())
+        head, *lines = map(json_values, path.read_text().splitlines())
         if head["key"] != expected or head["runs"] != len(lines):
             return None
         for line in lines:
@@ -113,9 +114,11 @@ def read(path: Path, expected: str) -> tuple[dict[str, Any], list[dict[str, Any]
 
 
 def write(path: Path, head: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], make: bool) -> None:
-    """Stores a plan, by rename; nowhere where the folder cannot be written to. make: make a results folder, too."""
+    """Stores a plan, by rename; nowhere where the folder cannot be written to. make: make a results folder, too.
+    Raises ConfigError for a folder of plans that is a link."""
     if not make and not path.parents[1].is_dir():
         return
+    atomic.refuse_links(path.parent, path.parents[1])
     text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in ({**head, "runs": len(lines)}, *lines))
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

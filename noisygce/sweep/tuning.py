@@ -18,6 +18,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from noisygce import runs, settings
 from noisygce.errors import ConfigError, NonFinite
+from noisygce.runs import atomic
+from noisygce.sweep.stored import results_folder
 
 log = logging.getLogger("noisygce")
 
@@ -45,6 +47,8 @@ def overrides(hydra: DictConfig, words: Sequence[str]) -> list[str]:
             "maximises it"
         )
     _try_storage(hydra.sweeper.get("storage"))
+    results = results_folder(words, "results")
+    atomic.refuse_links(results / "tuning", results)
     needed = {
         "hydra.sweeper.direction": "maximize",
         "hydra.sweep.dir": "${paths.results}/tuning",

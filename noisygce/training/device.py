@@ -17,6 +17,7 @@ from noisygce.training import hardware
 log = logging.getLogger("noisygce")
 _of_thread = threading.local()
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+_not_loaded: list[str] = []  # why PyTorch could not be loaded, at each attempt of this process
 
 
 def prepare(device: str, threads: int | None) -> str:
@@ -25,8 +26,7 @@ def prepare(device: str, threads: int | None) -> str:
     threads: of the CPU; None is torch's choice, also after a run of another number in this process.
     """
     os.environ.setdefault(_CUBLAS, ":4096:8")  # cuBLAS is repeatable only with a fixed workspace
-    import torch
-
+    torch = _torch()
     torchs_choice = _first_threads()
     if (wanted := threads or torchs_choice) != torch.get_num_threads():
         torch.set_num_threads(wanted)
@@ -51,6 +51,19 @@ def prepare(device: str, threads: int | None) -> str:
         if reason := hardware.no_kernels(device):
             raise ConfigError(f"runtime.device={device}: {reason}; runtime.device=cpu needs none")
     return device
+
+
+def _torch() -> Any:
+    """PyTorch. Raises NoisygceError where it cannot be loaded, with the first reason in every run of a sweep: Python's
+    reason for a second attempt is the first attempt."""
+    try:
+        import torch
+    except (ImportError, MemoryError, OSError) as error:
+        _not_loaded.append(f"{type(error).__name__}: {error}".partition("\n")[0].strip(": "))
+        raise NoisygceError(
+            f"PyTorch cannot be loaded: {_not_loaded[0]}; it needs about 4 GB of address space (ulimit -v)"
+        ) from None
+    return torch
 
 
 @functools.cache
@@ -80,8 +93,7 @@ def change(owner: Any, name: str, value: object) -> None:
 def prepared(device: str, threads: int | None) -> Iterator[str]:
     """Within it torch computes as a run does (``prepare``, ``stream``), on the device that it gives; once no run is
     under way, torch is as it was before. Raises as both do."""
-    import torch
-
+    torch = _torch()
     cublas = os.environ.get(_CUBLAS)
     with _Before.lock:
         if not _Before.runs:

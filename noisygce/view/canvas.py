@@ -1,7 +1,7 @@
 """A canvas: panels in a grid, one style sheet for all figures, and files whose bytes depend on the figure alone.
 
 A loss has one colour and line style in every figure, of the colours of Okabe and Ito, which people of any colour vision
-tell apart. Greys, black but for ce, and indigo stand for everything else. matplotlib is imported inside the functions.
+tell apart. Greys and indigo stand for everything else. matplotlib is imported inside the functions.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import re
 import textwrap
 import zlib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisygce import settings
-from noisygce.results import Result
 from noisygce.runs import drawing
+from noisygce.view.cells import Cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,57 +28,32 @@ INK = "#1b1b1f"  # text and axes; a page may set its own colour in its place
 INDIGO = "#332288"  # mislabelled samples, and what becomes of them
 LIGHT, MIDDLE, DARK = "#dedede", "#8f8f8f", "#4d4d4d"
 FORMATS = ("pdf", "png", "svg")
+PAGE = 24  # panels on a page
 
-_BLUE, _VERMILLION, _GREEN, _ORANGE, _SKY, _PURPLE = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7"
-_COLOURS = (_PURPLE, _SKY, _ORANGE, _GREEN, _VERMILLION, _BLUE, INK)
-_SOLID, _DASHED, _DOTTED, _DASH_DOT = (0, ()), (0, (5, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5))
-_DASHES = (_SOLID, _DASHED, _DOTTED, _DASH_DOT, (0, (3, 1, 1, 1, 1, 1)), (0, (9, 3)), (0, (1, 3)))
-_LOOKS = [{"color": colour, "linestyle": dashes} for dashes in _DASHES for colour in _COLOURS]
-_KNOWN = {  # those that meet most often also differ in grey
-    "ce": (INK, _SOLID),
-    "gce": (_BLUE, _SOLID),
-    "tgce": (_VERMILLION, _DASHED),
-    "mae": (_GREEN, _DOTTED),
-    "elr": (_ORANGE, _SOLID),
-    "forward": (_SKY, _DASH_DOT),
-    "sce": (_PURPLE, _DASHED),
-}
-_STYLE_SHEET = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "figure.titlesize": 10,
-    "figure.labelsize": 9,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": LIGHT,
-    "grid.linewidth": 0.6,
-    "hatch.linewidth": 0.6,
-    "image.cmap": "Blues",  # one hue, by lightness alone
-    "legend.frameon": False,
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
-    "savefig.bbox": "tight",
-    "savefig.pad_inches": 0.06,
-    "savefig.dpi": 160,
-    "pdf.fonttype": 42,  # text stays text
-}
+# Black and the colours of Okabe and Ito.
+_COLOURS = (INK, "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7")
+_DASHES = tuple((0, dashes) for dashes in ((), (9, 2), (5, 1.5), (1, 1), (6, 1.5, 1, 1.5), (3, 1, 1, 1, 1, 1), (1, 3)))
+_LOOKS = [
+    {"color": colour, "linestyle": _DASHES[(i + turn) % len(_DASHES)]}
+    for turn in range(len(_DASHES))
+    for i, colour in enumerate(_COLOURS)
+]
+_MOST_USED = ("ce", "gce", "tgce", "mae", "elr", "forward", "sce")  # a colour and a line style each
 
 
 def styled(salt: str = "") -> contextlib._GeneratorContextManager[None]:
-    """Within it, or in the function that it decorates, matplotlib draws by noisygce's style sheet alone."""
-    return drawing.by_default({**_STYLE_SHEET, "svg.hashsalt": salt})  # ids are drawn at random otherwise
+    """Within it, or in the function that it decorates, matplotlib draws by noisygce's style sheet alone.
+
+    salt: of the ids in an SVG, which are random without one.
+    """
+    return drawing.by_default(Path(__file__).with_name("figures.mplstyle"), {"svg.hashsalt": salt})
 
 
 def loss_styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Colour and line style of each loss: a fixed one for those of configs/loss, whatever else is drawn. A person's own
     loss gets one by its name, and the next where another loss of the figure has that one already."""
-    found = {name: look for name in names if (look := _packaged().get(name))}
+    known = [*_MOST_USED, *(name for name in _packaged() if name not in _MOST_USED)]
+    found = {name: _LOOKS[known.index(name) % len(_LOOKS)] for name in names if name in known}
     for name in sorted({*names} - {*found}):
         turn = zlib.crc32(name.encode()) % len(_LOOKS)
         found[name] = next(look for look in [*_LOOKS[turn:], *_LOOKS] if look not in found.values())
@@ -85,15 +61,14 @@ def loss_styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 @functools.cache
-def _packaged() -> dict[str, dict[str, Any]]:
-    known = {name: {"color": colour, "linestyle": dashes} for name, (colour, dashes) in _KNOWN.items()}
-    others = sorted({path.stem for path in (settings.config_dir() / "loss").glob("*.yaml")} - {*known})
-    return {**known, **dict(zip(others, [look for look in _LOOKS if look not in known.values()], strict=False))}
+def _packaged() -> list[str]:
+    return sorted(path.stem for path in (settings.config_dir() / "loss").glob("*.yaml"))
 
 
-def variant(index: int) -> dict[str, Any]:
-    """What the index-th further line of one loss has in place of its line style."""
-    return {"linestyle": _DASHES[index % len(_DASHES)]} if index else {}
+def variant(look: dict[str, Any], index: int) -> dict[str, Any]:
+    """The look of the index-th further line of one loss: its colour, another line style."""
+    turn = _DASHES.index(look["linestyle"]) + index
+    return {**look, "linestyle": _DASHES[turn % len(_DASHES)]}
 
 
 def ramp(count: int) -> list[dict[str, Any]]:
@@ -130,16 +105,25 @@ def panels(
     return figure, axes[: len(titles)]
 
 
+def page(cells: Cells, first: str) -> tuple[Cells, str]:
+    """The cells of as many settings as fit a page with a panel a cell, the one of the label ``first`` among them; and a
+    sentence that names the settings left out."""
+    room = max(1, PAGE // len(cells.rows))
+    chosen = sorted(cells.columns, key=lambda column: cells.column_label(column) != first)[:room]
+    left_out = ", ".join(cells.column_label(column) for column in cells.columns if column not in chosen)
+    return cells.only([place for place in cells.places if place[1] in chosen]), left_out and f"Left out: {left_out}."
+
+
 def frame(
     figure: Figure,
-    drawn: Iterable[Sequence[Result]],
+    cells: Cells,
     *notes: str,
     y: str = "",
     heading: str = "",
     entries: Iterable[dict[str, Any]] = (),
 ) -> Figure:
-    """The figure, with what stands around its panels. drawn: the runs of each cell or panel, which the footnote counts.
-    entries: of the legend, each the keywords of a line, or of a patch where they have a ``facecolor``."""
+    """The figure, with what stands around its panels. cells: whose data and seeds the footnote names. entries: of the
+    legend, each the keywords of a line, or of a patch where they have a ``facecolor``."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -149,7 +133,7 @@ def frame(
         labels = [wrapped(str(handle.get_label()), 24) for handle in handles]
         figure.legend(handles=handles, labels=labels, loc="outside right upper")
         width += 0.6 + 0.075 * max(len(line) for label in labels for line in label.splitlines())
-    lines = textwrap.wrap(" ".join([_about(drawn), *filter(None, notes)]), int(17 * width))
+    lines = textwrap.wrap(" ".join([_about(cells), *filter(None, notes)]), int(17 * width))
     figure.set_size_inches(width + 0.5, height + 0.5 + 0.13 * len(lines))
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7)
     if y:
@@ -166,10 +150,10 @@ def wrapped(text: str, letters: int) -> str:
     return textwrap.fill(text, letters, break_on_hyphens=False)
 
 
-def _about(drawn: Iterable[Sequence[Result]]) -> str:
-    done = [[run for run in runs if run.state == "done"] for runs in drawn]
+def _about(cells: Cells) -> str:
+    done = [[run for run in cell.runs if run.state == "done"] for cell in cells.cell.values()]
     data = dict.fromkeys(str(run.config.get("data.name")) for runs in done for run in runs)
-    seeds = sorted({len({run.config.get("seed") for run in runs}) for runs in done if runs})
+    seeds = sorted({len(runs) for runs in done if runs})
     return f"Data: {', '.join(data)}. Seeds: {' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))}."
 
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from noisygce.errors import ConfigError, NoisygceError
 from noisygce.results import Result
 from noisygce.sweep.plan import Plan
-from noisygce.view import stats
+from noisygce.view import escape, stats
 
-_PAGE = 24  # panels on a page
 Key = tuple[Any, ...]  # the values of the row's keys, or of the column's
+Place = tuple[Key, Key]  # row and column
 
 
 @dataclass(frozen=True)
@@ -36,60 +36,88 @@ class Cell:
         return stats.describe(list(self.values(rule).values()))
 
     def count(self, rule: str) -> str:
-        """How many runs a number stands for, and what became of the others: (5), (3/5), (3/5, 1 failed)."""
+        """How many runs a number stands for, and how many of the rest failed: (5), (3/5), (3/5, 1 failed)."""
         states = Counter(run.state for run in self.runs)
         done, wanted = len(self.values(rule)) or states["done"], len(self.runs)
-        others = [f"{states[s]} {s}" for s in ("failed", "unreadable") if states[s]]
-        return f"({', '.join([str(done) if done == wanted else f'{done}/{wanted}', *others])})"
+        broken = [f"{states[state]} {state}" for state in ("failed", "unreadable") if states[state]]
+        return f"({', '.join([str(done) if done == wanted else f'{done}/{wanted}', *broken])})"
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """Of the first run; the others differ in the seed alone."""
+        """Of the first run; the configs of a cell differ in the seed alone."""
         return self.runs[0].config
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Rows times columns; a pair that the experiment does not ask for has no cell."""
+    """Rows times columns; a pair that the experiment does not ask for has no cell. names: of values, by which labels
+    show them."""
 
     row_keys: tuple[str, ...]
     column_keys: tuple[str, ...]
     rows: tuple[Key, ...]
     columns: tuple[Key, ...]
-    cell: Mapping[tuple[Key, Key], Cell]
+    cell: Mapping[Place, Cell]
     measure: str = "accuracy"
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def at(self, row: Key, column: Key) -> Cell | None:
         return self.cell.get((row, column))
 
+    def sample(self, row: Key, column: Key, rule: str) -> stats.Sample | None:
+        """None where there is no cell, or no value in it."""
+        cell = self.cell.get((row, column))
+        return cell.sample(rule) if cell else None
+
+    @property
+    def places(self) -> list[Place]:
+        """Row and column of each cell, row by row."""
+        return [(row, column) for row in self.rows for column in self.columns if (row, column) in self.cell]
+
+    @property
+    def runs(self) -> list[Result]:
+        return [run for cell in self.cell.values() for run in cell.runs]
+
     def row_label(self, row: Key) -> str:
-        return ", ".join(labels(self.row_keys, row))
+        return escape.joined(", ", labels(self.row_keys, row, self.names))
 
     def column_label(self, column: Key) -> str:
-        return " ".join(labels(self.column_keys, column))
+        return escape.joined(" ", labels(self.column_keys, column, self.names))
 
-    def heads(self) -> list[tuple[str, ...]]:
+    def label(self, place: Place) -> str:
+        """What tells a cell from the rest."""
+        row, column = self.row_label(place[0]), self.column_label(place[1])
+        if len(self.rows) == 1 < len(self.columns):
+            return column
+        return row if len(self.columns) == 1 < len(self.rows) else escape.joined(", ", [row, column])
+
+    def header(self) -> list[tuple[str, ...]]:
         """The label of each column, in two levels where all have two: the second then stands below the first."""
-        found = [tuple(labels(self.column_keys, column)) for column in self.columns]
-        return found if all(len(label) == 2 for label in found) else [(" ".join(label),) for label in found]
+        found = [tuple(labels(self.column_keys, column, self.names)) for column in self.columns]
+        two_levels = all(len(label) == 2 for label in found)
+        return found if two_levels else [(self.column_label(column),) for column in self.columns]
 
-    def page(self, first: str) -> tuple[Key, ...]:
-        """As many columns as have room on a page with a panel a cell, in their order; the one of this label if any."""
-        room = max(1, _PAGE // len(self.rows))
-        chosen = sorted(self.columns, key=lambda column: self.column_label(column) != first)[:room]
-        return tuple(column for column in self.columns if column in chosen)
+    def only(self, places: Container[Place]) -> Cells:
+        """The cells of these places, in their rows and columns alone."""
+        cell = {place: each for place, each in self.cell.items() if place in places}
+        rows, columns = ({place[axis] for place in cell} for axis in (0, 1))
+        return replace(
+            self,
+            rows=tuple(row for row in self.rows if row in rows),
+            columns=tuple(column for column in self.columns if column in columns),
+            cell=cell,
+        )
 
-    def described(self, rule: str) -> str:
-        """Data sets, noises and number of runs of all cells, as a caption has them."""
-        runs = [run for cell in self.cell.values() for run in cell.runs]
-        data, noises = (dict.fromkeys(str(run.config.get(k)) for run in runs) for k in ("data.name", "noise.name"))
+    def caption(self, rule: str) -> str:
+        """Data sets, noises and number of runs of all cells."""
+        data, noises = (dict.fromkeys(str(run.config.get(k)) for run in self.runs) for k in ("data.name", "noise.name"))
         n = sorted({len(cell.values(rule)) for cell in self.cell.values()})
         count = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
         return f"Data: {', '.join(data)}. Noise: {', '.join(noises)}. n = {count} runs a cell."
 
     def bold(self, rule: str, column: Key) -> set[Key]:
         """The rows to print bold in a column: the best mean, and all that lie within its 95 % t interval."""
-        found = {r: s for r in self.rows if (c := self.at(r, column)) is not None and (s := c.sample(rule)) is not None}
+        found = {row: sample for row in self.rows if (sample := self.sample(row, column, rule))}
         if not found:
             return set()
         best = max(found.values(), key=lambda sample: sample.mean)
@@ -106,7 +134,7 @@ def by_class(cells: Cells) -> Cells:
     if not parts:
         raise NoisygceError("no run has kept predictions of a test set (runtime.keep_predictions=true)")
     columns = tuple(dict.fromkeys(column for _, column in parts))
-    return Cells(cells.row_keys, (*cells.column_keys, "class"), cells.rows, columns, parts, "per_class")
+    return replace(cells, column_keys=(*cells.column_keys, "class"), columns=columns, cell=parts, measure="per_class")
 
 
 def lay_out(plan: Plan, results: Sequence[Result], measure: str = "accuracy") -> Cells:
@@ -114,33 +142,38 @@ def lay_out(plan: Plan, results: Sequence[Result], measure: str = "accuracy") ->
     return grouped(keys_of(plan, results, "rows"), keys_of(plan, results, "columns"), results, measure)
 
 
-def grouped(rows: tuple[str, ...], columns: tuple[str, ...], results: Sequence[Result], measure: str) -> Cells:
+def grouped(
+    rows: tuple[str, ...], columns: tuple[str, ...], results: Sequence[Result], measure: str = "accuracy"
+) -> Cells:
     """The results in a row and column for all values of these keys. Raises ConfigError.
 
-    By hand: groupby of pandas would turn absent values into NaN, and whole numbers beside them into fractions.
+    Not by groupby of pandas, which would turn absent values into NaN, and whole numbers beside them into fractions.
     """
-    groups: dict[tuple[Key, Key], list[Result]] = {}
+    groups: dict[Place, list[Result]] = {}
     for run in results:
-        row, column = (tuple(_value(run.config.get(key)) for key in keys) for keys in (rows, columns))
+        row, column = (tuple(hashable(run.config.get(key)) for key in keys) for keys in (rows, columns))
         groups.setdefault((row, column), []).append(run)
     for runs in groups.values():
         refuse_mixed(runs)
-    seen_rows, seen_columns = (_in_order(list(dict.fromkeys(place[i] for place in groups))) for i in (0, 1))
     cell = {place: Cell(tuple(runs), measure) for place, runs in groups.items()}
-    return Cells(rows, columns, seen_rows, seen_columns, cell, measure)
+    row_order, column_order = (in_order(dict.fromkeys(place[axis] for place in groups)) for axis in (0, 1))
+    return Cells(rows, columns, row_order, column_order, cell, measure)
 
 
-def _in_order(found: Sequence[Key]) -> tuple[Key, ...]:
+def hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def in_order(keys: Iterable[Key]) -> tuple[Key, ...]:
     """Numbers by size, anything else as it first comes: the order in which runs are made is not that of a table."""
-    seen = [list(dict.fromkeys(column)) for column in zip(*found, strict=True)]
+    found = list(keys)
+    first = [list(dict.fromkeys(values)) for values in zip(*found, strict=True)]
 
-    def place(key: Key) -> list[tuple[int, float]]:
-        return [
-            (0, float(v)) if isinstance(v, int | float) and not isinstance(v, bool) else (1, values.index(v))
-            for v, values in zip(key, seen, strict=True)
-        ]
+    def rank(key: Key) -> list[tuple[bool, float]]:
+        numbers = [isinstance(value, int | float) and not isinstance(value, bool) for value in key]
+        return [(not n, v if n else seen.index(v)) for v, n, seen in zip(key, numbers, first, strict=True)]
 
-    return tuple(sorted(found, key=place))
+    return tuple(sorted(found, key=rank))
 
 
 def keys_of(plan: Plan, results: Sequence[Result], name: str) -> tuple[str, ...]:
@@ -153,10 +186,6 @@ def keys_of(plan: Plan, results: Sequence[Result], name: str) -> tuple[str, ...]
         if key not in known:
             raise ConfigError(f"table.{name}: no run has a value {key}")
     return tuple(keys)
-
-
-def _value(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def varying(runs: Sequence[Result]) -> list[str]:
@@ -181,14 +210,18 @@ def refuse_mixed(runs: Sequence[Result]) -> None:
         raise ConfigError(f"runs that differ in {key} would share a cell: add {key} to table.rows or table.columns")
 
 
-def labels(keys: Sequence[str], values: Sequence[Any]) -> list[str]:
-    """How a row or column is called: names and rates by themselves, other values after their name; no absent ones."""
-    return [
-        str(value) if key.endswith(".name") or key in ("rate", "class") else f"{key.rpartition('.')[2]} {_plain(value)}"
-        for key, value in zip(keys, values, strict=True)
-        if value is not None
-    ]
+def labels(keys: Sequence[str], values: Sequence[Any], names: Mapping[str, str] | None = None) -> list[str]:
+    """A label for each value that is there: names and rates by themselves, other values after their key.
 
-
-def _plain(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    names: what a person calls a name (``table.names``), which may hold formulas.
+    """
+    found = []
+    for key, value in zip(keys, values, strict=True):
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        if value is None:
+            continue
+        if key.endswith(".name") or key in ("rate", "class"):
+            found.append(escape.Typeset(names[text]) if names and text in names else str(value))
+        else:
+            found.append(f"{key.rpartition('.')[2]} {text}")
+    return found

@@ -1,79 +1,86 @@
-"""Comparisons: ours beside published or reference numbers, and rows of a table against each other over settings."""
+"""Comparisons: ours beside published, reference or a person's own numbers, and rows of a table against each other."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
-from noisygce.view import published, stats
-from noisygce.view.cells import Cells, Key
+from noisygce import runs
+from noisygce.view import escape, published, stats
+from noisygce.view.cells import Cells, Key, Place
 from noisygce.view.published import Number
-from noisygce.view.sheet import Entry, Sheet
-from noisygce.view.stats import percent, spread
+from noisygce.view.stats import percent
+from noisygce.view.subtable import Entry, Subtable
 
-Place = tuple[Key, Key]
 # By rule: the number to compare a cell with, or why there is none.
 Compared = Mapping[str, Mapping[Place, Number | str]]
 _ALL_PAIRS_UP_TO = 6  # rows; with more, each is compared with the first
 
 
-def mean_and_std(number: stats.Sample | Number | None, signed: bool = False) -> str:
+def mean_and_std(number: stats.Sample | Number | None, decimals: int = 2, signed: bool = False) -> str:
     """Mean ± standard deviation in per cent; - where there is nothing."""
-    return "-" if number is None else spread(number.mean, number.std, signed)
+    return "-" if number is None else stats.spread(number.mean, number.std, decimals, signed)
 
 
-def against_sheet(cells: Cells, rule: str, against: str, compared: Mapping[Place, Number | str]) -> Sheet:
-    """Each cell beside the published or reference number."""
-    body: list[list[Entry]] = []
-    beside: list[tuple[Mapping[str, Any], Number]] = []
-    for row, column in itertools.product(cells.rows, cells.columns):
-        cell = cells.at(row, column)
-        if cell is None:
-            continue
-        ours, theirs = cell.sample(rule), compared[row, column]
-        if isinstance(theirs, str):
-            told = ("-", "-", theirs)
+def rule_title(rule: str) -> str:
+    return f"Rule `{rule}`{' (oracle)' if rule in runs.ORACLES else ''}"
+
+
+def against(
+    cells: Cells, rule: str, source: str, compared: Mapping[Place, Number | str], decimals: int = 2
+) -> Subtable:
+    """Each cell beside its number of the source: published, reference, or a person's CSV file."""
+    body = []
+    for row, column in cells.places:
+        cell, number = cells.cell[row, column], compared[row, column]
+        ours = cell.sample(rule)
+        if isinstance(number, str):
+            texts = ["-", "-", number]
+        elif ours is None:
+            texts = [mean_and_std(number, decimals), "-", "no run yet"]
         else:
-            beside.append((cell.config, theirs))
-            gap, within = "-", "no run yet"
-            if ours is not None:
-                gap = percent(ours.mean - theirs.mean, signed=True)
-                within = "yes" if theirs.agrees(ours) else "no"
-            told = (mean_and_std(theirs), gap, within)
-        where = Entry(cells.row_label(row)), Entry(cells.column_label(column))
-        body.append([*where, Entry(mean_and_std(ours), small=cell.count(rule)), *map(Entry, told)])
+            difference = percent(ours.mean - number.mean, decimals, signed=True)
+            texts = [mean_and_std(number, decimals), difference, "yes" if number.agrees(ours) else "no"]
+        labels = Entry(cells.row_label(row)), Entry(cells.column_label(column))
+        body.append([*labels, Entry(mean_and_std(ours, decimals), count=cell.count(rule)), *map(Entry, texts)])
     note = "Difference in percentage points; within: at most max(3 std of that number, 1.0)."
-    if against == "published" and beside:
+    beside = [(cells.cell[place].config, number) for place, number in compared.items() if isinstance(number, Number)]
+    if source == "published" and beside:
         note += f" Compared in spite of {published.named(beside)}."
-    head = [(text,) for text in ("row", "setting", "ours", against, "difference", "within")]
-    return Sheet(f"Rule `{rule}` against {against} numbers", note, head, body)
+    name, title = source, f"{rule_title(rule)} against {source} numbers"
+    if source.endswith(".csv"):
+        name, title = Path(source).stem, f"{rule_title(rule)} against the numbers of {Path(source).name}"
+        note += " Whether the protocols are the same is not checked."
+    header = [(text,) for text in ("row", "setting", "ours", name, "difference", "within")]
+    return Subtable(title, note, header, body)
 
 
-def paired_sheet(cells: Cells, rule: str) -> Sheet:
+def paired(cells: Cells, rule: str, decimals: int = 2) -> Subtable:
     """Rows against each other: differences of the same seed, averaged over seeds, then over the settings; of one
     setting, over its seeds."""
     pairs = list(itertools.combinations(cells.rows, 2))
     if len(cells.rows) > _ALL_PAIRS_UP_TO:
         pairs = [(cells.rows[0], row) for row in cells.rows[1:]]
-    counted, note = _over(cells)
+    over, note = _over(cells)
     body = []
     for first, second in pairs:
-        each = [d for column in cells.columns if (d := differences(cells, rule, first, second, column))]
-        found = each[0] if len(cells.columns) == 1 and each else [math.fsum(d) / len(d) for d in each]
+        by_setting = [found for column in cells.columns if (found := differences(cells, rule, first, second, column))]
+        found = [math.fsum(each) / len(each) for each in by_setting]
+        if len(cells.columns) == 1 and by_setting:
+            found = by_setting[0]
         sample = stats.describe(found)
-        mean = percent(sample.mean, signed=True) if sample else "-"
-        interval = (
-            f"{percent(sample.mean - sample.half, signed=True)} to {percent(sample.mean + sample.half, signed=True)}"
-            if sample and sample.half is not None
-            else "-"
-        )
+        mean = percent(sample.mean, decimals, signed=True) if sample else "-"
+        interval = "-"
+        if sample and sample.half is not None:
+            ends = sample.mean - sample.half, sample.mean + sample.half
+            interval = " to ".join(percent(end, decimals, signed=True) for end in ends)
         better = f"{sum(d > stats.TIE for d in found)} / {sum(d < -stats.TIE for d in found)}"
-        label = f"{cells.row_label(second)} − {cells.row_label(first)}"
+        label = escape.joined(" − ", [cells.row_label(second), cells.row_label(first)])
         body.append([Entry(text) for text in (label, mean, interval, better, str(len(found)))])
-    head = [(text,) for text in ("pair", "difference", "95 % interval", "better / worse", counted)]
-    return Sheet(f"Rule `{rule}`, paired over {counted}", note, head, body)
+    header = [(text,) for text in ("pair", "difference", "95 % interval", "better / worse", over)]
+    return Subtable(f"Rule `{rule}`, paired over {over}", note, header, body)
 
 
 def _over(cells: Cells) -> tuple[str, str]:
@@ -91,7 +98,7 @@ def _over(cells: Cells) -> tuple[str, str]:
 
 
 def pairable(cells: Cells) -> bool:
-    """Whether there is more than one difference of two rows to say something of: several settings, or seeds of one."""
+    """Whether rows can be compared: over several settings, or over several seeds of one."""
     return len(cells.rows) > 1 and (len(cells.columns) > 1 or any(len(cell.runs) > 1 for cell in cells.cell.values()))
 
 

@@ -7,11 +7,29 @@ from __future__ import annotations
 
 import html as _html
 import re
+from collections.abc import Callable, Sequence
+
+from noisygce.settings.command import printable
+
+plain = printable  # a text without control characters: each as its escape
 
 
-def plain(text: str) -> str:
-    """``text`` without control characters: each as its escape, such as \\x1b."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+class Typeset(str):
+    """A text whose formulas, between dollar signs, LaTeX and Markdown typeset: ``Truncated $L_q$``."""
+
+
+def joined(separator: str, texts: Sequence[str]) -> str:
+    """The texts as one, whose formulas are typeset if any text's are."""
+    text = separator.join(texts)
+    return Typeset(text) if any(isinstance(each, Typeset) for each in texts) else text
+
+
+def _but_formulas(escape: Callable[[str], str], text: str) -> str:
+    """``text``, escaped; formulas of a ``Typeset`` stay as they are."""
+    if not isinstance(text, Typeset):
+        return escape(text)
+    parts = re.split(r"(\$[^$]+\$)", text)
+    return "".join(plain(part) if i % 2 else escape(part) for i, part in enumerate(parts))
 
 
 def html(text: str) -> str:
@@ -20,8 +38,12 @@ def html(text: str) -> str:
 
 def markdown(text: str) -> str:
     """Raw HTML, columns, links, emphasis, formulas and entities stay text. Inside a word an underscore is one."""
-    escaped = re.sub(r"[\\`*|~$\[\]]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain(text))
-    return re.sub(r"&(?=#?\w+;)", "&amp;", escaped).replace("<", "&lt;")
+
+    def escape(part: str) -> str:
+        escaped = re.sub(r"[\\`*|~$\[\]]|(?<!\w)_|_(?!\w)", r"\\\g<0>", plain(part))
+        return re.sub(r"&(?=#?\w+;)", "&amp;", escaped).replace("<", "&lt;")
+
+    return _but_formulas(escape, text)
 
 
 def code(text: str) -> str:
@@ -50,7 +72,11 @@ _LATEX = {
 
 
 def latex(text: str) -> str:
-    return re.sub(r"[\\~^`<>|\[*±−→×]|--|[&%$#_{}]", lambda m: _LATEX.get(m[0], "\\" + m[0]), plain(text))
+    def escape(part: str) -> str:
+        found = r"[\\~^`<>|\[*±−→×]|--|[&%$#_{}]"
+        return re.sub(found, lambda match: _LATEX.get(match[0], "\\" + match[0]), plain(part))
+
+    return _but_formulas(escape, text)
 
 
 def csv(value: object) -> object:

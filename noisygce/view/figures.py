@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from noisygce.sweep.plan import Plan
-from noisygce.view import curves, heat, memorisation
+from noisygce.view import canvas, curves, heatmaps, memorisation
 from noisygce.view.cells import Cells
 
 if TYPE_CHECKING:
@@ -23,19 +24,39 @@ TITLES = {
 }
 
 
-def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[tuple[str, Figure]]:
-    """The figures of these kinds that the runs of an experiment can show, each with its kind."""
-    shown = plan.table.get("overview", {})
-    first = str(shown.get("column", ""))
+@dataclass(frozen=True)
+class Drawing:
+    """One figure, of matplotlib. It draws itself in a notebook."""
+
+    kind: str
+    figure: Figure = field(repr=False)
+
+    @property
+    def title(self) -> str:
+        return TITLES[self.kind]
+
+    def file(self, ending: str) -> bytes:
+        """As a file: pdf, png or svg."""
+        return canvas.file(self.figure, ending, self.kind)
+
+    def _repr_png_(self) -> bytes:
+        return self.file("png")
+
+
+def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[Drawing]:
+    """The figures of these kinds that the runs of an experiment can show."""
+    cells = replace(cells, names={})  # names with formulas are for tables, and table.overview has those of the config
+    overview = plan.table.get("overview", {})
+    first = str(overview.get("column", ""))
     drawings: dict[str, Callable[[], Figure | None]] = {
-        "overview": lambda: memorisation.overview(cells, shown),
+        "overview": lambda: memorisation.overview(cells, overview),
         "accuracy": lambda: curves.accuracy(cells),
         "pruning": lambda: curves.pruning(cells),
         "memorisation": lambda: memorisation.memorisation(cells, first),
-        "noise": lambda: heat.noise(cells),
-        "confusion": lambda: heat.confusion(cells, first),
-        "q_and_k": lambda: heat.q_and_k(cells, plan.table.get("rules", ["val"])),
+        "noise": lambda: heatmaps.noise(cells),
+        "confusion": lambda: heatmaps.confusion(cells, first),
+        "q_and_k": lambda: heatmaps.q_and_k(cells, plan.table.get("rules", ["val"])),
     }
     for kind in kinds:
         if (figure := drawings[kind]()) is not None:
-            yield kind, figure
+            yield Drawing(kind, figure)

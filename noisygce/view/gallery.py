@@ -12,11 +12,12 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from noisygce.view.page import filled
+from noisygce.view.page import render
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from pandas import DataFrame
 
 CHUNK, ACROSS = 100, 10  # pictures a sprite, and side by side in it
 _LOSSLESS = 32  # pixels; larger pictures are stored as JPEG
@@ -25,21 +26,19 @@ _LOSSLESS = 32  # pixels; larger pictures are stored as JPEG
 def page(
     title: str,
     score: str,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
+    listed: DataFrame,
     classes: Sequence[str],
     pictures: Sequence[NDArray[np.uint8]],
 ) -> str:
-    """The page of these rows (ranking.COLUMNS), a picture uint8 (H, W, 1 or 3) each, in their order, or no
-    pictures at all."""
+    """The page of the listed samples (``ranking.table``), with a picture uint8 (H, W, 1 or 3) of each, or with none."""
     from markupsafe import Markup
 
     size = max((max(picture.shape[:2]) for picture in pictures), default=1)
     content = {
         "title": title,
         "score": score,
-        "columns": list(columns),
-        "rows": [list(row) for row in rows],
+        "columns": [*listed],
+        "rows": listed.to_numpy().tolist(),
         "classes": list(classes),
         "size": size,
         "chunk": CHUNK,
@@ -51,7 +50,7 @@ def page(
         f'<script type="text/plain" class="sprite">{sprite(pictures[start : start + CHUNK], size)}</script>'
         for start in range(0, len(pictures), CHUNK)
     )
-    return filled("gallery.html", title=title, sprites=Markup(sprites), data=Markup(data))
+    return render("gallery.html", title=title, sprites=Markup(sprites), data=Markup(data))
 
 
 def sprite(pictures: Sequence[NDArray[np.uint8]], size: int) -> str:

@@ -1,26 +1,27 @@
-"""Memorisation over epochs: what becomes of the mislabelled training samples.
+"""Memorisation over epochs: what the network predicts for the mislabelled training samples.
 
 As in curves.py: from the cells of an experiment to a matplotlib figure, or None; finished runs only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from noisygce.view import canvas, curves
-from noisygce.view.cells import Cell, Cells
+from noisygce.view.cells import Cell, Cells, Place
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
-FATES: dict[str, dict[str, Any]] = {  # from the bottom up
+PREDICTIONS: dict[str, dict[str, Any]] = {  # columns of metrics.csv, from the bottom up
     "mislabelled_as_true": {"label": "predicted: true label", "facecolor": canvas.LIGHT},
     "mislabelled_as_noisy": {"label": "predicted: its wrong label (memorised)", "facecolor": canvas.INDIGO},
     "mislabelled_as_other": {"label": "predicted: another label", "facecolor": canvas.MIDDLE},
-    "pruned": {"label": "pruned", "facecolor": "#ffffff", "hatch": "////", "edgecolor": canvas.MIDDLE},
 }
+PRUNED = {"label": "pruned", "facecolor": "#ffffff", "hatch": "////", "edgecolor": canvas.MIDDLE}
 
 _MIXES = "noisygce.losses.Mixup"
 _MIXED = "* Predictions on images mixed in pairs, where another label may be the partner's: not comparable."
@@ -30,104 +31,105 @@ _MIXED = "* Predictions on images mixed in pairs, where another label may be the
 def memorisation(cells: Cells, first: str = "") -> Figure | None:
     """What the network predicts for the mislabelled training samples, mean of the seeds: a panel a cell, of the
     settings that fit a page."""
-    fates = curves.found(cells, _fates)
-    if not fates:
+    every = _all_shares(cells)
+    if not every:
         return None
-    cells, left_out = curves.on_a_page(cells, fates, first)
-    shown = curves.in_order(cells)
-    grid = len(shown) == len(cells.rows) * len(cells.columns) and 1 < len(cells.columns) <= 8  # labelled at its edges
-    across = len(cells.columns) if grid else min(6, len(shown))
-    marks = {place: _mark(cells.cell[place]) for place in shown}
-    titles = [
-        curves.panel_label(cells, *place) + marks[place]
-        if not grid
-        else cells.column_label(place[1]) * (place[0] == cells.rows[0])
-        for place in shown
-    ]
+    cells, left_out = canvas.page(cells.only(every), first)
+    grid = len(cells.places) == len(cells.rows) * len(cells.columns) and 1 < len(cells.columns) <= 8
+    across = len(cells.columns) if grid else min(6, len(cells.places))
+    titles = [cells.label(place) + _mark(cells.cell[place]) for place in cells.places]
+    if grid:  # which is labelled at its edges
+        titles = [cells.column_label(column) if row == cells.rows[0] else "" for row, column in cells.places]
     figure, axes = canvas.panels(titles, "epoch", across, (2.0, 1.7) if across <= 4 else (1.5, 1.4))
-    for axis, (row, column) in zip(axes, shown, strict=True):
-        if grid and column == cells.columns[0]:
-            axis.set_ylabel(canvas.wrapped(cells.row_label(row) + marks[row, column], 17))
-        _stack(axis, fates[row, column])
+    for axis, place in zip(axes, cells.places, strict=True):
+        if grid and place[1] == cells.columns[0]:
+            axis.set_ylabel(canvas.wrapped(cells.row_label(place[0]) + _mark(cells.cell[place]), 17))
+        _stack(axis, every[place])
     setting = f", {cells.column_label(cells.columns[0])}" if len(cells.columns) == 1 else ""
     heading = f"Mislabelled training samples{setting}"
-    notes = "Mean of the seeds.", left_out, _footnote(cells.cell.values())
-    entries = _entries(fates[place] for place in shown)
-    return canvas.frame(figure, curves.runs_of(cells), *notes, y="share in %", heading=heading, entries=entries)
+    notes = "Mean of the seeds.", left_out, _footnote(cells)
+    entries = _entries(every[place] for place in cells.places)
+    return canvas.frame(figure, cells, *notes, y="share in %", heading=heading, entries=entries)
 
 
 @canvas.styled()
 def overview(cells: Cells, shown: Mapping[str, Any]) -> Figure | None:
     """Accuracy beside memorisation of a few rows in one setting; shown: labels of the ``rows`` and the ``column``."""
-    runs = curves.found(cells, curves.done)
-    there = {cells.row_label(r): (r, c) for r, c in runs if cells.column_label(c) == shown.get("column")}
+    there = {
+        cells.row_label(row): (row, column)
+        for row, column in cells.places
+        if cells.column_label(column) == shown.get("column")
+    }
     places = [there[label] for label in shown.get("rows", ()) if label in there]
+    places = [place for place in places if not curves.seeds(cells.cell[place], "test_accuracy").empty]
     if not places:
         return None
-    drawn = curves.showing(cells, places)
-    styles, used = curves.row_styles(cells), [drawn.cell[place] for place in places]
-    titles = [drawn.row_label(row) + _mark(drawn.cell[row, column]) for row, column in places]
+    styles, drawn = curves.row_styles(cells), cells.only(places)
+    shares = _all_shares(drawn)
+    titles = [drawn.row_label(place[0]) + _mark(drawn.cell[place]) for place in places]
     ratios = {"width_ratios": [1.8, *(1 for _ in places)]}
     figure, (left, *right) = canvas.panels(["", *titles], "epoch", 1 + len(places), (1.7, 2.4), sharey=False, **ratios)
     left.set_ylabel("test accuracy in %")
     left.grid(axis="y")
-    for axis, place in zip(right, places, strict=True):
-        curves.lines(left, [run["test_accuracy"] for run in runs[place]], curves.epochs(runs[place]), styles[place[0]])
-        axis.tick_params(labelleft=axis is right[0])
-        _stack(axis, _fates(drawn.cell[place]))
     right[0].set_ylabel("mislabelled samples in %")
-    entries = [{"label": drawn.row_label(row), **styles[row]} for row, _ in places] + _entries(map(_fates, used))
-    notes = curves.SEEDS, _footnote(used)
-    return canvas.frame(figure, curves.runs_of(drawn), *notes, heading=str(shown["column"]), entries=entries)
+    for axis, place in zip(right, places, strict=True):
+        curves.lines(left, curves.seeds(drawn.cell[place], "test_accuracy"), styles[place[0]])
+        axis.tick_params(labelleft=axis is right[0])
+        if place in shares:
+            _stack(axis, shares[place])
+    entries = [{"label": drawn.row_label(row), **styles[row]} for row, _ in places] + _entries(shares.values())
+    notes = curves.SEEDS, _footnote(drawn)
+    return canvas.frame(figure, drawn, *notes, heading=str(shown["column"]), entries=entries)
 
 
 def _mark(cell: Cell) -> str:
-    """What tells a cell whose network predicts for mixed images, to which ``_footnote`` belongs."""
+    """The mark of a cell whose network predicts for mixed images, which ``_footnote`` explains."""
     return " *" if cell.config.get("loss._target_") == _MIXES else ""
 
 
-def _footnote(cells: Iterable[Cell]) -> str:
-    return _MIXED if any(map(_mark, cells)) else ""
+def _footnote(cells: Cells) -> str:
+    return _MIXED if any(map(_mark, cells.cell.values())) else ""
 
 
-def _entries(fates: Iterable[list[dict[str, list[float]]]]) -> list[dict[str, Any]]:
-    """Of a legend: pruned only where any is."""
-    pruned = any(any(seed["pruned"]) for seeds in fates for seed in seeds)
-    return [look for key, look in reversed(FATES.items()) if key != "pruned" or pruned]
+def _entries(shares: Iterable[DataFrame]) -> list[dict[str, Any]]:
+    """Of a legend, from the top down: pruned only where any is."""
+    pruned = [PRUNED] if any(frame["pruned"].any() for frame in shares) else []
+    return [*pruned, *reversed(PREDICTIONS.values())]
 
 
-def _fates(cell: Cell) -> list[dict[str, list[float]]]:
-    """What became of all mislabelled training samples of each seed, epoch by epoch: shares that sum to 1.
+def _all_shares(cells: Cells) -> dict[Place, DataFrame]:
+    found = {place: shares(cell) for place, cell in cells.cell.items()}
+    return {place: frame for place, frame in found.items() if frame is not None}
+
+
+def shares(cell: Cell) -> DataFrame | None:
+    """Shares of all mislabelled training samples, mean of the seeds in per cent: a row an epoch, a column for each of
+    ``PREDICTIONS`` and ``pruned``, which sum to 100. None where no finished run has a mislabelled sample.
 
     metrics.csv counts those that took part in an epoch. Where pruned samples leave the epoch, which may be nearly all
     of the mislabelled, their share is the recall of the last pruning before it.
     """
+    import pandas as pd
+
     found = []
-    predicted = [key for key in FATES if key != "pruned"]
     for run in cell.runs:
-        metrics = run.metrics() if run.state == "done" else {}
-        if not any(value is not None for value in metrics.get(predicted[0], [])):
-            continue  # no mislabelled sample at all
-        epochs = [epoch or 0 for epoch in metrics["epoch"]]
-        rounds = run.manifest.get("pruning", []) if run.config.get("prune.mode") == "drop" else []
-        gone = [next((r["recall"] or 0 for r in reversed(rounds) if r["after_epoch"] < epoch), 0) for epoch in epochs]
-        parts = {key: [(v or 0) * (1 - g) for v, g in zip(metrics[key], gone, strict=True)] for key in predicted}
-        found.append({"epoch": epochs, **parts, "pruned": gone})
-    return found
+        metrics = pd.DataFrame(run.metrics() if run.state == "done" else {})
+        if metrics.empty or metrics[[*PREDICTIONS]].isna().all(axis=None):
+            continue
+        parts = metrics.set_index("epoch")[[*PREDICTIONS]].astype(float).fillna(0)
+        parts["pruned"] = 0.0
+        for each in run.manifest.get("pruning", []) if run.config.get("prune.mode") == "drop" else []:
+            parts.loc[parts.index > each["after_epoch"], "pruned"] = each["recall"] or 0
+        parts[[*PREDICTIONS]] = parts[[*PREDICTIONS]].mul(1 - parts["pruned"], axis=0)
+        found.append(100 * parts)
+    return pd.concat(found).groupby(level="epoch").mean() if found else None
 
 
-def _stack(axis: Axes, seeds: Sequence[Mapping[str, Sequence[float]]]) -> None:
-    """Shares one upon another: each epoch a step, from its begin to its end."""
+def _stack(axis: Axes, shares: DataFrame) -> None:
+    """Shares one upon another: each epoch a step, from its beginning to its end."""
     axis.set_ylim(0, 100)
     axis.margins(x=0)
-    if not seeds:
-        return
-    ends = seeds[0]["epoch"]
-    floor = [0.0] * len(ends)
-    for key, look in FATES.items():
-        part = curves.percent(curves.mean([seed[key] for seed in seeds]))
-        if not any(part):
-            continue
-        top = [low + high for low, high in zip(floor, part, strict=True)]
-        axis.stairs(top, [ends[0] - 1, *ends], baseline=floor, fill=True, linewidth=0, **look)
-        floor = top
+    edges, tops = [shares.index[0] - 1, *shares.index], shares.cumsum(axis=1)
+    for key, style in {**PREDICTIONS, "pruned": PRUNED}.items():
+        if shares[key].any():
+            axis.stairs(tops[key], edges, baseline=tops[key] - shares[key], fill=True, linewidth=0, **style)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def filled(template: str, **values: object) -> str:
+def render(template: str, **values: object) -> str:
     """A template (report.html, gallery.html) with these values; a text is escaped unless it is of markupsafe.Markup."""
     import jinja2
 

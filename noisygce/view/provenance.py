@@ -17,7 +17,7 @@ _PROTOCOL = (
     ("data.normalise", "normalised by"),
     ("prune.mode", "pruning"),
 )
-_NOT_USUAL = (  # told where a run has them: younger values, which the config of a run names where they are not neutral
+_IF_GIVEN = (  # named where a run has them: younger values, which a config leaves out where they are neutral
     ("model.init", "initial weights"),
     ("schedule.annealing", "annealing"),
     ("schedule.clip_norm", "gradients clipped to"),
@@ -28,14 +28,14 @@ _NOT_USUAL = (  # told where a run has them: younger values, which the config of
 def footer(results: Sequence[Result]) -> list[str]:
     """Lines for below a table: protocol, commits, versions, devices, and a warning where runs are mixed."""
     done = [run for run in results if run.state == "done"]
-    keys = [*_PROTOCOL, *((key, name) for key, name in _NOT_USUAL if any(key in run.config for run in results))]
-    said = [f"{name} {_values(results, key)}" for key, name in keys]
+    keys = [*_PROTOCOL, *((key, name) for key, name in _IF_GIVEN if any(key in run.config for run in results))]
+    settings = [f"{name} {_values(results, key)}" for key, name in keys]
     if any(run.config.get("data.validation") == 0 for run in results):
-        said.append(f"validation {_values(results, 'data.validation')}")
+        settings.append(f"validation {_values(results, 'data.validation')}")
     if any("data.verdicts_sha256" in run.config for run in results):
         files = sorted({str(run.config.get("data.verdicts_sha256", "none"))[:8] for run in results})
-        said.append(f"labels after the verdicts {', '.join(files)}")
-    lines = [f"Protocol: {'; '.join(said)}."]
+        settings.append(f"labels after the verdicts {', '.join(files)}")
+    lines = [f"Protocol: {'; '.join(settings)}."]
     made = {name: Counter(map(of, done)) for name, of in _MADE.items()} if done else {}
     lines += [f"{name[0].upper()}{name[1:]}: {_counted(counts)}." for name, counts in made.items()]
     if mixed := [name for name, counts in made.items() if len(counts) > 1] + (

@@ -1,5 +1,5 @@
-"""Published numbers, and ours beside them: compared only where data set, model, noise, rate, loss, rule and protocol
-are the same.
+"""Numbers of others to compare ours with: published ones, where data set, model, noise, rate, loss, rule and protocol
+are the same, and a person's own, where all of these but the protocol are.
 
 published.csv holds numbers that were found verbatim in at least one public source (status V1) or two (V2), in per cent,
 with the spread where one is given. All but the last rows are Zhang & Sabuncu 2018, Table 1 (arXiv 1805.07836).
@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from noisygce import check, runs
+from noisygce.errors import DataError
 from noisygce.runs.ids import flat
 from noisygce.sweep.plan import identities, jobs_of
-from noisygce.view.cells import Cell
 from noisygce.view.stats import TIE, Sample
 
 LEAST = 0.01  # one percentage point: two numbers this close count as equal whatever their spread
@@ -26,6 +27,7 @@ _FILES = ("published.csv", "published_robust_losses.csv")
 _PAPER = "Zhang & Sabuncu 2018 Table 1"  # the protocol that the config leaves hold
 # Papers whose protocol is that of the runs of an experiment, each with the values that its loss has under its noise.
 _EXPERIMENTS = {"Wang et al. 2024 (epsilon-softmax) Table 2": "table_robust_losses_{dataset}"}
+_COLUMNS = ("dataset", "model", "rule", "noise", "rate", "loss", "mean", "std")  # that a person's own file needs
 _GROUPS = ("data", "model", "noise", "loss")
 _NAMES = {"dataset": "data.name", "model": "model.name", "noise": "noise.name", "loss": "loss.name"}
 _SPOKEN = {"dataset": "data set"}
@@ -76,9 +78,56 @@ def number(config: Mapping[str, Any], rule: str) -> Number | str:
         return "not comparable: protocol"
     if other := _unlike(nearest, config):
         return f"not comparable: protocol ({', '.join(other)})"
-    std = float(nearest["std"]) / 100 if nearest["std"] else None
-    source = f"{nearest['paper']}, found in {nearest['found_in']}"
-    return Number(float(nearest["mean"]) / 100, std, source, nearest["paper"])
+    return _number(nearest, f"{nearest['paper']}, found in {nearest['found_in']}", nearest["paper"])
+
+
+def _number(row: Mapping[str, str], source: str, paper: str = "") -> Number:
+    std = float(row["std"]) / 100 if row["std"] else None
+    return Number(float(row["mean"]) / 100, std, source, paper)
+
+
+def read_own(path: Path) -> list[dict[str, str]]:
+    """A person's own numbers: a CSV file with the columns of published.csv, of which paper, status and found_in may be
+    left out, and std may be empty. Raises DataError, naming the line."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            lines = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"against={path}: cannot be read: {reason}") from None
+    names = reader.fieldnames or []
+    if missing := [name for name in _COLUMNS if name not in names]:
+        raise DataError(f"against={path}: has no column {missing[0]}; its first line must name {','.join(_COLUMNS)}")
+    seen = set()
+    for line, row in lines:
+        where = f"against={path}, line {line}"
+        if None in (*row, *row.values()):
+            raise DataError(f"{where}: must have {len(names)} fields, as the first line has")
+        try:
+            check.choice("rule", row["rule"], runs.RULES)
+            check.number("mean", _float(row["mean"]), "[1, 100]")  # in per cent: 0.87 is a fraction
+            check.number("std", _float(row["std"] or "0"), "[0, 100]")
+        except check.Invalid as error:
+            raise DataError(f"{where}: {error} (in per cent)") from None
+        cell = tuple(row[name] for name in _COLUMNS[:-2])
+        if cell in seen:
+            raise DataError(f"{where}: an earlier line is of the same cell; keep one of the two")
+        seen.add(cell)
+    return [row for _, row in lines]
+
+
+def _float(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def own_number(rows: Sequence[Mapping[str, str]], config: Mapping[str, Any], rule: str) -> Number | str:
+    """A person's own number for a run with this config (dotted keys)."""
+    found = [row for row in rows if not _differing(row, config, rule)]
+    return _number(found[0], found[0].get("paper", "")) if found else "none known"
 
 
 def _differing(row: Mapping[str, str], config: Mapping[str, Any], rule: str) -> list[str]:
@@ -93,10 +142,10 @@ def _differing(row: Mapping[str, str], config: Mapping[str, Any], rule: str) -> 
 
 def _unlike(row: Mapping[str, str], config: Mapping[str, Any]) -> list[str]:
     """The values in which a run differs from the protocol of a row's paper."""
-    theirs = _protocol(row, config)
+    protocol = _protocol(row, config)
     aside = ("seed", "numerics", *_NAMED_OF.get(row["paper"], _NAMED))
-    keys = {key for key in (*theirs, *config) if key not in aside and not key.endswith("_target_")}
-    return sorted(key for key in keys if theirs.get(key) != config.get(key))
+    keys = {key for key in (*protocol, *config) if key not in aside and not key.endswith("_target_")}
+    return sorted(key for key in keys if protocol.get(key) != config.get(key))
 
 
 def _protocol(row: Mapping[str, str], config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -104,9 +153,9 @@ def _protocol(row: Mapping[str, str], config: Mapping[str, Any]) -> Mapping[str,
     chosen, rate = {group: f"{group}={config[f'{group}.name']}" for group in _GROUPS}, f"rate={config['rate']}"
     job = [*chosen.values(), rate]
     if row["paper"] in _EXPERIMENTS:
-        own = {chosen["noise"], chosen["loss"], *([rate] if config["rate"] else [])}
+        wanted = {chosen["noise"], chosen["loss"], *([rate] if config["rate"] else [])}
         jobs = _jobs(_EXPERIMENTS[row["paper"]].format(**row))
-        job = next((each for each in jobs if own <= {*each}), job)
+        job = next((each for each in jobs if wanted <= {*each}), job)
     return flat(next(identities([job]))[0])
 
 
@@ -120,16 +169,10 @@ def named(compared: Sequence[tuple[Mapping[str, Any], Number]]) -> str:
 
     compared: config of a run, and the number beside it.
     """
-    said: dict[str, None] = {}
+    named: dict[str, None] = {}
     for paper in dict.fromkeys(number.paper for _, number in compared):
         configs = [config for config, number in compared if number.paper == paper]
-        for key, theirs in _NAMED_OF.get(paper, _NAMED).items():
+        for key, value_of_paper in _NAMED_OF.get(paper, _NAMED).items():
             values = sorted({str(config.get(key)) for config in configs})
-            said[f"{key}={'/'.join(values)}{theirs}"] = None
-    return ", ".join(said)
-
-
-def reference(cell: Cell, rule: str) -> Number | str:
-    """The mean of our own committed runs, for comparison."""
-    sample = cell.sample(rule)
-    return Number(sample.mean, sample.std, f"{sample.n} reference runs") if sample else "none known"
+            named[f"{key}={'/'.join(values)}{value_of_paper}"] = None
+    return ", ".join(named)

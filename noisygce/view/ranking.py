@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,12 @@ from noisygce.data import Ints
 from noisygce.data.verdicts import decisions
 from noisygce.errors import ConfigError, DataError
 from noisygce.results import Result
-from noisygce.runs import kept
+from noisygce.runs import artifacts
 from noisygce.training import detection
 from noisygce.training.detection import Flags, Floats
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 SCORES = {**detection.SCORES, "pruned": detection.SCORES["margin"], "confident_learning": "label_quality"}
 COLUMNS = ("rank", "index", "file", "given", "suggested", "p_given", "p_suggested", "score", "kept", "verdict")
@@ -23,74 +27,67 @@ COLUMNS = ("rank", "index", "file", "given", "suggested", "p_given", "p_suggeste
 
 @dataclass(frozen=True)
 class Samples:
-    """What is said of n samples of the training set, of K classes."""
+    """n samples of the training set, of K classes, and the predictions of a model for them.
 
-    p: NDArray[np.float64]  # (n, K)
-    index: Ints  # (n,), in the training set
-    given: Ints  # (n,), their labels
-    kept: Ints  # (n,): 0 where pruned, 1 where not, -1 where never trained on
-    name: NDArray[np.str_]  # (n,), of their files; empty where they have none
-    predicted: Ints  # (n,), this and the next two as in predictions.npz
-    margin_log_odds: Floats
-    log_p_given: Floats
+    frame: a row a sample. index: in the training set; name: of its file, or empty; given, predicted: numbers of
+    classes; kept: 0 where pruned, 1 where trained on to the end, -1 where held out; margin_log_odds, log_p_given: as in
+    predictions.npz. p: (n, K).
+    """
+
+    frame: DataFrame
+    p: NDArray[np.float64]
     classes: tuple[str, ...]
 
 
 def samples_of(run: Result) -> Samples:
-    """What the kept model of a run says of training and validation samples. Raises DataError."""
-    found = kept.predictions(run.folder, run.manifest)
-    mine = found.split != "test"
-    known = np.where(found.split == "train", found.kept, -1).astype(np.int64)
-    p = found.p[mine].astype(np.float64)
-    return Samples(
-        *(p, found.index[mine], found.given[mine], known[mine], found.name[mine]),
-        *(found.predicted[mine], found.margin_log_odds[mine], found.log_p_given[mine], found.classes),
-    )
+    """Training and validation samples of a run, as its kept model predicts them. Raises DataError."""
+    import pandas as pd
+
+    found = artifacts.predictions(run.folder, run.manifest)
+    frame = pd.DataFrame({key: getattr(found, key) for key in ("index", "given", "predicted")})
+    frame["name"] = pd.Series(found.name, dtype=object)  # a name that is no UTF-8 is none for pandas' str
+    frame["kept"] = np.where(found.split == "train", found.kept, -1).astype(np.int64)
+    for key in detection.SCORES.values():
+        frame[key] = getattr(found, key).astype(np.float64)
+    used = found.split != "test"
+    return Samples(frame[used].reset_index(drop=True), found.p[used].astype(np.float64), found.classes)
 
 
-def held_out(each: Sequence[Samples]) -> Samples:
-    """Of several runs on the same labels: every sample that one of them held out, judged by those alone.
+def held_out(runs: Sequence[Samples]) -> Samples:
+    """Of several runs on the same labels: every sample that a run held out, with the predictions of the runs that held
+    it out alone.
 
-    p and scores: averaged. kept: by most of the runs that trained on it. Raises ConfigError where labels differ.
+    p and scores are means over these runs. kept: by most of the runs that trained on the sample. Raises ConfigError
+    where labels differ.
     """
-    size = max(int(samples.index.max()) for samples in each) + 1
-    given, name = np.full(size, -1), np.full(size, "", dtype=object)
-    p, judges = np.zeros((size, len(each[0].classes))), np.zeros(size, dtype=int)
-    margin, log_p_given, predicted = np.zeros(size), np.zeros(size), np.zeros(size, dtype=int)
-    votes, voters = np.zeros(size, dtype=int), np.zeros(size, dtype=int)
-    for samples in each:
-        before = given[samples.index]
-        if samples.classes != each[0].classes or (before[before >= 0] != samples.given[before >= 0]).any():
-            raise ConfigError("these runs were trained on other labels: name runs that differ in their split alone")
-        given[samples.index], name[samples.index] = samples.given, samples.name
-        out = samples.kept < 0
-        judged, trained = samples.index[out], samples.index[~out]
-        p[judged] += samples.p[out]
-        judges[judged] += 1
-        margin[judged] += samples.margin_log_odds[out]
-        log_p_given[judged] += samples.log_p_given[out]
-        predicted[judged] = samples.predicted[out]
-        votes[trained] += samples.kept[~out]
-        voters[trained] += 1
-    seen = np.flatnonzero(judges)
-    majority = np.where(voters > 0, 2 * votes >= voters, -1)
-    mean = p[seen] / judges[seen, None]
-    likeliest = np.where(judges[seen] == 1, predicted[seen], mean.argmax(1))
-    scores = margin[seen] / judges[seen], log_p_given[seen] / judges[seen]
-    return Samples(mean, seen, given[seen], majority[seen], name[seen].astype(str), likeliest, *scores, each[0].classes)
+    import pandas as pd
+
+    every, p = pd.concat([samples.frame for samples in runs]), np.concatenate([samples.p for samples in runs])
+    one_label = (every.groupby("index")["given"].nunique() == 1).all()
+    if len({samples.classes for samples in runs}) > 1 or not one_label:
+        raise ConfigError("these runs were trained on other labels: name runs that differ in their split alone")
+    out = (every["kept"] < 0).to_numpy()
+    held, trained = every[out].groupby("index"), every[~out].groupby("index")
+    frame = held[["name", "given", "predicted"]].first().join(held[[*detection.SCORES.values()]].mean())
+    mean = pd.DataFrame(p[out], index=every.loc[out, "index"]).groupby(level=0).mean().to_numpy()
+    several = held.size() > 1
+    frame.loc[several, "predicted"] = mean.argmax(1)[several]
+    frame["kept"] = (trained["kept"].mean() >= 0.5).astype(int).reindex(frame.index, fill_value=-1)
+    return Samples(frame.reset_index(), mean, runs[0].classes)
 
 
 def ranked(samples: Samples, score: str) -> tuple[Ints, Floats]:
     """The order of the samples, most suspicious first, and the score of each sample. Ties go by p_given, then index."""
-    values = samples.log_p_given if score == "self_confidence" else samples.margin_log_odds
+    frame = samples.frame
+    values = frame["log_p_given" if score == "self_confidence" else "margin_log_odds"].to_numpy()
     first = np.zeros(len(values), dtype=bool)
     if score == "pruned":
-        first = samples.kept == 0
+        first = (frame["kept"] == 0).to_numpy()
         if not first.any():
             raise ConfigError("score=pruned: no sample was pruned in this run; loss=tgce prunes")
     if score == "confident_learning":
         first, values = confident_learning(samples)
-    return np.lexsort((samples.index, samples.log_p_given, values, ~first)), values
+    return np.lexsort((frame["index"], frame["log_p_given"], values, ~first)), values
 
 
 def confident_learning(samples: Samples) -> tuple[Flags, NDArray[np.float64]]:
@@ -100,48 +97,58 @@ def confident_learning(samples: Samples) -> tuple[Flags, NDArray[np.float64]]:
         from cleanlab.rank import get_label_quality_scores
     except ImportError:
         raise ConfigError("score=confident_learning: needs cleanlab (pip install cleanlab)") from None
-    p = samples.p / samples.p.sum(1, keepdims=True)
+    p, given = samples.p / samples.p.sum(1, keepdims=True), samples.frame["given"].to_numpy()
     try:
-        return find_label_issues(samples.given, p), get_label_quality_scores(samples.given, p)
+        return find_label_issues(given, p), get_label_quality_scores(given, p)
     except ValueError as error:
-        raise DataError(
-            f"score=confident_learning: cleanlab refuses these predictions: {error}".splitlines()[0]
-        ) from None
+        reason = str(error).splitlines()[0]
+        raise DataError(f"score=confident_learning: cleanlab refuses these predictions: {reason}") from None
 
 
-def rows(samples: Samples, order: Ints, values: Floats) -> Iterator[list[str]]:
-    """The lines of the list, of ``COLUMNS``; verdicts are empty."""
-    every = np.arange(len(samples.p))
-    doubted = samples.predicted != samples.given
-    suggested = np.where(doubted, samples.predicted, detection.rival(samples.p, samples.given)[0])
-    p_given, p_suggested = samples.p[every, samples.given], samples.p[every, suggested]
-    for rank, i in enumerate(order.tolist(), start=1):
-        yield [
-            *(str(rank), str(samples.index[i]), str(samples.name[i])),
-            *(samples.classes[samples.given[i]], samples.classes[suggested[i]]),
-            *(f"{p_given[i]:.4g}", f"{p_suggested[i]:.4g}", f"{values[i]:.4g}"),
-            *("" if samples.kept[i] < 0 else str(samples.kept[i]), ""),
-        ]
+def table(samples: Samples, score: str) -> DataFrame:
+    """The list of all samples, the most suspicious first: ``COLUMNS`` as text, the score under its own name; verdicts
+    are empty."""
+    import pandas as pd
+
+    order, values = ranked(samples, score)
+    frame, every, classes = samples.frame, np.arange(len(samples.p)), np.array(samples.classes, dtype=object)
+    given, predicted = frame["given"].to_numpy(), frame["predicted"].to_numpy()
+    suggested = np.where(predicted != given, predicted, detection.rival(samples.p, given)[0])
+    listed = pd.DataFrame(
+        {
+            "rank": "",
+            "index": [str(index) for index in frame["index"]],
+            "file": frame["name"],
+            "given": classes[given],
+            "suggested": classes[suggested],
+            "p_given": [f"{p:.4g}" for p in samples.p[every, given]],
+            "p_suggested": [f"{p:.4g}" for p in samples.p[every, suggested]],
+            SCORES[score]: [f"{value:.4g}" for value in values],
+            "kept": ["" if kept < 0 else str(kept) for kept in frame["kept"]],
+            "verdict": "",
+        },
+        dtype=object,
+    ).iloc[order]
+    listed["rank"] = [str(place) for place in range(1, len(order) + 1)]
+    return listed
 
 
-def cleaned(each: Sequence[Samples], path: Path) -> tuple[list[list[str]], str]:
-    """The lines of a file of labels after the verdicts in ``path``, a list or a part of one; and what they changed.
+def cleaned(runs: Sequence[Samples], path: Path) -> tuple[DataFrame, str]:
+    """A file of labels after the verdicts in ``path``, a list or a part of one; and what the verdicts changed.
 
     Of every sample of any of the runs, judged or not, in the order of the training set. Raises DataError, also for
     verdicts on other samples.
     """
-    known: dict[int, tuple[str, str]] = {}
-    classes = each[0].classes
-    for samples in each:
-        labelled = zip(samples.index.tolist(), samples.name.tolist(), samples.given.tolist(), strict=True)
-        known |= {index: (name or str(index), classes[y]) for index, name, y in labelled}
-    given = {index: label for index, (_, label) in known.items()}
-    names = {index: name for index, (name, _) in known.items() if name != str(index)}
+    import pandas as pd
+
+    every = pd.concat([samples.frame for samples in runs]).drop_duplicates("index").sort_values("index")
+    classes = runs[0].classes
+    given = {index: classes[label] for index, label in zip(every["index"], every["given"], strict=True)}
+    names = {index: name for index, name in zip(every["index"], every["name"], strict=True) if name}
     try:
         decided, counts = decisions(path, path.read_bytes(), given, names, classes)
     except OSError as error:
         raise DataError(f"verdicts={path}: cannot be read: {error.strerror}") from None
-    column = "file" if any(each[0].name) else "index"
-    labels = {index: decided.get(index, label) for index, label in sorted(given.items())}
-    lines = [[known[index][0], label] for index, label in labels.items() if label is not None]
-    return [[column, "label"], *lines], ", ".join(f"{verdict} {count:,}" for verdict, count in counts.items())
+    labels = [(names.get(index, str(index)), label) for index, label in (given | decided).items() if label is not None]
+    changes = ", ".join(f"{verdict} {count:,}" for verdict, count in counts.items())
+    return pd.DataFrame(labels, columns=["file" if names else "index", "label"], dtype=object), changes

@@ -59,9 +59,9 @@ def _t_below(angle: float, df: int) -> float:
     return (1 + share) / 2
 
 
-def percent(share: float, signed: bool = False) -> str:
-    """A fraction in per cent, two decimals, with a true minus sign."""
-    return f"{rounded(100 * share):{'+' if signed else ''}}".replace("-", "−")
+def percent(share: float, decimals: int = 2, signed: bool = False) -> str:
+    """A fraction in per cent, with a true minus sign."""
+    return f"{rounded(100 * share, decimals):{'+' if signed else ''}}".replace("-", "−")
 
 
 def rounded(value: float, decimals: int = 2) -> Decimal:
@@ -69,6 +69,6 @@ def rounded(value: float, decimals: int = 2) -> Decimal:
     return Decimal(repr(round(value, 9))).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
 
 
-def spread(mean: float, std: float | None, signed: bool = False) -> str:
+def spread(mean: float, std: float | None, decimals: int = 2, signed: bool = False) -> str:
     """Mean ± standard deviation, fractions, in per cent; the mean alone where there is no deviation."""
-    return percent(mean, signed) + ("" if std is None else f" ± {rounded(100 * std)}")
+    return percent(mean, decimals, signed) + ("" if std is None else f" ± {percent(std, decimals)}")

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from noisygce import results, runs
+from noisygce import check, results, runs
 from noisygce.errors import ConfigError
-from noisygce.results import Result
+from noisygce.results import NOISY_VALIDATION, Result
 from noisygce.sweep.plan import Plan, look
-from noisygce.view import escape, places, provenance, published, sheet
-from noisygce.view.cells import Cell, Cells, Key, by_class, grouped, keys_of
-from noisygce.view.compare import Compared, against_sheet, mean_and_std, pairable, paired_sheet
+from noisygce.view import compare, escape, paths, provenance, published, subtable
+from noisygce.view.cells import Cell, Cells, Key, Place, by_class, grouped, keys_of
+from noisygce.view.compare import Compared, mean_and_std
 from noisygce.view.published import Number
-from noisygce.view.sheet import Entry, Sheet
-from noisygce.view.stats import Sample
+from noisygce.view.subtable import Entry, Subtable
 
-RULES = (*runs.RULES, "gap", results.NOISY_VALIDATION)
+RULES = (*runs.RULES, "gap", NOISY_VALIDATION)
 _MEANING = {
     "val": "test accuracy at the epoch of best noisy validation accuracy",
     "last": "test accuracy at the last epoch",
@@ -36,17 +35,17 @@ MEASURES = {
     "ap": "Average precision of finding wrong labels",
     "per_class": "Test accuracy of each class",
 }
-_FINDS = {"val": "the best-validation model", "last": "the model at the end"}  # of the other measures
-_RULES_OF = {"accuracy": RULES, "auroc": ("val", "last", "gap"), "ap": ("val", "last", "gap")}
-OPTIONS = {"rule": RULES, "against": ("published", "reference"), "measure": tuple(MEASURES)}
+_MODELS = {"val": "the best-validation model", "last": "the model at the end"}  # whose other measures these rules give
+# The arguments of the command, and the values that each may have; no values: any text.
+OPTIONS: dict[str, tuple[str, ...]] = {"rule": RULES, "against": (), "measure": tuple(MEASURES), "name": ()}
 
 
 @dataclass(frozen=True)
 class Spec:
     """What a table is to show, beside its runs.
 
-    name: as files and labels of LaTeX have it. argv: the command that makes it. options: rule, against and measure,
-    those that are given. rows, columns: keys of the config.
+    name: as files and labels of LaTeX have it. argv: the command that makes it. options: of ``OPTIONS``, those that are
+    given. rows, columns: keys of the config. names: how values of the config are printed. decimals: of per cent.
     """
 
     title: str
@@ -56,6 +55,8 @@ class Spec:
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     rules: tuple[str, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
+    decimals: int = 2
 
     @property
     def against(self) -> str:
@@ -72,106 +73,134 @@ class Spec:
 
 @dataclass(frozen=True, repr=False)
 class Table:
-    """All that a table of an experiment says: sheets to read, and the lines below them.
+    """A table of an experiment, from its runs and nothing else. It draws itself in a notebook.
 
-    compared: by rule, the number beside each cell, or why there is none. sheets: each under one rule or beside other
-    numbers, by names for a label. pairs: rows against each other. It draws itself in a notebook.
+    compared: by rule, the number beside each cell, or why there is none.
     """
 
     spec: Spec
-    cells: Cells
     runs: Sequence[Result]
-    compared: Compared
-    sheets: Mapping[str, Sheet]
-    pairs: Sequence[Sheet]
-    footer: Sequence[str]
+    compared: Compared = field(default_factory=dict)
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The runs in rows and columns. Raises ConfigError, or NoisygceError of measure=per_class."""
+        spec = self.spec
+        cells = replace(grouped(spec.rows, spec.columns, self.runs, spec.measure), names=spec.names)
+        return by_class(cells) if spec.measure == "per_class" else cells
+
+    @cached_property
+    def subtables(self) -> dict[str, Subtable]:
+        """Each under one rule or beside other numbers, by names for a label."""
+        found = {}
+        for rule in self.spec.rules:
+            found[rule] = rule_subtable(self.cells, rule, self.spec.decimals)
+            if rule in self.compared:
+                name, numbers = f"{rule}-{Path(self.spec.against).stem}", self.compared[rule]
+                found[name] = compare.against(self.cells, rule, self.spec.against, numbers, self.spec.decimals)
+        return found
+
+    @property
+    def pairs(self) -> list[Subtable]:
+        """Rows against each other, under each rule."""
+        rules = [rule for rule in self.spec.rules if rule != "gap"]
+        if self.spec.measure == "per_class" or not compare.pairable(self.cells):
+            return []
+        return [compare.paired(self.cells, rule, self.spec.decimals) for rule in rules]
+
+    @property
+    def footer(self) -> list[str]:
+        return provenance.footer(self.runs)
 
     def _repr_html_(self) -> str:
-        return "\n".join(map(sheet.html, (*self.sheets.values(), *self.pairs)))
+        return "\n".join(map(subtable.html, (*self.subtables.values(), *self.pairs)))
 
     def __repr__(self) -> str:
         return markdown(self)
 
 
-def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accuracy") -> Table:
+def tabulate(
+    plan: Plan, rule: str = "", against: str = "", measure: str = "accuracy", name: str = "", command: str = "table"
+) -> Table:
     """The table of a plan: under ``rule``, or under all that its experiment names and the gap between two of them.
 
-    measure: of ``MEASURES``. Raises ConfigError.
+    against: published, reference or a CSV file of numbers. measure: of ``MEASURES``. name: of its files, and of its
+    labels in LaTeX. Raises ConfigError or DataError.
     """
     found = look(plan)
-    known = _RULES_OF.get(measure) or _kept_by(found)
-    without = measure == "accuracy" and _no_test_set(found)
-    named = (rule,) if rule else (results.NOISY_VALIDATION,) if without else (*_rules(plan), "gap")
-    rules = tuple(each for each in named if each in known)
-    if not rules:
-        raise ConfigError(f"measure={measure}: it has only the rules {', '.join(known)}")
-    if against == "published" and measure != "accuracy":
-        raise ConfigError(f"measure={measure}: no published numbers of it are known")
-    called = "Noisy validation accuracy" if rules == (results.NOISY_VALIDATION,) else MEASURES[measure]
-    title = str(plan.table.get("title", plan.name)).replace(MEASURES["accuracy"], called)
-    given = {"rule": rule, "against": against, "measure": measure.replace("accuracy", "")}
+    rules = _rules(plan, found, rule, measure)
+    number = _numbers(against, measure)
+    given = {"rule": rule, "against": against, "measure": measure.replace("accuracy", ""), "name": name}
     options = {key: value for key, value in given.items() if value}
-    keys = keys_of(plan, found, "rows"), keys_of(plan, found, "columns")
-    name, argv = places.name(plan, *options.values()), places.argv(plan, **options)
-    spec = Spec(title, name, tuple(argv), options, *keys, rules)
-    cells = cells_of(spec, found)
-    lookup = _numbers(against, measure)
-    beside = [each for each in rules if against and each in runs.RULES]
-    compared = {each: {place: lookup(cell, each) for place, cell in cells.cell.items()} for each in beside}
-    return table_of(spec, found, cells, compared)
+    measured = "Noisy validation accuracy" if rules == (NOISY_VALIDATION,) else MEASURES[measure]
+    spec = Spec(
+        title=str(plan.table.get("title", plan.name)).replace(MEASURES["accuracy"], measured),
+        name=paths.name(plan, options),
+        argv=tuple(paths.argv(plan, command, options)),
+        options=options,
+        rows=keys_of(plan, found, "rows"),
+        columns=keys_of(plan, found, "columns"),
+        rules=rules,
+        names=_names(plan),
+        decimals=check.whole("table.decimals", plan.table.get("decimals", 2), "[0, 4]"),
+    )
+    table = Table(spec, found)
+    comparable = [each for each in rules if against and each in runs.RULES]
+    cells = table.cells.cell  # here, so that runs which would share a cell are refused
+    compared = {each: {place: number(cell, each) for place, cell in cells.items()} for each in comparable}
+    return replace(table, compared=compared)
 
 
-def cells_of(spec: Spec, found: Sequence[Result]) -> Cells:
-    """The runs in the rows and columns of a table."""
-    cells = grouped(spec.rows, spec.columns, found, spec.measure)
-    return by_class(cells) if spec.measure == "per_class" else cells
-
-
-def table_of(spec: Spec, found: Sequence[Result], cells: Cells, compared: Compared) -> Table:
-    """The table of these runs, from nothing else than what is given."""
-    sheets = {}
-    for each in spec.rules:
-        sheets[each] = rule_sheet(cells, each)
-        if each in compared:
-            sheets[f"{each}-{spec.against}"] = against_sheet(cells, each, spec.against, compared[each])
-    paired = [each for each in spec.rules if each != "gap" and pairable(cells) and spec.measure != "per_class"]
-    pairs = [paired_sheet(cells, each) for each in paired]
-    return Table(spec, cells, found, compared, sheets, pairs, provenance.footer(found))
-
-
-def _no_test_set(found: Sequence[Result]) -> bool:
-    """Whether no finished run has a test set."""
+def _rules(plan: Plan, found: Sequence[Result], rule: str, measure: str) -> tuple[str, ...]:
+    """The rules of a table that have this measure. Raises ConfigError where none has."""
     done = [run for run in found if run.state == "done"]
-    return bool(done) and all(run.number("last") is None for run in done)
-
-
-def _kept_by(found: Sequence[Result]) -> list[str]:
-    """The rules that have chosen the models which finished runs keep."""
-    return sorted({run.kept_by for run in found if run.state == "done"}, reverse=True) or ["val"]
-
-
-def _rules(plan: Plan) -> tuple[str, ...]:
-    rules = plan.table.get("rules", ["val", "last"])
-    for each in rules:
+    known: Sequence[str] = RULES
+    if measure in ("auroc", "ap"):
+        known = (*_MODELS, "gap")
+    if measure == "per_class":  # of the model that a run keeps
+        known = sorted({run.kept_by for run in done}, reverse=True) or ["val"]
+    asked = plan.table.get("rules", ["val", "last"])
+    for each in asked:
         if each not in runs.RULES:
-            raise ConfigError(f"table.rules={rules}: each must be one of {', '.join(runs.RULES)}")
-    return tuple(rules)
+            raise ConfigError(f"table.rules={asked}: each must be one of {', '.join(runs.RULES)}")
+    asked = [rule] if rule else [*asked, "gap"]
+    if not rule and measure == "accuracy" and done and all(run.number("last") is None for run in done):
+        asked = [NOISY_VALIDATION]  # without a test set
+    if not (rules := tuple(each for each in asked if each in known)):
+        raise ConfigError(f"measure={measure}: it has only the rules {', '.join(known)}")
+    return rules
+
+
+def _names(plan: Plan) -> dict[str, str]:
+    names = plan.table.get("names", {})
+    if not isinstance(names, Mapping) or not all(isinstance(text, str) and text for text in names.values()):
+        raise ConfigError(f"table.names={names}: must be a mapping of names to texts, such as {{gce: '$L_q$'}}")
+    return {str(name): text for name, text in names.items()}
 
 
 def _numbers(against: str, measure: str) -> Callable[[Cell, str], Number | str]:
-    """Where the numbers to compare with come from."""
+    """Looks up the number to compare a cell with under a rule. Raises ConfigError or DataError."""
+    if against not in ("", "published", "reference") and not against.endswith(".csv"):
+        raise ConfigError(f"against={against}: against must be one of published, reference, or a CSV file of numbers")
+    if against not in ("", "reference") and measure != "accuracy":
+        raise ConfigError(
+            f"measure={measure}: no {'own' if against != 'published' else against} numbers of it are known"
+        )
     if against == "published":
         return lambda cell, rule: published.number(cell.config, rule)
-    theirs = {run.id: run for run in results.found(results.reference()) if run.state == "done"} if against else {}
+    if against.endswith(".csv"):
+        rows = published.read_own(Path(against))
+        return lambda cell, rule: published.own_number(rows, cell.config, rule)
+    known = {run.id: run for run in results.found(results.reference()) if run.state == "done"} if against else {}
 
     def reference(cell: Cell, rule: str) -> Number | str:
-        found = tuple(theirs[run.id] for run in cell.runs if run.id in theirs)
-        return published.reference(Cell(found, measure), rule)
+        sample = Cell(tuple(known[run.id] for run in cell.runs if run.id in known), measure).sample(rule)
+        return Number(sample.mean, sample.std, f"{sample.n} reference runs") if sample else "none known"
 
     return reference
 
 
-def rule_sheet(cells: Cells, rule: str) -> Sheet:
+def rule_subtable(cells: Cells, rule: str, decimals: int = 2) -> Subtable:
     """Rows times columns under one selection rule, which its title names."""
 
     def entry(row: Key, column: Key) -> Entry:
@@ -179,25 +208,24 @@ def rule_sheet(cells: Cells, rule: str) -> Sheet:
         if cell is None:
             return Entry("")
         best = rule != "gap" and row in cells.bold(rule, column)
-        return Entry(mean_and_std(cell.sample(rule), signed=rule == "gap"), best, cell.count(rule))
+        return Entry(mean_and_std(cell.sample(rule), decimals, signed=rule == "gap"), best, cell.count(rule))
 
-    oracle = " (oracle)" if rule in runs.ORACLES else ""
     body = [[Entry(cells.row_label(r)), *(entry(r, c) for c in cells.columns)] for r in cells.rows]
     corner = ", ".join(key.removesuffix(".name").rpartition(".")[2] for key in cells.row_keys)
     bold = "" if rule == "gap" else " Bold: the best and all within its 95 % t interval."
     meaning = _MEANING[rule]
-    if cells.measure in ("auroc", "ap") and rule in _FINDS:
-        meaning = f"by the margin of {_FINDS[rule]}, among the training samples"
+    if cells.measure in ("auroc", "ap") and rule in _MODELS:
+        meaning = f"by the margin of {_MODELS[rule]}, among the training samples"
     if cells.measure == "per_class":
-        meaning = f"of the test samples of each class, those that {_FINDS[rule]} is right about"
+        meaning = f"of the test samples of each class, those that {_MODELS[rule]} is right about"
     note = f"{meaning[0].upper() + meaning[1:]}. Mean ± sample standard deviation (runs).{bold}"
-    return Sheet(f"Rule `{rule}`{oracle}", note, [(corner,), *cells.heads()], body)
+    return Subtable(compare.rule_title(rule), note, [(corner,), *cells.header()], body)
 
 
 def markdown(table: Table) -> str:
     sections = [
         f"# {escape.markdown(table.spec.title)}\n",
-        *map(sheet.markdown, (*table.sheets.values(), *table.pairs)),
+        *map(subtable.markdown, (*table.subtables.values(), *table.pairs)),
     ]
     footer = [*map(escape.markdown, table.footer), f"Made by {escape.code(table.spec.command)}."]
     return "\n".join([*sections, "\n".join(f"- {line}" for line in footer), ""])
@@ -205,41 +233,45 @@ def markdown(table: Table) -> str:
 
 def latex(table: Table) -> str:
     """One float a rule, and one beside other numbers; how rows differ is left to the other forms."""
-    needs = ",".join(sheet.LATEX_PACKAGES)
-    comments = [f"{table.spec.title}; needs \\usepackage{{{needs}}}", *table.footer, f"Made by {table.spec.command}."]
+    spec, needs = table.spec, ",".join(subtable.LATEX_PACKAGES)
+    comments = [f"{spec.title}; needs \\usepackage{{{needs}}}", *table.footer, f"Made by {spec.command}."]
     floats = [
-        sheet.latex(
-            each, f"{table.spec.title}. {table.cells.described(name.split('-')[0])}", f"tab:{table.spec.name}-{name}"
-        )
-        for name, each in table.sheets.items()
+        subtable.latex(each, f"{spec.title}. {table.cells.caption(name.split('-')[0])}", f"tab:{spec.name}-{name}")
+        for name, each in table.subtables.items()
     ]
     return "\n".join([*(f"% {escape.plain(line)}" for line in comments), *floats])
 
 
-def full(table: Table) -> str:
-    """A line for each cell and rule, every number a fraction with all its digits."""
-    cells, text = table.cells, io.StringIO()
-    theirs = ["theirs_mean", "theirs_std", "difference", "tolerance", "within", "note"] if table.spec.against else []
-    names = ["n", "runs", "failed", "mean", "std", "t_low", "t_high", "bold", *theirs, "seeds", "values"]
-    out = csv.writer(text, lineterminator="\n")
-    out.writerow([*cells.row_keys, *cells.column_keys, "measure", "rule", *names])
-    for rule in table.spec.rules:
-        for (row, column), cell in cells.cell.items():
-            values, s = cell.values(rule), cell.sample(rule)
-            low, high = (s.mean - s.half, s.mean + s.half) if s and s.half is not None else (None, None)
-            bold = int(rule != "gap" and row in cells.bold(rule, column))
-            failed = sum(run.state == "failed" for run in cell.runs)
-            line = [len(values), len(cell.runs), failed, s and s.mean, s and s.std, low, high, bold]
-            if table.spec.against:
-                line += _beside(s, table.compared[rule][row, column] if rule in table.compared else "")
-            seeds = [" ".join(map(str, values)), " ".join(map(repr, values.values()))]
-            where = map(escape.csv, (*row, *column))
-            out.writerow([*where, cells.measure, rule, *map(escape.csv, line), *seeds])
-    return text.getvalue()
+def csv_text(table: Table) -> str:
+    """A line for each cell and rule, every number a fraction with all its digits; no text is a formula of a
+    spreadsheet."""
+    import pandas as pd
+
+    lines = [_line(table, rule, place) for rule in table.spec.rules for place in table.cells.cell]
+    return str(pd.DataFrame(lines, dtype=object).to_csv(index=False, lineterminator="\n"))
 
 
-def _beside(ours: Sample | None, theirs: Number | str) -> list[Any]:
-    if isinstance(theirs, str):
-        return [None, None, None, None, None, theirs]
-    difference, within = (ours.mean - theirs.mean, int(theirs.agrees(ours))) if ours else (None, None)
-    return [theirs.mean, theirs.std, difference, theirs.tolerance(), within, theirs.source]
+def _line(table: Table, rule: str, place: Place) -> dict[str, Any]:
+    cells, cell = table.cells, table.cells.cell[place]
+    values, sample = cell.values(rule), cell.sample(rule)
+    line: dict[str, Any] = dict(zip((*cells.row_keys, *cells.column_keys), (*place[0], *place[1]), strict=True))
+    line |= {"measure": cells.measure, "rule": rule, "n": len(values), "runs": len(cell.runs)}
+    line["failed"] = sum(run.state == "failed" for run in cell.runs)
+    line |= dict.fromkeys(("mean", "std", "t_low", "t_high"))
+    if sample:
+        line |= {"mean": sample.mean, "std": sample.std}
+    if sample and sample.half is not None:
+        line |= {"t_low": sample.mean - sample.half, "t_high": sample.mean + sample.half}
+    line["bold"] = int(rule != "gap" and place[0] in cells.bold(rule, place[1]))
+    if table.spec.against:
+        line |= dict.fromkeys(("theirs_mean", "theirs_std", "difference", "tolerance", "within", "note"))
+        number = table.compared[rule][place] if rule in table.compared else ""
+        if isinstance(number, str):
+            line["note"] = number
+        else:
+            line |= {"theirs_mean": number.mean, "theirs_std": number.std, "note": number.source}
+            line["tolerance"] = number.tolerance()
+            if sample:
+                line |= {"difference": sample.mean - number.mean, "within": int(number.agrees(sample))}
+    line = {key: escape.csv(value) for key, value in line.items()}
+    return line | {"seeds": " ".join(map(str, values)), "values": " ".join(map(repr, values.values()))}

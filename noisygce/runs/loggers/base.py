@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import io
 import logging
 import shlex
 import sys
@@ -18,22 +17,21 @@ from noisygce.runs import drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from PIL.Image import Image
 
 log = logging.getLogger("noisygce")
 Row = Mapping[str, Any]
 
 
 class Logger:
-    """What a logger may do; every method may be left out. Shares are fractions, names those of metrics.csv.
+    """What a logger may do; every method may be left out. Shares are fractions, names are columns of metrics.csv.
 
-    An exception leaves the logger out of the run, which goes on.
+    A logger that raises an exception is left out of the run, and the run continues.
     """
 
     package: ClassVar[str] = ""  # that it needs and that may not be installed
 
     def begin(self, run_id: str, config: Row, folder: Path) -> int:
-        """Before the first row. Returns how many epochs of the run it holds already: they are not told again."""
+        """Before the first row. Returns how many epochs of the run the logger holds: those are not sent again."""
         return 0
 
     def epoch(self, row: Row) -> None:
@@ -52,92 +50,61 @@ class Logger:
         """The run is finished, stopped or has failed."""
 
 
-class Numbers(Logger):
-    """A logger of numbers by step; pruning, too, by the epoch that it follows."""
-
-    separator = "/"
-
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        """Numbers by name, of an epoch."""
-
-    def epoch(self, row: Row) -> None:
-        self.log(numbers(row), row["epoch"])
-
-    def pruning(self, row: Row) -> None:
-        self.log(numbers(row, f"pruning{self.separator}"), row["after_epoch"])
-
-
-def numbers(row: Row, prefix: str = "") -> dict[str, float]:
-    """The numbers of a row that are there, but for the epoch, under their names with a prefix."""
-    names = [k for k, v in row.items() if isinstance(v, int | float) and k not in ("epoch", "after_epoch")]
-    return {f"{prefix}{name}": float(row[name]) for name in names}
-
-
-def picture(figure: Figure) -> Image:
-    """A drawing as W&B and Trackio take it."""
-    from PIL import Image
-
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return Image.open(content)
-
-
 class Loggers:
-    """The loggers of one run by name, each on its own: one that fails says so once and is left out."""
+    """The loggers of one run by name, each on its own: noisygce logs a failure once, and leaves that logger out."""
 
     def __init__(self, loggers: Mapping[str, Logger]) -> None:
         self.active = dict(loggers)
-        self.last_epoch: dict[int, int] = {}  # by id(logger); what follows a checkpoint comes again
+        self.last_epoch: dict[int, int] = {}  # by id(logger); a resumed run repeats epochs after its checkpoint
 
     @contextlib.contextmanager
     def following(
         self, run_id: str, config: Row, folder: Path, rows: Sequence[Row], prunings: Sequence[Row]
     ) -> Iterator[None]:
-        """Within it the run is followed, from where each logger has left it."""
-        self.rows, self.prunings = rows, prunings  # both grow as the run goes on
-        self._all(lambda logger: self._catch_up(logger, logger.begin(run_id, config, folder)))
+        """Within it each logger receives the run, from the epoch after those that it holds."""
+
+        def begin(logger: Logger) -> None:
+            self.last_epoch[id(logger)] = logger.begin(run_id, config, folder)
+            for row in self.rows:
+                self._send(logger, row)
+
+        self.rows, self.prunings = rows, prunings  # both grow while the run trains
+        self._each(begin)
         try:
             yield
         finally:
-            self._all(lambda logger: logger.close())
+            self._each(lambda logger: logger.close())
 
     def epoch(self, row: Row) -> None:
         """After each epoch, and the pruning that follows it."""
-        self._all(lambda logger: self._tell(logger, row))
+        self._each(lambda logger: self._send(logger, row))
 
     def done(self, manifest: Row) -> None:
         """After the manifest is written: whatever goes wrong here, the run stays finished."""
-        if self.active:
-            self._figure()
-            self._all(lambda logger: logger.done(manifest))
-
-    def _figure(self) -> None:
+        if not self.active:
+            return
         try:
             with drawing.by_default():  # loggers render the figure themselves, so the defaults hold for them too
-                figure = curves(self.rows)
-                self._all(lambda logger: logger.figure("curves", figure))
+                figure = drawing.curves(self.rows)
+                self._each(lambda logger: logger.figure("curves", figure))
         except Exception as error:
             log.warning(f"logger {', '.join(self.active)}: no curves ({_reason(error)})")
+        self._each(lambda logger: logger.done(manifest))
 
-    def _catch_up(self, logger: Logger, last_epoch: int) -> None:
-        self.last_epoch[id(logger)] = last_epoch
-        for row in self.rows:
-            self._tell(logger, row)
+    def _send(self, logger: Logger, row: Row) -> None:
+        """Sends an epoch that the logger does not hold, and the pruning that follows it."""
+        if int(row["epoch"]) > self.last_epoch[id(logger)]:
+            logger.epoch(row)
+            for pruning in self.prunings:
+                if pruning["after_epoch"] == row["epoch"]:
+                    logger.pruning(pruning)
 
-    def _tell(self, logger: Logger, row: Row) -> None:
-        if int(row["epoch"]) <= self.last_epoch[id(logger)]:
-            return
-        logger.epoch(row)
-        for pruning in self.prunings:
-            if pruning["after_epoch"] == row["epoch"]:
-                logger.pruning(pruning)
-
-    def _all(self, call: Callable[[Logger], object]) -> None:
+    def _each(self, call: Callable[[Logger], object]) -> None:
         for name, logger in [*self.active.items()]:
             try:
                 call(logger)
             except (Exception, SystemExit) as error:
-                log.warning(f"logger {name}: {user_code_error(error) or _reason(error)}; the run goes on without it")
+                log.warning(f"logger {name}: {user_code_error(error) or _reason(error)}; the run continues without it")
                 del self.active[name]
                 with contextlib.suppress(Exception, SystemExit):
                     logger.close()
@@ -147,12 +114,11 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".strip().partition("\n")[0]
 
 
-_missed: set[str] = set()  # packages that this process has said it has not
+_missing: set[str] = set()  # packages that this process has named as not installed
 
 
 def read(cfg: Any) -> Loggers:
-    """The loggers that a composed config names, without those whose package is not installed, which is said once a
-    process. Raises ConfigError."""
+    """The loggers that a composed config names; noisygce names each missing package once. Raises ConfigError."""
     nodes = cfg.get("logger") or {}
     if "_target_" in nodes:
         raise ConfigError(
@@ -163,38 +129,18 @@ def read(cfg: Any) -> Loggers:
 
 
 def _installed(name: str, package: str) -> bool:
-    """Whether a logger has what it needs; says so where it has not."""
+    """Whether the package of a logger is there; logs the command that installs it where it is not."""
     spec = importlib.util.find_spec(package) if package else None
-    there = not package or (spec is not None and spec.origin is not None)  # no mere folder of that name
-    if not there and package not in _missed:
-        _missed.add(package)
+    if not package or (spec is not None and spec.origin is not None):  # no mere folder of that name
+        return True
+    if package not in _missing:
+        _missing.add(package)
+        # an environment that uv has made has no pip
+        pip = [sys.executable, "-m", "pip", "install"]
+        uv = ["uv", "pip", "install", "--python", sys.executable]
+        command = shlex.join([*(pip if importlib.util.find_spec("pip") else uv), package])
         log.warning(
-            f"logger {name}: {package} is not installed, and runs go on without it; install it ({_install(package)}), "
-            "start the same command again, and it is told these runs too"
+            f"logger {name}: {package} is not installed, and runs continue without it; install it ({command}), "
+            "start the same command again, and it receives these runs too"
         )
-    return there
-
-
-def _install(package: str) -> str:
-    """The command that installs a package for this Python; an environment that uv has made has no pip."""
-    if importlib.util.find_spec("pip"):
-        return shlex.join([sys.executable, "-m", "pip", "install", package])
-    return shlex.join(["uv", "pip", "install", "--python", sys.executable, package])
-
-
-def curves(rows: Sequence[Row]) -> Figure:
-    """Accuracy over epochs, beside what becomes of the mislabelled training samples."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    panels = {
-        "accuracy": ("train_accuracy", "val_accuracy", "test_accuracy"),
-        "of the mislabelled, predicted as": ("mislabelled_as_true", "mislabelled_as_noisy", "mislabelled_as_other"),
-    }
-    for axis, (title, names) in zip(figure.subplots(1, 2), panels.items(), strict=True):
-        for name in names:
-            there = [row for row in rows if row[name] is not None]
-            axis.plot([row["epoch"] for row in there], [row[name] for row in there], label=name)
-        axis.set(title=title, xlabel="epoch", ylim=(0, 1))
-        axis.legend(fontsize=8)
-    return figure
+    return False

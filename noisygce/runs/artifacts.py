@@ -1,13 +1,13 @@
-"""What a finished run keeps beside its numbers: a model, and what it says of every sample.
+"""Artifacts: the model and the predictions that a finished run keeps beside its numbers.
 
-The model is the one that was best on noisy validation, or the last one where nothing is held out.
+The model is the best one on noisy validation, or the last one where nothing is held out.
 
 model.safetensors  see noisygce.models.load
 predictions.npz    p (n, K) float16, to be shown; index, split, given, kept, predicted (n,) and the scores that rank,
                    margin_log_odds, log_p_given (n,) float32, as in training.predictions; name (n,); classes (K,)
 
-Both are written before the manifest, which holds their sizes and digests under ``files``: a file that it does not vouch
-for does not count. They may be deleted to make room; numbers do not depend on them.
+Both are written before the manifest, which holds their sizes and digests under ``files``; a file of another digest does
+not count. They may be deleted to make room: numbers do not depend on them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import hashlib
 import io
 import shlex
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,15 +38,18 @@ if TYPE_CHECKING:
     from noisygce.training.predictions import Predictions
 
 PREDICTIONS = "predictions.npz"
-_YOUNGER = {"predicted", *detection.SCORES.values()}  # than the first of these files
+_ADDED_LATER = {"predicted", *detection.SCORES.values()}  # than the first of these files
 FILES = (models.saved.FILE, PREDICTIONS)
+_KINDS = {**dict.fromkeys(("index", "given", "predicted"), "iu"), **dict.fromkeys(("split", "name", "classes"), "U")}
+_KINDS["kept"] = "b"
+_ALWAYS_UNPACKED, _DENSEST = 2**28, 64  # bytes; bytes unpacked for one packed: predictions have 2 to 20
 
 
 @dataclass(frozen=True)
-class Kept:
-    """The arrays of a predictions.npz. name (n,): of its file, empty where samples have numbers only.
+class StoredPredictions:
+    """The arrays of a predictions.npz. name (n,): the file of each sample, empty where samples have numbers only.
 
-    Of files that are older than predicted and the scores, these are made from p, as well as float16 allows.
+    A file from before predicted and the scores were stored has them made from p, as well as float16 allows.
     """
 
     p: NDArray[np.float16]
@@ -61,8 +65,8 @@ class Kept:
 
 
 def write(run: Run, training: Training, runtime: Runtime, stop: Callable[[], None] = lambda: None) -> dict[str, Any]:
-    """Writes what ``runtime`` asks to keep of a training that has ended; its part of the manifest: files, detection,
-    calibration.
+    """Writes the artifacts of a training that has ended, as ``runtime`` asks for; their part of the manifest: files,
+    detection, calibration.
 
     stop: called between the batches of an evaluation; may raise.
     """
@@ -83,7 +87,7 @@ def write(run: Run, training: Training, runtime: Runtime, stop: Callable[[], Non
         if name in contents:
             atomic.write(run.folder / name, [contents[name]])
         else:
-            (run.folder / name).unlink(missing_ok=True)  # of a run that was stopped, and now keeps less
+            (run.folder / name).unlink(missing_ok=True)  # of an earlier start, which was asked to keep more
     return {
         "detection": detect(training, found, stop),
         "calibration": calibrate(training, stop),
@@ -95,7 +99,7 @@ def write(run: Run, training: Training, runtime: Runtime, stop: Callable[[], Non
 
 
 def _names(arrays: Arrays, found: Predictions) -> NDArray[np.str_]:
-    """What the data set calls each sample, such as its file; empty where it has numbers only."""
+    """The name of each sample in the data set, such as its file; empty where samples have numbers only."""
     names = {"test": arrays.test_names}
     each = [names.get(split, arrays.train_names) for split in found.split]
     return np.array([of[i] if of else "" for of, i in zip(each, found.index.tolist(), strict=True)], dtype=np.str_)
@@ -110,7 +114,7 @@ def _model(run: Run, t: Training) -> bytes:
     return models.saved.packed(t.best, preprocess, t.task.arrays.classes, run.identity)
 
 
-def predictions(folder: Path, manifest: Mapping[str, Any]) -> Kept:
+def predictions(folder: Path, manifest: Mapping[str, Any]) -> StoredPredictions:
     """The predictions of the finished run in ``folder``. Raises DataError, for a file that was changed too."""
     path = folder / PREDICTIONS
     expected = manifest.get("files", {}).get(PREDICTIONS)
@@ -124,19 +128,45 @@ def predictions(folder: Path, manifest: Mapping[str, Any]) -> Kept:
     if fault := _fault(path, content, expected):
         raise DataError(fault)
     try:
+        _refuse_bomb(content)
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in Kept.__dataclass_fields__ if name in arrays or name not in _YOUNGER}
-        if not found.keys() >= _YOUNGER:
+            found = {
+                name: arrays[name]
+                for name in StoredPredictions.__dataclass_fields__
+                if name in arrays or name not in _ADDED_LATER
+            }
+        _refuse_other_shapes(found)
+        if not found.keys() >= _ADDED_LATER:
             found |= _of_p(found["p"], found["given"])
-        return Kept(**{**found, "classes": tuple(map(str, found["classes"]))})
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        return StoredPredictions(**{**found, "classes": tuple(map(str, found["classes"]))})
+    except (ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is not a file of predictions kept by a run: {check.no_array(error)}") from None
+
+
+def _refuse_bomb(content: bytes) -> None:
+    """Raises ValueError for a small file that would fill the memory when it is unpacked."""
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        unpacked = sum(member.file_size for member in packed.infolist())
+    if unpacked > max(_ALWAYS_UNPACKED, _DENSEST * len(content)):
+        raise ValueError(f"its {len(content):,} bytes unpack to {unpacked / 1e6:,.0f} MB")
+
+
+def _refuse_other_shapes(found: Mapping[str, NDArray[Any]]) -> None:
+    """Raises ValueError for arrays that are not as ``StoredPredictions`` has them."""
+    n, k = len(found["index"]), len(found["classes"])
+    for name, array in found.items():
+        expected = {"p": (n, k), "classes": (k,)}.get(name, (n,))
+        if array.shape != expected or array.dtype.kind not in _KINDS.get(name, "f"):
+            raise ValueError(f"{name} is {array.dtype} {array.shape}")
+    for name in ("given", "predicted"):
+        if n and name in found and not 0 <= found[name].min() <= found[name].max() < k:
+            raise ValueError(f"{name} names a class that is not there")
 
 
 def has_scores(path: Path) -> bool:
     """Whether a file of predictions holds the scores that were measured; older ones do not."""
     with np.load(path, allow_pickle=False) as arrays:
-        return {*arrays.files} >= _YOUNGER
+        return {*arrays.files} >= _ADDED_LATER
 
 
 def _of_p(p: NDArray[np.float16], given: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
@@ -146,15 +176,17 @@ def _of_p(p: NDArray[np.float16], given: NDArray[np.int64]) -> dict[str, NDArray
 
 
 def faults(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
-    """Kept files that are there and are not the ones that the manifest vouches for."""
+    """How artifacts that are there differ from their entries in the manifest."""
     for name, expected in manifest.get("files", {}).items():
         path = folder / name
         if name in FILES and path.is_file() and (fault := _fault(path, path.read_bytes(), expected)):
             yield fault
 
 
-def _fault(path: Path, content: bytes, expected: Mapping[str, Any]) -> str:
-    found = hashlib.sha256(content).hexdigest()
-    if found == expected["sha256"] and len(content) == expected["bytes"]:
+def _fault(path: Path, content: bytes, expected: Any) -> str:
+    """How a file is not the one that its entry in a manifest describes."""
+    found, given = hashlib.sha256(content).hexdigest(), expected if isinstance(expected, Mapping) else {}
+    if (found, len(content)) == (given.get("sha256"), given.get("bytes")):
         return ""
-    return f"{path} is damaged or was changed: {len(content):,} bytes, SHA-256 {found}; {expected['sha256']} is meant"
+    wanted = given.get("sha256")
+    return f"{path} is damaged or was changed: {len(content):,} bytes, SHA-256 {found}; {wanted} is meant"

@@ -17,7 +17,7 @@ from PIL import Image
 
 from noisygce import models, results, runs, settings, verify
 from noisygce.errors import DataError
-from noisygce.runs import kept
+from noisygce.runs import artifacts
 from noisygce.sweep.jobs import expand
 from noisygce.training import detection
 from noisygce.training.fit import fit
@@ -84,16 +84,16 @@ def test_where_truth_is_unknown_detection_is_null(make) -> None:
 
 def test_the_manifest_vouches_for_what_is_kept(finished: Path) -> None:
     files = manifest(finished)["files"]
-    assert set(files) == set(kept.FILES)
+    assert set(files) == set(artifacts.FILES)
     assert all((finished / name).stat().st_size == files[name]["bytes"] for name in files)
-    assert list(kept.faults(finished, manifest(finished))) == []
+    assert list(artifacts.faults(finished, manifest(finished))) == []
 
 
 def test_the_model_says_again_what_the_predictions_hold(finished: Path, tmp_path: Path) -> None:
     alone = tmp_path / "elsewhere.safetensors"  # without manifest, config or data set beside it
     alone.write_bytes((finished / models.saved.FILE).read_bytes())
     network, preprocess, classes = models.load(alone)
-    found = kept.predictions(finished, manifest(finished))
+    found = artifacts.predictions(finished, manifest(finished))
     assert classes == found.classes == tuple("0123456789")
     assert not network.training
     assert not network(preprocess(np.zeros((1, 8, 8, 1), dtype=np.uint8))).requires_grad
@@ -127,8 +127,8 @@ def test_a_sure_model_still_ranks_and_says_what_it_said(make, tmp_path: Path) ->
             tensor.mul_(10)
     run = runs.Run(tmp_path, runs.identity(settings.resolved(settings.compose(["data=digits", "model.width=4"]))))
     run.folder.mkdir(parents=True)
-    said = kept.write(run, t, settings.read(settings.compose(["data=digits"])).runtime)
-    found, exact = kept.predictions(run.folder, said), predict(t)
+    said = artifacts.write(run, t, settings.read(settings.compose(["data=digits"])).runtime)
+    found, exact = artifacts.predictions(run.folder, said), predict(t)
     assert np.array_equal(found.predicted, exact.p.argmax(1))
     assert (found.predicted != found.p.argmax(1)).any() or len(np.unique(found.p.max(1))) < len(found.p)
     p = found.p.astype(float)
@@ -139,13 +139,13 @@ def test_a_sure_model_still_ranks_and_says_what_it_said(make, tmp_path: Path) ->
 
 
 def test_predictions_of_older_files_are_read(finished: Path, tmp_path: Path) -> None:
-    new = kept.predictions(finished, manifest(finished))
-    with np.load(finished / kept.PREDICTIONS) as arrays:
+    new = artifacts.predictions(finished, manifest(finished))
+    with np.load(finished / artifacts.PREDICTIONS) as arrays:
         older = {name: arrays[name] for name in arrays if name not in ("predicted", "margin_log_odds", "log_p_given")}
-    np.savez_compressed(tmp_path / kept.PREDICTIONS, **older)
-    content = (tmp_path / kept.PREDICTIONS).read_bytes()
+    np.savez_compressed(tmp_path / artifacts.PREDICTIONS, **older)
+    content = (tmp_path / artifacts.PREDICTIONS).read_bytes()
     said = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    old = kept.predictions(tmp_path, {"files": {kept.PREDICTIONS: said}})
+    old = artifacts.predictions(tmp_path, {"files": {artifacts.PREDICTIONS: said}})
     assert (old.predicted == new.predicted).mean() > 0.99
     near = np.abs(new.margin_log_odds) < 5
     assert old.margin_log_odds[near] == pytest.approx(new.margin_log_odds[near], abs=0.1)
@@ -158,7 +158,7 @@ def test_pictures_become_what_evaluation_had(make, normalise: str, padding: int,
     run = runs.Run(tmp_path, runs.identity(settings.resolved(settings.compose(["data=digits", "model.width=4"]))))
     run.folder.mkdir(parents=True)
     runtime = settings.read(settings.compose(["data=digits"])).runtime
-    kept.write(run, t, runtime)
+    artifacts.write(run, t, runtime)
     _, preprocess, _ = models.load(run.folder)
     index = torch.arange(50)
     assert torch.equal(preprocess(t.task.arrays.train_images[:50]), t.images.plain(index))
@@ -171,13 +171,13 @@ def test_what_is_kept_changes_neither_the_id_nor_a_number(finished: Path, tmp_pa
     assert manifest(other)["state_sha256"] == manifest(finished)["state_sha256"]
     assert manifest(other)["detection"] == manifest(finished)["detection"]
     assert manifest(other)["files"] == {}
-    assert not {path.name for path in other.iterdir()} & set(kept.FILES)
-    for ask in (models.load, lambda folder: kept.predictions(folder, manifest(folder))):
+    assert not {path.name for path in other.iterdir()} & set(artifacts.FILES)
+    for ask in (models.load, lambda folder: artifacts.predictions(folder, manifest(folder))):
         with pytest.raises(DataError, match="reproduce"):
             ask(other)
 
 
-@pytest.mark.parametrize("name", kept.FILES)
+@pytest.mark.parametrize("name", artifacts.FILES)
 def test_killed_while_keeping_nothing_half_written_counts(name: str, tmp_path: Path) -> None:
     """Killed when a file has just been put in its place, and when it was only half written."""
     tiny = ("data=digits", "data.subset=200", "schedule.epochs=2", "schedule.milestones=[]", "runtime.threads=1")
@@ -188,13 +188,13 @@ def test_killed_while_keeping_nothing_half_written_counts(name: str, tmp_path: P
         run = run_folder(folder)
         assert not (run / "manifest.json").exists()
         with pytest.raises(DataError):
-            kept.predictions(run, {})
+            artifacts.predictions(run, {})
         assert (run / name).exists() == (cut == "after")
         code, text = train(folder, *tiny, "runtime.keep_predictions=false")
         assert code == 0, text
-        assert list(kept.faults(run, manifest(run))) == []
+        assert list(artifacts.faults(run, manifest(run))) == []
         assert set(manifest(run)["files"]) == {models.saved.FILE}
-        assert not (run / kept.PREDICTIONS).exists(), "what the manifest does not vouch for is not left lying"
+        assert not (run / artifacts.PREDICTIONS).exists(), "what the manifest does not vouch for is not left lying"
         assert not list(run.glob("*.tmp"))
         models_kept.append((run / models.saved.FILE).read_bytes())
     assert models_kept[0] == models_kept[1]
@@ -224,7 +224,7 @@ class _die_at:
         atomic.write = write
 
 
-@pytest.mark.parametrize("name", kept.FILES)
+@pytest.mark.parametrize("name", artifacts.FILES)
 def test_a_changed_file_is_told(name: str, finished: Path, tmp_path: Path) -> None:
     run = tmp_path / "results" / "runs" / finished.name
     run.mkdir(parents=True)
@@ -237,7 +237,7 @@ def test_a_changed_file_is_told(name: str, finished: Path, tmp_path: Path) -> No
     assert command.wait() == 1
     assert f"{name} is damaged or was changed" in command.text()
     with pytest.raises(DataError, match="is damaged or was changed"):
-        models.load(run) if name == models.saved.FILE else kept.predictions(run, manifest(run))
+        models.load(run) if name == models.saved.FILE else artifacts.predictions(run, manifest(run))
     (run / name).unlink()
     command = Command(tmp_path, "results", module="verify")
     assert command.wait() == 0, "files may be deleted to make room"
