@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 
 from noisygce import results
 from noisygce.errors import EngineFailed, NoisygceError, Saved, Stopped, WorkerDied
-from noisygce.runs.messages import GO_ON
+from noisygce.runs.messages import HOW_TO_RESUME
 from noisygce.runs.stops import process
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Engine:
 
     def _raise_if_stopped(self) -> None:
         if process.signal:
-            raise Stopped(f"stopped ({process.signal}); {GO_ON}")
+            raise Stopped(f"stopped ({process.signal}); {HOW_TO_RESUME}")
 
     def _call_alone(self, job: Job) -> JobReturn:
         try:
@@ -291,7 +291,7 @@ def _end_with_parent() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
         while process.trainings:
             time.sleep(0.1)
-        print(f"the process that started this worker is gone; {GO_ON}", file=sys.stderr, flush=True)
+        print(f"the process that started this worker is gone; {HOW_TO_RESUME}", file=sys.stderr, flush=True)
         os._exit(Stopped.exit_code)
 
     threading.Thread(target=watch, name=_end_with_parent.__name__, daemon=True).start()

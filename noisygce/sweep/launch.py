@@ -9,7 +9,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from noisygce import results
 from noisygce.errors import Locked, Saved, Stopped, SweepFailed
-from noisygce.runs.messages import GO_ON
+from noisygce.runs.messages import HOW_TO_RESUME
 from noisygce.settings import command
 from noisygce.sweep.jobs import Job, from_share, kind
 from noisygce.sweep.plan import Plan, identities, plan_of
@@ -66,7 +66,7 @@ def launch_all(launch: Launch, jobs: Sequence[Job], done: int = 0, say: Say = _t
         more = f", and {len(same) - 1} more" if len(same) > 1 else ""
         say(f"  {' '.join(same[0])}{more}: {reason}")
     if saved := sum(isinstance(error, Saved) for _, error in errors):
-        raise Stopped(f"{saved} of {total} runs are stopped; {GO_ON}")
+        raise Stopped(f"{saved} of {total} runs are stopped; {HOW_TO_RESUME}")
     if codes := [command.exit_code(error) for _, error in errors if not isinstance(error, Locked)]:
         raise SweepFailed(f"{len(codes)} of {total} runs failed", codes)
     return ended
