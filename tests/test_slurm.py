@@ -166,17 +166,21 @@ def test_submitit_s_job_saves_at_its_time_limit_is_requeued_by_submitit_and_resu
     with open(tmp_path / "said", "w") as said:
         command = [sys.executable, "-m", "noisygce.train", "-m", *run, *words]
         sweep = subprocess.Popen(command, cwd=tmp_path, stdout=said, stderr=said)
-    try:
-        until(lambda: list(tmp_path.glob("results/runs/*/metrics.csv")) or sweep.poll(), "the run is under way")
+
+    def going() -> bool:
         assert sweep.poll() is None, (tmp_path / "said").read_text()
+        return True
+
+    try:
+        until(lambda: going() and list(tmp_path.glob("results/runs/*/metrics.csv")), "the run is under way")
         job = slurm_says("squeue", "-h", "-o", "%A")
-        until(lambda: state(job) == "PENDING", "it is back in the queue before its time is over")
+        until(lambda: going() and state(job) == "PENDING", "it is back in the queue before its time is over")
         (checkpoint,) = tmp_path.glob("results/runs/*/last.ckpt")
         log = checkpoint.parent / "train.log"
         before = len(epochs(log))
         assert before > 0
         slurm_says("scontrol", "update", f"jobid={job}", "StartTime=now", "TimeLimit=5")
-        until(lambda: len(epochs(log)) > before, "its second turn trains")
+        until(lambda: going() and len(epochs(log)) > before, "its second turn trains")
         assert epochs(log) == [*range(1, len(epochs(log)) + 1)], "each epoch exactly once, in order"
         sweep.terminate()
         assert sweep.wait(600) == 75
