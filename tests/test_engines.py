@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from noisygce import results
 from noisygce.check import Invalid
 from noisygce.errors import ConfigError, EngineFailed, Locked, Saved, Stopped, SweepFailed, WorkerDied
+from noisygce.runs import stops
 from noisygce.runs.stops import process
 from noisygce.settings import Runtime
 from noisygce.sweep import engines
@@ -167,6 +168,31 @@ def test_only_a_process_that_an_engine_has_started_hands_a_stop_back_as_the_erro
     assert Path.cwd() == Path("/")
     with pytest.raises(Locked), engines.worker("/"):
         raise Locked("held")
+
+
+def test_no_further_signal_interrupts_the_handler_that_was_there_before(monkeypatch):
+    """As submitit's: it has SLURM requeue the job, which sends TERM, and ends the process."""
+    own = stops.Process()
+    before = {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGTERM)}
+    requeued = []
+
+    def requeue(number, _frame):
+        signal.raise_signal(signal.SIGTERM)
+        requeued.append(number)
+        raise SystemExit(-1)
+
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR2, requeue)
+        own.listen()
+        with pytest.raises(SystemExit), own.handing_on():
+            signal.raise_signal(signal.SIGUSR2)
+        assert requeued == [signal.SIGUSR2]
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        for name in stops.SIGNALS:
+            signal.signal(getattr(signal, name), before.get(getattr(signal, name), signal.SIG_DFL))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_shares_are_the_whole_list_each_beginning_at_its_own_part():
