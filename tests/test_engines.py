@@ -170,7 +170,7 @@ def test_only_a_process_that_an_engine_has_started_hands_a_stop_back_as_the_erro
         raise Locked("held")
 
 
-def test_no_further_signal_interrupts_the_handler_that_was_there_before(monkeypatch):
+def test_no_further_signal_interrupts_the_handler_that_was_there_before():
     """As submitit's: it has SLURM requeue the job, which sends TERM, and ends the process."""
     own = stops.Process()
     before = {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGTERM)}
