@@ -22,6 +22,7 @@ COMMANDS = {
     "verify": "check finished runs against their files, without training",
     "reproduce": "train a finished run again and compare the two",
     "predict": "classify images with the model of a finished run",
+    "clean": "list the wrong labels of your own pictures, vectors or arrays, in one command",
     "suspects": "list labels that are probably wrong, with a page to judge them",
     "bench": "measure training speed here, beside a plain loop",
     "labels": "write noisy labels to a file, for another code base",

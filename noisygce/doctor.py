@@ -37,8 +37,8 @@ _PACKAGES = (
     "pandas",
     "matplotlib",
 )
-# GiB that a run of ResNet-34 on CIFAR-10 in batches of 128 takes on a GPU, the data set and both graphs included, as
-# counted in tests/test_make_believe_cuda.py; cuDNN's workspaces and CUDA itself come on top: some 0.6 (estimate).
+# GiB that a run of ResNet-34 on CIFAR-10 in batches of 128 takes on a GPU, data set and both graphs included: counted
+# on a simulated CUDA runtime (LOG.md, 2026-11-27). cuDNN's workspaces and CUDA itself come on top: some 0.6 (estimate).
 NEEDS = {"bf16": 2.2, "fp32": 3.7}
 _ON_DISK = 1.0  # GiB: two checkpoints of ResNet-34 and one being written
 

@@ -1,4 +1,4 @@
-"""Which devices are refused, and what a user is told. The same with torch's real CUDA: test_make_believe_cuda.py."""
+"""Which devices are refused, and why."""
 
 import logging
 import platform

@@ -1,11 +1,13 @@
-"""What noisygce.doctor finds here; on GPUs that are not here: test_make_believe_cuda.py."""
+"""What noisygce.doctor finds here, and on GPUs that are not here."""
 
 import itertools
 import sys
 
 import pytest
+import torch
 
 from noisygce import doctor
+from noisygce.training import hardware
 
 
 @pytest.fixture
@@ -81,3 +83,49 @@ def test_what_cannot_be_looked_at_is_said_and_the_rest_is_looked_at(asked, monke
 def test_a_setting_that_cannot_be_is_refused_as_by_train(asked):
     code, lines = asked("loss.q=2")
     assert (code, lines) == (2, [])
+
+
+@pytest.mark.parametrize(
+    ("capability", "free", "found", "needed"),
+    [
+        ((9, 0), 80, "ok    bf16      yes", set()),
+        ((7, 5), 16, "TO DO bf16      no", {"bf16"}),
+        ((7, 0), 16, "TO DO GPU       Card (sm_70)", {"GPU"}),
+        ((9, 0), 1, "TO DO memory    1.0 of 80.0 GiB free on the GPU", {"memory"}),
+    ],
+    ids=["Hopper", "Turing", "Volta", "little memory"],
+)
+def test_a_gpu_that_cannot_train_is_named_with_what_to_do(asked, monkeypatch, capability, free, found, needed):
+    zeros = torch.zeros
+    patches = {
+        "is_available": lambda: True,
+        "device_count": lambda: 1,
+        "get_arch_list": lambda: ["sm_75", "sm_90"],
+        "get_device_capability": lambda _: capability,
+        "get_device_name": lambda _: "Card",
+        "synchronize": lambda _: None,
+        "mem_get_info": lambda _: (free << 30, 80 << 30),
+    }
+    for name, value in patches.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 92000)
+    monkeypatch.setattr(torch, "zeros", lambda *sizes, **_: zeros(*sizes))
+    monkeypatch.setattr(hardware, "no_fused", lambda _: "no Triton here")
+    code, lines = asked("data=cifar10", "precision=bf16")
+    assert any(line.startswith(found) for line in lines), lines
+    assert set(to_do(lines)) - {"data", "results"} == needed
+    assert code == (1 if to_do(lines) else 0)
+
+
+def test_a_driver_that_is_too_old_is_named_with_what_to_install(asked, monkeypatch):
+    def init() -> None:
+        raise RuntimeError("The NVIDIA driver on your system is too old (found version 12040). Please update")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch.cuda, "init", init)
+    monkeypatch.setattr(hardware.platform, "system", lambda: "Linux")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    code, lines = asked()
+    assert code == 1
+    assert "TORCH=cu126" in to_do(lines)["GPU"]

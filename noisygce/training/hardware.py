@@ -46,7 +46,7 @@ def no_gpu() -> str:
     import torch
 
     with warnings.catch_warnings():
-        # Torch's own words for what is said here.
+        # Torch warns of the same reason.
         warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\.cuda$")
         if torch.cuda.is_available():
             return ""

@@ -1,0 +1,94 @@
+"""``python -m noisygce.clean DATA``: which labels of your own data are probably wrong, in one command.
+
+    python -m noisygce.clean flowers                  pictures flowers/CLASS/FILE, or flowers/train.csv of FILE,LABEL
+    python -m noisygce.clean X.npy y.npy              vectors (N, D), or images uint8 (N, H, W) or (N, H, W, C); labels
+    python -m noisygce.clean flowers data.size=64     with any key of noisygce.train
+
+Trains one run with a loss that resists wrong labels (elr) on four fifths of the samples, validates it on the others,
+and lists all samples, the most suspicious first, as noisygce.suspects does: a CSV file, and a page to judge them on.
+Network and schedule go by the kind and the number of samples: resnet8, pictures resized to 32x32, 60 epochs of up to
+2,000 of them and fewer epochs of more; one hidden layer for vectors. Nothing is deleted or changed: start it again and
+it lists the same run.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+import noisygce
+from noisygce import check, settings, suspects
+from noisygce.errors import ConfigError
+from noisygce.settings import arguments
+
+_VISITS = 120_000  # pictures that a run sees in all: 60 epochs of 2,000, two minutes of a CPU core
+_EPOCHS = (15, 60)  # at least, so that a large set is learnt; at most, as schedule=folder has them
+
+
+def main() -> None:
+    arguments.main(run, __doc__)
+
+
+def run(argv: list[str]) -> None:
+    """Trains on the data that the words name, and lists the labels that are probably wrong."""
+    options, rest = arguments.take(argv, "top", "out")
+    overrides = [word for word in rest if "=" in word]
+    words = [*_data([word for word in rest if "=" not in word]), "loss=elr", "noise=clean", "rate=0.0", *overrides]
+    words = [*words, *_schedule(words)]
+    trained = noisygce.run(*words)
+    paths = [word for word in words if word.startswith("paths.")]
+    suspects.run([str(trained.folder), *(f"{key}={value}" for key, value in options.items()), *paths])
+    again = shlex.join(["python", "-m", "noisygce.suspects", str(trained.folder)])
+    print(f"Judge labels on the page and save your verdicts. For a file of clean labels:\n    {again} verdicts=FILE")
+    train = shlex.join(["python", "-m", "noisygce.train", *words])
+    print(f"To train on your verdicts:\n    {train} data.verdicts=FILE")
+
+
+def _data(named: Sequence[str]) -> list[str]:
+    """The data set that files or a folder are, as words. Raises ConfigError."""
+    paths = [Path(name).expanduser() for name in named]
+    if missing := [path for path in paths if not path.exists()]:
+        raise ConfigError(f"{missing[0]}: there is no such file or folder")
+    if len(paths) == 1 and paths[0].is_dir():
+        return ["data=folder", _setting("data.folder", paths[0]), f"data.name={_label(paths[0])}"]
+    if len(paths) != 2 or any(path.suffix != ".npy" for path in paths):
+        raise ConfigError("name a folder of pictures, or two files: X.npy y.npy; --help shows examples")
+    try:
+        dimensions = np.load(paths[0], mmap_mode="r", allow_pickle=False).ndim
+    except (OSError, ValueError, EOFError) as error:
+        raise ConfigError(f"{paths[0]} is not an .npy file of numbers: {check.no_array(error)}") from None
+    kind, key = ("features", "features") if dimensions == 2 else ("arrays", "images")
+    files = {f"data.{key}": paths[0], "data.labels": paths[1]}
+    return [f"data={kind}", *(_setting(*each) for each in files.items()), f"data.name={_label(paths[0])}"]
+
+
+def _setting(key: str, path: Path) -> str:
+    return settings.setting(key, str(path.resolve()))
+
+
+def _label(path: Path) -> str:
+    """A name for the data set, as run IDs can hold it."""
+    return re.sub(r"\W+", "_", path.resolve().stem, flags=re.ASCII).strip("_") or "data"
+
+
+def _schedule(words: Sequence[str]) -> list[str]:
+    """Network and epochs for the number of samples, where they are pictures and the words choose none."""
+    chosen = {word.partition("=")[0] for word in words}
+    if "data=features" in words:
+        return []
+    experiment = settings.read(settings.compose(list(words)))
+    samples = len(experiment.data.load(experiment.paths.data).train_labels)
+    epochs = min(max(_VISITS // samples, _EPOCHS[0]), _EPOCHS[1])
+    picked = {"model": "resnet8", "schedule": "folder"}
+    found = [f"{key}={value}" for key, value in picked.items() if key not in chosen]
+    if not {key for key in chosen if key.partition(".")[0] == "schedule"} and epochs < _EPOCHS[1]:
+        found += [f"schedule.epochs={epochs}", f"schedule.milestones=[{epochs * 2 // 3},{epochs * 5 // 6}]"]
+    return found
+
+
+if __name__ == "__main__":
+    main()
