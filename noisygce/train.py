@@ -23,7 +23,7 @@ from noisygce.runs.stops import process
 from noisygce.runs.watch import RunMonitor
 from noisygce.settings import Experiment, arguments, command, guard, resolvers
 from noisygce.settings.compose import of_each_run
-from noisygce.sweep import engines, tuning
+from noisygce.sweep import tuning, worker
 from noisygce.training import device, hardware
 
 log = logging.getLogger("noisygce")
@@ -220,7 +220,7 @@ def _task(cfg: DictConfig) -> float:
         if tuning.searches(hydra):
             with process.handing_on():  # in a process of a launcher nothing else is around it
                 return tuning.trial(run_one_of_many, cfg)
-        with engines.worker(hydra.runtime.cwd):
+        with worker.launched(hydra.runtime.cwd):
             return run_one_of_many(cfg)
     with exits():  # here, because Hydra would print a line of its own above ours
         return train_config(cfg)

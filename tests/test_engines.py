@@ -21,7 +21,7 @@ from noisygce.errors import ConfigError, EngineFailed, Locked, Saved, Stopped, S
 from noisygce.runs import stops
 from noisygce.runs.stops import process
 from noisygce.settings import Runtime
-from noisygce.sweep import engines
+from noisygce.sweep import worker
 from noisygce.sweep.engines import Engine, absolute
 from noisygce.sweep.jobs import from_share
 from noisygce.sweep.launch import launch_all
@@ -158,15 +158,15 @@ def test_folders_are_absolute_in_what_is_launched(monkeypatch, tmp_path):
 
 
 def test_only_a_process_that_an_engine_has_started_hands_a_stop_back_as_the_error_of_its_run(monkeypatch, tmp_path):
-    with pytest.raises(Stopped), engines.worker(str(tmp_path)):
+    with pytest.raises(Stopped), worker.launched(str(tmp_path)):
         raise Stopped("saved")
     monkeypatch.setattr(process, "launched", True)
-    monkeypatch.setattr(engines, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(worker, "_end_with_parent", lambda: None)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(Saved, match="saved"), engines.worker("/"):
+    with pytest.raises(Saved, match="saved"), worker.launched("/"):
         raise Stopped("saved")
     assert Path.cwd() == Path("/")
-    with pytest.raises(Locked), engines.worker("/"):
+    with pytest.raises(Locked), worker.launched("/"):
         raise Locked("held")
 
 

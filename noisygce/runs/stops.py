@@ -30,7 +30,7 @@ class Process:
         self.started = time.monotonic()
         self.listens = False
         self.leaving = False  # a handler of before has taken over, which is not to be interrupted
-        self.launched = False  # by an engine (sweep/engines.py)
+        self.launched = False  # by an engine (sweep/worker.py)
         self.before: dict[int, Handler] = {}  # handlers that were there before ours, by signal
         self.signal = ""  # that has asked to stop
         self.trainings = 0  # under way, which must be saved before stopping

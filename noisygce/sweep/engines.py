@@ -1,8 +1,5 @@
-"""Engines: the launchers of Hydra that start runs in processes of their own, such as joblib's and submitit's.
-
-Launcher side (``Engine``): where results go, which runs are done, which worker has died. Worker side (``worker``): a
-process that an engine has started.
-"""
+"""Engines: the launchers of Hydra that start runs in processes of their own, such as joblib's and submitit's: where
+results go, which runs are done, which worker has died."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +18,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from noisygce import results
-from noisygce.errors import EngineFailed, NoisygceError, Saved, Stopped, WorkerDied
+from noisygce.errors import EngineFailed, NoisygceError, Stopped, WorkerDied
 from noisygce.runs.messages import HOW_TO_RESUME
 from noisygce.runs.stops import process
 
@@ -77,7 +73,7 @@ class Engine:
                 if isinstance(error, NoisygceError):
                     raise
                 self._raise_if_stopped()
-                log.warning(f"{self.name}: {_first_line(error)}")
+                log.warning(f"{self.name}: {first_line(error)}")
                 before = len(waiting)
                 for place in [place for place in waiting if self._is_done(jobs[place])]:
                     ended[place] = JobReturn(status=JobStatus.COMPLETED)
@@ -108,7 +104,7 @@ class Engine:
             return self._failed(error)
 
     def _failed(self, error: Exception) -> JobReturn:
-        return _failure(WorkerDied(f"{self.name}: {_first_line(error)}"))
+        return _failure(WorkerDied(f"{self.name}: {first_line(error)}"))
 
     def _call(self, jobs: Sequence[Job]) -> list[JobReturn]:
         """Has the engine train, with the same folders wherever it does; a run that it calls done is looked for."""
@@ -228,7 +224,7 @@ def _worker_died(end: JobReturn) -> bool:
     return end.status == JobStatus.FAILED and isinstance(end._return_value, WorkerDied)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
@@ -252,46 +248,3 @@ def _passing_signals_on() -> Iterator[None]:
             yield
         finally:
             over.set()
-
-
-@contextlib.contextmanager
-def worker(folder: str) -> Iterator[None]:
-    """Around a run in a process that an engine has started: a stop is the run's error, which the engine hands back,
-    and a process whose parent has died saves and ends. Does nothing in any other process.
-
-    folder: where the sweep was started.
-    """
-    if not process.launched:
-        yield
-        return
-    with contextlib.suppress(OSError):  # on another machine there may be none; then only relative settings fail
-        os.chdir(folder)
-    _end_with_parent()
-    try:
-        with process.handing_on():
-            yield
-    except Stopped as stopped:
-        raise Saved(str(stopped)) from None
-    except Exception as error:  # of the handler that was there before, such as submitit's that may not requeue
-        if process.signal and isinstance(error.__context__, Stopped):
-            raise Saved(f"{error.__context__} ({_first_line(error)})") from None
-        raise
-
-
-def _end_with_parent() -> None:
-    """Has this process save and end once the process that started it has ended without a word."""
-    if any(thread.name == _end_with_parent.__name__ for thread in threading.enumerate()):
-        return
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        if process.trainings:
-            os.kill(os.getpid(), signal.SIGTERM)
-        while process.trainings:
-            time.sleep(0.1)
-        print(f"the process that started this worker is gone; {HOW_TO_RESUME}", file=sys.stderr, flush=True)
-        os._exit(Stopped.exit_code)
-
-    threading.Thread(target=watch, name=_end_with_parent.__name__, daemon=True).start()
