@@ -29,6 +29,8 @@ GROUPS = {
     "experiment": "Experiments",
 }
 MODULES = {
+    "noisygce.api.calls": "Training from Python",
+    "noisygce.api.returned": "What it returns",
     "noisygce.losses.base": "What every loss has",
     "noisygce.noise.base": "What every noise has",
     "noisygce.models.base": "What every model has",

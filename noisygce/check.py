@@ -23,11 +23,19 @@ T = TypeVar("T")
 # but for the initial weights of ResNet-18 and -34, which are torch's default now (docs/results.md).
 # Where they are so they are left out of a run's id (runs.ids); where such a config is read they are filled in.
 DEFAULTS_ADDED_LATER: dict[str, dict[str, Any]] = {
-    "data": {"folds": None, "fold": None, "verdicts": None, "verdicts_sha256": None, "rotation": 0},
-    "noise": {"sequential": False, "exact": False, "pixels": "raw"},
+    "data": {
+        "folds": None,
+        "fold": None,
+        "verdicts": None,
+        "verdicts_sha256": None,
+        "rotation": 0,
+        "randaugment": None,
+        "cutout": 0,
+    },
+    "noise": {"sequential": False, "exact": False, "pixels": "raw", "key": None},
     "loss": {"clip": None, "detached": None},
     "model": {"init": "he_normal", "weights": None, "frozen": False},
-    "schedule": {"annealing": "step", "clip_norm": None},
+    "schedule": {"annealing": "step", "clip_norm": None, "nesterov": False, "gamma": 0.1, "lr_end": 0, "ema": None},
 }
 
 _INTERVAL = re.compile(r"([\[(])\s*(\S+)\s*,\s*(\S+)\s*([\])])")

@@ -6,8 +6,9 @@
     python -m noisygce.figure experiment=demo paths.results=elsewhere
 
 Writes PDF, PNG and SVG to results/figures/<experiment>, of all kinds or one: accuracy, pruning, memorisation, noise,
-confusion where runs keep their predictions, q_and_k where the experiment sweeps loss.q and loss.k, and overview where
-its table.overview names rows and a column. The other arguments are those of noisygce.train.
+confusion where runs keep their predictions, calibration (a reliability diagram), q_and_k where the experiment sweeps
+loss.q and loss.k, and overview where its table.overview names rows and a column; ranks (a critical-difference diagram)
+where it is asked for. The other arguments are those of noisygce.train.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from noisygce.settings import arguments
 from noisygce.sweep.plan import Plan, look, shown
 from noisygce.view import canvas, paths
 from noisygce.view.cells import lay_out
-from noisygce.view.figures import TITLES, Drawing, draw
+from noisygce.view.figures import DRAWN, TITLES, Drawing, draw
 
 OPTIONS: dict[str, tuple[str, ...]] = {"kind": tuple(TITLES), "name": ()}
 
@@ -60,7 +61,7 @@ def of(*words: str) -> Drawing:
 
 
 def _kinds(options: dict[str, str]) -> Sequence[str]:
-    return [options["kind"]] if "kind" in options else [*TITLES]
+    return [options["kind"]] if "kind" in options else DRAWN
 
 
 def _nothing(plan: Plan, options: dict[str, str]) -> NoisygceError:

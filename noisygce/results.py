@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 NOISY_VALIDATION = "noisy_validation"  # what takes the place of a selection rule where there is no test set
+LABEL_WAVE = "label_wave"  # a rule that is computed from metrics.csv, of runs that have its column
+CALIBRATION = ("nll", "brier", "ece", "ece_equal_width")  # measures of training.calibration that manifests hold
 STATES = ("done", "running", "stopped", "failed", "unreadable", "missing")
+_DETECTION = ("detection", "margin")
 Metrics = dict[str, list[float | None]]  # a column of metrics.csv: its values, an epoch each
 
 
@@ -56,10 +59,12 @@ class Result:
         """A measure, a fraction, under a selection rule, or ``gap``: last - val; None where there is none.
 
         ``noisy_validation`` needs no test set: accuracy on the noisy validation labels at its best epoch.
+        ``label_wave`` needs no validation set: test accuracy at the epoch that ``runs.label_wave`` chooses.
 
         accuracy: on the test set. auroc, ap: of wrong labels among the training samples, found by their margin; ``val``
-        by the best-validation model, ``last`` by the model at the end. "class cat": of the test samples of that class
-        those that the kept model is right about, under the rule ``kept_by`` alone.
+        by the best-validation model, ``last`` by the model at the end. ``CALIBRATION`` on the test set, of the same two
+        models, and after temperature scaling ("ece_scaled"); of these nll and brier are no fractions. "class cat": of
+        the test samples of that class those that the kept model is right about, under the rule ``kept_by`` alone.
         """
         if rule == "gap":
             val, last = self.number("val", measure), self.number("last", measure)
@@ -69,11 +74,16 @@ class Result:
             samples = sum(row.values())  # none of a class that only training samples have
             return row.get(measure.removeprefix("class "), 0) / samples if samples else None
         if measure == "accuracy":
-            return (
-                self.noisy_validation["best"] if rule == NOISY_VALIDATION else _number(self.manifest, "results", rule)
-            )
+            return self._accuracy(rule)
         model = {"val": "best", "last": "last"}.get(rule, "")
-        return _number(self.manifest, "detection", model, "margin", measure)
+        name = measure.removesuffix("_scaled")
+        kind, part = ("calibration", "plain" if name == measure else "scaled") if name in CALIBRATION else _DETECTION
+        return _number(self.manifest, kind, model, part, name)
+
+    def _accuracy(self, rule: str) -> float | None:
+        if rule == NOISY_VALIDATION:
+            return self.noisy_validation["best"]
+        return self._label_wave if rule == LABEL_WAVE else _number(self.manifest, "results", rule)
 
     @property
     def noisy_validation(self) -> Mapping[str, float | None]:
@@ -85,6 +95,14 @@ class Result:
             return runs.noisy_validation(self.rows()) if self.manifest else absent
         except (DataError, KeyError, ValueError):  # verify names what is damaged
             return absent
+
+    @cached_property
+    def _label_wave(self) -> float | None:
+        try:
+            row = runs.label_wave(self.rows()) if self.manifest else None
+            return self._number(row, "test_accuracy") if row else None
+        except (DataError, KeyError, ValueError):  # verify names what is damaged
+            return None
 
     @property
     def kept_by(self) -> str:
@@ -250,7 +268,7 @@ def _row(r: Result) -> dict[str, Any]:
         "run_id": r.id,
         "state": r.state,
         **{k: json.dumps(v) if isinstance(v, list) else v for k, v in r.config.items()},
-        **{rule: r.number(rule) for rule in (*runs.RULES, "gap", NOISY_VALIDATION)},
+        **{rule: r.number(rule) for rule in (*runs.RULES, "gap", NOISY_VALIDATION, LABEL_WAVE)},
         **{f"noisy_validation_{when}": r.noisy_validation[when] for when in ("best", "last")},
         "realised_rate": noise.get("realised_rate"),
         **{key: m.get(key) for key in ("seconds", "images_per_s", "device", "threads", "commit", "dirty")},

@@ -11,10 +11,12 @@ class Schedule:
     """SGD with momentum and a learning rate that changes from epoch to epoch.
 
     epochs: passes over the training samples. batch_size: images a step; the last batch of an epoch is kept as it comes.
-    lr: of the first epoch. annealing: "step" multiplies it by 0.1 after each of the ``milestones`` (numbers of finished
-    epochs); "cosine" takes lr (1 + cos(pi e / epochs)) / 2 in the epoch after e finished ones (Loshchilov & Hutter
-    2017, arXiv 1608.03983, without restarts), and has no milestones.
-    momentum, weight_decay: as in torch.optim.SGD, without dampening or Nesterov.
+    lr: of the first epoch. annealing: "step" multiplies it by ``gamma`` after each of the ``milestones`` (numbers of
+    finished epochs); "cosine" takes lr_end + (lr - lr_end) (1 + cos(pi e / epochs)) / 2 in the epoch after e finished
+    ones (Loshchilov & Hutter 2017, arXiv 1608.03983, without restarts), and has no milestones.
+    momentum, weight_decay, nesterov: as in torch.optim.SGD, without dampening.
+    ema: the model that is evaluated and kept is the exponential moving average of the trained one, weights and batch
+    norm statistics: m <- ema m + (1 - ema) w after each step, from the initial weights on; null: the trained one.
     clip_norm: a gradient whose Euclidean norm over all weights is larger is scaled to it (Pascanu et al. 2013, arXiv
     1211.5063); null: none is.
     """
@@ -29,6 +31,10 @@ class Schedule:
         momentum: float,
         weight_decay: float,
         clip_norm: float | None,
+        nesterov: bool,
+        gamma: float,
+        lr_end: float,
+        ema: float | None,
     ) -> None:
         self.epochs = check.whole("epochs", epochs, "[1, 100000]")
         self.batch_size = check.whole("batch_size", batch_size, "[2, 65536]")
@@ -43,11 +49,22 @@ class Schedule:
         self.weight_decay = check.number("weight_decay", weight_decay, "[0, 1)")
         self.clip_norm = clip_norm if clip_norm is None else check.number("clip_norm", clip_norm, "(0, 1e6]")
 
+        self.nesterov = check.flag("nesterov", nesterov)
+        if nesterov and not self.momentum:
+            raise check.Invalid("nesterov", nesterov, "false where schedule.momentum=0")
+        self.gamma = check.number("gamma", gamma, "(0, 1]")
+        if self.annealing == "cosine" and self.gamma != 0.1:
+            raise check.Invalid("gamma", gamma, "0.1, which it has no use for, where schedule.annealing=cosine")
+        self.lr_end = check.number("lr_end", lr_end, f"[0, {self.lr}]")
+        if self.annealing == "step" and self.lr_end:
+            raise check.Invalid("lr_end", lr_end, "0 where schedule.annealing=step")
+        self.ema = ema if ema is None else check.number("ema", ema, "(0, 1)")
+
     def lr_of(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0."""
         if self.annealing == "cosine":
-            return self.lr * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
-        return self.lr * 0.1 ** sum(epoch >= m for m in self.milestones)
+            return self.lr_end + (self.lr - self.lr_end) * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+        return self.lr * self.gamma ** sum(epoch >= m for m in self.milestones)
 
 
 class Pruning:

@@ -3,9 +3,12 @@
     python -m noisygce.table experiment=demo
     python -m noisygce.table data=digits loss=gce,tgce rate=0.2,0.4 seed=0,1  rows and columns: what varies
     python -m noisygce.table experiment=demo rule=val                 one selection rule: val, last, last10,
-                                                                      val_clean, test, gap (last - val), or
+                                                                      val_clean, test, gap (last - val), label_wave, or
                                                                       noisy_validation, the default without a test set
     python -m noisygce.table experiment=demo measure=auroc            how well wrong labels are found: auroc or ap
+    python -m noisygce.table experiment=demo measure=ece              calibration: ece, ece_equal_width, nll, brier, and
+                                                                      after temperature scaling ece_scaled, ...
+    python -m noisygce.table experiment=benchmark_digits measure=rank ranks over the settings, with Friedman's test
     python -m noisygce.table experiment=table1_cifar10 against=published     or against=reference
     python -m noisygce.table experiment=demo against=mine.csv         numbers of your own, in the columns of
                                                                       noisygce/view/published.csv

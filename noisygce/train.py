@@ -15,7 +15,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from noisygce import check, results, settings
-from noisygce.errors import ConfigError, DataError, NonFinite, Stopped, UserCodeError, user_code_error
+from noisygce.errors import ConfigError, DataError, ManifestError, NonFinite, Stopped, UserCodeError, user_code_error
 from noisygce.runs import Run, archive, artifacts, identity, loaded, loggers, messages, noisy_validation
 from noisygce.runs.begin import resume, training_of
 from noisygce.runs.manifest import manifest_of
@@ -27,6 +27,7 @@ from noisygce.sweep import tuning, worker
 from noisygce.training import device, hardware
 
 log = logging.getLogger("noisygce")
+_CE = {"_target_": "noisygce.losses.CE", "name": "ce"}  # the source of a loss whose leaf names none
 Manifest = dict[str, Any]
 Say = Callable[[Run, Manifest, bool], object]
 
@@ -87,10 +88,15 @@ def _claim(e: Experiment, run: Run, followers: loggers.Loggers, alone: bool, say
     run.refuse_if_failed()
     e.data.require(e.paths.data)
     if e.loss.source is not None:
-        theirs = {**run.identity, "loss": run.identity["loss"]["source"]}
+        theirs = {**run.identity, "loss": run.identity["loss"].get("source", _CE)}
         train(dataclasses.replace(e, loss=e.loss.source), theirs, say=say)
         source = Run(e.paths.results, theirs)
-        e.loss.load_source_estimates(source.id, source.transition_hat())
+        try:
+            e.loss.load_source_estimates(source.id, source.estimates())
+        except KeyError as error:
+            raise ManifestError(
+                f"{source.folder} has no estimate {error}, as runs of older code; delete it to train that run again"
+            ) from None
     if reason := process.reason_not_to_start(e.runtime):
         raise Stopped(f"not started ({reason}); {messages.HOW_TO_RESUME}")
     with run.claim(), process.run():
@@ -148,13 +154,13 @@ def _fit(place: str, e: Experiment, run: Run, followers: loggers.Loggers, alone:
 
 def _finish(e: Experiment, run: Run, training: Any, watch: RunMonitor) -> Manifest:
     """Writes what a run that has come to its last epoch keeps; its manifest last, which makes it a finished one."""
-    from noisygce.losses.forward import ANCHORS
-    from noisygce.training.fit import transition_hat
+    from noisygce.training.predictions import estimate
 
     estimated: dict[str, Any] = {}
-    if e.loss.estimates_transition and e.split.holds_out:
-        hat = {name: transition_hat(training, q, watch.stop_if_asked) for name, q in ANCHORS.items()}
-        estimated = {"transition_hat_sha256": run.write_transition_hat(hat)}
+    if e.split.holds_out:
+        estimated["estimated"], hat = estimate(training, watch.stop_if_asked)
+        if hat:
+            estimated["transition_hat_sha256"] = run.write_transition_hat(hat)
     files = artifacts.write(run, training, e.runtime, watch.stop_if_asked)
     written = {"metrics_sha256": archive.digest(archive.read_rows(run.folder / archive.METRICS))}
     manifest = {**manifest_of(e, run.identity, training), **written, **watch.record(), **estimated, **files}

@@ -14,8 +14,20 @@ HEAVY = {"torch", "torchvision", "triton", "pandas", "matplotlib", "scipy", "skl
 COMPUTES = (
     {
         f"noisygce.training.{name}"
-        for name in ("cuda_graph", "dropout", "evaluate", "fit", "loader", "philox", "predictions", "prune", "step")
+        for name in (
+            "augment",
+            "cuda_graph",
+            "dropout",
+            "evaluate",
+            "fit",
+            "loader",
+            "philox",
+            "predictions",
+            "prune",
+            "step",
+        )
     }
+    | {f"noisygce.training.{name}" for name in ("prune", "step")}
     | {f"noisygce.models.{name}" for name in ("resnet", "fused", "fused_kernels", "peers", "pool")}
     | {"noisygce.losses.torch"}
     | {f"noisygce.bench.{path.stem}" for path in (PACKAGE / "bench").glob("[a-z]*.py")}

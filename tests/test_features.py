@@ -256,7 +256,12 @@ X, Y = np.ones((6, 3)), np.array(["a", "b"] * 3)
 @pytest.mark.parametrize(
     ("x", "y", "ids", "says"),
     [
-        (np.ones((6, 8, 8)), Y, "", r"holds images, float64 of shape \(6, 8, 8\): data=folder is for pictures"),
+        (
+            np.ones((6, 8, 8)),
+            Y,
+            "",
+            r"holds images, float64 of shape \(6, 8, 8\): data=arrays data.images=FILE",
+        ),
         (np.ones((6, 8, 8, 3), dtype=np.uint8), Y, "", "holds images, uint8 of shape"),
         (X[0], Y, "", r"X\.npy must hold N x D numbers; it holds float64 of shape \(3,\)"),
         (X.astype(str), Y, "", "must hold N x D numbers; it holds <U"),
@@ -267,7 +272,7 @@ X, Y = np.ones((6, 3)), np.array(["a", "b"] * 3)
             "1 of 6 rows hold NaN or infinity, row 2 first",
         ),
         (X * 1e300, Y, "", "6 of 6 rows hold NaN or infinity"),
-        (X, Y[:5], "", r"y\.npy must hold 6 labels, one for each vector; its shape is \(5,\)"),
+        (X, Y[:5], "", r"y\.npy must hold 6 labels, one for each sample; its shape is \(5,\)"),
         (X, np.arange(6) / 2, "", "labels are integers or names, not float64"),
         (X, np.array([{}] * 6, dtype=object), "", "it holds objects; save names by np.save"),
         (X, np.array([b"\xe9t\xe9", b"\xe8t\xe8"] * 3), "", r"y\.npy, sample 0: its label b'\\xe9t\\xe9' is not UTF-8"),

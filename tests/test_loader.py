@@ -11,7 +11,7 @@ from noisygce.training.loader import ANGLES, BatchSpec, Images, Loader, rotation
 
 def settings(padding=2, flip=True, normalise="channel", channels=3, rotation=0):
     mean, std = [0.3, 0.4, 0.5][:channels], [0.2, 0.25, 0.3][:channels]
-    return Preprocessing(normalise, mean, std, padding, flip, rotation)
+    return Preprocessing(normalise, mean, std, padding, flip, rotation, None, 0)
 
 
 def pictures(n=20, height=6, width=8, channels=3):

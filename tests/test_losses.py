@@ -24,6 +24,7 @@ LEAVES = sorted(path.stem for path in (settings.config_dir() / "loss").glob("*.y
 SYMMETRIC = {"mae", "rce", "nce", "nfl", "ngce"} | {f"{a}_{b}" for a in ("nce", "nfl", "ngce") for b in ("mae", "rce")}
 NOT_OF_SOFTMAX = {"ldr_kl", "ce_lc"}  # functions of the logits that are none of p
 CHOOSES = {"co_teaching", "co_teaching_plus", "jocor"}  # which samples of the batch are trained on
+STARTS_FROM_CE = ["dual_t", "forward_hat", "t_revision"]  # from a ce run's estimates
 LATE = 30  # an epoch at which schedules have come to their last phase
 # Leaves with values at which a formula takes another branch or comes close to a limit.
 VARIANTS = [
@@ -44,6 +45,7 @@ VARIANTS = [
 ]
 T = 0.6 * np.eye(K) + 0.4 * np.roll(np.eye(K), 1, axis=1)
 T_OTHER = 0.9 * np.eye(K) + 0.1 / K
+HATS = {"q97": T.tolist(), "dual_q97": T.tolist(), "max": T_OTHER.tolist(), "rate": 0.3}
 
 
 @functools.cache
@@ -54,10 +56,10 @@ def _experiment(*overrides: str) -> settings.Experiment:
 def bound(words: str) -> Loss:
     """A fresh loss of a command line without its first ``loss=``, ready for training."""
     loss = copy.deepcopy(_experiment(*f"loss={words}".split()).loss)
-    loss.load_source_estimates("ce-run", {"q97": T.tolist(), "max": T_OTHER.tolist()})
+    loss.load_source_estimates("ce-run", HATS)
     loss.bind(samples=N, classes=K, device="cpu", transition=T)
     loss.start_epoch(LATE)
-    for memory in (tensor for tensor in loss.state().values() if tensor.dim() == 2):
+    for memory in (tensor for tensor in loss.state().values() if tensor.dim() == 2 and len(tensor) == N):
         memory.copy_(torch.rand(memory.shape, generator=torch.Generator().manual_seed(9)).softmax(1))
     return loss
 
@@ -148,7 +150,7 @@ def test_losses_over_all_labels_sum_to_a_constant_just_where_the_loss_is_symmetr
     assert ((total.max() - total.min()) / total.mean() < 1e-9) == (name in SYMMETRIC)
 
 
-@pytest.mark.parametrize("name", [name for name in LEAVES if name not in ("elr", "tgce")])
+@pytest.mark.parametrize("name", [name for name in LEAVES if name not in ("elr", "sop", "tgce")])
 def test_reductions_are_those_of_torch(name: str) -> None:
     loss = bound(name)
     logits, labels, index = draw(loss)
@@ -181,7 +183,8 @@ def _parameters() -> list[tuple[str, str, Any]]:
 
     tree = {leaf: settings.resolved(settings.compose(["data=digits", f"loss={leaf}"]))["loss"] for leaf in LEAVES}
     found = [(leaf, key, value) for leaf in LEAVES for key, value in walk(tree[leaf], "loss")]
-    elsewhere = (".source.", "loss.alpha", "detached")  # in another run; in what is drawn; in the gradient
+    # In another run; in what is drawn; in the gradient; in how fast the loss learns.
+    elsewhere = (".source.", "loss.alpha", "detached", "loss.start", "loss.lr_")
     return [(leaf, key, other(key, value)) for leaf, key, value in found if not any(e in key for e in elsewhere)]
 
 
@@ -206,7 +209,7 @@ def test_few_losses_ask_training_for_more_than_logits() -> None:
     assert [name for name, loss in made.items() if loss.views > 1] == ["gjs"]
     assert [name for name, loss in made.items() if loss.networks > 1] == sorted(CHOOSES)
     assert [name for name, loss in made.items() if loss.mixup] == ["mixup"]
-    assert [name for name, loss in made.items() if loss.source] == ["forward_hat"]
+    assert [name for name, loss in made.items() if loss.source] == STARTS_FROM_CE
 
 
 # --- what all share ---------------------------------------------------------------------------------------------------
@@ -751,3 +754,30 @@ def test_elr_targets_are_the_running_mean_of_what_the_network_said() -> None:
     torch.testing.assert_close(loss.state()["targets"][index], t)
     assert not loss.state()["targets"][[0, 2, 3]].any()
     torch.testing.assert_close(out, CE.per_sample(second, labels) + 3 * (1 - (p * t).sum(1)).log())
+
+
+def test_sop_adds_and_takes_what_it_has_learned_of_the_label() -> None:
+    """p = (1/2, 1/4, 1/4), given label 1, u^2 = 1/2, v^2 = (1/4, ., 1/8): q ~ (1/4, 3/4, 1/8)."""
+    loss = losses.SOP()
+    loss.bind(samples=3, classes=3, device="cpu")
+    loss.state()["u"][2] = math.sqrt(0.5)
+    loss.state()["v"][2] = torch.tensor([0.25, 9.0, 0.125]).sqrt()
+    logits = torch.tensor([[0.5, 0.25, 0.25]], dtype=torch.float64).log()
+    squares = (1 - 0.25) ** 2 + (0.5 - 1) ** 2 + 0.125**2
+    value = loss.of_batch(logits, torch.tensor([1]), torch.tensor([2]))
+    assert value.item() == pytest.approx(-math.log(6 / 9) + squares, rel=1e-6)
+    fresh = loss.of_batch(logits, torch.tensor([0]), torch.tensor([0]))  # nothing is learned yet: ce, and no distance
+    assert fresh.item() == pytest.approx(LN2, rel=1e-6)
+
+
+def test_sop_learns_u_by_both_terms_and_v_by_the_distance_alone() -> None:
+    loss = losses.SOP()
+    loss.bind(samples=1, classes=2, device="cpu")
+    loss.state()["u"].fill_(0.1)
+    loss.state()["v"].fill_(0.2)
+    logits = torch.tensor([[0.75, 0.25]], dtype=torch.float64).log()
+    loss.of_batch(logits, torch.tensor([1]), torch.tensor([0])).sum().backward()
+    u, v = (each.tensor.grad for each in loss.learned().values())
+    # q = (0.71, 0.26) / 0.97; d(-log q_1)/dU = -1/0.26 + 1/0.97; distance: (1 - V)^2 + (U - 1)^2
+    assert u.item() == pytest.approx((-1 / 0.26 + 1 / 0.97 + 2 * (0.01 - 1)) * 2 * 0.1, rel=1e-5)  # type: ignore[union-attr]
+    assert v.tolist()[0] == pytest.approx([-2 * (1 - 0.04) * 2 * 0.2, 0], rel=1e-5)  # type: ignore[union-attr]

@@ -21,7 +21,7 @@ from noisygce.errors import ManifestError, Stopped
 from noisygce.runs import checkpoint
 from noisygce.runs.begin import training_of
 from noisygce.runs.stops import process
-from noisygce.training import fit
+from noisygce.training import estimates, fit
 from noisygce.training.device import prepare as prepare_device
 from noisygce.training.fit import Progress, Training
 from noisygce.training.loader import BatchSpec, Images, Loader
@@ -48,7 +48,7 @@ class _Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", ["elr", "gjs", "sce", "forward", "jocor", "mixup"])
+@pytest.mark.parametrize("name", ["elr", "gjs", "sce", "forward", "jocor", "mixup", "sop", "volminnet"])
 def test_a_training_stopped_at_any_step_goes_on_to_the_same_bits(name: str, tmp_path: Path) -> None:
     whole = training(f"loss={name}", *AUGMENTED)
     list(fit.fit(whole, lambda *_: None))
@@ -184,9 +184,9 @@ def test_any_loss_can_be_mixed_and_a_pruned_sample_has_weight_0_in_either_place(
 def test_t_hat_shows_what_the_model_says_of_the_sample_at_the_quantile() -> None:
     t = training("loss=ce")
     list(fit.fit(t, lambda *_: None))
-    p = fit._logits_of_best(t).double().softmax(1).numpy()
+    p = fit.logits_of_best(t).double().softmax(1).numpy()
     for quantile in (0.97, 1.0):
-        found = fit.transition_hat(t, quantile)
+        found = estimates.anchored(p, quantile)
         np.testing.assert_allclose(found.sum(1), 1, atol=1e-12)
         share_above = (p > np.diag(found)).mean(0)
         np.testing.assert_allclose(share_above, 1 - quantile, atol=1 / len(p) + 1e-9)
@@ -204,18 +204,18 @@ def test_forward_hat_trains_the_ce_run_that_it_needs_and_finds_one_that_is_there
     hat, _ = _run(tmp_path, "loss=forward_hat")
     ce, _ = _run(tmp_path, "loss=ce")
     assert len(list((tmp_path / "runs").iterdir())) == 2  # loss=ce found the run that forward_hat had trained
-    manifest, estimates = hat.manifest(), ce.transition_hat()
+    manifest, hats = hat.manifest(), ce.transition_hat()
     assert manifest is not None
     said = manifest["transition_hat"]
     assert said["run_id"] == ce.id
-    assert said["transition"] == estimates["q97"]
+    assert said["transition"] == hats["q97"]
     exact = training().task.transition
-    assert said["error"] == pytest.approx(abs(np.array(estimates["q97"]) - exact).sum() / 10)
+    assert said["error"] == pytest.approx(abs(np.array(hats["q97"]) - exact).sum() / 10)
     assert "transition_hat" not in (ce.manifest() or {})
 
     before = (ce.folder / "manifest.json").stat().st_mtime_ns
     other, _ = _run(tmp_path, "loss=forward_hat", "loss.anchor=max")
-    assert (other.manifest() or {})["transition_hat"]["transition"] == estimates["max"]
+    assert (other.manifest() or {})["transition_hat"]["transition"] == hats["max"]
     assert (ce.folder / "manifest.json").stat().st_mtime_ns == before
     assert not (hat.folder / "transition_hat.json").exists()
 
@@ -244,11 +244,11 @@ def test_a_ce_run_without_its_estimate_is_said_to_be_so(tmp_path: Path) -> None:
 def test_an_estimate_that_is_not_the_one_that_was_made_is_told_and_not_trained_from(tmp_path: Path) -> None:
     ce, _ = _run(tmp_path, "loss=ce")
     path, verifier = ce.folder / "transition_hat.json", verify.Verifier(tmp_path)
-    estimates = json.loads(path.read_text())
+    hats = json.loads(path.read_text())
     assert hashlib.sha256(path.read_bytes()).hexdigest() == (ce.manifest() or {})["transition_hat_sha256"]
     assert verifier.faults(results.of_folder(ce.folder)) == ([], [])
-    estimates["q97"][0][0] += 1e-9  # as good a matrix as the one before
-    path.write_text(json.dumps(estimates) + "\n")
+    hats["q97"][0][0] += 1e-9  # as good a matrix as the one before
+    path.write_text(json.dumps(hats) + "\n")
     with pytest.raises(ManifestError, match=r"transition_hat\.json is missing or damaged; delete its folder"):
         _run(tmp_path, "loss=forward_hat")
     (fault,) = verifier.faults(results.of_folder(ce.folder))[0]

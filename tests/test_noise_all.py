@@ -20,7 +20,8 @@ from noisygce.data import Arrays
 from noisygce.errors import ConfigError, DataError
 from noisygce.noise import Images, Labels, Matrix, empirical_transition, realised_rate
 from noisygce.noise.by_class import SUPERCLASSES
-from noisygce.noise.human import CIFAR10, load, read
+from noisygce.noise.files import by_torch
+from noisygce.noise.human import CIFAR10, read
 from noisygce.noise.instance import normals, truncated_normals
 from noisygce.training.task import prepare
 
@@ -71,7 +72,7 @@ def test_the_draw_is_a_function_of_the_seed_alone(of: noise.Noise, k: int, rate:
     assert (one != other).any() == (rate > 0)
 
 
-NEEDS_FILES = {"file", "human", "human_twin"}
+NEEDS_FILES = {"file", "human", "human_twin", "published"}
 LEAVES = {path.stem for path in (settings.config_dir() / "noise").glob("*.yaml")}
 
 
@@ -372,7 +373,7 @@ def test_nothing_that_a_pickle_asks_for_is_run(tmp_path: Path, monkeypatch: pyte
 def test_arrays_are_read_as_torch_has_written_them(tmp_path: Path, protocol: int) -> None:
     path = tmp_path / "x.pt"
     torch.save({"a": CLEAN, "b": [1, 2]}, path, pickle_protocol=protocol)
-    found = load(path)
+    found = by_torch(path)
     assert (found["a"] == CLEAN).all()
     assert found["b"] == [1, 2]
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -353,3 +354,46 @@ def test_code_that_was_changed_since_it_was_imported_is_refused_until_it_is_relo
     with pytest.raises(ConfigError, match="is another class by now"):
         noisygce.run(*WORDS, data="digits", loss=old)
     assert noisygce.run(*WORDS, data="digits", loss=mine.PolyOne(0.5)).id != first.id
+
+
+SHELLS = """
+from pathlib import Path
+
+import numpy as np
+
+from noisygce import check
+from noisygce.data import Arrays, Data
+
+
+class Shells(Data):
+    channels = 3
+
+    def __init__(self, file):
+        self.file = file
+
+    def inputs(self, root):
+        return [Path(self.file)]
+
+    def contents(self, root):
+        return {"file": check.sha256(Path(self.file))}
+
+    def _read(self, root):
+        x = np.load(self.file)
+        return Arrays(x, (x[:, 0, 0, 0] > 99).astype(np.int64), x[:0], np.arange(0), ("left", "right"), truth=False)
+"""
+
+
+def test_a_data_set_and_a_noise_of_one_s_own_are_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from noisygce.noise import Uniform
+
+    (tmp_path / "shells.py").write_text(SHELLS)
+    monkeypatch.syspath_prepend(tmp_path)
+    Shells = importlib.import_module("shells").Shells
+    np.save("shells.npy", np.random.default_rng(0).integers(0, 200, (60, 8, 8, 3), dtype=np.uint8))
+    small = {"schedule.epochs": 2, "schedule.milestones": []}
+    run = noisygce.run(data=Shells("shells.npy"), noise=Uniform(0.1, None, False, False), model="linear", **small)
+    config = run.manifest["config"]
+    assert ([*config["contents"]], [*config["code"]], config["rate"]) == (["data.file"], ["shells"], 0.1)
+    assert config["data"]["name"] == "shells"
+    assert run.results["val"] is None
+    assert run.manifest["noisy_validation"]["best"] is not None

@@ -81,6 +81,9 @@ def test_id_depends_on_whatever_shapes_a_number(override):
         ("model=convnet", "model.init=torch"),
         ("model=resnet6", "model.init=he_uniform"),
         ("schedule=digits", "schedule.clip_norm=5"),
+        ("schedule=digits", "schedule.nesterov=true"),
+        ("schedule=digits", "schedule.gamma=0.01"),
+        ("schedule=digits", "schedule.ema=0.999"),
     ],
 )
 def test_a_value_that_is_younger_than_published_runs_leaves_their_ids_as_they_were(chosen, override):

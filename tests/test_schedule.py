@@ -4,11 +4,12 @@ import torch
 from noisygce import settings
 from noisygce.check import Invalid
 from noisygce.schedule import Pruning, Schedule
+from noisygce.sweep.plan import plan_of
 
 
 def schedule(**changes):
     values = {"epochs": 10, "batch_size": 128, "lr": 1.0, "milestones": [3, 5], "momentum": 0.9, "weight_decay": 1e-4}
-    values |= {"annealing": "step", "clip_norm": None}
+    values |= {"annealing": "step", "clip_norm": None, "nesterov": False, "gamma": 0.1, "lr_end": 0.0, "ema": None}
     return Schedule(**{**values, **changes})
 
 
@@ -26,6 +27,37 @@ def test_cosine_annealing_is_torch_s():
         optimizer.step()
         theirs.step()
     assert (ours.lr_of(0), ours.lr_of(5)) == pytest.approx((0.1, 0.05))
+
+
+def test_a_cosine_that_ends_above_0_is_torch_s():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10, eta_min=0.02)
+    ours = schedule(lr=0.1, annealing="cosine", milestones=[], lr_end=0.02)
+    for epoch in range(10):
+        assert ours.lr_of(epoch) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        optimizer.step()
+        theirs.step()
+    assert ours.lr_of(5) == pytest.approx(0.06)
+
+
+def test_the_factor_at_a_milestone_may_be_another():
+    assert [schedule(gamma=0.01).lr_of(epoch) for epoch in (2, 3, 5)] == pytest.approx([1, 0.01, 1e-4])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"nesterov": True, "momentum": 0.0},
+        {"gamma": 0.5, "annealing": "cosine", "milestones": []},
+        {"lr_end": 0.1},
+        {"lr_end": 2.0, "annealing": "cosine", "milestones": []},
+        {"ema": 1.0},
+        {"gamma": 0.0},
+    ],
+)
+def test_values_that_do_not_go_together_are_refused(values):
+    with pytest.raises(Invalid):
+        schedule(**values)
 
 
 def test_pruning_is_due_at_its_start_and_then_every_so_often():
@@ -92,3 +124,17 @@ def test_cosine_annealing_has_no_milestones():
 def test_a_pruning_that_cannot_be_is_refused(mode, start, every):
     with pytest.raises(Invalid):
         Pruning(mode, start, every)
+
+
+def test_the_protocol_of_elr_s_table_can_be_said():
+    """Liu et al. 2020, table 1: the schedule and losses of its code, composed and not trained."""
+    runs = plan_of(["experiment=elr_cifar10"]).runs
+    assert len({run.id for run in runs}) == 50
+    shape = {(r.identity["loss"]["name"], r.identity["noise"]["name"], r.identity["rate"]) for r in runs}
+    symmetric = {(loss, "uniform", rate) for loss in ("ce", "elr") for rate in (0.2, 0.4, 0.6, 0.8)}
+    assert shape == symmetric | {("ce", "class_map", 0.4), ("elr", "class_map", 0.4)}
+    e = settings.read(settings.compose([*runs[-1].job]))
+    s = e.schedule
+    assert (s.epochs, s.batch_size, s.lr, s.momentum, s.weight_decay) == (120, 128, 0.02, 0.9, 1e-3)
+    assert [s.lr_of(epoch) for epoch in (0, 39, 40, 80)] == pytest.approx([0.02, 0.02, 2e-4, 2e-6])
+    assert (e.loss.lam, e.loss.b, e.noise.rate, e.noise.sequential, e.noise.exact) == (1, 0.9, 0.4, True, True)

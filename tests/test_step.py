@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from noisygce.losses import GCE
+from noisygce.training import fit
 
 PLAIN = ["data.padding=2", "data.flip=true", "loss=gce", "schedule.milestones=[1]"]
 
@@ -12,8 +13,9 @@ def by_torch(t, epochs):
     """The same steps by torch's own module, loss reduction and optimizer."""
     network, losses, norms = copy.deepcopy(t.network), [], []
     s = t.schedule
-    optimizer = torch.optim.SGD(network.parameters(), lr=s.lr, momentum=s.momentum, weight_decay=s.weight_decay)
-    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, s.milestones, gamma=0.1)
+    how = {"momentum": s.momentum, "weight_decay": s.weight_decay, "nesterov": s.nesterov}
+    optimizer = torch.optim.SGD(network.parameters(), lr=s.lr, **how)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, s.milestones, gamma=s.gamma)
     if s.annealing == "cosine":
         scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=s.epochs)
     for epoch in range(epochs):
@@ -169,3 +171,46 @@ def test_names_of_the_state_tell_weights_momenta_and_sums_apart(make):
         "predictions",
         "predictions_before",
     }
+
+
+def test_steps_are_torch_s_with_nesterov_and_another_factor(make):
+    t = make(*PLAIN, "schedule.nesterov=true", "schedule.gamma=0.5")
+    expected, _, _ = by_torch(t, 2)
+    plain = make(*PLAIN, "schedule.gamma=0.5")
+    for each in (t, plain):
+        steps(each, 2)
+    for name, theirs in expected.state_dict().items():
+        torch.testing.assert_close(t.network.state_dict()[name], theirs, rtol=1e-6, atol=1e-7, msg=name)
+    weight = next(iter(dict(t.network.named_parameters())))
+    assert not torch.allclose(t.network.state_dict()[weight], plain.network.state_dict()[weight], rtol=1e-4)
+
+
+def test_the_moving_average_is_torch_s_and_is_what_is_evaluated_and_kept(make):
+    t, plain = make("loss=gce", "schedule.ema=0.9"), make("loss=gce")
+    swa = torch.optim.swa_utils
+    theirs = swa.AveragedModel(plain.network, multi_avg_fn=swa.get_ema_multi_avg_fn(0.9), use_buffers=True)
+    theirs.update_parameters(plain.network)  # the first one copies
+    for epoch in range(5):
+        plain.step.start_epoch(epoch)
+        for draw in plain.loader.epoch(epoch, plain.step.kept):
+            plain.step(draw)
+            theirs.update_parameters(plain.network)
+    rows = list(fit.fit(t, lambda *_: None))
+    network, average = t.network.state_dict(), theirs.module.state_dict()
+    for name, tensor in plain.network.state_dict().items():
+        assert torch.equal(network[name], tensor), name  # training itself does not know of it
+        expected = average[name] if tensor.is_floating_point() else tensor  # a counter is copied
+        torch.testing.assert_close(t.step.ema[name], expected, rtol=1e-5, atol=1e-7, msg=name)
+    theirs.module.eval()
+    said = theirs.module(t.images.plain(t.validation)).argmax(1)
+    assert rows[-1]["val_accuracy"] == (said == t.noisy[t.validation]).double().mean().item()
+    assert {name.removeprefix("ema.") for name in t.tensors() if name.startswith("ema.")} == set(network)
+    last = dict(t.step.ema) if t.progress.best_epoch == 5 else None
+    assert last is None or all(torch.equal(t.best[name], last[name]) for name in last)
+
+
+def test_the_kept_model_is_the_moving_average_of_its_epoch(make):
+    t = make("loss=gce", "schedule.ema=0.5", "data.validation=0", "schedule.epochs=2")  # the last one is kept
+    list(fit.fit(t, lambda *_: None))
+    assert all(torch.equal(t.best[name], tensor) for name, tensor in t.step.ema.items())
+    assert any(not torch.equal(t.best[name], tensor) for name, tensor in t.network.state_dict().items())

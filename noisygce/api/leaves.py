@@ -70,19 +70,22 @@ def _leaf(group: str, value: Any) -> dict[str, Any]:
         return {"rate": node["rate"], group: {**node, "rate": "${rate}"}}
     if group != "data":
         return {group: node}
-    whole = _data(value if isinstance(value, type) else type(value))
+    whole = _data(value)
     return {**whole, group: {**whole[group], **node}}
 
 
-def _data(cls: type[Data]) -> dict[str, Any]:
+def _data(value: Any) -> dict[str, Any]:
     """What the leaf of a data set holds beside the values of its class: how it is split and fed, as its kind is."""
     import yaml
 
-    kind = "features" if issubclass(cls.fed, Standardisation) else "arrays"
+    kind = "features" if issubclass(value.fed, Standardisation) else "arrays"
     leaf: dict[str, Any] = yaml.safe_load((settings.config_dir() / "data" / f"{kind}.yaml").read_text())
     ours = construct.named(leaf["data"]["_target_"], Data, "data")
     for name in construct.parameters(ours):
         del leaf["data"][name]
+    for name in ("mean", "std"):  # one for all channels, where these are not known before the images are read
+        if name in leaf["data"] and isinstance(value.channels, int):
+            leaf["data"][name] *= value.channels or 1
     return leaf
 
 
@@ -123,7 +126,7 @@ def _plain(key: str, value: Any, base: type) -> Any:
 
 def _importable(key: str, value: Any, base: type) -> type:
     """The class of an object, under the name by which any other process finds it. Raises ConfigError."""
-    cls = value if isinstance(value, type) else type(value)
+    cls: type = value if isinstance(value, type) else getattr(value, "made_of", type(value))  # of a loss: as written
     if not issubclass(cls, base):
         room = base.__module__.removesuffix(".base")
         raise ConfigError(f"{key}={value!r}: must be the name of a choice, or a {room}.{base.__name__}")
@@ -135,11 +138,11 @@ def _importable(key: str, value: Any, base: type) -> type:
             "a .py file of its own and import it from there"
         )
     found = getattr(importlib.import_module(cls.__module__), cls.__name__, None)
-    if not (isinstance(found, type) and issubclass(cls, found)):
+    if found is not cls:
         raise ConfigError(
             f"{key}={cls.__name__}: {target} is another class by now; import it, and make the object, again"
         )
-    return found
+    return cls
 
 
 def _called(key: str, cls: type) -> tuple[str, str]:

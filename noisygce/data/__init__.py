@@ -8,6 +8,8 @@ fashion_mnist.py  Fashion-MNIST
 digits.py         the UCI digits, shipped here
 folder.py         a person's own pictures
 features.py       a person's own vectors
+arrays.py         a person's own images as arrays
+own_files.py      what both share: files, arrays, labels
 label_table.py    tables of labels that people bring
 listing.py        the pictures in a folder, and what is left out
 cache.py          digests of files and decoded pictures, in the user's cache folder
@@ -17,6 +19,7 @@ verdicts.py       labels that people have judged
 preprocessing.py  normalisation, crop and flip
 """
 
+from noisygce.data.arrays import ImageArrays
 from noisygce.data.base import Arrays, Data, Ints
 from noisygce.data.cifar import Cifar10, Cifar100
 from noisygce.data.digits import Digits
@@ -37,6 +40,7 @@ __all__ = [
     "FashionMnist",
     "Features",
     "Folder",
+    "ImageArrays",
     "Ints",
     "Preprocessing",
     "Published",

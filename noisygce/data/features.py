@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
 from noisygce import check
 from noisygce.data import label_table
-from noisygce.data.base import Arrays, Data, located, refuse_too_large
+from noisygce.data.base import Arrays, refuse_too_large
+from noisygce.data.own_files import OwnFiles, array, labels_of, numbered
 from noisygce.data.preprocessing import Floats, Standardisation, blocks
 from noisygce.errors import DataError
 
 
-class Features(Data):
+class Features(OwnFiles):
     """N vectors of D numbers, whatever made them, and their labels. Nothing is known of which labels are true.
 
     features: an .npy file, (N, D), of finite numbers. labels: an .npy file, (N,), of integers or names; or a CSV whose
@@ -50,25 +48,11 @@ class Features(Data):
         self.features, self.labels, self.ids = features, labels, ids
         self.test_features, self.test_labels = test_features, test_labels
 
-    def require(self, root: Path) -> None:
-        for key, path in self._files(root).items():
-            if not path.is_file():
-                name = vars(self)[key]
-                raise DataError(
-                    f"data.{key}={name}: there is no file {path}; give its whole path, or paths.data=FOLDER"
-                )
-
-    def inputs(self, root: Path) -> Sequence[Path]:
-        return list(self._files(root).values())
-
     def contents(self, root: Path) -> Mapping[str, str]:
         self.require(root)
         size = self._files(root)["features"].stat().st_size
         refuse_too_large(f"data.features={self.features}: the vectors", size, "save fewer columns, or float16")
-        return {key: check.sha256(path) for key, path in self._files(root).items()}
-
-    def _files(self, root: Path) -> dict[str, Path]:
-        return {key: located(root, str(name)) for key, name in vars(self).items() if name is not None}
+        return super().contents(root)
 
     def _read(self, root: Path) -> Arrays:
         files = self._files(root)
@@ -81,23 +65,16 @@ class Features(Data):
             if len({*names}) < len(names):
                 (name, times), *_ = Counter(names).most_common(1)
                 raise DataError(f"{files['ids']}: each sample needs an id of its own; {name} comes {times} times")
-        given = _labels(files["labels"], len(train), names, _DROP)
-        numbers = all(label_table.INTEGER.fullmatch(label) for label in given)
-        classes = sorted({*given}, key=lambda y: (int(y), y)) if numbers else sorted({*given})
-        if len(classes) < 2:
-            raise DataError(f"{files['labels']}: there must be at least two classes; there is {', '.join(classes)}")
-        test, test_given = np.empty((0, train.shape[1]), dtype=np.float32), list[str]()
+        given, said = labels_of(files["labels"], len(train), names, _DROP), list[str]()
+        test = np.empty((0, train.shape[1]), dtype=np.float32)
         if self.test_features is not None:
             test = vectors(files["test_features"])
-            test_given = _labels(files["test_labels"], len(test))
+            said = labels_of(files["test_labels"], len(test))
             if test.shape[1] != train.shape[1]:
                 raise DataError(f"{files['test_features']} has {test.shape[1]} columns, not {train.shape[1]}")
-            if extra := {*test_given} - {*classes}:
-                raise DataError(f"{files['test_labels']}: no training sample is labelled {', '.join(sorted(extra))}")
-        number = {name: y for y, name in enumerate(classes)}
-        labels, test_labels = (np.array([number[y] for y in part], dtype=np.int64) for part in (given, test_given))
+        classes, labels, test_labels = numbered(given, said, files["labels"], files.get("test_labels", ""))
         images, test_images = (part[:, None, None] for part in (train, test))
-        return Arrays(images, labels, test_images, test_labels, tuple(classes), False, names)
+        return Arrays(images, labels, test_images, test_labels, classes, False, names)
 
 
 _DROP = (
@@ -109,11 +86,11 @@ _DROP = (
 def vectors(path: Path) -> Floats:
     """The array (N, D) of an .npy file; integers as float32 where that holds all values of their type, else as float64.
     Raises DataError where it is none, or not of numbers that are finite in float32."""
-    found = _array(path)
+    found = array(path)
     if found.ndim in (3, 4) and found.dtype.kind in "fiu":
         raise DataError(
-            f"{path} holds images, {found.dtype} of shape {found.shape}: data=folder is for pictures; for vectors of "
-            "their pixels save X.reshape(len(X), -1)"
+            f"{path} holds images, {found.dtype} of shape {found.shape}: data=arrays data.images=FILE trains on "
+            "them; for vectors of their pixels save X.reshape(len(X), -1)"
         )
     if found.ndim != 2 or found.dtype.kind not in "fiu" or not found.size:
         raise DataError(f"{path} must hold N x D numbers; it holds {found.dtype} of shape {found.shape}")
@@ -128,30 +105,3 @@ def vectors(path: Path) -> Floats:
 
 
 _LARGEST = np.finfo(np.float32).max  # what is larger is infinite in float32, in which networks compute
-
-
-def _array(path: Path) -> NDArray[Any]:
-    try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)  # only what is computed with is in memory
-        if not isinstance(found, np.ndarray):
-            raise ValueError("it is an archive of arrays")
-        return found
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise DataError(f"{path} is not an .npy file of numbers or names: {check.no_array(error)}") from None
-
-
-def _labels(path: Path, samples: int, names: Sequence[str] = (), lacking: str = "") -> list[str]:
-    """The labels of a file, as text, in the order of the samples."""
-    if path.suffix.lower() == ".csv":
-        table = label_table.read(path)
-        given = table.labels()
-        return [given[i] for i in table.order(samples, names, lacking)]
-    found = _array(path)
-    if found.shape != (samples,):
-        raise DataError(f"{path} must hold {samples:,} labels, one for each vector; its shape is {found.shape}")
-    if found.dtype.kind == "f" and (found == np.rint(found)).all():
-        found = found.astype(np.int64)
-    if found.dtype.kind not in "iuUS":
-        raise DataError(f"{path}: labels are integers or names, not {found.dtype}")
-    each = found.tolist()
-    return [label_table.label(y if isinstance(y, bytes) else str(y), f"{path}, sample {i}") for i, y in enumerate(each)]

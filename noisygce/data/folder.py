@@ -23,7 +23,8 @@ PARTS = ("train", "test")
 
 
 class Folder(Data):
-    """Pictures below ``folder``, in ``train/`` and, where there are any, in ``test/``, resized to ``size`` x ``size``.
+    """Pictures below ``folder``, in ``train/`` and, where there are any, in ``test/``, resized to ``size`` x ``size``;
+    where there is neither ``train/`` nor ``train.csv``, in folders of classes right below it, ``cat/7.png``.
 
     Pictures are the files that Pillow can open, of any size and mode: turned as their EXIF data says, transparent parts
     on white, 16 bits brought to 8, the first of several frames.
@@ -38,7 +39,9 @@ class Folder(Data):
 
     def __init__(self, folder: str | int | None, size: int, channels: int) -> None:
         if isinstance(folder, bool) or not isinstance(folder, str | int) or folder == "":
-            allowed = "a folder that holds train/: its whole path, or its path below paths.data"
+            allowed = (
+                "a folder that holds train/, or a folder for each class: its whole path, or its path below paths.data"
+            )
             raise check.Invalid("folder", folder, allowed)
         self.folder = str(folder)  # a folder may have a number for a name
         self.size = self.side = check.whole("size", size, "[8, 512]")
@@ -79,14 +82,16 @@ class Folder(Data):
         self._refuse_too_large(sum(map(len, listed)))
         train, test = (self._pictures(part) for part in listed)
         others: dict[str, Sequence[Path | str]] = {
-            **listing.left_out(base, PARTS, {path for part in listed for path, _ in part})
+            **listing.left_out(base, ("",) if _is_plain(base) else PARTS, {path for part in listed for path, _ in part})
         }
         if broken := [*train.broken, *test.broken]:
             others = {"pictures that cannot be read": broken, **others}
         if others:
             log.warning(f"left out: {listing.told(others)}")
         if not len(train.labels):
-            raise DataError(f"{base} has no pictures to train on: neither train/CLASS/*.png nor train.csv")
+            raise DataError(
+                f"{base} has no pictures to train on: neither train/CLASS/*.png nor train.csv nor CLASS/*.png"
+            )
         classes = tuple(sorted({*train.labels}))
         if extra := {*test.labels} - {*classes}:
             raise DataError(f"{base}: no training picture is labelled {', '.join(sorted(extra))}, but test ones are")
@@ -101,7 +106,10 @@ class Folder(Data):
         """Pictures and labels of a part, in the order of their names."""
         if (base / f"{part}.csv").is_file():
             return sorted(_of_table(base, base / f"{part}.csv"))
-        pictures = listing.in_classes(base / part)
+        if _is_plain(base):
+            pictures = listing.in_classes(base) if part == "train" else []
+        else:
+            pictures = listing.in_classes(base / part)
         labels = {folder: label_table.label(folder.name, f"{folder}") for folder in {path.parent for path in pictures}}
         return sorted((path, labels[path.parent]) for path in pictures)
 
@@ -151,3 +159,9 @@ def _below(base: Path, name: str) -> Path | None:
         if Path(name).is_relative_to(folder):
             return base / Path(name).relative_to(folder)
     return None
+
+
+def _is_plain(base: Path) -> bool:
+    """Whether a folder holds classes right below it, since nothing in it is named as a part of a data set."""
+    parts = {*PARTS, *(f"{part}.csv" for part in PARTS), *listing.UNUSED}
+    return not any((base / name).exists() for name in parts)

@@ -50,7 +50,9 @@ def left_out(base: Path, parts: Sequence[str], taken: Collection[Path]) -> dict[
         for path in _walk(folder, unread):
             if path in taken or _hidden(path, folder):
                 continue
-            pictures = f"pictures in no line of {part}.csv" if tabled else f"pictures that are not {part}/CLASS/FILE"
+            pictures = (
+                f"pictures in no line of {part}.csv" if tabled else f"pictures that are not {Path(part, 'CLASS/FILE')}"
+            )
             why = pictures if is_picture(path, folder) else "files that are no pictures by their ending"
             found.setdefault(why, []).append(path)
         if unread:

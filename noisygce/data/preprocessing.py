@@ -18,9 +18,13 @@ class Preprocessing:
     """Normalisation of all images, random crop and flip of training images.
 
     normalise: "channel" subtracts the channel's mean and divides by its std; "pixel_mean" subtracts each pixel's mean
-    over the training set (the paper's). mean, std: per channel, in units of the full range 0..1. padding: zero pixels
-    on each side before the random crop. flip: horizontally, with probability 1/2. rotation: in degrees; each image is
-    then turned about its centre by an angle uniform in +-rotation, nearest pixels, zeros from beyond its border.
+    over the training set (the paper's). mean, std: per channel, or one for all, in units of the full range 0..1.
+    padding: zero pixels on each side before the random crop. flip: horizontally, with probability 1/2. rotation: in
+    degrees; each image is then turned about its centre by an angle uniform in +-rotation, nearest pixels, zeros from
+    beyond its border.
+    randaugment: [N, M], then N operations of magnitude M in 0..30, each drawn from 14 (Cubuk et al. 2020, arXiv
+    1909.13719); null: none. cutout: a square of so many pixels about a random one is 0 after normalisation (DeVries &
+    Taylor 2017, arXiv 1708.04552); 0: none.
     """
 
     def __init__(
@@ -31,6 +35,8 @@ class Preprocessing:
         padding: int,
         flip: bool,
         rotation: float,
+        randaugment: list[int] | None,
+        cutout: int,
         *,
         channels: int = 0,
     ) -> None:
@@ -44,6 +50,12 @@ class Preprocessing:
         self.padding = check.whole("padding", padding, "[0, 64]")
         self.flip = check.flag("flip", flip)
         self.rotation = check.number("rotation", rotation, "[0, 180]")
+        self.cutout = check.whole("cutout", cutout, "[0, 1024]")
+        self.randaugment = randaugment if randaugment is None else check.wholes("randaugment", randaugment, "[0, 30]")
+        if self.randaugment is not None and len(self.randaugment) != 2:
+            raise check.Invalid("randaugment", randaugment, "null, or [N, M]: N operations of magnitude M")
+        if self.randaugment is not None and normalise == "pixel_mean":
+            raise check.Invalid("randaugment", randaugment, "null where data.normalise=pixel_mean")
 
 
 class Standardisation(Preprocessing):
@@ -58,6 +70,7 @@ class Standardisation(Preprocessing):
         self.normalise = check.choice("normalise", normalise, ("standard", "none"))
         self.mean, self.std = (0.0,), (1.0,)
         self.padding, self.flip, self.rotation = 0, False, 0.0
+        self.randaugment, self.cutout = None, 0
 
 
 def blocks(rows: int) -> Iterator[slice]:

@@ -14,7 +14,9 @@ p = softmax(logits), p_y the probability of the given label. Value and gradient 
                                taylor.py
     functions of all of p      bi_tempered.py bootstrap.py eps_softmax.py forward.py (forward, backward: with T)
                                label_smoothing.py ldr_kl.py nce.py
-    of more than one output    js.py (gjs: two views) elr.py (what the network said before)
+    of more than one output    js.py (gjs: two views) elr.py (what the network said before) sop.py (what it learns
+                               of each label)
+    with a T that is learned   volminnet.py t_revision.py
     of two networks            co_teaching.py (co_teaching, co_teaching_plus) jocor.py; small_loss.py: which samples
     of other losses            weighted_sum.py logit_clip.py mixup.py (mixed images)
     as a torch.nn.Module       torch.py
@@ -25,14 +27,14 @@ May import check and errors.
 """
 
 from noisygce.losses.agce import AEL, AGCE, AUL
-from noisygce.losses.base import Loss, log_p, log_softmax
+from noisygce.losses.base import Learned, Loss, log_p, log_softmax
 from noisygce.losses.bi_tempered import BiTempered
 from noisygce.losses.bootstrap import BootstrapHard, BootstrapSoft
 from noisygce.losses.co_teaching import CoTeaching, CoTeachingPlus
 from noisygce.losses.elr import ELR
 from noisygce.losses.eps_softmax import EpsSoftmaxCE
 from noisygce.losses.focal import Focal
-from noisygce.losses.forward import Backward, Forward, ForwardHat
+from noisygce.losses.forward import Backward, DualT, Forward, ForwardHat
 from noisygce.losses.gce import (
     CE,
     GCE,
@@ -51,7 +53,10 @@ from noisygce.losses.mixup import Mixup
 from noisygce.losses.nce import NCE, NFL, NGCE
 from noisygce.losses.phuber import PHuber, PHuberGCE
 from noisygce.losses.rce import RCE
+from noisygce.losses.sop import SOP
+from noisygce.losses.t_revision import TRevision
 from noisygce.losses.taylor import Taylor
+from noisygce.losses.volminnet import VolMinNet
 from noisygce.losses.weighted_sum import WeightedSum
 
 __all__ = [
@@ -69,25 +74,30 @@ __all__ = [
     "NFL",
     "NGCE",
     "RCE",
+    "SOP",
     "Backward",
     "BiTempered",
     "BootstrapHard",
     "BootstrapSoft",
     "CoTeaching",
     "CoTeachingPlus",
+    "DualT",
     "EpsSoftmaxCE",
     "Focal",
     "Forward",
     "ForwardHat",
     "JoCoR",
     "LabelSmoothing",
+    "Learned",
     "LogitClip",
     "Loss",
     "Mixup",
     "PHuber",
     "PHuberGCE",
+    "TRevision",
     "Taylor",
     "TruncatedGCE",
+    "VolMinNet",
     "WeightedSum",
     "cross_entropy",
     "generalized_cross_entropy",

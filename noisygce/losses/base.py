@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from noisygce import check
 
@@ -67,6 +67,20 @@ def rows(matrix: Tensor, labels: Tensor, values: Tensor) -> Tensor:
 def _fit(values: Tensor, labels: Tensor) -> None:
     if labels.shape != values.shape[:1]:
         raise ValueError(f"logits must be (B, K) and labels (B,), not {tuple(values.shape)} and {tuple(labels.shape)}")
+
+
+class Learned(NamedTuple):
+    """A tensor that a loss learns beside the network, by plain SGD on the same mean over the batch.
+
+    tensor: a torch.nn.Parameter. lr: its learning rate, which stays as it is; follows: as a multiple of the network's.
+    momentum: as in torch.optim.SGD. low: the smallest value that an entry may take.
+    """
+
+    tensor: Tensor
+    lr: float
+    momentum: float = 0.0
+    follows: bool = False
+    low: float = -math.inf
 
 
 class Loss(Module):
@@ -208,8 +222,13 @@ class Loss(Module):
         """Tensors that change in training, by name, made by ``bind``: they are saved and restored with a training."""
         return {f"{name}.{k}": tensor for name, part in self.parts().items() for k, tensor in part.state().items()}
 
+    def learned(self) -> dict[str, Learned]:
+        """Tensors that the loss learns, by name, made by ``bind``; ``state`` names them too, detached."""
+        return {f"{name}.{k}": each for name, part in self.parts().items() for k, each in part.learned().items()}
+
     def load_source_estimates(self, run_id: str, estimates: Mapping[str, Any]) -> None:
-        """Called before ``bind`` with what the finished run of ``source`` has estimated (transition_hat.json)."""
+        """Called before ``bind`` with what the finished run of ``source`` has estimated: T by the names of
+        ``forward.ESTIMATES``, and ``rate``, the share of wrong labels."""
 
     def report(self) -> dict[str, Any]:
         """What the manifest of a run should say of the loss beyond its parameters."""

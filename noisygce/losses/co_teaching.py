@@ -36,7 +36,7 @@ class CoTeachingPlus(CoTeaching):
 
     def __init__(
         self,
-        forget_rate: float | None = None,
+        forget_rate: float | str | None = None,
         gradual: int = 10,
         warm_up: int = 20,
         *,

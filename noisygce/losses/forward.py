@@ -10,6 +10,8 @@ from noisygce.losses.gce import CE
 
 # The quantile of p_i at which the sample stands that represents class i: q97 leaves outliers above it.
 ANCHORS = {"q97": 0.97, "max": 1.0}
+# Estimates of T that a ce run leaves: by anchors, each of these as one factor of Dual-T, and by confident learning.
+ESTIMATES = (*ANCHORS, *(f"dual_{anchor}" for anchor in ANCHORS), "confident_joint")
 
 
 class Forward(Loss):
@@ -66,9 +68,10 @@ class ForwardHat(Forward):
     """Forward correction with an estimated T: T_hat[i] = p(x_i) (Patrini et al. 2017, arXiv 1609.03683).
 
     p: of the best-validation model of a run with the loss ``source`` and all else equal. x_i: the training sample at
-    quantile ``anchor`` of p_i (q97: 0.97; max: the largest, which the paper takes on CIFAR-100). Call
-    ``load_source_estimates`` before ``bind``, whose transition, the true T, is only compared with T_hat and may be
-    None.
+    quantile ``anchor`` of p_i (q97: 0.97; max: the largest, which the paper takes on CIFAR-100). Other estimates of
+    the same run: dual_q97 and dual_max, Dual-T (Yao et al. 2020, arXiv 2006.07805); confident_joint, confident learning
+    (Northcutt et al. 2021, arXiv 1911.00068). Call ``load_source_estimates`` before ``bind``, whose transition, the
+    true T, is only compared with T_hat and may be None.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class ForwardHat(Forward):
         ignore_index: int | None = None,
     ) -> None:
         super().__init__(clip=clip, reduction=reduction, ignore_index=ignore_index)
-        self.anchor = check.choice("anchor", anchor, ANCHORS)
+        self.anchor = check.choice("anchor", anchor, ESTIMATES)
         source = CE() if source is None else source
         if not isinstance(source, Loss) or not source.estimates_transition:
             raise check.Invalid("source", source, "a loss whose p estimates P(given label | image), such as ce")
@@ -108,6 +111,25 @@ class ForwardHat(Forward):
     def report(self) -> dict[str, Any]:
         """error: sum |T_hat - T| / sum T, the relative L1 distance from the true T; from 0 to 2."""
         return {"transition_hat": self._report}
+
+
+class DualT(ForwardHat):
+    """Forward correction with the T of Dual-T: ``ForwardHat`` but for its default (Yao et al. 2020, arXiv 2006.07805).
+
+    T is a product: from true classes to those that the model predicts, by anchors, and from these to given labels, by
+    counting. anchor: dual_q97 or dual_max.
+    """
+
+    def __init__(
+        self,
+        anchor: str = "dual_q97",
+        source: Loss | None = None,
+        *,
+        clip: float | None = None,
+        reduction: str = "mean",
+        ignore_index: int | None = None,
+    ) -> None:
+        super().__init__(anchor, source, clip=clip, reduction=reduction, ignore_index=ignore_index)
 
 
 def _given(transition: Matrix | None) -> Matrix:

@@ -12,7 +12,7 @@ class JoCoR(SmallLoss):
 
     def __init__(
         self,
-        forget_rate: float | None = None,
+        forget_rate: float | str | None = None,
         gradual: int = 10,
         lam: float = 0.9,
         *,

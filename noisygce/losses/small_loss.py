@@ -1,18 +1,24 @@
 """What losses of two networks share that train on samples with small losses: how many, and which."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from noisygce import check
 from noisygce.losses.base import Loss, Matrix, Tensor
+from noisygce.losses.gce import CE
+
+ESTIMATED = "estimated"  # a forget_rate
 
 
 class SmallLoss(Loss):
     """A loss that chooses: of each batch, the share R(e) with the smallest losses, R(e) = 1 - tau min(e / E_k, 1).
 
-    e: epochs done. forget_rate: tau in [0, 1), or None for the share of wrong labels as T has it, the mean of
-    1 - T[y, y] over the classes that have samples. gradual: E_k, in epochs. logits (2 B, K): of one network, then of
-    the other. The loss of a sample is 0 where it is not chosen, and else weighted so that the mean over the batch is
-    the mean over the chosen.
+    e: epochs done. forget_rate: tau in [0, 1); None: the share of wrong labels as T has it, the mean of 1 - T[y, y]
+    over the classes that have samples; "estimated": the share that a ce run, all else equal, has estimated from its
+    noisy validation labels (Northcutt et al. 2021, arXiv 1911.00068). gradual: E_k, in epochs. logits (2 B, K): of one
+    network, then of the other. The loss of a sample is 0 where it is not chosen, and else weighted so that the mean
+    over the batch is the mean over the chosen.
     """
 
     networks = 2
@@ -20,27 +26,47 @@ class SmallLoss(Loss):
 
     def __init__(
         self,
-        forget_rate: float | None = None,
+        forget_rate: float | str | None = None,
         gradual: int = 10,
         *,
         reduction: str = "mean",
         ignore_index: int | None = None,
     ) -> None:
         super().__init__(reduction=reduction, ignore_index=ignore_index)
-        self.forget_rate = forget_rate if forget_rate is None else check.number("forget_rate", forget_rate, "[0, 1)")
+        self.forget_rate: float | str | None = forget_rate
+        if forget_rate == ESTIMATED:
+            self.source = CE.from_config()
+        elif forget_rate is not None:
+            self.forget_rate = check.number("forget_rate", forget_rate, "[0, 1)")
+        self._report: dict[str, Any] = {}
         self.gradual = check.whole("gradual", gradual, "[1, 100000]")
 
     def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None = None) -> None:
         import torch
 
-        if self.forget_rate is not None:
-            self._tau = self.forget_rate
+        if self.forget_rate == ESTIMATED:
+            if not self._report:
+                raise TypeError(
+                    f"{type(self).__name__}: the estimated rate is missing: call load_source_estimates(RUN_ID, "
+                    '{"rate": RATE}) first, or give forget_rate'
+                )
+            self._tau = self._report["rate"]
+        elif self.forget_rate is not None:
+            self._tau = float(self.forget_rate)
         elif transition is not None:
             # Rounded, since floor(R B) would otherwise depend on the last bits of a mean.
             self._tau = round(float(1 - transition.trace() / transition.sum()), 12)
         else:
             raise TypeError(f"{type(self).__name__}: transition is missing: T (K, K), or give forget_rate")
         self.forgotten = torch.zeros((), dtype=torch.float64, device=device)
+
+    def load_source_estimates(self, run_id: str, estimates: Mapping[str, Any]) -> None:
+        if self.forget_rate == ESTIMATED:
+            self._report = {"run_id": run_id, "rate": round(float(estimates["rate"]), 12)}
+
+    def report(self) -> dict[str, Any]:
+        """rate: the forget_rate that was estimated, and the run that has."""
+        return {"forget_rate": self._report} if self._report else {}
 
     def start_epoch(self, epoch: int) -> None:
         self._bound("forgotten").fill_(self._tau * min(epoch / self.gradual, 1.0))

@@ -8,7 +8,9 @@ labels (and images), the noise's values and the seed, so the noisy labels of a s
     instance.py  noise that depends on the image
     human.py     human label noise, and its synthetic twin
     open_set.py  images of none of the classes
-    from_file.py labels from an npy file
+    published.py label sets that papers' authors have published, by name
+    from_file.py labels from a file of one's own
+    files.py     files of labels, as other code bases write them
 
 NumPy only.
 """
@@ -32,6 +34,7 @@ from noisygce.noise.from_file import FromFile
 from noisygce.noise.human import Human, HumanTwin
 from noisygce.noise.instance import Instance
 from noisygce.noise.open_set import OpenSet
+from noisygce.noise.published import Published
 
 __all__ = [
     "ClassMap",
@@ -47,6 +50,7 @@ __all__ = [
     "Noise",
     "OpenSet",
     "Pair",
+    "Published",
     "Superclass",
     "Uniform",
     "Vector",

@@ -119,7 +119,7 @@ class Noise:
     rate: r, its meaning given by the subclass. seed: of the draw; null follows the run's seed.
     """
 
-    files: ClassVar[tuple[str, ...]] = ()  # below the data root, of other data sets
+    files: tuple[str, ...] = ()  # below the data root, of other data sets
     makes_wrong: ClassVar[bool] = True  # a label that it changes is wrong, whoever gave the one before
 
     def __init__(self, rate: float, seed: int | None) -> None:

@@ -5,36 +5,39 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from noisygce import check
 from noisygce.errors import DataError, MissingData
+from noisygce.noise import files
 from noisygce.noise.base import Images, Labels, Noise, digest, realised_rate
 
 
 class FromFile(Noise):
-    """Labels (N,) from an npy file, one for each training image in the data set's order; nothing is drawn.
+    """Labels (N,) from a file, one for each training image in the data set's order; nothing is drawn.
 
-    file: below the data root, or an absolute path. sha256: ``digest`` of the labels, so that the run's id stands for
+    file: below the data root, or an absolute path, of a kind that ``noise.files`` reads. key: the name of the labels,
+    where it holds several. sha256: ``digest`` of the labels, so that the run's id stands for
     these very labels, wherever their file lies. rate: their rate as tables shall call it, within 0.02 of the real one.
     Where the true labels are not known, it is not known either which of the two is wrong, the file's or the data set's.
     """
 
     makes_wrong = False
 
-    def __init__(self, rate: float, file: str | None, sha256: str | None) -> None:
+    def __init__(self, rate: float, file: str | None, sha256: str | None, *, key: str | None = None) -> None:
         super().__init__(rate, None)
         if not isinstance(file, str) or not file:
-            raise check.Invalid("file", file, "an npy file of labels: its whole path, or its path below paths.data")
+            raise check.Invalid("file", file, "a file of labels: its whole path, or its path below paths.data")
+        if key is not None and (not isinstance(key, str) or not key):
+            raise check.Invalid("key", key, "the name of the labels in noise.file, or null")
         if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", str(sha256)):
             raise check.Invalid("sha256", sha256, "64 hexadecimal digits, as python -m noisygce.labels prints them")
-        self.file, self.sha256 = file, sha256
+        self.file, self.key, self.sha256 = file, key, sha256
         self._given: Labels
 
     def bind(self, root: Path, labels: Labels, classes: Sequence[str]) -> None:
-        given = self._read(root / self.file, len(labels), len(classes))
+        given = self._read(root / self.file, self.key, len(labels), len(classes))
         found = digest(given)
         if found != self.sha256:
             raise DataError(
@@ -50,18 +53,16 @@ class FromFile(Noise):
         return self._given
 
     @staticmethod
-    def _read(path: Path, samples: int, classes: int) -> Labels:
+    def _read(path: Path, key: str | None, samples: int, classes: int) -> Labels:
         if not path.is_file():
             raise MissingData(
-                f"{path} is missing; noise.file must be an npy file: its whole path, or its path below paths.data"
+                f"{path} is missing; noise.file must be a file of labels: its whole path, or its path below paths.data"
             )
-        try:
-            given = np.load(path, allow_pickle=False)
-        except (ValueError, OSError, EOFError, BadZipFile) as error:
-            raise DataError(f"{path} is not an npy file of numbers: {check.no_array(error)}") from None
-        if not isinstance(given, np.ndarray) or given.shape != (samples,) or given.dtype.kind not in "iu":
-            what = f"{given.dtype} of shape {given.shape}" if isinstance(given, np.ndarray) else "several arrays"
+        given = files.labels(path, key)
+        if given.shape != (samples,) or given.dtype.kind not in "iu":
+            what = f"{given.dtype} of shape {given.shape}"
             raise DataError(f"{path} must hold {samples} integers, one for each training image; it holds {what}")
         if given.min() < 0 or given.max() >= classes:
             raise DataError(f"{path} must hold labels in 0..{classes - 1}; they go from {given.min()} to {given.max()}")
-        return given.astype(np.int64)
+        found: Labels = given.astype(np.int64)
+        return found

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from noisygce import check
 from noisygce.errors import ConfigError, DataError, MissingData
+from noisygce.noise import files
 from noisygce.noise.base import Images, Labels, Matrix, Noise, empirical_transition, realised_rate
 from noisygce.noise.by_class import SUPERCLASSES
 
@@ -99,7 +98,7 @@ def read(root: Path, name: str, labels: Labels) -> Labels:
     if not path.is_file():
         raise MissingData(f"{path} is missing; it is in the data folder of github.com/UCSC-REAL/cifar-10-100n")
     try:
-        content = load(path)
+        content = files.by_torch(path)
         clean, given = (np.asarray(content[k]).astype(np.int64) for k in ("clean_label", key))
     except Exception as error:  # a pickle can go wrong in any way
         raise DataError(f"{path} is not the file of CIFAR-N: {error}") from None
@@ -108,15 +107,3 @@ def read(root: Path, name: str, labels: Labels) -> Labels:
     if given.shape != labels.shape or given.min() < 0 or given.max() > labels.max():
         raise DataError(f"{path}: {key} must hold {len(labels)} labels in 0..{labels.max()}")
     return given
-
-
-def load(path: Path) -> dict[str, Any]:
-    """A dictionary of arrays as ``torch.save`` writes it, read without running what a pickle may hold."""
-    with zipfile.ZipFile(path) as archive:
-        inner = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-        if len(inner) != 1:
-            raise ValueError("no data.pkl in it")
-        content = check.unpickled(archive.read(inner[0]))
-    if not isinstance(content, dict):
-        raise ValueError(f"it holds a {type(content).__name__}")
-    return content

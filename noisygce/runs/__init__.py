@@ -6,6 +6,7 @@ ids.py         what shapes the numbers of a run, and its id
 loaded.py      whether own modules that are imported are as their files
 run.py         lock and files of a run
 manifest.py    what a finished run leaves on record; selection rules
+label_wave.py  a selection rule that needs no validation data
 unfinished.py  state, owner and config of a run without a manifest
 archive.py     finished runs as one data set
 artifacts.py   the model and the predictions that a run keeps
@@ -21,6 +22,7 @@ reading.py     reading files that may come from elsewhere, as plain values
 """
 
 from noisygce.runs.ids import NUMERICS, UNREAD, changed, given, identity, older, run_id, user_code, user_data
+from noisygce.runs.label_wave import label_wave
 from noisygce.runs.manifest import ORACLES, RULES, noisy_validation, select
 from noisygce.runs.run import Run
 
@@ -33,6 +35,7 @@ __all__ = [
     "changed",
     "given",
     "identity",
+    "label_wave",
     "noisy_validation",
     "older",
     "run_id",

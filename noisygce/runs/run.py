@@ -5,7 +5,8 @@ results/runs/<run id>/
   metrics.csv     a row an epoch, each exactly once; nothing in it depends on time or machine load
   manifest.json   written last, by rename: where it is, the run is finished
   model.safetensors  predictions.npz   a model and its predictions (artifacts.py)
-  transition_hat.json   T as estimated by a loss whose p allows it (ce), for loss=forward_hat; digest in the manifest
+  transition_hat.json   estimates of T by a loss whose p allows them (ce), for loss=forward_hat and others; digest in
+                  the manifest
   train.log  last.ckpt  previous.ckpt
 """
 
@@ -141,6 +142,13 @@ class Run:
         except (FileNotFoundError, ValueError, TypeError, AttributeError):
             raise ManifestError(f"{path} is missing or damaged; delete its folder to train that run again") from None
         return found
+
+    def estimates(self) -> dict[str, Any]:
+        """What the finished run has estimated of the noise: T by name, and ``rate``, the share of wrong labels by
+        confident learning, which runs of older code lack. Raises ManifestError."""
+        estimated = (self.manifest() or {}).get("estimated", {})
+        rate = {"rate": estimated["confident_joint"]["rate"]} if "confident_joint" in estimated else {}
+        return {**self.transition_hat(), **rate}
 
     def finish(self, manifest: Mapping[str, Any]) -> None:
         """Writes the manifest, which makes the run a finished one, and drops its checkpoints."""

@@ -2,6 +2,7 @@
 
     task.py        data set + noise + seed -> noisy labels and a split
     loader.py      batches made on the device: order, crop, flip, normalise (philox.py: their random bits)
+    augment.py     RandAugment and cutout of a batch
     step.py        one training step
     dropout.py     dropout drawn from the run's seed
     cuda_graph.py  the step as one CUDA graph
@@ -10,6 +11,7 @@
     fit.py         the loop
     predictions.py what the best model says of every sample
     detection.py   how well that tells wrong labels from right ones
+    estimates.py   the rate of wrong labels and T, estimated from a model and the noisy labels
     calibration.py whether a model is right as often as it is confident
     device.py      picking the device, making its arithmetic repeatable
     hardware.py    what processor and GPU there are, and what they cannot do

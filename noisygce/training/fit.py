@@ -7,11 +7,10 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +18,6 @@ from noisygce.data import Preprocessing
 from noisygce.errors import CheckpointError, NonFinite
 from noisygce.losses import Loss
 from noisygce.models.resnet import can_fuse
-from noisygce.noise import Matrix
 from noisygce.schedule import Pruning, Schedule
 from noisygce.training import dropout, prune
 from noisygce.training.cuda_graph import Pool
@@ -155,7 +153,7 @@ def fit(
         share = row["val_accuracy"]
         if share is None or share > at.best_accuracy:  # None: nothing is held out, and the last model is kept
             at.best_accuracy, at.best_epoch = -1.0 if share is None else share, epoch
-            for name, tensor in training.network.state_dict().items():
+            for name, tensor in step.evaluated().items():
                 training.best[name].copy_(tensor)
         if training.loss.prunes and training.pruning.due(epoch) and epoch < training.schedule.epochs:
             at.prunings.append(_prune(training, epoch, stop))
@@ -167,8 +165,9 @@ def fit(
 def _measure(t: Training, stop: Callable[[], None]) -> Row:
     """The metrics of the epoch that just ended; every share a fraction."""
     s, at = t.step, t.progress
-    on_validation = t.logits(t.validation, stop).argmax(1)
-    on_test = t.test_logits(t.test, stop).argmax(1)
+    with latest(t):
+        on_validation = t.logits(t.validation, stop).argmax(1)
+        on_test = t.test_logits(t.test, stop).argmax(1)
     said, noisy, clean = s.predictions[t.train], t.noisy[t.train], t.clean[t.train]
     known, unknown = t.task.arrays.truth, torch.full_like(s.loss_sum, math.nan)
     numbers = {
@@ -198,14 +197,14 @@ def _measure(t: Training, stop: Callable[[], None]) -> Row:
 
 def _prune(t: Training, epoch: int, stop: Callable[[], None]) -> Row:
     """Solves the kept set again with the best-validation weights; training goes on from the current ones."""
-    kept, warning = prune.kept_set(t.loss, _logits_of_best(t, stop), t.noisy, t.train, t.step.kept)
+    kept, warning = prune.kept_set(t.loss, logits_of_best(t, stop), t.noisy, t.train, t.step.kept)
     t.step.kept.copy_(kept)
     row = {"after_epoch": epoch, "by_epoch": t.progress.best_epoch, "warning": warning}
     clean = t.clean if t.task.arrays.truth else None
     return row | prune.report(kept, t.noisy, clean, t.train, len(t.task.arrays.classes))
 
 
-def _logits_of_best(t: Training, stop: Callable[[], None] = lambda: None) -> Tensor:
+def logits_of_best(t: Training, stop: Callable[[], None] = lambda: None) -> Tensor:
     """Logits of all training samples, kept or not, by the best-validation weights; the current ones come back."""
     with weights(t, t.best):
         return t.logits(t.train, stop)
@@ -222,16 +221,9 @@ def weights(t: Training, of: Mapping[str, Tensor]) -> Iterator[None]:
         t.network.load_state_dict(current)
 
 
-def transition_hat(t: Training, quantile: float, stop: Callable[[], None] = lambda: None) -> Matrix:
-    """T estimated from the best-validation model: T_hat[i] = p(x_i) (K, K), rows i of true labels.
-
-    x_i: the training sample at ``quantile`` of p_i, in eval mode, without augmentation (Patrini et al. 2017, arXiv
-    1609.03683).
-    """
-    p = _logits_of_best(t, stop).double().softmax(1).cpu().numpy()
-    order = np.argsort(p, axis=0, kind="stable")
-    at = order[int(quantile * (len(p) - 1))]
-    return p[at]
+def latest(t: Training) -> AbstractContextManager[None]:
+    """Within it the network is the model that is evaluated: its moving average where there is one."""
+    return weights(t, t.step.ema) if t.step.ema else nullcontext()
 
 
 def digest(tensors: dict[str, Tensor]) -> str:

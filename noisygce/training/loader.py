@@ -14,9 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noisygce import check
 from noisygce.data import Preprocessing
 from noisygce.data.base import Images as Pixels
 from noisygce.data.preprocessing import scaled, units
+from noisygce.errors import ConfigError
+from noisygce.training.augment import OPERATIONS, RandAugment, holes
 from noisygce.training.philox import below, beta, philox
 
 _ORDER, _AUGMENT, _MIX = 4, 5, 6  # keep their draws apart from those of other purposes (docs/protocol.md, Randomness)
@@ -29,7 +32,7 @@ class BatchSpec:
     index (B,): into the full training set. For each view (V B,), all images of the first one first: top, left, the
     corner of the window in the padded image, in 0..2 padding; mirror, 0 or 1; turn, a row of ``rotations``. Of images
     that are mixed in pairs, V = 1: partner (B,), the place in the batch of the other one; weight (), float32, of the
-    one, and the other has the rest.
+    one, and the other has the rest. operation (V B, N): see ``RandAugment``; hole (V B, 2): see ``holes``.
     """
 
     index: Tensor
@@ -39,9 +42,14 @@ class BatchSpec:
     turn: Tensor
     partner: Tensor | None = None
     weight: Tensor | None = None
+    operation: Tensor | None = None
+    hole: Tensor | None = None
+
+    def names(self) -> tuple[str, ...]:
+        """What ``BatchSpec`` takes ``tensors`` by to make this one again."""
+        return tuple(name for name, part in vars(self).items() if part is not None)
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """What ``BatchSpec`` takes to make this one again."""
         return tuple(part for part in vars(self).values() if part is not None)
 
     def mixed(self, of: Callable[[Tensor | slice], Tensor]) -> Tensor:
@@ -84,7 +92,17 @@ class Images:
         self.turns: Tensor | None = None
         if preprocessing.rotation:
             self.turns = torch.from_numpy(rotations(self.size[0], self.size[1], preprocessing.rotation)).to(device)
+        self.cutout = preprocessing.cutout
+        self.randaugment: RandAugment | None = None
+        if preprocessing.randaugment and preprocessing.randaugment[0]:
+            count, magnitude = preprocessing.randaugment
+            if images.dtype != np.uint8:
+                raise check.Invalid("data.randaugment", [count, magnitude], "null where there are no pixels")
+            self.randaugment = RandAugment(count, magnitude, self.size, device)
         n, h, w, c = images.shape
+        for key in ("mean", "std"):
+            if len(values := getattr(preprocessing, key)) not in (1, c):
+                raise ConfigError(f"data.{key}={[*values]}: must be a list of {c}, one for each channel, or of one")
         self.units: tuple[Tensor, Tensor] | None = None
         if preprocessing.normalise == "standard" and n:
             centre, spread = units(train_images)
@@ -113,12 +131,21 @@ class Images:
 
     def _cropped(self, draw: BatchSpec) -> Tensor:
         index = draw.index.repeat(len(draw.top) // len(draw.index))
-        if not (self.padding or self.flip or self.turns is not None):
-            return self.plain(index)
+        if not (self.padding or self.flip or self.turns is not None or self.randaugment):
+            return self._with_holes(self.plain(index), draw)
         image = self._turned(self._windows(self.pixels, index * self.pixels.shape[1] + draw.top, draw), draw)
-        if self.mean.dim() == 1:
-            return self._normalised(image, self.mean)
-        return self._normalised(image, self._turned(self._windows(self.mean, draw.top, draw), draw))
+        if self.randaugment and draw.operation is not None:
+            image = self.randaugment(image, draw.operation)
+        mean = self.mean
+        if mean.dim() > 1:
+            mean = self._turned(self._windows(mean, draw.top, draw), draw)
+        return self._with_holes(self._normalised(image, mean), draw)
+
+    def _with_holes(self, images: Tensor, draw: BatchSpec) -> Tensor:
+        """Normalised images (V B, C, H, W), a square of each 0."""
+        if draw.hole is None:
+            return images
+        return images * holes(draw.hole, self.cutout, *self.size)
 
     def plain(self, index: Tensor) -> Tensor:
         """Normalised images (B, C, H, W) as they are, for evaluation."""
@@ -180,6 +207,17 @@ class Loader:
         windows = (part.split(sizes, 1) for part in drawn)
         parts = zip(index.split(sizes), *windows, strict=True)
         draws = [BatchSpec(index, *(window.flatten() for window in each)) for index, *each in parts]
+        if self.images.randaugment:
+            turns = range(2, 2 + self.images.randaugment.count)
+            words = [philox((index, epoch, view, turn), (self.seed, _AUGMENT)) for turn in turns]
+            chosen = torch.stack([2 * below(word, len(OPERATIONS)) + (sign >> 31) for word, sign, _, _ in words], 2)
+            split = chosen.split(sizes, 1)  # (V, B, N) each
+            draws = [replace(d, operation=part.flatten(0, 1)) for d, part in zip(draws, split, strict=True)]
+        if self.images.cutout:
+            row, column, _, _ = philox((index, epoch, view, 1), (self.seed, _AUGMENT))
+            height, width = self.images.size
+            split = torch.stack([below(row, height), below(column, width)], 2).split(sizes, 1)
+            draws = [replace(d, hole=part.flatten(0, 1)) for d, part in zip(draws, split, strict=True)]
         return self._mixed(draws, epoch) if self.mixup else draws
 
     def _mixed(self, draws: list[BatchSpec], epoch: int) -> list[BatchSpec]:

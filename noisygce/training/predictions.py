@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noisygce.data import Ints
-from noisygce.training import calibration, detection
-from noisygce.training.fit import Training, weights
+from noisygce.training import calibration, detection, estimates
+from noisygce.training.fit import Training, latest, logits_of_best, weights
 
 Stop = Callable[[], None]  # called between the batches of an evaluation; may raise
 
@@ -68,7 +68,8 @@ def detect(t: Training, best: Predictions, stop: Stop = lambda: None) -> dict[st
     mine = best.split == "train"
     index, given = torch.from_numpy(best.index[mine]), best.given[mine]
     wrong = given != t.task.clean[best.index[mine]] if t.task.arrays.truth else None
-    last = _scores(t.logits(index.to(t.train.device), stop).double().cpu(), given)
+    with latest(t):
+        last = _scores(t.logits(index.to(t.train.device), stop).double().cpu(), given)
 
     def measured(scores: Mapping[str, NDArray[np.float32]], known: bool) -> dict[str, dict[str, float | None]]:
         own = {name: scores[column] for name, column in detection.SCORES.items()}
@@ -106,7 +107,23 @@ def calibrate(t: Training, stop: Stop = lambda: None) -> dict[str, Any]:
     if held_out:
         with weights(t, t.best):
             best = measured()
-    return {"best": best, "last": measured()}
+    with latest(t):
+        return {"best": best, "last": measured()}
+
+
+def estimate(t: Training, stop: Stop = lambda: None) -> tuple[dict[str, Any], dict[str, estimates.Floats]]:
+    """Of the best-validation model: ``estimates.report``, and the estimates of T by name, none where its p does not
+    estimate P(given | image). The rate is counted on the validation samples, which no model was trained on."""
+    with weights(t, t.best):
+        p = _numbers(t.logits(t.validation, stop).double().softmax(1))
+    joint = estimates.confident_joint(p, _array(t.noisy[t.validation]))
+    found: dict[str, estimates.Floats] = {}
+    if t.loss.estimates_transition:
+        p = _numbers(logits_of_best(t, stop).double().softmax(1))
+        found = estimates.transitions(p, _array(t.noisy[t.train]), joint)
+    known, taken = t.task.arrays.truth, torch.cat([t.train, t.validation])
+    true_rate = float((t.noisy[taken] != t.clean[taken]).double().mean()) if known else None
+    return estimates.report(joint, found, true_rate, t.task.transition if known else None), found
 
 
 def _numbers(logits: Tensor) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -61,7 +62,14 @@ class Step:
         device = labels.device
         self.kept = torch.ones(len(labels), dtype=torch.bool, device=device)  # (N,) the samples that count
         self.momenta = [torch.zeros_like(p) for p in self.parameters]
+        # The moving average, by the names of the network's tensors; none where it is not asked for.
+        own = network.state_dict() if schedule.ema is not None else {}
+        self.ema = {name: tensor.clone() for name, tensor in own.items()}
+        self._averaged = [(self.ema[name], tensor) for name, tensor in own.items() if tensor.is_floating_point()]
+        self._counted = [(self.ema[name], tensor) for name, tensor in own.items() if not tensor.is_floating_point()]
         self.lr = torch.zeros((), device=device)
+        self.learned = loss.learned()  # by the loss
+        self.learned_momenta = {k: torch.zeros_like(each.tensor) for k, each in self.learned.items() if each.momentum}
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self.steps = torch.zeros((), dtype=torch.int64, device=device)
         self.good_steps = torch.zeros((), dtype=torch.int64, device=device)  # before the first non-finite loss
@@ -76,12 +84,18 @@ class Step:
         sums = ("kept", "loss_sum", "steps", "good_steps", "predictions", "predictions_before")
         own = {name: getattr(self, name) for name in sums}
         own |= {f"dropout.{name}": tensor for name, tensor in dropout.calls(self.network).items()}
-        return self.weights() | own | {f"loss.{name}": tensor for name, tensor in self.loss.state().items()}
+        own |= {f"loss.{name}": tensor for name, tensor in self.loss.state().items()}
+        return self.weights() | own | {f"loss_momentum.{name}": m for name, m in self.learned_momenta.items()}
 
     def weights(self) -> dict[str, Tensor]:
-        """Weights, batch norm statistics and momenta by name."""
+        """Weights, batch norm statistics, momenta and moving averages by name."""
         momenta = {f"momentum.{name}": m for name, m in zip(self.names, self.momenta, strict=True)}
-        return {f"network.{k}": v for k, v in self.network.state_dict().items()} | momenta
+        network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        return network | momenta | {f"ema.{name}": tensor for name, tensor in self.ema.items()}
+
+    def evaluated(self) -> dict[str, Tensor]:
+        """Weights and batch norm statistics of the model that is evaluated: the trained one, or its moving average."""
+        return self.ema or self.network.state_dict()
 
     def finite(self) -> Tensor:
         """Whether all weights are finite; it stays on the device."""
@@ -96,10 +110,11 @@ class Step:
         self.predictions.fill_(-1)
 
     def __call__(self, draw: BatchSpec) -> None:
+        self._names = draw.names()  # the same for all batches
         self._train(*draw.tensors())
 
     def _on(self, *tensors: Tensor) -> None:
-        draw = BatchSpec(*tensors)
+        draw = BatchSpec(**dict(zip(self._names, tensors, strict=True)))
         index = draw.index
         forward = self._full if len(index) == self.schedule.batch_size else self._forward
         weights = dict(zip(self.matrices, Bf16.apply(*self.matrices.values()), strict=True)) if self.matrices else {}
@@ -124,13 +139,19 @@ class Step:
                 momentum=self.schedule.momentum,
                 lr=self.lr,
                 dampening=0.0,
-                nesterov=False,
+                nesterov=self.schedule.nesterov,
                 maximize=False,
                 is_first_step=False,
             )
+            self._learn()
             self._forget()
             if self.counters:
                 torch._foreach_add_(list(self.counters.values()), 1)
+            if self.schedule.ema is not None:
+                means, now = map(list, zip(*self._averaged, strict=True))
+                torch._foreach_lerp_(means, now, 1 - self.schedule.ema)
+                for mean, number in self._counted:
+                    mean.copy_(number)
             self.steps += 1
             self.loss_sum += loss.detach()
             self.good_steps += self.loss_sum - self.loss_sum == 0  # once infinite or NaN, a sum remains so
@@ -154,9 +175,23 @@ class Step:
                     f"the weight {name} takes no part in the loss; requires_grad_(False) keeps it as it is"
                 )
 
+    def _learn(self) -> None:
+        """A step of SGD of what the loss learns."""
+        for name, each in self.learned.items():
+            step = each.tensor.grad
+            if step is None:
+                raise UserCodeError(f"{defined(type(self.loss))}: {name}, which it learns, has no gradient")
+            if each.momentum:
+                step = self.learned_momenta[name].mul_(each.momentum).add_(step)
+            each.tensor.sub_(step * (each.lr * self.lr) if each.follows else step * each.lr)
+            if each.low > -math.inf:
+                each.tensor.clamp_(min=each.low)
+
     def _forget(self) -> None:
         """Drops the gradients."""
         self.network.zero_grad(set_to_none=True)
+        for each in self.learned.values():
+            each.tensor.grad = None
 
 
 def weight_matrices(network: nn.Module) -> dict[str, Tensor]:

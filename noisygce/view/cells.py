@@ -15,6 +15,7 @@ from noisygce.errors import ConfigError, NoisygceError
 from noisygce.results import Result
 from noisygce.sweep.plan import Plan
 from noisygce.view import escape, stats
+from noisygce.view.measures import MEASURES
 
 Key = tuple[Any, ...]  # the values of the row's keys, or of the column's
 Place = tuple[Key, Key]  # row and column
@@ -120,8 +121,10 @@ class Cells:
         found = {row: sample for row in self.rows if (sample := self.sample(row, column, rule))}
         if not found:
             return set()
-        best = max(found.values(), key=lambda sample: sample.mean)
-        return {row for row, sample in found.items() if sample.mean >= best.mean - (best.half or 0.0) - stats.TIE}
+        better = MEASURES[self.measure].better
+        best = max(found.values(), key=lambda sample: better(sample.mean))
+        floor = better(best.mean) - (best.half or 0.0) - stats.TIE
+        return {row for row, sample in found.items() if better(sample.mean) >= floor}
 
 
 def by_class(cells: Cells) -> Cells:

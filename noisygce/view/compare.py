@@ -10,6 +10,7 @@ from pathlib import Path
 from noisygce import runs
 from noisygce.view import escape, published, stats
 from noisygce.view.cells import Cells, Key, Place
+from noisygce.view.measures import MEASURES, Measure
 from noisygce.view.published import Number
 from noisygce.view.stats import percent
 from noisygce.view.subtable import Entry, Subtable
@@ -19,9 +20,14 @@ Compared = Mapping[str, Mapping[Place, Number | str]]
 _ALL_PAIRS_UP_TO = 6  # rows; with more, each is compared with the first
 
 
-def mean_and_std(number: stats.Sample | Number | None, decimals: int = 2, signed: bool = False) -> str:
-    """Mean ± standard deviation in per cent; - where there is nothing."""
-    return "-" if number is None else stats.spread(number.mean, number.std, decimals, signed)
+def mean_and_std(
+    number: stats.Sample | Number | None,
+    decimals: int = 2,
+    signed: bool = False,
+    measure: Measure = MEASURES["accuracy"],
+) -> str:
+    """Mean ± standard deviation, as the measure writes them; - where there is nothing."""
+    return "-" if number is None else measure.spread(number.mean, number.std, decimals, signed)
 
 
 def rule_title(rule: str) -> str:
@@ -63,7 +69,8 @@ def paired(cells: Cells, rule: str, decimals: int = 2) -> Subtable:
     pairs = list(itertools.combinations(cells.rows, 2))
     if len(cells.rows) > _ALL_PAIRS_UP_TO:
         pairs = [(cells.rows[0], row) for row in cells.rows[1:]]
-    over, note = _over(cells)
+    measure = MEASURES[cells.measure]
+    over, note = _over(cells, measure)
     body = []
     for first, second in pairs:
         by_setting = [found for column in cells.columns if (found := differences(cells, rule, first, second, column))]
@@ -71,28 +78,29 @@ def paired(cells: Cells, rule: str, decimals: int = 2) -> Subtable:
         if len(cells.columns) == 1 and by_setting:
             found = by_setting[0]
         sample = stats.describe(found)
-        mean = percent(sample.mean, decimals, signed=True) if sample else "-"
+        mean = measure.text(sample.mean, decimals, signed=True) if sample else "-"
         interval = "-"
         if sample and sample.half is not None:
             ends = sample.mean - sample.half, sample.mean + sample.half
-            interval = " to ".join(percent(end, decimals, signed=True) for end in ends)
-        better = f"{sum(d > stats.TIE for d in found)} / {sum(d < -stats.TIE for d in found)}"
+            interval = " to ".join(measure.text(end, decimals, signed=True) for end in ends)
+        gains = [measure.better(d) for d in found]
+        better = f"{sum(d > stats.TIE for d in gains)} / {sum(d < -stats.TIE for d in gains)}"
         label = escape.joined(" − ", [cells.row_label(second), cells.row_label(first)])
         body.append([Entry(text) for text in (label, mean, interval, better, str(len(found)))])
     header = [(text,) for text in ("pair", "difference", "95 % interval", "better / worse", over)]
     return Subtable(f"Rule `{rule}`, paired over {over}", note, header, body)
 
 
-def _over(cells: Cells) -> tuple[str, str]:
+def _over(cells: Cells, measure: Measure) -> tuple[str, str]:
     """What differences are taken over, and how: settings, or the seeds of the only one."""
     if len(cells.columns) == 1:
         return "seeds", (
-            "Mean difference in percentage points of runs of the same seed, and its 95 % t interval over the seeds, "
+            f"Mean difference{measure.unit} of runs of the same seed, and its 95 % t interval over the seeds, "
             "which says nothing of other data or noise and is not widened for the number of pairs. Better / worse: in "
             "how many seeds. Seeds: n, those done of both rows."
         )
     return "settings", (
-        "Mean difference in percentage points over the settings (columns above), seed by seed; its 95 % t interval "
+        f"Mean difference{measure.unit} over the settings (columns above), seed by seed; its 95 % t interval "
         "takes settings for independent though they share seeds and data. Better / worse: in how many settings."
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from noisygce.sweep.plan import Plan
-from noisygce.view import canvas, curves, heatmaps, memorisation
+from noisygce.view import canvas, curves, heatmaps, memorisation, ranks, reliability
 from noisygce.view.cells import Cells
 
 if TYPE_CHECKING:
@@ -20,8 +20,11 @@ TITLES = {
     "memorisation": "Memorisation: what the network predicts for the mislabelled training samples",
     "noise": "Noise as drawn: share of each given label among the samples of a true label",
     "confusion": "What the kept model predicts for the test samples of each class",
+    "calibration": "Reliability: accuracy of the kept model over its confidence, on the test set",
+    "ranks": "Critical-difference diagram: mean rank of test accuracy over the settings",
     "q_and_k": "Test accuracy over q and k",
 }
+DRAWN = tuple(kind for kind in TITLES if kind != "ranks")  # where no kind is asked for: ranks needs an extra
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Drawing:
         return self.file("png")
 
 
-def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[Drawing]:
+def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = DRAWN) -> Iterator[Drawing]:
     """The figures of these kinds that the runs of an experiment can show."""
     cells = replace(cells, names={})  # names with formulas are for tables, and table.overview has those of the config
     overview = plan.table.get("overview", {})
@@ -55,6 +58,8 @@ def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = TITLES) -> Iterator[Dr
         "memorisation": lambda: memorisation.memorisation(cells, first),
         "noise": lambda: heatmaps.noise(cells),
         "confusion": lambda: heatmaps.confusion(cells, first),
+        "calibration": lambda: reliability.reliability(cells, first),
+        "ranks": lambda: ranks.diagram(cells, plan.table.get("rules", ["val"])),
         "q_and_k": lambda: heatmaps.q_and_k(cells, plan.table.get("rules", ["val"])),
     }
     for kind in kinds:

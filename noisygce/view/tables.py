@@ -11,29 +11,26 @@ from typing import Any
 
 from noisygce import check, results, runs
 from noisygce.errors import ConfigError
-from noisygce.results import NOISY_VALIDATION, Result
+from noisygce.results import LABEL_WAVE, NOISY_VALIDATION, Result
 from noisygce.sweep.plan import Plan, look
-from noisygce.view import compare, escape, paths, provenance, published, subtable
+from noisygce.view import compare, escape, paths, provenance, published, ranks, subtable
 from noisygce.view.cells import Cell, Cells, Key, Place, by_class, grouped, keys_of
 from noisygce.view.compare import Compared, mean_and_std
+from noisygce.view.measures import MEASURES
 from noisygce.view.published import Number
 from noisygce.view.subtable import Entry, Subtable
 
-RULES = (*runs.RULES, "gap", NOISY_VALIDATION)
+RULES = (*runs.RULES, "gap", NOISY_VALIDATION, LABEL_WAVE)
 _MEANING = {
     "val": "test accuracy at the epoch of best noisy validation accuracy",
     "last": "test accuracy at the last epoch",
     "last10": "mean test accuracy of the last ten epochs",
     "val_clean": "ORACLE, looks at clean labels: test accuracy at the epoch of best clean validation accuracy",
     "test": "ORACLE, looks at the test set: best test accuracy of any epoch",
+    "label_wave": "test accuracy at the epoch before the changes of training predictions, averaged over three epochs, "
+    "rise for the first time (Label Wave); it looks at no validation data",
     "noisy_validation": "best accuracy on the noisy validation labels of any epoch, wrong labels among them",
     "gap": "last − val of each run, in percentage points: what training to the end costs (−) or brings (+)",
-}
-MEASURES = {
-    "accuracy": "Test accuracy",
-    "auroc": "Area under the ROC curve of finding wrong labels",
-    "ap": "Average precision of finding wrong labels",
-    "per_class": "Test accuracy of each class",
 }
 _MODELS = {"val": "the best-validation model", "last": "the model at the end"}  # whose other measures these rules give
 # The arguments of the command, and the values that each may have; no values: any text.
@@ -86,7 +83,10 @@ class Table:
     def cells(self) -> Cells:
         """The runs in rows and columns. Raises ConfigError, or NoisygceError of measure=per_class."""
         spec = self.spec
-        cells = replace(grouped(spec.rows, spec.columns, self.runs, spec.measure), names=spec.names)
+        measure = "accuracy" if spec.measure == "rank" else spec.measure
+        cells = replace(grouped(spec.rows, spec.columns, self.runs, measure), names=spec.names)
+        if spec.measure == "rank":
+            return ranks.by_rank(cells, spec.rules)
         return by_class(cells) if spec.measure == "per_class" else cells
 
     @cached_property
@@ -94,7 +94,10 @@ class Table:
         """Each under one rule or beside other numbers, by names for a label."""
         found = {}
         for rule in self.spec.rules:
-            found[rule] = rule_subtable(self.cells, rule, self.spec.decimals)
+            if self.spec.measure == "rank":
+                found[rule] = ranks.subtable_of(self.cells, rule, _MEANING[rule])
+            else:
+                found[rule] = rule_subtable(self.cells, rule, self.spec.decimals)
             if rule in self.compared:
                 name, numbers = f"{rule}-{Path(self.spec.against).stem}", self.compared[rule]
                 found[name] = compare.against(self.cells, rule, self.spec.against, numbers, self.spec.decimals)
@@ -104,7 +107,7 @@ class Table:
     def pairs(self) -> list[Subtable]:
         """Rows against each other, under each rule."""
         rules = [rule for rule in self.spec.rules if rule != "gap"]
-        if self.spec.measure == "per_class" or not compare.pairable(self.cells):
+        if self.spec.measure in ("per_class", "rank") or not compare.pairable(self.cells):
             return []
         return [compare.paired(self.cells, rule, self.spec.decimals) for rule in rules]
 
@@ -132,9 +135,13 @@ def tabulate(
     number = _numbers(against, measure)
     given = {"rule": rule, "against": against, "measure": measure.replace("accuracy", ""), "name": name}
     options = {key: value for key, value in given.items() if value}
-    measured = "Noisy validation accuracy" if rules == (NOISY_VALIDATION,) else MEASURES[measure]
+    title = str(plan.table.get("title", plan.name))
+    held_out = rules == (NOISY_VALIDATION,) and measure == "accuracy"
+    retitled = (
+        title.replace("Test accuracy", "Noisy validation accuracy") if held_out else MEASURES[measure].titled(title)
+    )
     spec = Spec(
-        title=str(plan.table.get("title", plan.name)).replace(MEASURES["accuracy"], measured),
+        title=retitled,
         name=paths.name(plan, options),
         argv=tuple(paths.argv(plan, command, options)),
         options=options,
@@ -154,15 +161,14 @@ def tabulate(
 def _rules(plan: Plan, found: Sequence[Result], rule: str, measure: str) -> tuple[str, ...]:
     """The rules of a table that have this measure. Raises ConfigError where none has."""
     done = [run for run in found if run.state == "done"]
-    known: Sequence[str] = RULES
-    if measure in ("auroc", "ap"):
-        known = (*_MODELS, "gap")
+    known: Sequence[str] = MEASURES[measure].rules or RULES
     if measure == "per_class":  # of the model that a run keeps
         known = sorted({run.kept_by for run in done}, reverse=True) or ["val"]
     asked = plan.table.get("rules", ["val", "last"])
+    allowed = (*runs.RULES, LABEL_WAVE)
     for each in asked:
-        if each not in runs.RULES:
-            raise ConfigError(f"table.rules={asked}: each must be one of {', '.join(runs.RULES)}")
+        if each not in allowed:
+            raise ConfigError(f"table.rules={asked}: each must be one of {', '.join(allowed)}")
     asked = [rule] if rule else [*asked, "gap"]
     if not rule and measure == "accuracy" and done and all(run.number("last") is None for run in done):
         asked = [NOISY_VALIDATION]  # without a test set
@@ -186,6 +192,8 @@ def _numbers(against: str, measure: str) -> Callable[[Cell, str], Number | str]:
         raise ConfigError(
             f"measure={measure}: no {'own' if against != 'published' else against} numbers of it are known"
         )
+    if against and not MEASURES[measure].share:
+        raise ConfigError(f"measure={measure}: against={against} compares shares, and this measure is none")
     if against == "published":
         return lambda cell, rule: published.number(cell.config, rule)
     if against.endswith(".csv"):
@@ -202,22 +210,19 @@ def _numbers(against: str, measure: str) -> Callable[[Cell, str], Number | str]:
 
 def rule_subtable(cells: Cells, rule: str, decimals: int = 2) -> Subtable:
     """Rows times columns under one selection rule, which its title names."""
+    measure = MEASURES[cells.measure]
 
     def entry(row: Key, column: Key) -> Entry:
         cell = cells.at(row, column)
         if cell is None:
             return Entry("")
         best = rule != "gap" and row in cells.bold(rule, column)
-        return Entry(mean_and_std(cell.sample(rule), decimals, signed=rule == "gap"), best, cell.count(rule))
+        return Entry(mean_and_std(cell.sample(rule), decimals, rule == "gap", measure), best, cell.count(rule))
 
     body = [[Entry(cells.row_label(r)), *(entry(r, c) for c in cells.columns)] for r in cells.rows]
     corner = ", ".join(key.removesuffix(".name").rpartition(".")[2] for key in cells.row_keys)
     bold = "" if rule == "gap" else " Bold: the best and all within its 95 % t interval."
-    meaning = _MEANING[rule]
-    if cells.measure in ("auroc", "ap") and rule in _MODELS:
-        meaning = f"by the margin of {_MODELS[rule]}, among the training samples"
-    if cells.measure == "per_class":
-        meaning = f"of the test samples of each class, those that {_MODELS[rule]} is right about"
+    meaning = measure.of.format(_MODELS[rule]) if measure.of and rule in _MODELS else _MEANING[rule]
     note = f"{meaning[0].upper() + meaning[1:]}. Mean ± sample standard deviation (runs).{bold}"
     return Subtable(compare.rule_title(rule), note, [(corner,), *cells.header()], body)
 
@@ -255,7 +260,7 @@ def _line(table: Table, rule: str, place: Place) -> dict[str, Any]:
     cells, cell = table.cells, table.cells.cell[place]
     values, sample = cell.values(rule), cell.sample(rule)
     line: dict[str, Any] = dict(zip((*cells.row_keys, *cells.column_keys), (*place[0], *place[1]), strict=True))
-    line |= {"measure": cells.measure, "rule": rule, "n": len(values), "runs": len(cell.runs)}
+    line |= {"measure": cells.measure, "rule": rule, "n": sample.n if sample else 0, "runs": len(cell.runs)}
     line["failed"] = sum(run.state == "failed" for run in cell.runs)
     line |= dict.fromkeys(("mean", "std", "t_low", "t_high"))
     if sample:

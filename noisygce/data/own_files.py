@@ -1,0 +1,89 @@
+"""What data sets of a person's own files share: where the files lie, what the id takes of them, arrays and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noisygce import check
+from noisygce.data import label_table
+from noisygce.data.base import Data, Ints, located
+from noisygce.errors import DataError
+
+
+class OwnFiles(Data):
+    """A data set whose values are the names of files: below the data root, from the current folder, or whole paths;
+    null for none. A run's id holds the SHA-256 of each."""
+
+    def require(self, root: Path) -> None:
+        for key, path in self._files(root).items():
+            if not path.is_file():
+                name = vars(self)[key]
+                raise DataError(
+                    f"data.{key}={name}: there is no file {path}; give its whole path, or paths.data=FOLDER"
+                )
+
+    def inputs(self, root: Path) -> Sequence[Path]:
+        return list(self._files(root).values())
+
+    def contents(self, root: Path) -> Mapping[str, str]:
+        self.require(root)
+        return {key: check.sha256(path) for key, path in self._files(root).items()}
+
+    def _files(self, root: Path) -> dict[str, Path]:
+        return {key: located(root, str(name)) for key, name in vars(self).items() if name is not None}
+
+
+def array(path: Path) -> NDArray[Any]:
+    """The array of an .npy file. Raises DataError."""
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)  # only what is computed with is in memory
+        if not isinstance(found, np.ndarray):
+            raise ValueError("it is an archive of arrays")
+        return found
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise DataError(f"{path} is not an .npy file of numbers or names: {check.no_array(error)}") from None
+
+
+def labels_of(path: Path, samples: int, names: Sequence[str] = (), lacking: str = "") -> list[str]:
+    """The labels of an .npy or .csv file, as text, in the order of the samples. Raises DataError."""
+    if path.suffix.lower() == ".csv":
+        table = label_table.read(path)
+        given = table.labels()
+        return [given[i] for i in table.order(samples, names, lacking)]
+    return texts(array(path), samples, path)
+
+
+def texts(found: NDArray[Any], samples: int, where: Path | str) -> list[str]:
+    """Labels (N,), integers or names, as text. Raises DataError, naming ``where`` they are from."""
+    if found.shape != (samples,):
+        raise DataError(f"{where} must hold {samples:,} labels, one for each sample; its shape is {found.shape}")
+    if found.dtype.kind == "f" and (found == np.rint(found)).all():
+        found = found.astype(np.int64)
+    if found.dtype.kind not in "iuUS":
+        raise DataError(f"{where}: labels are integers or names, not {found.dtype}")
+    each = found.tolist()
+    return [
+        label_table.label(y if isinstance(y, bytes) else str(y), f"{where}, sample {i}") for i, y in enumerate(each)
+    ]
+
+
+def numbered(
+    given: Sequence[str], test: Sequence[str], where: Path | str, test_where: Path | str
+) -> tuple[tuple[str, ...], Ints, Ints]:
+    """The classes, in the order of numbers or of the alphabet, and the labels of training and test samples as their
+    places in it. Raises DataError."""
+    numbers = all(label_table.INTEGER.fullmatch(label) for label in given)
+    classes = sorted({*given}, key=lambda y: (int(y), y)) if numbers else sorted({*given})
+    if len(classes) < 2:
+        raise DataError(f"{where}: there must be at least two classes; there is {', '.join(classes)}")
+    if extra := {*test} - {*classes}:
+        raise DataError(f"{test_where}: no training sample is labelled {', '.join(sorted(extra))}")
+    number = {name: y for y, name in enumerate(classes)}
+    labels, test_labels = (np.array([number[y] for y in part], dtype=np.int64) for part in (given, test))
+    return tuple(classes), labels, test_labels

@@ -1,0 +1,104 @@
+"""Files of noisy labels, as other code bases write them: arrays of integers, one for each training image.
+
+.npy        an array (NumPy)
+.json       a list (DivideMix, ELR+), or lists by name
+.txt        an integer a line
+.csv        columns below a header
+.pt         a dictionary of arrays as torch.save writes it (CIFAR-N), of which nothing is run
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from noisygce import check
+from noisygce.errors import DataError
+
+
+def labels(path: Path, key: str | None) -> Any:
+    """The labels in a file, as they are there; key: their name, where it holds several by name. Raises DataError."""
+    read, kind = _READERS.get(path.suffix.lower(), _READERS[".npy"])
+    try:
+        content = read(path)
+        if not isinstance(content, Mapping):
+            found = np.asarray(content)
+    except Exception as error:  # a pickle can go wrong in any way
+        raise DataError(f"{path} is not {kind}: {check.no_array(error)}") from None
+    if isinstance(content, Mapping):
+        return np.asarray(_chosen(path, content, key))
+    if key is not None:
+        raise DataError(f"noise.key={key}: {path} holds one list of labels; leave noise.key out")
+    return found
+
+
+def _chosen(path: Path, content: Mapping[str, Sequence[Any]], key: str | None) -> Sequence[Any]:
+    if key is None or key not in content:
+        said = f"noise.key={'null' if key is None else key}"
+        raise DataError(f"{said}: {path} holds labels by name, and noise.key must be one of {', '.join(content)}")
+    return content[key]
+
+
+def by_torch(path: Path) -> dict[str, Any]:
+    """A dictionary of arrays as ``torch.save`` writes it, read without running what a pickle may hold."""
+    with zipfile.ZipFile(path) as archive:
+        inner = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        if len(inner) != 1:
+            raise ValueError("no data.pkl in it")
+        content = check.unpickled(archive.read(inner[0]))
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}")
+    return content
+
+
+def _array(path: Path) -> Any:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (EOFError, BadZipFile) as error:
+        raise ValueError(str(error)) from None
+
+
+def _json(path: Path) -> Any:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, list | dict):
+        raise ValueError(f"it holds a {type(found).__name__}")
+    return found
+
+
+def _lines(path: Path) -> list[int]:
+    return [int(line) for line in path.read_text(encoding="utf-8").split()]
+
+
+def _columns(path: Path) -> dict[str, list[int]]:
+    """The columns of integers; others, such as the names of images, are no labels."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        head, *rows = csv.reader(file, strict=True)
+    for line, row in enumerate(rows, start=2):
+        if len(row) != len(head):
+            raise ValueError(f"line {line} has {len(row)} fields, its header {len(head)}")
+    texts = [[row[i].strip() for row in rows] for i in range(len(head))]
+    columns = {name: [*map(int, column)] for name, column in zip(head, texts, strict=True) if _whole(column)}
+    for name, column in columns.items():
+        if column != sorted(column) == [*range(len(column))]:
+            raise ValueError(f"its column {name} has the images in another order; sort the lines by it")
+    return columns
+
+
+def _whole(column: Sequence[str]) -> bool:
+    return all(text.removeprefix("-").isdecimal() for text in column)
+
+
+_READERS = {
+    ".npy": (_array, "an npy file of numbers"),
+    ".json": (_json, "a JSON list of integers, or several by name"),
+    ".txt": (_lines, "text with an integer a line"),
+    ".csv": (_columns, "a CSV with a header and integers below it"),
+    ".pt": (by_torch, "a dictionary of arrays of torch.save"),
+}

@@ -1,0 +1,186 @@
+"""Ranks of rows over settings: Friedman's test, Nemenyi's critical difference, and their diagram (Demšar 2006, JMLR 7).
+
+In each setting the rows of a table are ranked by the mean of their seeds, the best first. scipy and scikit-posthocs,
+which the extra ``ranks`` brings, compute the tests and draw the diagram.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from noisygce.errors import ConfigError
+from noisygce.view import canvas, compare, curves, stats
+from noisygce.view.cells import Cell, Cells, Key
+from noisygce.view.stats import Sample
+from noisygce.view.subtable import Entry, Subtable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+LEVEL = 0.05  # of significance
+ASSUMES = (
+    "Friedman's test takes settings for independent draws of all that one may meet. Settings of one experiment share "
+    "data, network and seeds, so that its p is too small."
+)
+
+
+@dataclass(frozen=True)
+class Ranked(Cell):
+    """A cell that shows the rank of its mean in its setting; ranks: by selection rule, of rules under which all rows of
+    the setting have a mean."""
+
+    ranks: Mapping[str, float] = field(default_factory=dict)
+
+    def sample(self, rule: str) -> Sample | None:
+        rank = self.ranks.get(rule)
+        return None if rank is None else Sample(len(self.values(rule)), rank, None, None)
+
+
+@dataclass(frozen=True)
+class Friedman:
+    """Friedman's test of k rows over n settings: its statistic and p, and the difference of two mean ranks from which
+    on Nemenyi's test tells rows apart at ``LEVEL``. ranks: the mean rank of each row."""
+
+    n: int
+    statistic: float
+    p: float
+    critical: float
+    ranks: Mapping[Key, float]
+
+
+def by_rank(cells: Cells, rules: Sequence[str]) -> Cells:
+    """The cells of test accuracy, each as its rank in its setting; 1 is the best, equal means share the mean of their
+    ranks."""
+    ranks: dict[tuple[Key, Key], dict[str, float]] = {place: {} for place in cells.cell}
+    for rule in rules:
+        for column, ranked in _complete(cells, rule).rank(axis="columns", ascending=False).iterrows():
+            for row, rank in ranked.items():
+                ranks[row, column][rule] = float(rank)  # type: ignore[index]
+    found = {place: Ranked(cell.runs, cell.measure, ranks[place]) for place, cell in cells.cell.items()}
+    return dataclasses.replace(cells, cell=found, measure="rank")
+
+
+def _complete(cells: Cells, rule: str) -> DataFrame:
+    """Mean test accuracy of each setting (index) and row (columns), of the settings in which every row has one. Means
+    that differ in their last bits alone are made equal."""
+    import pandas as pd
+
+    found: dict[Key, list[float]] = {}
+    for column in cells.columns:
+        samples = [cell and Cell(cell.runs).sample(rule) for row in cells.rows for cell in [cells.at(row, column)]]
+        means = [round(sample.mean, 10) for sample in samples if sample]
+        if len(means) == len(cells.rows):
+            found[column] = means
+    settings, rows = (pd.Index([*keys], tupleize_cols=False) for keys in (found, cells.rows))
+    return pd.DataFrame([*found.values()], index=settings, columns=rows, dtype=float)
+
+
+def friedman(cells: Cells, rule: str) -> Friedman | None:
+    """None where fewer than two settings have all rows, or there are fewer than three rows. Raises ConfigError."""
+    means = _complete(cells, rule)
+    n, k = means.shape
+    if n < 2 or k < 3:
+        return None
+    scipy = _library("scipy.stats")
+    statistic, p = scipy.friedmanchisquare(*means.to_numpy().T)
+    critical = scipy.studentized_range.ppf(1 - LEVEL, k, math.inf) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n))
+    ranks = means.rank(axis="columns", ascending=False).mean()
+    return Friedman(
+        n, float(statistic), float(p), float(critical), dict(zip(cells.rows, map(float, ranks), strict=True))
+    )
+
+
+def _library(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        package = "scikit-posthocs" if name.startswith("scikit") else "scipy"
+        raise ConfigError(f"measure=rank and kind=ranks: need {package} (pip install 'noisygce[ranks]')") from None
+
+
+def subtable_of(cells: Cells, rule: str, meaning: str) -> Subtable:
+    """The rank of each row in each setting and its mean over the settings, the best first, with Friedman's test in the
+    note. meaning: of the rule."""
+    test = friedman(cells, rule)
+    means = test.ranks if test else {}
+    rows = sorted(cells.rows, key=lambda row: means.get(row, math.inf))
+
+    def entry(row: Key, column: Key) -> Entry:
+        cell = cells.at(row, column)
+        if cell is None:
+            return Entry("")
+        sample = cell.sample(rule)
+        return Entry(_rank(sample.mean) if sample else "-", row in cells.bold(rule, column), cell.count(rule))
+
+    body = [
+        [
+            Entry(cells.row_label(row)),
+            Entry(_rank(means[row]) if row in means else "-"),
+            *(entry(row, c) for c in cells.columns),
+        ]
+        for row in rows
+    ]
+    corner = ", ".join(key.removesuffix(".name").rpartition(".")[2] for key in cells.row_keys)
+    heads = cells.header()
+    mean = ("mean", "rank") if all(len(head) == 2 for head in heads) else ("mean rank",)
+    about = f"Rank of the rows in each setting by the mean of their seeds, 1 the best, by {meaning} (runs)."
+    return Subtable(compare.rule_title(rule), f"{about} {_said(test, len(rows))}", [(corner,), mean, *heads], body)
+
+
+def _said(test: Friedman | None, rows: int) -> str:
+    if test is None:
+        return f"Friedman's test needs three rows and two settings in which all {rows} rows are done."
+    return (
+        f"Friedman's test over the settings that all {rows} rows have: {_figures(test)}, chi-squared "
+        f"{stats.rounded(test.statistic)}. Two mean ranks differ at the level {LEVEL} where they are a critical "
+        f"difference apart (Nemenyi). {ASSUMES}"
+    )
+
+
+def _figures(test: Friedman) -> str:
+    p = "p < 0.0001" if test.p < 1e-4 else f"p = {stats.rounded(test.p, 4)}"
+    return f"{test.n} settings, {p}, critical difference {stats.rounded(test.critical)}"
+
+
+def _rank(rank: float) -> str:
+    return str(stats.rounded(rank, 1))
+
+
+@canvas.styled()
+def diagram(cells: Cells, rules: Sequence[str]) -> Figure | None:
+    """Critical-difference diagram: the mean rank of each row on an axis, and bars across rows that Nemenyi's test does
+    not tell apart; a panel a selection rule."""
+    tests = {rule: test for rule in rules if (test := friedman(cells, rule))}
+    if not tests:
+        return None
+    posthocs = _library("scikit_posthocs")
+    styles = curves.row_styles(cells)
+    titles = [f"Rule {rule}: mean rank over {_figures(test)}" for rule, test in tests.items()]
+    figure, axes = canvas.panels(titles, "", 1, (7.5, 1.1 + 0.095 * len(styles)), sharex=False, sharey=False)
+    for axis, (rule, test) in zip(axes, tests.items(), strict=True):
+        names = {row: f"{cells.row_label(row)} ({_rank(rank)})" for row, rank in test.ranks.items()}
+        means = _complete(cells, rule).reset_index(drop=True)
+        means.columns = means.columns.map(names)
+        drawn = posthocs.critical_difference_diagram(
+            {names[row]: rank for row, rank in test.ranks.items()},
+            posthocs.posthoc_nemenyi_friedman(means),
+            alpha=LEVEL,
+            ax=axis,
+            label_fmt_left="{label}",
+            label_fmt_right="{label}",
+            label_props={"fontsize": 7},
+            marker_props={"s": 12},
+            elbow_props={"linewidth": 0.7},
+            crossbar_props={"color": canvas.DARK, "linewidth": 1.6},
+            color_palette={names[row]: styles[row]["color"] for row in cells.rows},
+        )
+        for label in drawn["labels"]:
+            label.set_color(canvas.INK)  # pale colours of lines are hard to read as text
+    note = f"1 is the best rank. Bars join rows that Nemenyi's test does not tell apart at the level {LEVEL}."
+    return canvas.frame(figure, cells, note, ASSUMES)

@@ -1,0 +1,154 @@
+"""Label Wave: the epoch before the first rise of the moving average of prediction changes; and what rules cost."""
+
+import json
+import math
+import random
+
+import made_up
+import pytest
+
+from noisygce import results, runs
+from noisygce.errors import ConfigError
+from noisygce.results import Result
+from noisygce.runs.label_wave import label_wave
+from noisygce.sweep.plan import look
+from noisygce.view import regret, tables
+
+
+def rows_of(changes):
+    """Rows of metrics.csv with these prediction changes, and a test accuracy that names the epoch."""
+    return [
+        {
+            "epoch": i,
+            "prediction_changes": c,
+            "test_accuracy": i / 100,
+            "val_accuracy": None,
+            "val_clean_accuracy": None,
+        }
+        for i, c in enumerate(changes, start=1)
+    ]
+
+
+def epoch_of(changes, window=3):
+    return label_wave(rows_of(changes), window)["epoch"]
+
+
+def by_averages(changes, window):
+    """The definition, a loop over averages: of what epoch 1 cannot have, the rest."""
+    values = changes[1:]
+    averages = [math.fsum(values[i - window + 1 : i + 1]) / window for i in range(window - 1, len(values))]
+    for i, (now, then) in enumerate(zip(averages[1:], averages, strict=False)):
+        if now > then + 1e-12:
+            return window + 1 + i
+    return len(changes)
+
+
+def test_a_wave_is_found_by_hand():
+    # averages of epochs 4 to 8, of three changes each: 0.40, 0.30, 0.20, 0.20, 0.25
+    assert epoch_of([None, 0.5, 0.4, 0.3, 0.2, 0.1, 0.3, 0.35]) == 7
+    assert epoch_of([None, 0.5, 0.4, 0.3, 0.2, 0.1, 0.3, 0.35], window=1) == 6
+
+
+def test_it_is_the_first_local_minimum_of_the_averages():
+    drawn = random.Random(0)
+    for _ in range(300):
+        changes = [None, *(round(drawn.random(), 2) for _ in range(drawn.randint(0, 20)))]
+        for window in (1, 2, 3, 5):
+            if len(changes) > window:
+                assert epoch_of(changes, window) == by_averages(changes, window), changes
+
+
+def test_where_nothing_rises_it_is_the_last_epoch():
+    assert epoch_of([None, 0.5, 0.4, 0.3, 0.2, 0.1]) == 6
+    assert epoch_of([None, 0.5]) == 2  # no average yet
+    assert epoch_of([None, 0.3, 0.3, 0.3, 0.3, 0.3]) == 6  # equal averages are no rise
+
+
+def test_an_epoch_that_resumed_without_predictions_is_passed_over():
+    assert epoch_of([None, 0.5, 0.4, None, 0.3, 0.2, 0.6]) == 6
+
+
+def test_text_of_a_file_and_numbers_choose_alike():
+    rows = [{k: "" if v is None else str(v) for k, v in row.items()} for row in rows_of([None, 3e-1, 2e-1, 1e-1, 4e-1])]
+    assert label_wave(rows)["epoch"] == "4"
+
+
+@pytest.mark.parametrize("rows", [[], [{"epoch": "1", "test_accuracy": "0.5"}], rows_of([None, None])])
+def test_runs_without_the_column_have_none(rows):
+    assert label_wave(rows) is None
+
+
+CHANGES = [None, 0.5, 0.4, 0.3, 0.2, 0.3, 0.4, 0.5, 0.6, 0.6, 0.6, 0.6]  # rises first after epoch 6
+
+
+def with_changes(tmp_path, run, **changed):
+    """A finished run whose metrics.csv has the column; test accuracy climbs to 0.5 by 0.01 an epoch."""
+    rows = [{**row, "prediction_changes": c} for row, c in zip(made_up.metrics(0.5), CHANGES, strict=True)]
+    folder = made_up.begin(tmp_path, run, rows)
+    (folder / "manifest.json").write_text(json.dumps(made_up.manifest(run, rows, **changed)))
+
+
+def test_a_table_of_the_rule_shows_runs_that_have_the_column(demo, tmp_path):
+    for i, run in enumerate(demo.runs):
+        if run.identity["loss"]["name"] == "ce":
+            with_changes(tmp_path, run)
+        elif i:
+            made_up.finish(tmp_path, run)
+    table = tables.tabulate(demo, rule="label_wave")
+    (ce,) = [line for line in table.subtables["label_wave"].body if line[0].text == "ce"]
+    (gce,) = [line for line in table.subtables["label_wave"].body if line[0].text == "gce"]
+    assert {entry.text for entry in ce[1:]} == {"44.00 ± 0.00"}  # 0.5 - 0.01 * (12 - 6)
+    assert {entry.text for entry in gce[1:]} == {"-"}
+    frame = results.frame(look(demo)).set_index("loss.name")
+    assert (frame.loc["ce", "label_wave"] == 0.44).all()
+    assert frame.loc["gce", "label_wave"].isna().all()
+    assert runs.RULES == ("val", "last", "last10", "val_clean", "test")  # those of manifests
+
+
+def test_an_experiment_may_name_the_rule_in_its_table(demo, tmp_path, monkeypatch):
+    monkeypatch.setitem(demo.table, "rules", ["last", "label_wave"])
+    for run in demo.runs:
+        with_changes(tmp_path, run)
+    assert [*tables.tabulate(demo).subtables] == ["last", "label_wave", "gap"]
+    monkeypatch.setitem(demo.table, "rules", ["noisy_validation"])
+    with pytest.raises(ConfigError, match=r"table.rules=.*one of val, .*label_wave"):
+        tables.tabulate(demo)
+
+
+def test_it_needs_no_validation_data(demo, tmp_path):
+    nothing_held_out = {**dict.fromkeys(runs.RULES), "last": 0.5, "last10": 0.5, "test": 0.5}
+    with_changes(tmp_path, demo.runs[0], results=nothing_held_out, noisy_validation={"best": None, "last": None})
+    (run,) = [run for run in look(demo) if run.state == "done"]
+    assert (run.number("val"), run.number("label_wave"), run.number("label_wave", "auroc")) == (None, 0.44, None)
+
+
+class Known(Result):
+    """A finished run with these numbers."""
+
+    def number(self, rule, measure="accuracy"):
+        return self.manifest.get(rule)
+
+
+def test_regret_is_what_the_best_epoch_has_more_of_runs_that_have_all_rules(tmp_path):
+    numbers = [
+        {"test": 0.9, "val": 0.8, "label_wave": 0.85},
+        {"test": 0.7, "val": 0.7, "label_wave": 0.67},
+        {"test": 0.7, "val": 0.1, "label_wave": None},
+    ]
+    known = [Known(str(i), tmp_path, "done", {}, each) for i, each in enumerate(numbers)]
+    found = regret.regrets(known, ["label_wave", "val"])
+    assert [{rule: round(r, 9) for rule, r in each.items()} for each in found] == [
+        {"label_wave": 0.05, "val": 0.1},
+        {"label_wave": 0.03, "val": 0.0},
+    ]
+    alone, pairs = regret.subtables(known, ["label_wave", "val"])
+    # 5 and 3 points: 4 ± 12.706 * sqrt 2 / sqrt 2
+    assert [entry.text for entry in alone.body[0]] == ["label_wave", "4.00", "−8.71 to 16.71", "2"]
+    # val - label_wave: +5 and -3 points
+    assert [entry.text for entry in pairs.body[0]] == [
+        "val − label_wave",
+        "+1.00",
+        "−49.82 to +51.82",
+        "2",
+        "1 / 1",
+    ]
