@@ -47,26 +47,30 @@ class NoisygceSweeper(Sweeper):
         from noisygce import train
         from noisygce.settings.arguments import typed
         from noisygce.settings.compose import as_typed
-        from noisygce.sweep.jobs import Job, at_once, side_by_side
+        from noisygce.sweep.engines import Engine, is_engine
+        from noisygce.sweep.jobs import Job, at_once, share_of, side_by_side
         from noisygce.sweep.launch import plan_and_train
+        from noisygce.sweep.plan import Plan
 
         assert self.config is not None
         assert self.launcher is not None
         assert self.hydra_context is not None
         config, launcher, loader = self.config, self.launcher, self.hydra_context.config_loader
 
-        def launch(some: Sequence[Job]) -> Sequence[JobReturn]:
+        def launch(plan: Plan, some: Sequence[Job]) -> Sequence[JobReturn]:
             if (side := at_once(config)) == 1:
-                return launcher.launch(some, initial_job_idx=0)
+                return Engine(launcher, config, plan).launch(some) if is_engine(config) else launcher.launch(some, 0)
             configs = (loader.load_sweep_config(config, job) for job in some)
             return side_by_side(train.run_one_of_many, configs, some, side)
 
+        share = share_of(config)
         ours = ("hydra.searchpath=", "hydra.job.name=")  # --config-dir and name=, see settings/arguments.py
         asked = [word for word in config.hydra.overrides.hydra if word.startswith(ours)]
         asked = [word.replace("hydra.job.name=", "name=", 1) for word in asked]
-        asked += [as_typed(argument) for argument in arguments]
+        # A share is of one worker; the plan is of all.
+        asked += [as_typed(argument) for argument in arguments if not argument.startswith("runtime.share=")]
         # A logger receives the finished runs too. Without one a finished run needs no config at all.
-        plan, ended = plan_and_train(asked, launch, followed=bool(config.get("logger")))
+        plan, ended = plan_and_train(asked, launch, followed=bool(config.get("logger")), share=share)
         if len(plan.runs) > 1:
             print(f"their table: python -m noisygce.table {shlex.join(typed(asked))}", file=sys.stderr)
         return ended

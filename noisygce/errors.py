@@ -68,6 +68,20 @@ class SweepFailed(NoisygceError):
         self.exit_code = same.pop() if len(same) == 1 else 1
 
 
+class Saved(NoisygceError):
+    """A run of a sweep that was asked to stop, and is saved: as the worker of an engine hands it back."""
+
+    exit_code = 75
+
+
+class EngineFailed(NoisygceError):
+    """What starts the workers of a sweep, such as joblib or SLURM, has failed."""
+
+
+class WorkerDied(EngineFailed):
+    """The worker of a run has ended without a word: it was killed, or has run out of memory."""
+
+
 class Stopped(BaseException):
     """Training was asked to stop, and is saved. Not an Exception: it ends a sweep too."""
 

@@ -23,7 +23,7 @@ from noisygce.runs.stops import process
 from noisygce.runs.watch import RunMonitor
 from noisygce.settings import Experiment, arguments, command, guard, resolvers
 from noisygce.settings.compose import of_each_run
-from noisygce.sweep import tuning
+from noisygce.sweep import tuning, worker
 from noisygce.training import device, hardware
 
 log = logging.getLogger("noisygce")
@@ -219,10 +219,15 @@ def _task(cfg: DictConfig) -> float:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    prepare_process()  # a launcher may have started this process, without main
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
-        with process.handing_on():  # in a process of a launcher nothing else is around it
-            return tuning.trial(run_one_of_many, cfg) if tuning.searches(HydraConfig.get()) else run_one_of_many(cfg)
+    process.launched |= not process.listens  # main would listen
+    prepare_process()
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN:
+        if tuning.searches(hydra):
+            with process.handing_on():  # in a process of a launcher nothing else is around it
+                return tuning.trial(run_one_of_many, cfg)
+        with worker.launched(hydra.runtime.cwd):
+            return run_one_of_many(cfg)
     with exits():  # here, because Hydra would print a line of its own above ours
         return train_config(cfg)
 

@@ -1,4 +1,5 @@
-"""The array script on a real SLURM of one node, started here: time limit, requeue, cancel, and starting again."""
+"""The array script and submitit on a real SLURM of one node, started here: time limit, requeue, cancel, and starting
+again."""
 
 import json
 import os
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib import util
 from pathlib import Path
 
 import pytest
@@ -151,3 +153,45 @@ def test_a_worker_has_all_the_cores_of_its_task(tmp_path):
     submit(tmp_path, "--array=0", "--cpus-per-task=2", "--time=1", python=python)
     until(lambda: slurm_says("squeue", "-h") == "", "the queue is empty")
     assert "cores: 2" in next((tmp_path / "results" / "logs").glob("slurm-*_0.log")).read_text()
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.skipif(not util.find_spec("submitit"), reason="needs hydra-submitit-launcher")
+def test_submitit_s_job_saves_at_its_time_limit_is_requeued_by_submitit_and_resumes(tmp_path):
+    run = ["data=digits", "data.subset=200", "model.width=4", "schedule.epochs=100000", "runtime.threads=1"]
+    # Submitit has USR2 sent a minute before the time is over; between two turns SLURM waits for two minutes.
+    engine = ["hydra/launcher=submitit_slurm", "timeout_min=2", "signal_delay_s=60", "max_num_timeout=9"]
+    words = [engine[0], *(f"hydra.launcher.{word}" for word in (*engine[1:], "cpus_per_task=1"))]
+    words += ["+hydra.launcher.additional_parameters.mem=300"]
+    with open(tmp_path / "said", "w") as said:
+        command = [sys.executable, "-m", "noisygce.train", "-m", *run, *words]
+        sweep = subprocess.Popen(command, cwd=tmp_path, stdout=said, stderr=said)
+
+    def going() -> bool:
+        assert sweep.poll() is None, (tmp_path / "said").read_text()
+        return True
+
+    try:
+        until(lambda: going() and list(tmp_path.glob("results/runs/*/metrics.csv")), "the run is under way")
+        job = slurm_says("squeue", "-h", "-o", "%A")
+        until(lambda: going() and state(job) == "PENDING", "it is back in the queue before its time is over")
+        (checkpoint,) = tmp_path.glob("results/runs/*/last.ckpt")
+        log = checkpoint.parent / "train.log"
+        before = len(epochs(log))
+        assert before > 0
+        slurm_says("scontrol", "update", f"jobid={job}", "StartTime=now", "TimeLimit=5")
+        until(lambda: going() and len(epochs(log)) > before, "its second turn trains")
+        assert epochs(log) == [*range(1, len(epochs(log)) + 1)], "each epoch exactly once, in order"
+        sweep.terminate()
+        assert sweep.wait(600) == 75
+        ends = re.search(r"to end them: (scancel \d+)", (tmp_path / "said").read_text())
+        assert ends, (tmp_path / "said").read_text()
+        slurm_says(*ends[1].split())
+        until(lambda: slurm_says("squeue", "-h") == "", "the queue is empty")
+    finally:
+        sweep.kill()
+        sweep.wait()
+
+
+def epochs(log: Path) -> list[int]:
+    return [int(number) for number in re.findall(r" epoch (\d+)/", log.read_text())]

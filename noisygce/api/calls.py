@@ -68,7 +68,7 @@ def grid(*words: str, **values: Any) -> TrainedRuns:
             except Exception as error:
                 return JobReturn(overrides=job, cfg=cfg, status=JobStatus.FAILED, _return_value=error)
 
-        def each(jobs: Sequence[Job]) -> list[JobReturn]:
+        def each(_plan: object, jobs: Sequence[Job]) -> list[JobReturn]:
             return [one(job) for job in tqdm(jobs, desc="runs", unit="run", file=sys.stderr)]
 
         try:

@@ -29,6 +29,8 @@ class Process:
     def __init__(self) -> None:
         self.started = time.monotonic()
         self.listens = False
+        self.leaving = False  # a handler of before has taken over, which is not to be interrupted
+        self.launched = False  # by an engine (sweep/worker.py)
         self.before: dict[int, Handler] = {}  # handlers that were there before ours, by signal
         self.signal = ""  # that has asked to stop
         self.trainings = 0  # under way, which must be saved before stopping
@@ -49,6 +51,8 @@ class Process:
         self.listens = True
 
         def on_signal(number: int, _frame: FrameType | None) -> None:
+            if self.leaving:
+                return
             self.signal = signal.Signals(number).name
             if not self.trainings:
                 raise Stopped(f"stopped ({self.signal}); {HOW_TO_RESUME}")
@@ -96,14 +100,20 @@ class Process:
 
     @contextlib.contextmanager
     def handing_on(self) -> Iterator[None]:
-        """Around all that a signal may stop: once that has been saved, the handler that was there before is called."""
+        """Around all that a signal may stop: once that has been saved, the handler that was there before is called.
+
+        No further signal interrupts that handler, or what it raises to end the process: submitit's has SLURM requeue
+        the job, which sends TERM.
+        """
         try:
             yield
         except Stopped:
             number = getattr(signal, self.signal, None) if self.signal else None
             in_main = threading.current_thread() is threading.main_thread()
             if number and in_main and (former := self.before.pop(number, None)):
+                self.leaving = True
                 former(number, None)
+                self.leaving = False
             raise
 
     def reason_to_stop(self, runtime: Runtime) -> str:

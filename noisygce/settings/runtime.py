@@ -19,6 +19,8 @@ class Runtime:
     checkpoint_every: in seconds.
     stop_after: a time allowance such as 90s, 9m, 2h after which to save and stop (exit code 75); null for none.
     whole_runs: start no run that would not end within the allowance, were it to take as long as the longest so far.
+    share: "i/n": of n workers that are started with the same sweep this is worker i, 0 the first, and begins with the
+    i-th part of its runs (null: with the first run, as 0/1).
     keep_model: "best" or "none". keep_predictions: of that model, for every sample (runs/artifacts.py).
     progress: a bar ("auto": where standard error is a terminal), or a log line every few epochs.
     """
@@ -33,6 +35,7 @@ class Runtime:
         checkpoint_every: float,
         stop_after: str | None,
         whole_runs: bool,
+        share: str | None,
         progress: Any,
         keep_model: str,
         keep_predictions: bool,
@@ -54,11 +57,20 @@ class Runtime:
         self.checkpoint_every = check.number("checkpoint_every", checkpoint_every, "[0, inf)")
         self.stop_after = None if stop_after is None else self._seconds(stop_after)
         self.whole_runs = check.flag("whole_runs", whole_runs)
+        self.share = self.share_of(share)
         if progress not in ("auto", True, False):
             raise check.Invalid("progress", progress, "auto, true or false")
         self.progress = progress
         self.keep_model = check.choice("keep_model", keep_model, ("best", "none"))
         self.keep_predictions = check.flag("keep_predictions", keep_predictions)
+
+    @staticmethod
+    def share_of(text: str | None) -> tuple[int, int]:
+        """i and n of a share. Raises check.Invalid."""
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", "0/1" if text is None else str(text))
+        if not match or int(match[1]) >= int(match[2]):
+            raise check.Invalid("share", text, "i/n for worker i of n, from 0/n to (n-1)/n, or null")
+        return int(match[1]), int(match[2])
 
     @staticmethod
     def _seconds(text: str | float) -> float:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
-from noisygce import check
+from noisygce import check, construct
 from noisygce.errors import ConfigError
-from noisygce.settings import command
+from noisygce.settings import Runtime, command
 from noisygce.settings.compose import parsed
 from noisygce.training import device
 
@@ -78,6 +78,20 @@ def _blocks(grid: Any) -> list[Mapping[str, Any]]:
 def _seed(job: Job) -> int:
     seeds = [override[len("seed=") :] for override in job if override.startswith("seed=")]
     return int(seeds[-1]) if seeds and seeds[-1].isdigit() else 0
+
+
+def share_of(config: DictConfig) -> tuple[int, int]:
+    """``runtime.share`` of a config. Raises ConfigError."""
+    return construct.construct(Runtime, OmegaConf.to_container(config.runtime, resolve=True), "runtime").share
+
+
+def from_share(jobs: Sequence[Job], share: tuple[int, int]) -> list[Job]:
+    """The jobs in the order in which worker i of n takes them, share = (i, n): from the i-th of n parts on, and round.
+
+    So workers meet only once one has come to the end of its part.
+    """
+    first = len(jobs) * share[0] // share[1]
+    return [*jobs[first:], *jobs[:first]]
 
 
 def kind(job: Sequence[str]) -> tuple[str, ...]:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from hydra.core.utils import JobReturn, JobStatus
 
 from noisygce import results
-from noisygce.errors import Locked, SweepFailed
+from noisygce.errors import Locked, Saved, Stopped, SweepFailed
+from noisygce.runs.messages import HOW_TO_RESUME
 from noisygce.settings import command
-from noisygce.sweep.jobs import Job, kind
+from noisygce.sweep.jobs import Job, from_share, kind
 from noisygce.sweep.plan import Plan, identities, plan_of
 
 Launch = Callable[[Sequence[Job]], Sequence[JobReturn]]
@@ -22,12 +23,17 @@ def _to_stderr(line: str) -> None:
 
 
 def plan_and_train(
-    arguments: Sequence[str], launch: Launch, say: Say = _to_stderr, followed: bool = False
+    arguments: Sequence[str],
+    launch: Callable[[Plan, Sequence[Job]], Sequence[JobReturn]],
+    say: Say = _to_stderr,
+    followed: bool = False,
+    share: tuple[int, int] = (0, 1),
 ) -> tuple[Plan, list[JobReturn]]:
     """The plan of a sweep, and how the runs ended that were not finished before.
 
-    launch: trains jobs. say: receives the lines of the end. followed: finished runs are launched too, since their
-    loggers may lack them. Raises ConfigError before any run starts, SweepFailed where some have failed.
+    launch: trains jobs of the plan. say: receives the lines of the end. followed: finished runs are launched too,
+    since their loggers may lack them. share: which worker this is, of how many (``from_share``). Raises ConfigError
+    before any run starts, SweepFailed where some have failed, Stopped where a worker was asked to stop.
     """
     plan = plan_of(arguments, launching=True)
     folder = plan.results / "runs"
@@ -36,13 +42,15 @@ def plan_and_train(
     if not plan.composed:  # a stored plan is not trusted: each kind of run that is left is checked
         hydra = [argument for argument in arguments if argument.startswith("hydra.")]
         list(identities([*{kind(job): job for job in jobs}.values()], hydra, launching=True))
-    return plan, launch_all(launch, jobs, sum(finished), say)
+    jobs = from_share(jobs, share)
+    return plan, launch_all(lambda some: launch(plan, some), jobs, sum(finished), say)
 
 
 def launch_all(launch: Launch, jobs: Sequence[Job], done: int = 0, say: Say = _to_stderr) -> list[JobReturn]:
     """Launches runs, launches once more those that another process held, and says how all ended.
 
-    done: how many more runs of the sweep were finished before. say: receives each line. Raises SweepFailed.
+    done: how many more runs of the sweep were finished before. say: receives each line. Raises SweepFailed, or Stopped
+    where a worker was asked to stop.
     """
     ended = list(launch(jobs)) if jobs else []
     if held := [place for place, end in enumerate(ended) if isinstance(_error(end), Locked)]:
@@ -57,6 +65,8 @@ def launch_all(launch: Launch, jobs: Sequence[Job], done: int = 0, say: Say = _t
     for reason, same in by_reason.items():
         more = f", and {len(same) - 1} more" if len(same) > 1 else ""
         say(f"  {' '.join(same[0])}{more}: {reason}")
+    if saved := sum(isinstance(error, Saved) for _, error in errors):
+        raise Stopped(f"{saved} of {total} runs are stopped; {HOW_TO_RESUME}")
     if codes := [command.exit_code(error) for _, error in errors if not isinstance(error, Locked)]:
         raise SweepFailed(f"{len(codes)} of {total} runs failed", codes)
     return ended
