@@ -66,4 +66,4 @@ audit: ## look for known weaknesses of the pinned packages (needs uv and a netwo
 
 clean: ## remove .venv, caches and builds; results and data stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist docs/_build docs/generated *.egg-info
-	find noisygce hydra_plugins tests docs -depth -name __pycache__ -exec rm -rf {} +
+	find $(wildcard noisygce hydra_plugins tests docs) -depth -name __pycache__ -exec rm -rf {} +

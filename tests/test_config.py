@@ -195,7 +195,7 @@ def test_an_own_class_in_an_own_module_is_built(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("9m", 540), ("2h", 7200), ("1.5m", 90), (30, 30)])
 def test_a_time_allowance_is_read_in_seconds(text, seconds):
-    assert Runtime("cpu", None, "auto", "auto", 1, 300, text, False, None, False, "none", False).stop_after == seconds
+    assert read(compose(["data=digits", f"runtime.stop_after={text}"])).runtime.stop_after == seconds
 
 
 def test_reading_a_config_does_not_change_it():

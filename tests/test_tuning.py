@@ -13,7 +13,7 @@ import pytest
 from helpers_reliability import one_line, train
 from omegaconf import OmegaConf
 
-from noisygce import results, settings
+from noisygce import results, runs, settings
 from noisygce.errors import ConfigError, NonFinite
 from noisygce.runs import noisy_validation
 from noisygce.sweep import tuning
@@ -82,6 +82,24 @@ def test_a_trial_that_diverges_fails_alone_and_any_other_error_ends_the_search()
         with pytest.raises(type(error)) as found, tuning.whole(), contextlib.suppress(Exception):  # as a sweeper does
             tuning.trial(raises(error), cfg)
         assert found.value is error
+
+
+def test_a_trial_is_the_mean_over_its_seeds_and_each_run_has_the_id_of_its_seed() -> None:
+    words = ["data=digits", "loss.q=0.5"]
+    cfg = settings.compose([*words, "seed=7", "runtime.trial_seeds=[0,1,3]"])
+    asked: list[str] = []
+
+    def train(of_seed: Any) -> float:
+        asked.append(runs.run_id(runs.identity(settings.resolved(of_seed))))
+        return float(of_seed.seed)
+
+    assert tuning.trial(train, cfg) == pytest.approx(4 / 3)
+    alone = [settings.compose([*words, f"seed={seed}"]) for seed in (0, 1, 3)]
+    assert asked == [runs.run_id(runs.identity(settings.resolved(each))) for each in alone]
+    assert tuning.trial(train, settings.compose([*words, "seed=7"])) == 7
+    for wrong in ("[]", "[1,1]", "[-1]", "3"):
+        with pytest.raises(ConfigError, match=r"runtime\.trial_seeds"):
+            settings.read(settings.compose([*words, f"runtime.trial_seeds={wrong}"]))
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ RUNS = [
 def test_a_run_that_could_not_end_in_time_is_not_begun(stop_after, whole, longest, refused):
     process = stops.Process()
     process.started, process.longest_run = time.monotonic() - 50, longest
-    runtime = settings.Runtime("cpu", None, "auto", "auto", 1, 300, stop_after, whole, None, False, "none", False)
+    runtime = settings.Runtime("cpu", None, "auto", "auto", 1, 300, stop_after, whole, None, None, False, "none", False)
     assert bool(process.reason_not_to_start(runtime)) == refused
 
 

@@ -21,6 +21,7 @@ class Runtime:
     whole_runs: start no run that would not end within the allowance, were it to take as long as the longest so far.
     share: "i/n": of n workers that are started with the same sweep this is worker i, 0 the first, and begins with the
     i-th part of its runs (null: with the first run, as 0/1).
+    trial_seeds: a trial of a search trains these seeds and returns their mean; null for the one seed of its config.
     keep_model: "best" or "none". keep_predictions: of that model, for every sample (runs/artifacts.py).
     progress: a bar ("auto": where standard error is a terminal), or a log line every few epochs.
     """
@@ -36,6 +37,7 @@ class Runtime:
         stop_after: str | None,
         whole_runs: bool,
         share: str | None,
+        trial_seeds: list[int] | None,
         progress: Any,
         keep_model: str,
         keep_predictions: bool,
@@ -58,6 +60,9 @@ class Runtime:
         self.stop_after = None if stop_after is None else self._seconds(stop_after)
         self.whole_runs = check.flag("whole_runs", whole_runs)
         self.share = self.share_of(share)
+        self.trial_seeds = None if trial_seeds is None else check.wholes("trial_seeds", trial_seeds, "[0, 4294967295]")
+        if self.trial_seeds is not None and len({*self.trial_seeds}) < max(len(self.trial_seeds), 1):
+            raise check.Invalid("trial_seeds", trial_seeds, "different seeds, such as [0,1,2], or null")
         if progress not in ("auto", True, False):
             raise check.Invalid("progress", progress, "auto, true or false")
         self.progress = progress

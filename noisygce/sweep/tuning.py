@@ -7,8 +7,10 @@ clean label.
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
 import math
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -91,21 +93,33 @@ class Ended(BaseException):
 
 
 def trial(train: Callable[[DictConfig], float], cfg: DictConfig) -> float:
-    """The accuracy that a trial of a search returns. A trial that diverges fails alone: it raises NonFinite, and the
-    search continues. Any other error, which would recur in each trial, ends the search (``Ended``), as does a config
-    that holds out no validation labels."""
+    """The accuracy that a trial of a search returns: with ``runtime.trial_seeds`` the mean over the runs of the seeds.
+
+    A trial that diverges fails alone: it raises NonFinite, and the search continues. Any other error, which would recur
+    in each trial, ends the search (``Ended``), as does a config that holds out no validation labels.
+    """
     try:
-        if not settings.read(cfg).split.holds_out:
+        experiment = settings.read(cfg)
+        if not experiment.split.holds_out:
             raise ConfigError(
                 f"data.validation={cfg.data.validation}: a search looks at accuracy on noisy validation labels alone, "
                 "and nothing is held out; data.validation=0.1 holds out a tenth"
             )
-        return train(cfg)
+        seeds = experiment.runtime.trial_seeds
+        return statistics.fmean(train(_with_seed(cfg, seed)) for seed in seeds) if seeds else train(cfg)
     except NonFinite as error:
         log.warning(f"failed trial: {error}")
         raise
     except Exception as error:
         raise Ended(error) from error
+
+
+def _with_seed(cfg: DictConfig, seed: int) -> DictConfig:
+    """The same config with another seed, before anything is resolved."""
+    other = copy.deepcopy(cfg)
+    OmegaConf.set_readonly(other, False)
+    other.seed = seed
+    return other
 
 
 @contextlib.contextmanager
@@ -141,7 +155,8 @@ class Best(Callback):
             return
         share, job, cfg = max(self.ended, key=lambda ended: ended[0])
         varied = [override for override in job if not all(override in other for _, other, _ in self.ended)]
-        name = runs.run_id(runs.identity(settings.resolved(cfg)))
+        seeds = settings.read(cfg).runtime.trial_seeds
+        name = f"seeds {', '.join(map(str, seeds))}" if seeds else runs.run_id(runs.identity(settings.resolved(cfg)))
         values = " ".join(varied or job)
         failed = f"; {self.failed} more failed" if self.failed else ""
         print(
