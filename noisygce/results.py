@@ -65,6 +65,7 @@ class Result:
         by the best-validation model, ``last`` by the model at the end. ``CALIBRATION`` on the test set, of the same two
         models, and after temperature scaling ("ece_scaled"); of these nll and brier are no fractions. "class cat": of
         the test samples of that class those that the kept model is right about, under the rule ``kept_by`` alone.
+        t_error: sum |T_hat - T| / sum T of the T that a loss has estimated, under ``last``; no fraction.
         """
         if rule == "gap":
             val, last = self.number("val", measure), self.number("last", measure)
@@ -75,6 +76,8 @@ class Result:
             return row.get(measure.removeprefix("class "), 0) / samples if samples else None
         if measure == "accuracy":
             return self._accuracy(rule)
+        if measure == "t_error":
+            return _number(self.manifest, "transition_hat", "error") if rule == "last" else None
         model = {"val": "best", "last": "last"}.get(rule, "")
         name = measure.removesuffix("_scaled")
         kind, part = ("calibration", "plain" if name == measure else "scaled") if name in CALIBRATION else _DETECTION

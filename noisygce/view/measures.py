@@ -73,6 +73,9 @@ MEASURES: Mapping[str, Measure] = {
     "auroc": Measure("Area under the ROC curve of finding wrong labels", _WRONG, ("val", "last", "gap")),
     "ap": Measure("Average precision of finding wrong labels", _WRONG, ("val", "last", "gap")),
     "per_class": Measure("Test accuracy of each class", _CLASS),
+    "t_error": Measure(
+        "L1 error of the estimated transition matrix", "sum |T_hat - T| / sum T; less is better", ("last",), True, False
+    ),
     "rank": Measure("Rank of test accuracy", rules=_RANKED, lower=True, share=False, decimals=1),
     **_of_calibration("", _PLAIN),
     **{f"{k}_scaled": m for k, m in _of_calibration(" after temperature scaling", _SCALED).items()},
