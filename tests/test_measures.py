@@ -104,6 +104,18 @@ def test_runs_without_calibration_validation_or_test_samples_have_none(demo, tmp
     )
 
 
+def test_the_error_of_an_estimated_matrix_is_shown_under_last_and_its_least_is_bold(demo, tmp_path):
+    for run in demo.runs:
+        loss = run.identity["loss"]["name"]
+        estimate = {"transition_hat": {"error": 0.5 if loss == "gce" else 0.25}} if loss in ("gce", "tgce") else {}
+        made_up.finish(tmp_path, run, **estimate)
+    sheets = tables.tabulate(demo, measure="t_error").subtables
+    assert [*sheets] == ["last"]
+    assert first_column(sheets["last"])["gce"] == ("0.500 ± 0.000", False)
+    assert first_column(sheets["last"])["tgce"] == ("0.250 ± 0.000", True)
+    assert first_column(sheets["last"])["ce"][0].startswith("-")
+
+
 def test_every_measure_of_a_manifest_is_one_of_a_table():
     shown = {name.removesuffix("_scaled") for name in MEASURES if name.endswith("_scaled")}
     made = calibration.measure(np.log([[0.8, 0.2]]), np.array([0]))
