@@ -41,8 +41,14 @@ def main() -> None:
 def run(argv: list[str]) -> None:
     """Trains on the data that the words name, and lists the labels that are probably wrong."""
     options, rest = arguments.take(argv, "top", "out")
-    overrides = [word for word in rest if "=" in word]
-    words = [*_data([word for word in rest if "=" not in word]), "loss=elr", "noise=clean", "rate=0.0", *overrides]
+    overrides = [word for word in rest if "=" in word and not Path(word).expanduser().exists()]
+    words = [
+        *_data([word for word in rest if word not in overrides]),
+        "loss=elr",
+        "noise=clean",
+        "rate=0.0",
+        *overrides,
+    ]
     words = [*words, *_schedule(words)]
     trained = noisygce.run(*words)
     paths = [word for word in words if word.startswith("paths.")]
