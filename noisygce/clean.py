@@ -57,7 +57,9 @@ def run(argv: list[str]) -> None:
     again = shlex.join(["python", "-m", "noisygce.suspects", str(trained.folder)])
     print(f"Judge labels on the page and save your verdicts. For a file of clean labels:\n    {again} verdicts=FILE")
     train = shlex.join(["python", "-m", "noisygce.train", *words])
-    print(f"To train on your verdicts:\n    {train} data.verdicts=FILE")
+    print(
+        f"To train on your verdicts:\n    {train} data.verdicts=FILE data.verdicts_sha256=$(sha256sum FILE | cut -c-64)"
+    )
 
 
 def _how_far_to_trust(trained: TrainedRun) -> None:

@@ -172,7 +172,7 @@ def announce(run: Run, manifest: Manifest, finished_before: bool, called: object
     """Prints the result of a run. called: what it is printed under, else the run's folder."""
     with contextlib.suppress(BrokenPipeError):  # training is done, whether or not someone reads this
         line = messages.result(called or run.folder, manifest)
-        print(f"{line}{', finished before' if finished_before else ''}", flush=True)
+        print(f"{line}{' (finished before)' if finished_before else ''}", flush=True)
 
 
 def _for_hydra(given: Sequence[str]) -> list[str]:
