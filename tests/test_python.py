@@ -312,12 +312,25 @@ def test_an_object_gives_the_id_that_its_yaml_gives(tmp_path: Path, mine: Any) -
     assert [*both[1].manifest["config"]["code"]] == ["mine_poly"]
 
 
-def test_an_object_of_noisygce_is_its_choice() -> None:
-    def id_of(**values: Any) -> str:
-        with leaves.chosen(values) as plain:
-            cfg = settings.compose(words_of(["data=digits"], plain, swept=False))
-        return runs.run_id(runs.identity(settings.resolved(cfg)))
+def id_of(**values: Any) -> str:
+    with leaves.chosen({"data": "digits", **values}) as plain:
+        cfg = settings.compose(words_of([], plain, swept=False))
+    return runs.run_id(runs.identity(settings.resolved(cfg)))
 
+
+def test_a_data_set_of_noisygce_is_its_choice_with_all_values_of_its_leaf() -> None:
+    from noisygce import data
+
+    for cls, choice in (
+        (data.Digits, "digits"),
+        (data.Cifar10, "cifar10"),
+        (data.Cifar100, "cifar100"),
+        (data.FashionMnist, "fashion_mnist"),
+    ):
+        assert id_of(data=cls()) == id_of(data=cls) == id_of(data=choice)
+
+
+def test_an_object_of_noisygce_is_its_choice() -> None:
     from noisygce import models, noise
 
     assert id_of(loss=losses.GCE(q=0.7)) == id_of(loss="gce")

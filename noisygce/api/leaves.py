@@ -65,6 +65,12 @@ def chosen(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _leaf(group: str, value: Any) -> dict[str, Any]:
     """What the YAML of an object, or of a class by its defaults, would hold, below its group."""
+    if isinstance(value, type):
+        cls = _importable(group, value, BASES[group])
+        try:
+            value = value()
+        except TypeError as error:
+            raise ConfigError(f"{group}={cls.__name__}: give an object of it, not the class ({error})") from None
     node = _node(group, value, BASES[group])
     if group == "noise" and "rate" in node:
         return {"rate": node["rate"], group: {**node, "rate": "${rate}"}}
@@ -75,11 +81,16 @@ def _leaf(group: str, value: Any) -> dict[str, Any]:
 
 
 def _data(value: Any) -> dict[str, Any]:
-    """What the leaf of a data set holds beside the values of its class: how it is split and fed, as its kind is."""
+    """What the leaf of a data set holds beside the values of its class, such as how it is split and fed: the leaf of a
+    class of noisygce, else that of its kind."""
     import yaml
 
-    kind = "features" if issubclass(value.fed, Standardisation) else "arrays"
+    cls = type(value)
+    known = _of_noisygce("data").get(f"{cls.__module__}.{cls.__qualname__}")
+    kind = known[0][2] if known else "features" if issubclass(value.fed, Standardisation) else "arrays"
     leaf: dict[str, Any] = yaml.safe_load((settings.config_dir() / "data" / f"{kind}.yaml").read_text())
+    if known:
+        return leaf if "data" in leaf else {"data": leaf}  # cifar10.yaml has no other group
     ours = construct.named(leaf["data"]["_target_"], Data, "data")
     for name in construct.parameters(ours):
         del leaf["data"][name]
@@ -92,11 +103,6 @@ def _data(value: Any) -> dict[str, Any]:
 def _node(key: str, value: Any, base: type) -> dict[str, Any]:
     """Name, class and values of an object, and of the objects that it is made of. Raises ConfigError."""
     cls = _importable(key, value, base)
-    if isinstance(value, type):
-        try:
-            value = value()
-        except TypeError as error:
-            raise ConfigError(f"{key}={cls.__name__}: give an object of it, not the class ({error})") from None
     given: dict[str, Any] = {}
     younger = check.DEFAULTS_ADDED_LATER.get(key.partition(".")[0], {})
     names = [*construct.parameters(cls), *(name for name in inspect.signature(cls).parameters if name in younger)]
@@ -149,16 +155,16 @@ def _called(key: str, cls: type) -> tuple[str, str]:
     """The names of a class in tables, and in configs: those of its YAML where noisygce has one."""
     target = f"{cls.__module__}.{cls.__qualname__}"
     written = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()[:40]
-    ours = _of_noisygce(key.partition(".")[0]).get(target, [(written, target)])
+    ours = _of_noisygce(key.partition(".")[0]).get(target, [(written, target, "")])
     return (ours[0][0] if len(ours) == 1 else written), ours[0][1]
 
 
 @functools.cache
-def _of_noisygce(group: str) -> dict[str, list[tuple[str, str]]]:
-    """Name and ``_target_`` of noisygce's own choices of a group, by the class."""
-    found: dict[str, list[tuple[str, str]]] = {}
+def _of_noisygce(group: str) -> dict[str, list[tuple[str, str, str]]]:
+    """Name, ``_target_`` and choice of noisygce's own leaves of a group, by the class."""
+    found: dict[str, list[tuple[str, str, str]]] = {}
     for path in sorted((settings.config_dir() / group).glob("*.yaml")):
         if written := re.search(r"\bname: (\w+)[^\n]*\s+_target_: (\S+)", path.read_text()):
             cls: type = construct.named(written[2], BASES[group], group)
-            found.setdefault(f"{cls.__module__}.{cls.__qualname__}", []).append((written[1], written[2]))
+            found.setdefault(f"{cls.__module__}.{cls.__qualname__}", []).append((written[1], written[2], path.stem))
     return found
