@@ -369,6 +369,78 @@ def test_code_that_was_changed_since_it_was_imported_is_refused_until_it_is_relo
     assert noisygce.run(*WORDS, data="digits", loss=mine.PolyOne(0.5)).id != first.id
 
 
+KINDS = """
+from noisygce.losses import CE
+
+
+class Base(CE):
+    def __init__(self, e=1.0):
+        super().__init__()
+        self.e = e
+
+class Percent(Base):
+    def __init__(self, e):
+        super().__init__(e / 100)
+
+class Derived(Base):
+    def __init__(self, e):
+        super().__init__(e)
+        self.twice = 2 * e
+
+class Several(Base):
+    def __init__(self, *args):
+        super().__init__(*args)
+
+class Named(Base):
+    def __init__(self, **values):
+        super().__init__(**values)
+
+class Keyword(Base):
+    def __init__(self, *, e):
+        super().__init__(e)
+
+class Positional(Base):
+    def __init__(self, e, /):
+        super().__init__(e)
+
+class Outer:
+    class Inner(CE):
+        pass
+"""
+
+
+def test_an_object_whose_values_no_id_would_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine_kinds.py").write_text(KINDS)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    kinds = importlib.import_module("mine_kinds")
+    changed = kinds.Derived(1.0)
+    changed.twice = 3.0
+    for loss, reason in (
+        (kinds.Percent(50.0), "attribute e is 0.5, and 0.005"),
+        (changed, "attribute twice is 3.0, and 2.0"),
+        (kinds.Several(2.0), r"parameter \*args"),
+        (kinds.Named(e=2.0), r"parameter \*\*values"),
+        (kinds.Keyword(e=2.0), "parameter e, which can only be given by keyword"),
+        (kinds.Positional(2.0), "parameter e;"),
+        (kinds.Outer.Inner(), "in another class, and a class must be at the top level of a module"),
+        (losses.CE(reduction="sum"), "leave out reduction='sum'"),
+        (losses.GCE(ignore_index=-100), "leave out ignore_index=-100"),
+    ):
+        with pytest.raises(ConfigError, match=reason):
+            id_of(loss=loss)
+    assert id_of(loss=kinds.Base(2.0)) != id_of(loss=kinds.Base())
+    assert id_of(loss=losses.CE(clip=0.1)) == id_of(loss="ce", **{"loss.clip": 0.1})
+
+
+def test_a_network_of_timm_has_the_name_of_its_architecture() -> None:
+    from noisygce.models import Timm
+
+    alone = id_of(model=Timm("resnet26", None))
+    assert "-resnet26-" in alone
+    assert alone == id_of(model="timm", **{"model.name": "resnet26"})
+
+
 SHELLS = """
 from pathlib import Path
 
