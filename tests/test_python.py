@@ -24,7 +24,7 @@ import noisygce
 from noisygce import losses, runs, settings
 from noisygce.api import leaves
 from noisygce.api.words import words_of
-from noisygce.errors import ConfigError, DataError, SweepFailed
+from noisygce.errors import ConfigError, DataError, SweepFailed, UserCodeError
 from noisygce.runs.stops import SIGNALS
 
 WORDS = ["data.subset=200", "model.width=4", "schedule.epochs=3", "schedule.batch_size=64", "schedule.milestones=[2]"]
@@ -433,6 +433,44 @@ def test_an_object_whose_values_no_id_would_hold_is_refused(tmp_path: Path, monk
     assert id_of(loss=losses.CE(clip=0.1)) == id_of(loss="ce", **{"loss.clip": 0.1})
 
 
+SOURCES = """
+from noisygce.losses import CE, GCE, ELR
+
+
+class OfCE(CE):
+    source = CE.from_config()
+
+class OfClippedCE(CE):
+    source = CE.from_config(clip=0.1)
+
+class OfMine(CE):
+    source = OfCE.from_config()
+
+class OfGCE(CE):
+    source = GCE.from_config(q=0.3)
+"""
+
+
+def test_a_source_that_no_id_would_hold_or_that_estimates_no_t_is_refused_before_any_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine_sources.py").write_text(SOURCES)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    sources = importlib.import_module("mine_sources")
+    for loss, reason in (
+        (sources.OfClippedCE, "no source but CE"),
+        (sources.OfMine, "no source but CE"),
+        (sources.OfGCE, "no p that estimates"),
+    ):
+        with pytest.raises(UserCodeError, match=reason) as refused:
+            noisygce.run(*WORDS, data="digits", loss=loss)
+        assert "\n" not in str(refused.value)
+    assert not [*tmp_path.glob("results/runs/*/manifest.json")]
+    noisygce.run(*WORDS, data="digits", loss=sources.OfCE)
+    assert len([*tmp_path.glob("results/runs/*/manifest.json")]) == 2
+
+
 def test_a_network_of_timm_has_the_name_of_its_architecture() -> None:
     from noisygce.models import Timm
 
@@ -482,3 +520,27 @@ def test_a_data_set_and_a_noise_of_one_s_own_are_trained_on(tmp_path: Path, monk
     assert config["data"]["name"] == "shells"
     assert run.results["val"] is None
     assert run.manifest["noisy_validation"]["best"] is not None
+
+
+@pytest.mark.parametrize("late", ["data", "weights"])
+def test_files_that_change_between_the_id_and_the_training_are_refused(
+    late: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from noisygce import models, train
+    from noisygce.data import Digits
+
+    content = {"data": "a", "weights": "a"}
+    monkeypatch.setattr(Digits, "contents", lambda *_: {"file": 16 * content["data"]})
+    monkeypatch.setattr(models.ConvNet, "contents", lambda *_: {"weights": 16 * content["weights"]})
+    made = train.training_of
+
+    def changing(*arguments: Any) -> Any:
+        content[late] = "b"
+        return made(*arguments)
+
+    monkeypatch.setattr(train, "training_of", changing)
+    with pytest.raises(DataError, match=r"^(data.file|model.weights)=.* has changed since"):
+        noisygce.run(*WORDS, data="digits")
+    monkeypatch.setattr(train, "training_of", made)
+    assert not [*tmp_path.glob("results/runs/*/manifest.json")]
+    noisygce.run(*WORDS, data="digits")
