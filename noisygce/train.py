@@ -126,8 +126,8 @@ def _refuse_source(loss: Loss, leaf: Mapping[str, Any]) -> None:
         )
     if "source" not in leaf and (kind is not CE or source.values() != CE.from_config().values()):
         raise UserCodeError(
-            f"{defined(type(loss))}: its source is {source}, and a run's id holds no source but CE() where the loss has "
-            "no parameter source; give it one"
+            f"{defined(type(loss))}: its source is {source}, and a run's id holds no source but CE() where the loss "
+            "has no parameter source; give it one"
         )
 
 

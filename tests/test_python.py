@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import logging
@@ -173,6 +174,43 @@ def test_two_threads_train_at_once_and_torch_is_as_before_when_both_are_done() -
     assert [thread.name for thread in threads] == ["mine 0", "mine 1"]
     assert [digests(found[seed].manifest) for seed in (0, 1)] == [digests(run.manifest) for run in expected]
     assert torch.get_deterministic_debug_mode() == mode
+
+
+def test_the_environment_is_as_before_when_the_last_of_two_overlapping_trainings_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from noisygce.training import device
+
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    first, second = device.prepared("cpu", 1), device.prepared("cpu", 1)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    second.__exit__(None, None, None)
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_signal_that_comes_too_late_to_stop_a_call_goes_to_the_handler_of_the_program(fails: bool) -> None:
+    from noisygce.runs.stops import process
+
+    received: list[int] = []
+    former = signal.signal(signal.SIGUSR1, lambda number, _: received.append(number))
+    try:
+        with pytest.raises(ConfigError) if fails else contextlib.nullcontext(), process.listening():
+            with process.training():
+                signal.raise_signal(signal.SIGUSR1)
+            assert not received
+            if fails:
+                raise ConfigError
+        assert received == [signal.SIGUSR1]
+        with process.listening():
+            pass
+        assert received == [signal.SIGUSR1]
+    finally:
+        signal.signal(signal.SIGUSR1, former)
 
 
 def test_ctrl_c_saves_and_the_same_call_resumes_with_equal_results(monkeypatch: pytest.MonkeyPatch) -> None:
