@@ -279,6 +279,19 @@ def test_values_are_typed() -> None:
     assert words_of([], {"schedule.milestones": [[1, 2], []]}, swept=True) == ["schedule.milestones=[1,2],[]"]
 
 
+def test_a_number_of_numpy_or_torch_is_the_word_that_a_person_types() -> None:
+    for kind in (np.float16, np.float32, np.float64):
+        assert words_of([], {"rate": kind(0.1), "seed": np.int64(3)}, swept=False) == ["rate=0.1", "seed=3"]
+        assert words_of([], {"data.mean": np.array([0.1, 0.3], kind)}, swept=False) == ["data.mean=[0.1,0.3]"]
+    assert words_of([], {"rate": torch.tensor(0.1)}, swept=False) == ["rate=0.1"]
+    steps = np.arange(0.1, 0.5, 0.1)
+    assert steps[2] != 0.3
+    for several in (steps, [*steps], steps.astype(np.float32), torch.tensor(steps)):
+        assert words_of([], {"rate": several}, swept=True) == ["rate=0.1,0.2,0.3,0.4"]
+    assert words_of([], {"rate": 0.1 + 0.2}, swept=False) == ["rate=0.30000000000000004"]
+    assert words_of([], {"compile": np.bool_(True)}, swept=False) == ["compile=true"]
+
+
 REFUSED: dict[str, tuple[Callable[[], object], type[Exception]]] = {
     "rate=0.9x": (lambda: noisygce.run(data="digits", rate="0.9x"), ConfigError),
     "loss.q=2.0: loss.q must be a number in (0, 1]": (lambda: noisygce.run(**{"loss.q": 2.0}), ConfigError),
