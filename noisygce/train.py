@@ -15,8 +15,18 @@ from typing import Any
 from omegaconf import DictConfig
 
 from noisygce import check, results, settings
-from noisygce.errors import ConfigError, DataError, ManifestError, NonFinite, Stopped, UserCodeError, user_code_error
-from noisygce.runs import Run, archive, artifacts, identity, loaded, loggers, messages, noisy_validation
+from noisygce.errors import (
+    ConfigError,
+    DataError,
+    ManifestError,
+    NonFinite,
+    Stopped,
+    UserCodeError,
+    defined,
+    user_code_error,
+)
+from noisygce.losses import CE, Loss
+from noisygce.runs import Run, archive, artifacts, changed, identity, loaded, loggers, messages, noisy_validation
 from noisygce.runs.begin import resume, training_of
 from noisygce.runs.manifest import manifest_of
 from noisygce.runs.stops import process
@@ -86,6 +96,8 @@ def _claim(e: Experiment, run: Run, followers: loggers.Loggers, alone: bool, say
     """Trains a run that is not finished, while holding its lock, once its data and the run that its loss starts from
     are there."""
     run.refuse_if_failed()
+    if e.loss.source is not None:
+        _refuse_source(e.loss, run.identity["loss"])
     e.data.require(e.paths.data)
     if e.loss.source is not None:
         theirs = {**run.identity, "loss": run.identity["loss"].get("source", _CE)}
@@ -101,6 +113,22 @@ def _claim(e: Experiment, run: Run, followers: loggers.Loggers, alone: bool, say
         raise Stopped(f"not started ({reason}); {messages.HOW_TO_RESUME}")
     with run.claim(), process.run():
         return run.manifest() or _prepare(e, run, followers, alone)
+
+
+def _refuse_source(loss: Loss, leaf: Mapping[str, Any]) -> None:
+    """Raises UserCodeError for a source that the id of its own run would not hold, or that estimates no T."""
+    source: Any = loss.source
+    kind = getattr(source, "made_of", type(source))
+    if not source.estimates_transition:
+        raise UserCodeError(
+            f"{defined(type(loss))}: its source is {source}, which has no p that estimates P(given label | image), as "
+            "that of CE() does"
+        )
+    if "source" not in leaf and (kind is not CE or source.values() != CE.from_config().values()):
+        raise UserCodeError(
+            f"{defined(type(loss))}: its source is {source}, and a run's id holds no source but CE() where the loss "
+            "has no parameter source; give it one"
+        )
 
 
 def _prepare(e: Experiment, run: Run, followers: loggers.Loggers, alone: bool) -> Manifest:
@@ -133,6 +161,8 @@ def _fit(place: str, e: Experiment, run: Run, followers: loggers.Loggers, alone:
     from noisygce.training.fit import fit
 
     training = training_of(e, place)
+    if other := changed(run.identity, e.data, e.paths.data, e.model):
+        raise DataError(f"{other} has changed since the run's id was made from it; run the same command again")
     saved = resume(training, run)
     if saved is None:
         messages.begin(run, training, place)

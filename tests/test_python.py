@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import logging
@@ -24,7 +25,7 @@ import noisygce
 from noisygce import losses, runs, settings
 from noisygce.api import leaves
 from noisygce.api.words import words_of
-from noisygce.errors import ConfigError, DataError, SweepFailed
+from noisygce.errors import ConfigError, DataError, SweepFailed, UserCodeError
 from noisygce.runs.stops import SIGNALS
 
 WORDS = ["data.subset=200", "model.width=4", "schedule.epochs=3", "schedule.batch_size=64", "schedule.milestones=[2]"]
@@ -175,6 +176,43 @@ def test_two_threads_train_at_once_and_torch_is_as_before_when_both_are_done() -
     assert torch.get_deterministic_debug_mode() == mode
 
 
+def test_the_environment_is_as_before_when_the_last_of_two_overlapping_trainings_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from noisygce.training import device
+
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    first, second = device.prepared("cpu", 1), device.prepared("cpu", 1)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    second.__exit__(None, None, None)
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_signal_that_comes_too_late_to_stop_a_call_goes_to_the_handler_of_the_program(fails: bool) -> None:
+    from noisygce.runs.stops import process
+
+    received: list[int] = []
+    former = signal.signal(signal.SIGUSR1, lambda number, _: received.append(number))
+    try:
+        with pytest.raises(ConfigError) if fails else contextlib.nullcontext(), process.listening():
+            with process.training():
+                signal.raise_signal(signal.SIGUSR1)
+            assert not received
+            if fails:
+                raise ConfigError
+        assert received == [signal.SIGUSR1]
+        with process.listening():
+            pass
+        assert received == [signal.SIGUSR1]
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+
+
 def test_ctrl_c_saves_and_the_same_call_resumes_with_equal_results(monkeypatch: pytest.MonkeyPatch) -> None:
     from noisygce.training import fit
 
@@ -239,6 +277,19 @@ def test_values_are_typed() -> None:
         assert settings.compose(words_of([], {"data.name": awkward}, swept=False)).data.name == awkward
     assert words_of([], {"seed": range(3), "rate": 0.2}, swept=True) == ["seed=0,1,2", "rate=0.2"]
     assert words_of([], {"schedule.milestones": [[1, 2], []]}, swept=True) == ["schedule.milestones=[1,2],[]"]
+
+
+def test_a_number_of_numpy_or_torch_is_the_word_that_a_person_types() -> None:
+    for kind in (np.float16, np.float32, np.float64):
+        assert words_of([], {"rate": kind(0.1), "seed": np.int64(3)}, swept=False) == ["rate=0.1", "seed=3"]
+        assert words_of([], {"data.mean": np.array([0.1, 0.3], kind)}, swept=False) == ["data.mean=[0.1,0.3]"]
+    assert words_of([], {"rate": torch.tensor(0.1)}, swept=False) == ["rate=0.1"]
+    steps = np.arange(0.1, 0.5, 0.1)
+    assert steps[2] != 0.3
+    for several in (steps, [*steps], steps.astype(np.float32), torch.tensor(steps)):
+        assert words_of([], {"rate": several}, swept=True) == ["rate=0.1,0.2,0.3,0.4"]
+    assert words_of([], {"rate": 0.1 + 0.2}, swept=False) == ["rate=0.30000000000000004"]
+    assert words_of([], {"compile": np.bool_(True)}, swept=False) == ["compile=true"]
 
 
 REFUSED: dict[str, tuple[Callable[[], object], type[Exception]]] = {
@@ -312,12 +363,25 @@ def test_an_object_gives_the_id_that_its_yaml_gives(tmp_path: Path, mine: Any) -
     assert [*both[1].manifest["config"]["code"]] == ["mine_poly"]
 
 
-def test_an_object_of_noisygce_is_its_choice() -> None:
-    def id_of(**values: Any) -> str:
-        with leaves.chosen(values) as plain:
-            cfg = settings.compose(words_of(["data=digits"], plain, swept=False))
-        return runs.run_id(runs.identity(settings.resolved(cfg)))
+def id_of(**values: Any) -> str:
+    with leaves.chosen({"data": "digits", **values}) as plain:
+        cfg = settings.compose(words_of([], plain, swept=False))
+    return runs.run_id(runs.identity(settings.resolved(cfg)))
 
+
+def test_a_data_set_of_noisygce_is_its_choice_with_all_values_of_its_leaf() -> None:
+    from noisygce import data
+
+    for cls, choice in (
+        (data.Digits, "digits"),
+        (data.Cifar10, "cifar10"),
+        (data.Cifar100, "cifar100"),
+        (data.FashionMnist, "fashion_mnist"),
+    ):
+        assert id_of(data=cls()) == id_of(data=cls) == id_of(data=choice)
+
+
+def test_an_object_of_noisygce_is_its_choice() -> None:
     from noisygce import models, noise
 
     assert id_of(loss=losses.GCE(q=0.7)) == id_of(loss="gce")
@@ -354,6 +418,116 @@ def test_code_that_was_changed_since_it_was_imported_is_refused_until_it_is_relo
     with pytest.raises(ConfigError, match="is another class by now"):
         noisygce.run(*WORDS, data="digits", loss=old)
     assert noisygce.run(*WORDS, data="digits", loss=mine.PolyOne(0.5)).id != first.id
+
+
+KINDS = """
+from noisygce.losses import CE
+
+
+class Base(CE):
+    def __init__(self, e=1.0):
+        super().__init__()
+        self.e = e
+
+class Percent(Base):
+    def __init__(self, e):
+        super().__init__(e / 100)
+
+class Derived(Base):
+    def __init__(self, e):
+        super().__init__(e)
+        self.twice = 2 * e
+
+class Several(Base):
+    def __init__(self, *args):
+        super().__init__(*args)
+
+class Named(Base):
+    def __init__(self, **values):
+        super().__init__(**values)
+
+class Keyword(Base):
+    def __init__(self, *, e):
+        super().__init__(e)
+
+class Positional(Base):
+    def __init__(self, e, /):
+        super().__init__(e)
+
+class Outer:
+    class Inner(CE):
+        pass
+"""
+
+
+def test_an_object_whose_values_no_id_would_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine_kinds.py").write_text(KINDS)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    kinds = importlib.import_module("mine_kinds")
+    changed = kinds.Derived(1.0)
+    changed.twice = 3.0
+    for loss, reason in (
+        (kinds.Percent(50.0), "attribute e is 0.5, and 0.005"),
+        (changed, "attribute twice is 3.0, and 2.0"),
+        (kinds.Several(2.0), r"parameter \*args"),
+        (kinds.Named(e=2.0), r"parameter \*\*values"),
+        (kinds.Keyword(e=2.0), "parameter e, which can only be given by keyword"),
+        (kinds.Positional(2.0), "parameter e;"),
+        (kinds.Outer.Inner(), "in another class, and a class must be at the top level of a module"),
+        (losses.CE(reduction="sum"), "leave out reduction='sum'"),
+        (losses.GCE(ignore_index=-100), "leave out ignore_index=-100"),
+    ):
+        with pytest.raises(ConfigError, match=reason):
+            id_of(loss=loss)
+    assert id_of(loss=kinds.Base(2.0)) != id_of(loss=kinds.Base())
+    assert id_of(loss=losses.CE(clip=0.1)) == id_of(loss="ce", **{"loss.clip": 0.1})
+
+
+SOURCES = """
+from noisygce.losses import CE, GCE, ELR
+
+
+class OfCE(CE):
+    source = CE.from_config()
+
+class OfClippedCE(CE):
+    source = CE.from_config(clip=0.1)
+
+class OfMine(CE):
+    source = OfCE.from_config()
+
+class OfGCE(CE):
+    source = GCE.from_config(q=0.3)
+"""
+
+
+def test_a_source_that_no_id_would_hold_or_that_estimates_no_t_is_refused_before_any_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine_sources.py").write_text(SOURCES)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    sources = importlib.import_module("mine_sources")
+    for loss, reason in (
+        (sources.OfClippedCE, "no source but CE"),
+        (sources.OfMine, "no source but CE"),
+        (sources.OfGCE, "no p that estimates"),
+    ):
+        with pytest.raises(UserCodeError, match=reason) as refused:
+            noisygce.run(*WORDS, data="digits", loss=loss)
+        assert "\n" not in str(refused.value)
+    assert not [*tmp_path.glob("results/runs/*/manifest.json")]
+    noisygce.run(*WORDS, data="digits", loss=sources.OfCE)
+    assert len([*tmp_path.glob("results/runs/*/manifest.json")]) == 2
+
+
+def test_a_network_of_timm_has_the_name_of_its_architecture() -> None:
+    from noisygce.models import Timm
+
+    alone = id_of(model=Timm("resnet26", None))
+    assert "-resnet26-" in alone
+    assert alone == id_of(model="timm", **{"model.name": "resnet26"})
 
 
 SHELLS = """
@@ -397,3 +571,27 @@ def test_a_data_set_and_a_noise_of_one_s_own_are_trained_on(tmp_path: Path, monk
     assert config["data"]["name"] == "shells"
     assert run.results["val"] is None
     assert run.manifest["noisy_validation"]["best"] is not None
+
+
+@pytest.mark.parametrize("late", ["data", "weights"])
+def test_files_that_change_between_the_id_and_the_training_are_refused(
+    late: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from noisygce import models, train
+    from noisygce.data import Digits
+
+    content = {"data": "a", "weights": "a"}
+    monkeypatch.setattr(Digits, "contents", lambda *_: {"file": 16 * content["data"]})
+    monkeypatch.setattr(models.ConvNet, "contents", lambda *_: {"weights": 16 * content["weights"]})
+    made = train.training_of
+
+    def changing(*arguments: Any) -> Any:
+        content[late] = "b"
+        return made(*arguments)
+
+    monkeypatch.setattr(train, "training_of", changing)
+    with pytest.raises(DataError, match=r"^(data.file|model.weights)=.* has changed since"):
+        noisygce.run(*WORDS, data="digits")
+    monkeypatch.setattr(train, "training_of", made)
+    assert not [*tmp_path.glob("results/runs/*/manifest.json")]
+    noisygce.run(*WORDS, data="digits")

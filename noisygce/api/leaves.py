@@ -23,7 +23,7 @@ from noisygce.api import words
 from noisygce.data import Data, Standardisation
 from noisygce.errors import ConfigError
 from noisygce.losses import Loss
-from noisygce.models import Model
+from noisygce.models import Model, Timm
 from noisygce.noise import Noise
 
 BASES: dict[str, type] = {"data": Data, "noise": Noise, "loss": Loss, "model": Model}
@@ -65,6 +65,12 @@ def chosen(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _leaf(group: str, value: Any) -> dict[str, Any]:
     """What the YAML of an object, or of a class by its defaults, would hold, below its group."""
+    if isinstance(value, type):
+        cls = _importable(group, value, BASES[group])
+        try:
+            value = value()
+        except TypeError as error:
+            raise ConfigError(f"{group}={cls.__name__}: give an object of it, not the class ({error})") from None
     node = _node(group, value, BASES[group])
     if group == "noise" and "rate" in node:
         return {"rate": node["rate"], group: {**node, "rate": "${rate}"}}
@@ -75,11 +81,16 @@ def _leaf(group: str, value: Any) -> dict[str, Any]:
 
 
 def _data(value: Any) -> dict[str, Any]:
-    """What the leaf of a data set holds beside the values of its class: how it is split and fed, as its kind is."""
+    """What the leaf of a data set holds beside the values of its class, such as how it is split and fed: the leaf of a
+    class of noisygce, else that of its kind."""
     import yaml
 
-    kind = "features" if issubclass(value.fed, Standardisation) else "arrays"
+    cls = type(value)
+    known = _of_noisygce("data").get(f"{cls.__module__}.{cls.__qualname__}")
+    kind = known[0][2] if known else "features" if issubclass(value.fed, Standardisation) else "arrays"
     leaf: dict[str, Any] = yaml.safe_load((settings.config_dir() / "data" / f"{kind}.yaml").read_text())
+    if known:
+        return leaf if "data" in leaf else {"data": leaf}  # cifar10.yaml has no other group
     ours = construct.named(leaf["data"]["_target_"], Data, "data")
     for name in construct.parameters(ours):
         del leaf["data"][name]
@@ -92,23 +103,66 @@ def _data(value: Any) -> dict[str, Any]:
 def _node(key: str, value: Any, base: type) -> dict[str, Any]:
     """Name, class and values of an object, and of the objects that it is made of. Raises ConfigError."""
     cls = _importable(key, value, base)
-    if isinstance(value, type):
-        try:
-            value = value()
-        except TypeError as error:
-            raise ConfigError(f"{key}={cls.__name__}: give an object of it, not the class ({error})") from None
-    given: dict[str, Any] = {}
+    given = {name: _plain(f"{key}.{name}", part, base) for name, part in _values(key, value, cls).items()}
+    name, target = _called(key, cls)
+    if cls is Timm:
+        name = given["architecture"]
+    node = {"name": name, "_target_": target, **given}
+    _refuse_other(key, value, construct.build(node, base, key), given)
+    return node
+
+
+def _values(key: str, value: Any, cls: type) -> dict[str, Any]:
+    """The values of the parameters that an id holds. Raises ConfigError where the object may have been made with
+    values that it does not hold."""
+    found: dict[str, Any] = {}
     younger = check.DEFAULTS_ADDED_LATER.get(key.partition(".")[0], {})
-    names = [*construct.parameters(cls), *(name for name in inspect.signature(cls).parameters if name in younger)]
-    for name in dict.fromkeys(names):
+    own = cls.__init__ is not object.__init__  # type: ignore[misc]
+    for name, parameter in [*inspect.signature(cls.__init__).parameters.items()][1:] if own else ():  # type: ignore[misc]
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise ConfigError(
+                f"{key}={cls.__name__}: a run's id would not hold the values of its parameter {parameter}; give each "
+                "of its parameters a name, by which it can be given"
+            )
         if not hasattr(value, name):
             raise ConfigError(
                 f"{key}={cls.__name__}: it has no attribute {name}, by which the run's id would know the value of that "
                 "parameter"
             )
-        given[name] = _plain(f"{key}.{name}", getattr(value, name), base)
-    name, target = _called(key, cls)
-    return {"name": name, "_target_": target, **given}
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD or name in younger:
+            found[name] = getattr(value, name)
+        elif name not in ("reduction", "ignore_index"):
+            raise ConfigError(
+                f"{key}={cls.__name__}: a run's id would not hold the value of its parameter {name}, which can only be "
+                "given by keyword; put it before the * of the constructor"
+            )
+        elif getattr(value, name) != parameter.default:
+            raise ConfigError(
+                f"{key}={cls.__name__}: a run trains on the mean over all samples of a batch; leave out "
+                f"{name}={getattr(value, name)!r}"
+            )
+    return found
+
+
+def _refuse_other(key: str, value: Any, remade: Any, given: Mapping[str, Any]) -> None:
+    """Raises ConfigError where an object that is made of the given values is not the one that they were taken from."""
+    public = [name for name in vars(value) if not name.startswith("_") and hasattr(remade, name)]
+    for name in dict.fromkeys([*given, *public]):
+        here, there = (_text(getattr(each, name, None)) for each in (value, remade))
+        if here and there and here != there and name != "training":  # of a torch.nn.Module
+            raise ConfigError(
+                f"{key}={type(value).__name__}: its attribute {name} is {here}, and {there} in an object that is made "
+                f"with {', '.join(f'{each}={given[each]!r}' for each in given) or 'no values'}; keep each parameter as "
+                "it was given, in the attribute of its name"
+            )
+
+
+def _text(value: Any) -> str:
+    """Numbers, texts and lists of them as JSON; empty for anything else."""
+    try:
+        return json.dumps(value, default=lambda each: each.tolist(), sort_keys=True)
+    except (AttributeError, TypeError, ValueError):
+        return ""
 
 
 def _plain(key: str, value: Any, base: type) -> Any:
@@ -131,11 +185,16 @@ def _importable(key: str, value: Any, base: type) -> type:
         room = base.__module__.removesuffix(".base")
         raise ConfigError(f"{key}={value!r}: must be the name of a choice, or a {room}.{base.__name__}")
     target = f"{cls.__module__}.{cls.__qualname__}"
-    if cls.__module__ == "__main__" or "<locals>" in target:
-        where = "a notebook cell or in the script itself" if cls.__module__ == "__main__" else "a function"
+    if cls.__module__ == "__main__":
         raise ConfigError(
-            f"{key}={cls.__name__}: a run's id holds the digest of its code, and it is written in {where}; put it into "
-            "a .py file of its own and import it from there"
+            f"{key}={cls.__name__}: a run's id holds the digest of its code, and it is written in a notebook cell or "
+            "in the script itself; put it into a .py file of its own and import it from there"
+        )
+    if "." in cls.__qualname__:
+        where = "a function" if "<locals>" in target else "another class"
+        raise ConfigError(
+            f"{key}={cls.__name__}: it is written in {where}, and a class must be at the top level of a module, where "
+            "another process finds it; put it into a .py file of its own and import it from there"
         )
     found = getattr(importlib.import_module(cls.__module__), cls.__name__, None)
     if found is not cls:
@@ -149,16 +208,16 @@ def _called(key: str, cls: type) -> tuple[str, str]:
     """The names of a class in tables, and in configs: those of its YAML where noisygce has one."""
     target = f"{cls.__module__}.{cls.__qualname__}"
     written = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()[:40]
-    ours = _of_noisygce(key.partition(".")[0]).get(target, [(written, target)])
+    ours = _of_noisygce(key.partition(".")[0]).get(target, [(written, target, "")])
     return (ours[0][0] if len(ours) == 1 else written), ours[0][1]
 
 
 @functools.cache
-def _of_noisygce(group: str) -> dict[str, list[tuple[str, str]]]:
-    """Name and ``_target_`` of noisygce's own choices of a group, by the class."""
-    found: dict[str, list[tuple[str, str]]] = {}
+def _of_noisygce(group: str) -> dict[str, list[tuple[str, str, str]]]:
+    """Name, ``_target_`` and choice of noisygce's own leaves of a group, by the class."""
+    found: dict[str, list[tuple[str, str, str]]] = {}
     for path in sorted((settings.config_dir() / group).glob("*.yaml")):
         if written := re.search(r"\bname: (\w+)[^\n]*\s+_target_: (\S+)", path.read_text()):
             cls: type = construct.named(written[2], BASES[group], group)
-            found.setdefault(f"{cls.__module__}.{cls.__qualname__}", []).append((written[1], written[2]))
+            found.setdefault(f"{cls.__module__}.{cls.__qualname__}", []).append((written[1], written[2], path.stem))
     return found

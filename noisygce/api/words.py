@@ -28,7 +28,7 @@ def words_of(given: Sequence[str], values: Mapping[str, Any], swept: bool) -> li
 
 
 def _swept(key: str, value: Any) -> str:
-    value = value.tolist() if hasattr(value, "tolist") else value
+    value = _plain(value)
     if not isinstance(value, _SEVERAL):
         return text(key, value)
     if not len(value):
@@ -39,7 +39,7 @@ def _swept(key: str, value: Any) -> str:
 def text(key: str, value: Any) -> str:
     """A value as Hydra's grammar reads it: a number, a text, a Boolean, None, a path, or a list of them. Raises
     ConfigError."""
-    value = value.tolist() if hasattr(value, "tolist") else value  # of NumPy and torch
+    value = _plain(value)
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -53,6 +53,25 @@ def text(key: str, value: Any) -> str:
     if isinstance(value, _SEVERAL):
         return f"[{','.join(text(key, each) for each in value)}]"
     raise ConfigError(f"{key}={value!r}: must be a number, a text, a list of them, True, False or None")
+
+
+def _plain(value: Any) -> Any:
+    """A value of NumPy's or torch's as Python's, a float as a person would type it: of 32 bits and less by the fewest
+    digits that give it, of 64 bits to 12 digits, as those of a range on the command line. So 0.1 is 0.1."""
+    if not hasattr(value, "tolist"):
+        return value
+    import numpy as np
+
+    kind = getattr(np, str(getattr(value, "dtype", "")).removeprefix("torch."), None)
+
+    def typed(part: Any) -> Any:
+        if isinstance(part, list):
+            return [typed(each) for each in part]
+        if not isinstance(part, float):
+            return part
+        return float(str(kind(part)) if kind in (np.float16, np.float32) else f"{part:.12g}")
+
+    return typed(value.tolist())
 
 
 def objects(values: Mapping[str, Any], groups: Sequence[str]) -> Iterator[tuple[str, Any]]:

@@ -185,12 +185,17 @@ def user_data(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"contents": {key: digest[:16] for key, digest in sorted(found.items())}} if found else {}
 
 
-def changed(identity: Mapping[str, Any], data: Data, root: Path) -> str:
-    """What of a person's own data is not what a run was trained on, such as ``data.labels=y.npy``; empty for nothing.
-    Raises DataError or OSError."""
-    known, found = identity.get("contents", {}), data.contents(root)
-    other = [key for key in found if found[key][:16] != known.get(f"data.{key}")]
-    return f"data.{other[0]}={identity['data'].get(other[0])}" if known and other else ""
+def changed(identity: Mapping[str, Any], data: Data, root: Path, model: Model | None = None) -> str:
+    """What of a person's own data, and of the weights that a model starts from, is not what a run was trained on, such
+    as ``data.labels=y.npy``; empty for nothing. Raises DataError or OSError."""
+    known = identity.get("contents", {})
+    found = {f"data.{key}": digest for key, digest in data.contents(root).items()}
+    found |= {f"model.{key}": digest for key, digest in model.contents().items()} if model else {}
+    other = [key for key in found if found[key][:16] != known.get(key)]
+    if not known or not other:
+        return ""
+    group, _, name = other[0].partition(".")
+    return f"{other[0]}={identity[group].get(name)}"
 
 
 def _canonical(value: Any) -> Any:

@@ -71,26 +71,34 @@ class Process:
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
         """``listen`` for what is within alone, to which an allowance of time then applies: after it every handler is
-        the one of before, and a signal that has stopped what is within goes there. So Ctrl-C is a KeyboardInterrupt."""
+        the one of before, and a signal goes there, whether it has stopped what is within or came too late to. So Ctrl-C
+        is a KeyboardInterrupt."""
         if self.listens or threading.current_thread() is not threading.main_thread():
             yield
             return
         numbers = [number for name in SIGNALS if (number := getattr(signal, name, None)) is not None]
         before = {number: signal.getsignal(number) for number in numbers}
-        started, self.started, name = self.started, time.monotonic(), ""
+        started, self.started = self.started, time.monotonic()
+        name = late = message = ""
         self.listen()
         try:
             yield
+            late = self.signal
         except Stopped as stopped:
             name, message = self.signal, str(stopped)
             if not name:
                 raise
+        except Exception:
+            late = self.signal
+            raise
         finally:
             for number, handler in before.items():
                 if handler is not None:
                     signal.signal(number, handler)
             self.started, self.listens, self.signal = started, False, ""
             self.before.clear()
+            if late:
+                signal.raise_signal(getattr(signal, late))
         if name:
             try:
                 signal.raise_signal(getattr(signal, name))

@@ -80,6 +80,7 @@ class _Before:
     lock = threading.Lock()
     runs = 0  # under way
     threads = mode = 0
+    cublas: str | None = None
     changed: ClassVar[list[tuple[Any, str, Any]]] = []
 
 
@@ -94,10 +95,10 @@ def prepared(device: str, threads: int | None) -> Iterator[str]:
     """Within it torch computes as a run does (``prepare``, ``stream``), on the device that it gives; once no run is
     under way, torch is as it was before. Raises as both do."""
     torch = _torch()
-    cublas = os.environ.get(_CUBLAS)
     with _Before.lock:
         if not _Before.runs:
             _Before.changed.clear()
+            _Before.cublas = os.environ.get(_CUBLAS)
             _Before.threads, _Before.mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
         _Before.runs += 1
     try:
@@ -117,7 +118,7 @@ def prepared(device: str, threads: int | None) -> Iterator[str]:
                 torch.set_deterministic_debug_mode(_Before.mode)
                 while _Before.changed:
                     setattr(*_Before.changed.pop())
-                if cublas is None:
+                if _Before.cublas is None:
                     os.environ.pop(_CUBLAS, None)
 
 
