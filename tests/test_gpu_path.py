@@ -19,9 +19,9 @@ from torch.utils._pytree import tree_leaves
 from noisygce import settings
 from noisygce.errors import NoisygceError
 from noisygce.losses import CE
+from noisygce.losses.forward import ESTIMATES
 from noisygce.runs.begin import training_of
 from noisygce.training import device, step
-from noisygce.training.loader import BatchSpec
 
 # Operations without a deterministic form on CUDA that a loss might call (documentation of
 # torch.use_deterministic_algorithms, torch 2.11); "backward" of those whose gradient alone has none.
@@ -53,7 +53,7 @@ class AsRecorded(TorchDispatchMode):
 def experiment(*words: str) -> settings.Experiment:
     e = settings.read(settings.compose([*SMALL, *words]))
     if e.loss.source:
-        e.loss.load_source_estimates("a run", {name: 0.6 * np.eye(10) + 0.04 for name in ("q97", "max")})
+        e.loss.load_source_estimates("a run", {name: 0.6 * np.eye(10) + 0.04 for name in ESTIMATES})
     return e
 
 
@@ -66,7 +66,8 @@ def take_a_step(monkeypatch: pytest.MonkeyPatch) -> Any:
         batch = training_of(e, "cpu").batches()[0]
         training = training_of(e, "meta")
         training.step.start_epoch(0)
-        tensors = BatchSpec(*(tensor.to("meta") for tensor in batch.tensors())).tensors()
+        training.step._names = batch.names()  # as a call of the step notes them
+        tensors = [tensor.to("meta") for tensor in batch.tensors()]
         with AsRecorded():
             training.step._on(*tensors)
 

@@ -151,7 +151,7 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
         assert name.replace("METADATA", "licenses/LICENSE") in archive.namelist()
     head = said.partition("\n\n")[0].splitlines()
     assert f"Version: {noisygce.__version__}" in head
-    assert "License-Expression: MIT" in head
+    assert "License-Expression: MIT AND CC-BY-4.0" in head
     assert "Requires-Python: >=3.11" in head
     assert any(line.startswith("Keywords: noisy labels") for line in head)
     assert "Classifier: Typing :: Typed" in head
