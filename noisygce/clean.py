@@ -41,8 +41,14 @@ def main() -> None:
 def run(argv: list[str]) -> None:
     """Trains on the data that the words name, and lists the labels that are probably wrong."""
     options, rest = arguments.take(argv, "top", "out")
-    overrides = [word for word in rest if "=" in word]
-    words = [*_data([word for word in rest if "=" not in word]), "loss=elr", "noise=clean", "rate=0.0", *overrides]
+    overrides = [word for word in rest if "=" in word and not Path(word).expanduser().exists()]
+    words = [
+        *_data([word for word in rest if word not in overrides]),
+        "loss=elr",
+        "noise=clean",
+        "rate=0.0",
+        *overrides,
+    ]
     words = [*words, *_schedule(words)]
     trained = noisygce.run(*words)
     paths = [word for word in words if word.startswith("paths.")]
@@ -51,7 +57,9 @@ def run(argv: list[str]) -> None:
     again = shlex.join(["python", "-m", "noisygce.suspects", str(trained.folder)])
     print(f"Judge labels on the page and save your verdicts. For a file of clean labels:\n    {again} verdicts=FILE")
     train = shlex.join(["python", "-m", "noisygce.train", *words])
-    print(f"To train on your verdicts:\n    {train} data.verdicts=FILE")
+    print(
+        f"To train on your verdicts:\n    {train} data.verdicts=FILE data.verdicts_sha256=$(sha256sum FILE | cut -c-64)"
+    )
 
 
 def _how_far_to_trust(trained: TrainedRun) -> None:

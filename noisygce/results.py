@@ -184,10 +184,13 @@ def _folders(folder: Path) -> list[Path]:
 def look(folder: Path, asked: Iterable[tuple[str, Mapping[str, Any], tuple[str, ...]]]) -> list[Result]:
     """What is below ``folder`` of each run that is asked for by its id, what that is made from, and its job."""
     archived = {run.id: run for run in _archived(folder)}
-    return [
-        replace(archived.get(name) or of_folder(folder / "runs" / name, made), config=flat(made), job=job)
-        for name, made, job in asked
-    ]
+
+    def found(name: str, made: Mapping[str, Any]) -> Result:
+        """A finished run of one's own before one of an archive, as training has it."""
+        own = of_folder(folder / "runs" / name, made)
+        return own if own.state == "done" else archived.get(name, own)
+
+    return [replace(found(name, made), config=flat(made), job=job) for name, made, job in asked]
 
 
 def reference() -> Path:

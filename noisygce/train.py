@@ -160,6 +160,8 @@ def _fit(place: str, e: Experiment, run: Run, followers: loggers.Loggers, alone:
     """The epochs of a run, from its checkpoint on where there is one, and its manifest."""
     from noisygce.training.fit import fit
 
+    if reason := process.reason_to_stop(e.runtime):  # of a signal whose exception an import has swallowed
+        raise Stopped(f"stopped ({reason}); {messages.HOW_TO_RESUME}")
     training = training_of(e, place)
     if other := changed(run.identity, e.data, e.paths.data, e.model):
         raise DataError(f"{other} has changed since the run's id was made from it; run the same command again")
@@ -202,7 +204,7 @@ def announce(run: Run, manifest: Manifest, finished_before: bool, called: object
     """Prints the result of a run. called: what it is printed under, else the run's folder."""
     with contextlib.suppress(BrokenPipeError):  # training is done, whether or not someone reads this
         line = messages.result(called or run.folder, manifest)
-        print(f"{line}{', finished before' if finished_before else ''}", flush=True)
+        print(f"{line}{' (finished before)' if finished_before else ''}", flush=True)
 
 
 def _for_hydra(given: Sequence[str]) -> list[str]:

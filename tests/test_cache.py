@@ -120,3 +120,49 @@ def test_what_is_written_into_the_arrays_stays_out_of_the_cache(tmp_path: Path) 
     mine, _ = cache.pictures(paths, 8, 3)
     mine[:] = 0
     assert cache.pictures(paths, 8, 3)[0].any()
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError()])
+def test_a_picture_that_could_not_be_read_this_once_is_not_cached_as_broken(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    paths, picture = drawn(tmp_path, 3), check.picture
+
+    def fails_once(path: Path, *size: int) -> object:
+        if path == paths[1] and not home.joinpath("failed").exists():
+            home.joinpath("failed").touch()
+            raise error
+        return picture(path, *size)
+
+    monkeypatch.setattr(check, "picture", fails_once)
+    assert [*cache.pictures(paths, 8, 3)[1]] == [1]
+    found, broken = cache.pictures(paths, 8, 3)
+    assert broken == {}
+    assert np.array_equal(found[1], picture(paths[1], 8, 8, 3))
+
+
+def test_a_picture_that_changes_between_its_digest_and_its_decoding_does_not_enter_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, digests = drawn(tmp_path, 3), cache.digests
+    content = paths[0].read_bytes()
+
+    def then_changed(of: list[Path]) -> list[str | None]:
+        found = digests(of)
+        Image.new("RGB", (9, 12), "red").save(paths[0])
+        return found
+
+    monkeypatch.setattr(cache, "digests", then_changed)
+    cache.pictures(paths, 8, 3)
+    monkeypatch.setattr(cache, "digests", digests)
+    paths[0].write_bytes(content)
+    assert np.array_equal(cache.pictures(paths, 8, 3)[0][0], check.picture(paths[0], 8, 8, 3))
+
+
+def test_a_damaged_entry_is_made_anew(tmp_path: Path, home: Path) -> None:
+    paths = drawn(tmp_path, 3)
+    expected, _ = cache.pictures(paths, 8, 3)
+    for damage, name in ((b"", "*.npy"), (b"[]", "*.json"), (b"x", "*.json")):
+        (entry,) = (home / "pictures").glob(name)
+        entry.write_bytes(damage)
+        assert np.array_equal(cache.pictures(paths, 8, 3)[0], expected)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from noisygce import clean, runs, settings
-from noisygce.errors import ConfigError
+from noisygce.errors import ConfigError, DataError
 
 QUICK = ["schedule.epochs=8", "schedule.milestones=[6]", "data.size=8", "runtime.threads=1", "loss=gce"]
 
@@ -63,6 +63,13 @@ def test_wrong_labels_of_vectors_come_first(tmp_path: Path) -> None:
     files = [str(tmp_path / "X.npy"), str(tmp_path / "y.npy")]
     clean.run([*files, "runtime.threads=1", f"out={tmp_path / 'found'}", f"paths.results={tmp_path / 'results'}"])
     assert {int(row["index"]) for row in listed(tmp_path / "found")[:20]} == set(range(20))
+
+
+def test_a_folder_whose_name_looks_like_a_setting_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a=b").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"a=b.* has no pictures"):
+        clean.run(["a=b", "seed=1"])
 
 
 @pytest.mark.parametrize(("shape", "kind"), [((6, 4), "features"), ((6, 4, 4), "arrays"), ((6, 4, 4, 3), "arrays")])

@@ -296,7 +296,7 @@ def test_what_cannot_be_predicted_or_listed_is_told_in_one_line(
         ("suspects", str(run), "out=list.csv"): "out=list.csv: a list and a page are written; name a folder for both",
         ("suspects", str(run), "pictures=none"): "pictures=none: there is no such folder",
         ("suspects", str(run), f"pictures={pictures}"): "this is for vectors; the samples of",
-        ("suspects", str(begun)): "this run is not finished: it was stopped; the train command that began it",
+        ("suspects", str(begun)): "this run is not finished: it was stopped; start the same train command again",
         ("predict", str(begun), picture): "this run is not finished: it was stopped",
         ("predict", str(run), picture, "top=2"): "top: there is no such key; there are out",
         ("predict", str(run), picture, "out=none/x.csv"): "out=none/x.csv: there is no folder none",

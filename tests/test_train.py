@@ -62,7 +62,7 @@ def test_a_run_made_twice_has_the_same_bytes_and_a_finished_one_is_told_at_once(
     computing = os.times().children_user
     again = train(first)
     assert os.times().children_user - computing < 3  # of a busy machine; torch is not imported
-    assert (again.returncode, again.stdout) == (0, said.stdout.rstrip("\n") + ", finished before\n")
+    assert (again.returncode, again.stdout) == (0, said.stdout.rstrip("\n") + " (finished before)\n")
     assert {p: p.stat().st_mtime_ns for p in folder(first).iterdir()} == before
 
 

@@ -60,7 +60,7 @@ class TrainedRun:
         kind = pd.CategoricalDtype([*found.classes])
         columns |= {name: pd.Categorical.from_codes(vars(found)[name], dtype=kind) for name in ("given", "predicted")}
         columns |= {name: vars(found)[name] for name in ("kept", "margin_log_odds", "log_p_given")}
-        columns |= {f"p_{name}": found.p[:, k] for k, name in enumerate(found.classes)}
+        columns |= {f"p_{name}": found.p[:, k].astype("float32") for k, name in enumerate(found.classes)}
         return pd.DataFrame(columns)
 
     def model(self) -> Trained:

@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -110,25 +111,31 @@ def pictures(paths: Sequence[Path], size: int, channels: int) -> tuple[NDArray[n
     """
     import PIL
 
-    made_from = [digests(paths), size, channels, PIL.__version__, _READER]
+    states, found = [_state(path) for path in paths], digests(paths)
+    made_from = [found, size, channels, PIL.__version__, _READER]
     key = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:32]
     cached = folder() / "pictures" / f"{key}.npy"
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, EOFError, AttributeError, KeyError, IndexError):  # damaged: made anew
         broken = json.loads(cached.with_suffix(".json").read_text())
         images: NDArray[np.uint8] = np.load(cached, mmap_mode="c", allow_pickle=False)
         if images.shape == (len(paths), size, size, channels):
             return images, {int(i): f"{paths[int(i)]} ({reason})" for i, reason in broken.items()}
     images = np.zeros((len(paths), size, size, channels), dtype=np.uint8)
+    passing: list[int] = []  # pictures that this machine could not read now, and may read the next time
 
     def decode(i: int) -> str:
         try:
             images[i] = check.picture(paths[i], size, size, channels)
         except Exception as error:  # a file of unknown origin can go wrong in any way
+            if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
+                passing.append(i)
             return f"{error}".replace("\n", " ").replace(str(paths[i]), paths[i].name) or type(error).__name__
         return ""
 
     reasons = {i: reason for i, reason in enumerate(_in_threads(decode, range(len(paths)))) if reason}
-    if len(paths) and _store(cached, images, reasons) and len(paths) >= _WORTH:
+    # An entry is of the contents that its key names: not where a file has changed since it was hashed.
+    whole = not passing and states == [_state(path) for path in paths]
+    if len(paths) and whole and _store(cached, images, reasons) and len(paths) >= _WORTH:
         log.info(
             f"decoded {len(paths):,} pictures into {cached} ({images.nbytes / 1e6:,.0f} MB), which later runs read"
         )
@@ -137,17 +144,15 @@ def pictures(paths: Sequence[Path], size: int, channels: int) -> tuple[NDArray[n
 
 def _store(path: Path, images: NDArray[np.uint8], broken: dict[int, str]) -> bool:
     """Writes both files of an entry, each by rename, the array last."""
-    mine = path.with_suffix(f".{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        mine.write_text(json.dumps(broken))
-        mine.replace(path.with_suffix(".json"))
-        with open(mine, "wb") as file:
-            np.save(file, images)
-        mine.replace(path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as aside:  # threads and processes may store the same entry
+            (Path(aside) / "broken").write_text(json.dumps(broken))
+            with open(Path(aside) / "images", "wb") as file:
+                np.save(file, images)
+            (Path(aside) / "broken").replace(path.with_suffix(".json"))
+            (Path(aside) / "images").replace(path)
     except OSError:
-        with contextlib.suppress(OSError):
-            mine.unlink()
         return False
     return True
 

@@ -72,7 +72,11 @@ class Module(nn.Module):
         transition: Matrix | None = None,
     ) -> Tensor:
         """``Loss.forward``. epoch: from 0, of a loss that follows a schedule. transition: T, as in ``bind``."""
-        if not self._is_bound or (transition is not None and transition is not self._transition_given):
+        if not self._is_bound or (transition is not None and not _equal(transition, self._transition_given)):
+            if self._is_bound and super(nn.Module, self).learned():  # type: ignore[misc]
+                raise TypeError(
+                    f"{type(self).__name__} learns with the transition that it was bound to: make another one"
+                )
             self._transition_given = transition
             self.bind(samples=self._samples, classes=logits.shape[1], device=logits.device, transition=transition)
         if epoch is not None:
@@ -126,6 +130,14 @@ def as_module(cls: type[Loss]) -> type[Loss]:
         return cls
     names = {"made_of": cls, "__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     return type(cls.__name__, (Module, cls), names)  # type: ignore[return-value]
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two transition matrices, tensors or arrays, have the same values."""
+    if one is other or one is None or other is None:
+        return one is other
+    first, second = (torch.as_tensor(each) for each in (one, other))
+    return first.shape == second.shape and bool((first == second.to(first)).all())
 
 
 def _samples(loss: Any) -> int:

@@ -177,7 +177,8 @@ def _read(path: Path) -> bytes:
         if path.name == FILE and runs and not manifest.is_file():
             raise DataError(f"{path.parent} is a folder of runs; name one of them, such as {runs[0]}") from None
         raise DataError(
-            f"{path.parent} holds no model: the run is not finished, or kept none (runtime.keep_model=none); "
+            f"{path.parent} holds no model: the run is not finished, or kept none (runtime.keep_model=none, "
+            "as experiments of more than 20 runs have it); "
             f"python -m noisygce.reproduce {shlex.quote(str(path.parent))} paths.results=again trains it once more and "
             "keeps it"
             if manifest.is_file() or path.name == FILE

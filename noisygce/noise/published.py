@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
+import tempfile
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -162,9 +162,11 @@ def _fetched(known: LabelSet, path: Path) -> bytes:
         if wrong := _differs(known, content):
             raise ValueError(wrong)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        part.write_bytes(content)
-        part.replace(path)  # runs started side by side may fetch it at once: each reads a whole file
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as part:
+            part.write(content)
+        Path(part.name).replace(
+            path
+        )  # runs side by side, in threads too, may fetch it at once: each reads a whole file
     except (OSError, ValueError) as error:
         raise MissingData(
             f"{path} is missing and could not be fetched ({error}); put {known.url} there, or clone "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,8 +34,13 @@ def refuse_changed(identity: Mapping[str, Any]) -> None:
 def _edited(module: Any) -> bool:
     """Whether the file of a module is another than the one that it was compiled from, by its time, as far as can be
     known: where Python writes no compiled file, only what changes from now on is noticed."""
+    if sys.dont_write_bytecode:  # a compiled file may be of long ago
+        return False
     try:
-        head = Path(module.__spec__.cached).read_bytes()[:16]
+        compiled = Path(module.__spec__.cached)
+        if not os.access(compiled.parent, os.W_OK):
+            return False
+        head = compiled.read_bytes()[:16]
         when = int(Path(module.__spec__.origin).stat().st_mtime) & 0xFFFFFFFF
     except (OSError, AttributeError, TypeError):
         return False

@@ -77,6 +77,13 @@ def rotations(height: int, width: int, degrees: float) -> NDArray[np.int32]:
     return np.where(inside, row * width + column, height * width).reshape(ANGLES, -1).astype(np.int32)
 
 
+def _cutout(pixels: int, side: int) -> int:
+    """The side of the square that is cut out. Raises check.Invalid for one that may blank out a whole image."""
+    if pixels and pixels >= side:
+        raise check.Invalid("data.cutout", pixels, f"less than the {side} pixels of a side")
+    return pixels
+
+
 class Images:
     """A set of images (N, H, W, C) on the device, zero-padded for the crop, and its normalisation.
 
@@ -92,7 +99,7 @@ class Images:
         self.turns: Tensor | None = None
         if preprocessing.rotation:
             self.turns = torch.from_numpy(rotations(self.size[0], self.size[1], preprocessing.rotation)).to(device)
-        self.cutout = preprocessing.cutout
+        self.cutout = _cutout(preprocessing.cutout, min(self.size))
         self.randaugment: RandAugment | None = None
         if preprocessing.randaugment and preprocessing.randaugment[0]:
             count, magnitude = preprocessing.randaugment
