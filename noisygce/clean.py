@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +25,6 @@ import noisygce
 from noisygce import check, settings, suspects
 from noisygce.errors import ConfigError
 from noisygce.settings import arguments
-
-if TYPE_CHECKING:
-    from noisygce.api import TrainedRun
 
 _VISITS = 120_000  # pictures that a run sees in all: 60 epochs of 2,000, two minutes of a CPU core
 _GOOD = 0.9  # accuracy below which most doubted labels were right, on Fashion-MNIST and CIFAR-10 (LOG.md, 2026-11-30)
@@ -53,7 +50,7 @@ def run(argv: list[str]) -> None:
     trained = noisygce.run(*words)
     paths = [word for word in words if word.startswith("paths.")]
     suspects.run([str(trained.folder), *(f"{key}={value}" for key, value in options.items()), *paths])
-    _how_far_to_trust(trained)
+    _how_far_to_trust(trained.manifest)
     again = shlex.join(["python", "-m", "noisygce.suspects", str(trained.folder)])
     print(f"Judge labels on the page and save your verdicts. For a file of clean labels:\n    {again} verdicts=FILE")
     train = shlex.join(["python", "-m", "noisygce.train", *words])
@@ -62,9 +59,9 @@ def run(argv: list[str]) -> None:
     )
 
 
-def _how_far_to_trust(trained: TrainedRun) -> None:
+def _how_far_to_trust(manifest: Mapping[str, Any]) -> None:
     """Prints the accuracy on noisy validation: the share of held-out labels that the model predicts."""
-    best = trained.manifest["noisy_validation"]["best"]
+    best = manifest["noisy_validation"]["best"]
     if best is None:
         return
     print(f"The model predicts {100 * best:.0f} % of the held-out labels.", end=" ")
