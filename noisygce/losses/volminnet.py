@@ -11,8 +11,9 @@ class VolMinNet(Loss):
 
     Li et al. 2021 (ICML, arXiv 2102.02414). T has rows of sum 1: 1 on the diagonal and sigmoid(w) elsewhere, scaled; w
     begins at -init. lam >= 0 weighs the volume. w is learned by SGD with momentum 0.9 and lr_t times the network's
-    learning rate. In
-    your own loop:
+    learning rate.
+
+    In your own loop:
 
         criterion = VolMinNet().bind(classes=K, device="cuda")
         learned = [each.tensor for each in criterion.learned().values()]
