@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from noisygce import settings
+from noisygce.runs import stops
 from noisygce.runs.begin import training_of
 from noisygce.sweep import stored
 from noisygce.sweep.plan import Plan, plan_of
@@ -32,6 +35,21 @@ def caches_aside(tmp_path_factory):
     os.environ["NOISYGCE_CACHE"] = str(tmp_path_factory.getbasetemp() / "cache")
     yield
     del os.environ["NOISYGCE_CACHE"]
+
+
+@pytest.fixture(autouse=True)
+def process_as_before():
+    """Signal handlers and logging are as before after a test in which a command has run in this process."""
+    log = logging.getLogger("noisygce")
+    logged = (list(log.handlers), log.level, log.propagate)
+    handlers = {number: signal.getsignal(number) for number in map(signal.Signals.__getitem__, stops.SIGNALS)}
+    state = {**vars(stops.process), "before": dict(stops.process.before)}
+    yield
+    log.handlers[:], log.level, log.propagate = logged
+    vars(stops.process).update(state)
+    for number, handler in handlers.items():
+        if handler is not None:  # not one of Python's
+            signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
