@@ -46,7 +46,7 @@ def test_wrong_labels_of_a_folder_come_first_and_the_printed_command_is_the_run(
     assert {row["file"] for row in rows[: len(wrong)]} == wrong
     assert len(rows) == 80
     printed = capsys.readouterr().out.splitlines()
-    words = [word for word in shlex.split(printed[-1])[3:] if not word.startswith("data.verdicts=")]
+    words = shlex.split(printed[-1].partition(" data.verdicts=")[0])[3:]
     run_id = runs.run_id(runs.identity(settings.resolved(settings.compose(words))))
     assert [path.name for path in (tmp_path / "results" / "runs").iterdir()] == [run_id]
     clean.run([str(tmp_path / "mine"), *QUICK, *places])  # the same run, not another one

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ def test_every_cell_runs_and_shows_what_is_stored_with_it(monkeypatch):
 def test_a_loss_of_one_s_own_goes_from_idea_to_table(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_losses", raising=False)  # of another test
     names: dict = {}
     lines = 0
     for cell in cells("own_loss.ipynb"):
