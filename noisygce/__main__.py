@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="noisygce",
         usage="noisygce COMMAND [ARGUMENTS]",
-        description=f"Reproducible experiments on learning with noisy labels.\n\ncommands:\n{listed}",
+        description=f"Reproducible experiments on learning with noisy labels.\ncommands:\n{listed}",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,  # argparse's own prints nothing, and ends with 0, where no one reads it
