@@ -61,16 +61,16 @@ def _restored(quiet: bool) -> Iterator[None]:
 
 def _listen(quiet: bool) -> None:
     handlers, level = log.handlers[:], log.getEffectiveLevel()
-    theirs = log.hasHandlers() and level <= logging.INFO
-    log.handlers[:] = [_Theirs(level, handlers, log.propagate)] if theirs else []
+    program_logs = log.hasHandlers() and level <= logging.INFO
+    log.handlers[:] = [_ProgramLogging(level, handlers, log.propagate)] if program_logs else []
     log.propagate = False
-    if theirs:
+    if program_logs:
         log.setLevel(logging.DEBUG)  # for train.log
     else:
         messages.to_console(logging.WARNING if quiet else logging.INFO)
 
 
-class _Theirs(logging.Handler):
+class _ProgramLogging(logging.Handler):
     """Hands messages on as the logging of the program would have had them."""
 
     def __init__(self, level: int, handlers: list[logging.Handler], propagate: bool) -> None:
