@@ -142,6 +142,20 @@ def test_an_oracle_is_called_one(demo, tmp_path):
     assert "Rule `val`" not in text
 
 
+def test_a_row_that_reads_the_true_noise_is_an_oracle(tmp_path):
+    words = ["data=digits", "loss=gce,forward,forward_hat,co_teaching", "noise=uniform", "seed=0"]
+    plan = plan_of([*words, f"paths.results={tmp_path}"])
+    told = tables.tabulate(plan).cells
+    assert {told.row_label(key) for key in told.rows} == {
+        "gce",
+        "forward (oracle)",
+        "forward_hat",
+        "co_teaching (oracle)",
+    }
+    estimated = plan_of(["data=digits", "loss=co_teaching", "loss.forget_rate=estimated", f"paths.results={tmp_path}"])
+    assert "oracle" not in tables.markdown(tables.tabulate(estimated)).lower()
+
+
 def test_csv_has_all_digits(demo, tmp_path):
     made(demo, tmp_path)
     rows = list(csv.DictReader(tables.csv_text(tables.tabulate(demo)).splitlines()))
