@@ -49,7 +49,10 @@ def commands() -> str:
 
 def _usage(name: str) -> str:
     """As ``--help`` prints it."""
-    return (inspect.getdoc(importlib.import_module(f"noisygce.{name}")) or "").replace("``", "")
+    module = importlib.import_module(f"noisygce.{name}")
+    if hasattr(module, "__path__"):
+        module = importlib.import_module(f"noisygce.{name}.__main__")
+    return (inspect.getdoc(module) or "").replace("``", "")
 
 
 def _train_help(source: Path) -> str:

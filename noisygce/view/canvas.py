@@ -106,7 +106,7 @@ def panels(
 
 
 def _in_words(title: str) -> str:
-    """Human labels and their twin by the name of the data set: human_twin set worse -> CIFAR-10N worse, synthetic twin."""
+    """Human labels by the name of their data set: human_twin set worse -> CIFAR-10N worse, synthetic twin."""
 
     def named(found: re.Match[str]) -> str:
         return f"CIFAR-10{'0' * (found[2] == 'noisy')}N {found[2]}" + ", synthetic twin" * (found[1] is not None)

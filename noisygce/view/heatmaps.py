@@ -135,7 +135,7 @@ def luminance(rgba: Sequence[float]) -> float:
 
 
 def settings(runs: Sequence[Result], of: tuple[str, ...] = ("",), but: tuple[str, ...] = ()) -> dict[str, list[Result]]:
-    """The runs of each setting, under a label that tells it from the rest: by noise, rate (of a published set, its name)
+    """The runs of each setting, under a label that tells it from the rest: by noise, rate (or the name of a label set)
     and each further key in which runs vary, where it tells more of them apart. of: what such a key begins with. but:
     keys that do not count."""
 
