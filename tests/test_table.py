@@ -416,6 +416,12 @@ def test_against_reference(demo, tmp_path, monkeypatch):
     assert "none known" in text
 
 
+def test_against_reference_without_a_clone_says_where_the_results_are(demo, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "reference", lambda: tmp_path / "absent")
+    with pytest.raises(DataError, match="results/reference of a clone"):
+        tables.tabulate(demo, against="reference")
+
+
 def test_what_varies_makes_rows_and_columns_without_an_experiment(tmp_path):
     words = ["data=digits", "loss=gce,tgce", "loss.q=0.3,0.7", "rate=0.2,0.4", "seed=0,1", f"paths.results={tmp_path}"]
     plan = plan_of(words)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from noisygce import check, results, runs
-from noisygce.errors import ConfigError
+from noisygce.errors import ConfigError, DataError
 from noisygce.results import LABEL_WAVE, NOISY_VALIDATION, Result
 from noisygce.sweep.plan import Plan, look
 from noisygce.view import compare, escape, paths, provenance, published, ranks, subtable
@@ -199,6 +199,10 @@ def _numbers(against: str, measure: str) -> Callable[[Cell, str], Number | str]:
     if against.endswith(".csv"):
         rows = published.read_own(Path(against))
         return lambda cell, rule: published.own_number(rows, cell.config, rule)
+    if against and not results.reference().is_dir():  # installed from a wheel
+        raise DataError(
+            "against=reference: the reference results are in results/reference of a clone; start the command in its folder"
+        )
     known = {run.id: run for run in results.found(results.reference()) if run.state == "done"} if against else {}
 
     def reference(cell: Cell, rule: str) -> Number | str:
