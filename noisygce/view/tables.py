@@ -201,7 +201,7 @@ def _numbers(against: str, measure: str) -> Callable[[Cell, str], Number | str]:
         return lambda cell, rule: published.own_number(rows, cell.config, rule)
     if against and not results.reference().is_dir():  # installed from a wheel
         raise DataError(
-            "against=reference: the reference results are in results/reference of a clone; start the command in its folder"
+            "against=reference: the reference results are in results/reference of a clone; start the command there"
         )
     known = {run.id: run for run in results.found(results.reference()) if run.state == "done"} if against else {}
 
