@@ -302,7 +302,12 @@ def test_what_a_part_has_not_is_refused_under_its_own_key(overrides: str, said: 
 
 def test_a_sum_takes_only_parts_that_it_can_train() -> None:
     two, mixed = losses.JoCoR(0.4, 10, 0.9), losses.Mixup(8, CE)
-    for part in (losses.TruncatedGCE(0.7, 0.5), losses.GJS(0.5), losses.ForwardHat("q97", CE), two, mixed):
+
+    class Taught(losses.CE):
+        def teacher_decay(self) -> Tensor:
+            return torch.tensor(0.9)
+
+    for part in (losses.TruncatedGCE(0.7, 0.5), losses.GJS(0.5), losses.ForwardHat("q97", CE), two, mixed, Taught()):
         with pytest.raises(ValueError, match="neither prunes"):
             losses.WeightedSum(1, 1, CE, part)
     with pytest.raises(ValueError, match="such as ce"):

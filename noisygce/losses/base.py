@@ -276,9 +276,10 @@ class Loss(Module):
 
     def _part(self, key: str, loss: Loss) -> Loss:
         """A loss that this one can be made of. Raises check.Invalid."""
-        if not isinstance(loss, Loss) or loss.prunes or loss.views * loss.networks > 1 or loss.mixup or loss.source:
-            allowed = "a loss of one network and one view that neither prunes, nor mixes images, nor needs another run"
-            raise check.Invalid(key, loss, allowed)
+        untaught = isinstance(loss, Loss) and type(loss).teacher_decay is Loss.teacher_decay
+        if not untaught or loss.prunes or loss.views * loss.networks > 1 or loss.mixup or loss.source:
+            may = "neither prunes, nor mixes images, nor has a teacher, nor needs another run"
+            raise check.Invalid(key, loss, f"a loss of one network and one view that {may}")
         return loss
 
 
