@@ -97,6 +97,9 @@ class Loss(Module):
     views: ClassVar[int] = 1  # augmented views V of each image; logits are then (V B, K), one view after another
     networks: ClassVar[int] = 1  # networks n that are trained; logits are then (n B, K), one network after another
     mixup: float = 0.0  # alpha > 0: images are mixed in pairs, and so are the losses under their two labels (see Mixup)
+    needs_epochs: ClassVar[
+        Mapping[str, str]
+    ] = {}  # parameters that name an epoch: the outcome of a run that ends first
     estimates_transition: ClassVar[bool] = (
         False  # whether p estimates P(given label | image), so that T can be estimated from it
     )

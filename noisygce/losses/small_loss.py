@@ -22,6 +22,7 @@ class SmallLoss(Loss):
     """
 
     networks = 2
+    needs_epochs = {"gradual": "the share that is left out stays below forget_rate"}
     forgotten: Tensor  # (), float64, 1 - R(e)
 
     def __init__(

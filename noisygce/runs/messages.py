@@ -141,9 +141,12 @@ def begin(run: Run, training: Training, place: str) -> None:
         log.info(f"{held_out} validation samples: one is {100 / held_out:.1f} points")
     if place == "cpu":
         _how_long(training, run.identity["data"]["name"] == "cifar10")
-    pruning, epochs = training.pruning, training.schedule.epochs
-    if training.loss.prunes and not any(map(pruning.due, range(1, epochs))):
-        log.warning(f"this run ends before its first pruning (prune.start={pruning.start}): nothing is pruned")
+    loss, epochs = training.loss, training.schedule.epochs
+    late = {f"loss.{key}": (getattr(loss, key), outcome) for key, outcome in loss.needs_epochs.items()}
+    late |= {"prune.start": (training.pruning.start, "nothing is pruned")} if loss.prunes else {}
+    for key, (epoch, outcome) in late.items():
+        if epoch >= epochs:
+            log.warning(f"{key}={epoch}, and this run ends after {epochs} epochs: {outcome}")
     if wrong := majority_flipped_classes(training.task):
         log.warning(
             f"rate={run.identity['rate']}: in {len(wrong)} of {len(training.task.arrays.classes)} classes another "
