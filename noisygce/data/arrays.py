@@ -58,7 +58,7 @@ class ImageArrays(OwnFiles):
         if (test_images is None) != (test_labels is None):
             raise check.Invalid("test_images", test_images, "null where data.test_labels is, and only there")
         self.images, self.labels, self.test_images, self.test_labels = images, labels, test_images, test_labels
-        self.layout = layout if layout is None else check.choice("layout", layout, LAYOUTS)
+        self.layout = check.or_null(check.choice, "layout", layout, LAYOUTS)
 
     def _files(self, root: Path) -> dict[str, Path]:
         return {key: path for key, path in super()._files(root).items() if key != "layout"}

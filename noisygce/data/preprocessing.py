@@ -51,9 +51,9 @@ class Preprocessing:
         self.flip = check.flag("flip", flip)
         self.rotation = check.number("rotation", rotation, "[0, 180]")
         self.cutout = check.whole("cutout", cutout, "[0, 1024]")
-        self.randaugment = randaugment if randaugment is None else check.wholes("randaugment", randaugment, "[0, 30]")
+        self.randaugment = check.or_null(check.wholes, "randaugment", randaugment, "[0, 30]")
         if self.randaugment is not None and len(self.randaugment) != 2:
-            raise check.Invalid("randaugment", randaugment, "null, or [N, M]: N operations of magnitude M")
+            raise check.Invalid("randaugment", randaugment, "[N, M], N operations of magnitude M, or null")
         if self.randaugment is not None and normalise == "pixel_mean":
             raise check.Invalid("randaugment", randaugment, "null where data.normalise=pixel_mean")
 

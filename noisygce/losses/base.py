@@ -132,13 +132,11 @@ class Loss(Module):
 
     def __init__(self, *, reduction: str = "mean", ignore_index: int | None = None) -> None:
         self.reduction = check.choice("reduction", reduction, ("mean", "sum", "none"))
-        self.ignore_index = (
-            ignore_index if ignore_index is None else check.whole("ignore_index", ignore_index, "(-inf, inf)")
-        )
+        self.ignore_index = check.or_null(check.whole, "ignore_index", ignore_index, "(-inf, inf)")
 
     @staticmethod
     def _clip(clip: float | None) -> float | None:
-        return clip if clip is None else check.number("clip", clip, "(0, 0.1]")
+        return check.or_null(check.number, "clip", clip, "(0, 0.1]")
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of each sample (B,)."""

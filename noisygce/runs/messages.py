@@ -98,7 +98,10 @@ def result(called: object, manifest: Mapping[str, Any]) -> str:
     """
     shares = manifest["results"]
     loss = manifest["config"]["loss"]
-    values = ", ".join(f"{key}={value}" for key, value in loss.items() if isinstance(value, int | float))
+    shown = {key: value for key, value in loss.items() if isinstance(value, int | float | str)}
+    if rate := manifest.get("forget_rate"):
+        shown["forget_rate"] = f"estimated {rate['rate']:.4f}"
+    values = ", ".join(f"{key}={value}" for key, value in shown.items() if key not in ("_target_", "name"))
     name = printable(f"{called} ({values})" if values else f"{called}")
     if not any(share is not None for share in shares.values()):
         noisy = manifest.get("noisy_validation", {})
