@@ -190,6 +190,21 @@ def no_array(error: Exception) -> str:
     return reason or "it is empty"
 
 
+def located(root: Path, name: str) -> Path:
+    """Where a person's own file or folder lies: below the data ``root``, or else from the current folder."""
+    here = Path(name).expanduser()
+    below = root / here
+    return below if below.exists() or not here.exists() else here
+
+
+PLACES = "its path from here or below paths.data, or its whole path"
+
+
+def not_located(key: str, name: str, root: Path, kind: str = "file") -> str:
+    """The message for a file or folder that is in none of its places."""
+    return f"{key}={name}: there is no such {kind} here or in paths.data={root}; give {PLACES}"
+
+
 def sha256(path: Path) -> str:
     """Of the content of a file, which is read again only where it has changed. Raises OSError."""
     return _sha256(path, state(path))

@@ -35,7 +35,6 @@ from numpy.typing import NDArray
 
 from noisygce import check, results, settings
 from noisygce.data import Data, Features, Folder
-from noisygce.data.base import located
 from noisygce.errors import ConfigError, DataError, MissingData
 from noisygce.noise import Clean, Noise, digest
 from noisygce.results import Result
@@ -154,7 +153,7 @@ class Tiles:
         if other := changed(config, data, root):
             raise DataError(f"{other} is not the one of {run.id}: it holds something else now")
         self.images = task.arrays.train_images
-        base = located(root, data.folder) if isinstance(data, Folder) else pictures and Path(pictures)
+        base = check.located(root, data.folder) if isinstance(data, Folder) else pictures and Path(pictures)
         self.files = [Path(base) / name for name in task.arrays.train_names] if base else []
         if pictures and not self.files:
             raise ConfigError(f"pictures={pictures}: samples without names, such as data.ids=FILE.csv, have no files")

@@ -299,7 +299,7 @@ REFUSED: dict[str, tuple[Callable[[], object], type[Exception]]] = {
     "-m: options are for the command line": (lambda: noisygce.run("-m", loss="gce"), ConfigError),
     "seed=[]: it has no value": (lambda: noisygce.grid(data="digits", seed=[]), ConfigError),
     "must be a number, a text": (lambda: noisygce.run(rate=object()), ConfigError),
-    "there is no folder": (lambda: noisygce.run(data="folder", **{"data.folder": "nowhere"}), DataError),
+    "there is no such folder": (lambda: noisygce.run(data="folder", **{"data.folder": "nowhere"}), DataError),
     "WORLD_SIZE=2": (lambda: noisygce.run(data="digits"), ConfigError),
 }
 
