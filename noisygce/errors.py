@@ -133,6 +133,16 @@ def user_code_error(error: BaseException) -> UserCodeError | None:
     return None
 
 
+def installing(package: str) -> str:
+    """The command that installs a package beside this one."""
+    import importlib.util
+    import shlex
+
+    pip = [sys.executable, "-m", "pip", "install"]
+    uv = ["uv", "pip", "install", "--python", sys.executable]  # an environment that uv has made has no pip
+    return shlex.join([*(pip if importlib.util.find_spec("pip") else uv), package])
+
+
 def defined(kind: type) -> str:
     """FILE:LINE of the definition of a class, and its name."""
     import inspect

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from noisygce.errors import ConfigError
+from noisygce.errors import ConfigError, installing
 from noisygce.view import canvas, compare, curves, stats
 from noisygce.view.cells import Cell, Cells, Key
 from noisygce.view.stats import Sample
@@ -101,7 +101,8 @@ def _library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         package = "scikit-posthocs" if name.startswith("scikit") else "scipy"
-        raise ConfigError(f"measure=rank and kind=ranks: need {package} (pip install 'noisygce[ranks]')") from None
+        command = installing("noisygce[ranks]")
+        raise ConfigError(f"measure=rank and kind=ranks: need {package} ({command})") from None
 
 
 def subtable_of(cells: Cells, rule: str, meaning: str) -> Subtable:
