@@ -8,9 +8,10 @@
     python -m noisygce.suspects <id> pictures=folder            vectors with the pictures below it that their ids name
 
 Writes <id>.csv, all training and validation samples with the most suspicious first, and <id>.html, the ``top`` (2000)
-first of them with their pictures: judge them with keys or clicks and save your verdicts from the page. Files go to
-results/suspects. Needs the run's predictions.npz, and the data set for the pictures (paths.data=FOLDER); vectors of
-data=features have none, unless their ids are files of pictures.
+first of them with their pictures: judge them with keys or clicks and save your verdicts from the page. With another
+score than margin the files are <id>-SCORE.csv and <id>-SCORE.html. Files go to results/suspects. Needs the run's
+predictions.npz, and the data set for the pictures (paths.data=FOLDER); vectors of data=features have none, unless their
+ids are files of pictures.
 
 With verdicts it writes <id>-cleaned.csv instead, file,label of all samples but the dropped ones: a train.csv of
 data=folder, or the data.labels of data=features where none is dropped. Samples without a file are named by their index.
@@ -81,6 +82,8 @@ def run(argv: list[str]) -> None:
     if "verdicts" in options:
         write_labels(stem, each, Path(options["verdicts"]))
         return
+    if score != "margin":
+        stem = stem.with_name(f"{stem.name}-{score}")
     listed = ranking.table(samples, score)
     write_csv(stem.with_name(f"{stem.name}.csv"), listed)
     doubted = int((samples.frame["predicted"] != samples.frame["given"]).sum())
@@ -110,7 +113,8 @@ def _name(runs: Sequence[Result]) -> str:
 def write_page(stem: Path, listed: DataFrame, score: str, classes: Sequence[str], tiles: Tiles) -> None:
     """Writes the page on which people judge the listed samples."""
     pictures = [tiles(int(index)) for index in listed["index"]] if tiles.there else []
-    page = gallery.page(stem.name, score, listed, classes, pictures)
+    runs = stem.name.removesuffix(f"-{score}")  # under which a browser keeps the verdicts, whatever the ranking
+    page = gallery.page(runs, score, listed, classes, pictures)
     atomic.write_text(stem.with_name(f"{stem.name}.html"), page, durable=False)
     shown = f"the first {len(listed):,}{' with their pictures' if pictures else ''}"
     print(f"{stem}.html: {shown}, to open in a browser")
