@@ -133,6 +133,11 @@ def user_code_error(error: BaseException) -> UserCodeError | None:
     return None
 
 
+def counted(n: int, noun: str) -> str:
+    """1 run, 2 runs."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def installing(package: str) -> str:
     """The command that installs a package beside this one."""
     import importlib.util

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 from noisygce import check, results, settings
 from noisygce.data import Data, Features, Folder
-from noisygce.errors import ConfigError, DataError, MissingData
+from noisygce.errors import ConfigError, DataError, MissingData, counted
 from noisygce.noise import Clean, Noise, digest
 from noisygce.results import Result
 from noisygce.runs import atomic, changed
@@ -87,7 +87,9 @@ def run(argv: list[str]) -> None:
     listed = ranking.table(samples, score)
     write_csv(stem.with_name(f"{stem.name}.csv"), listed)
     doubted = int((samples.frame["predicted"] != samples.frame["given"]).sum())
-    print(f"{stem}.csv: {len(listed):,} samples; of {doubted:,} the model says another class than the given one")
+    print(
+        f"{stem}.csv: {counted(len(listed), 'sample')}; of {doubted:,} the model says another class than the given one"
+    )
     last = [run.manifest.get("pruning", [])[-1:] for run in runs]
     for warning in dict.fromkeys(str(row["warning"]) for rows in last for row in rows if row.get("warning")):
         print(printable(f"warning of pruning: {warning}"))
@@ -124,7 +126,7 @@ def write_labels(stem: Path, each: Sequence[Samples], verdicts: Path) -> None:
     """Writes the labels of all samples after the verdicts."""
     labels, changes = ranking.cleaned(each, verdicts)
     write_csv(stem.with_name(f"{stem.name}-cleaned.csv"), labels)
-    print(f"{stem}-cleaned.csv: {len(labels):,} labels; {changes}")
+    print(f"{stem}-cleaned.csv: {counted(len(labels), 'label')}; {changes}")
     path = verdicts.resolve()
     again = f"data.verdicts={shlex.quote(str(path))} data.verdicts_sha256={check.sha256(path)}"
     print(f"or train on the same labels as before with the verdicts themselves: {again}")

@@ -218,7 +218,7 @@ def test_hidden_pictures_are_none_and_those_in_no_class_are_counted(tmp_path, ca
     arrays = task(*FOLDER, root=tmp_path).arrays
     assert arrays.classes == ("bright", "dark")
     assert len(arrays.train_names) == 80
-    assert "left out: 2 pictures that are not train/CLASS/FILE" in caplog.text
+    assert "left out: pictures that are not train/CLASS/FILE: 2" in caplog.text
 
 
 def test_a_list_of_labels_may_come_from_a_spreadsheet_and_names_each_picture_once(tmp_path):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from noisygce import settings
 from noisygce.data import remarks
 from noisygce.data.preprocessing import merged
-from noisygce.errors import user_code_error
+from noisygce.errors import counted, user_code_error
 from noisygce.runs import atomic
 from noisygce.runs.begin import seconds_on_a_core
 from noisygce.runs.manifest import ORACLES, RULES
@@ -135,13 +135,13 @@ def pruning(rounds: Sequence[Mapping[str, Any]]) -> None:
 
 def begin(run: Run, training: Training, place: str) -> None:
     """Says, before the first step of a run, where it trains, how long that takes on a CPU, and what will not happen."""
-    log.info(f"{run.id}: {len(training.train):,} images on {place}")
+    log.info(f"{run.id}: {counted(len(training.train), 'image')} on {place}")
     if judged := training.task.verdicts:
         log.info(f"verdicts: {', '.join(f'{kind} {count:,}' for kind, count in judged.items())}")
     if any(key.startswith("data.") for key in run.identity.get("contents", {})):
         _own_data(training)
     if 0 < (held_out := len(training.validation)) < 100:
-        log.info(f"{held_out} validation samples: one is {100 / held_out:.1f} points")
+        log.info(f"{counted(held_out, 'validation sample')}: one is {100 / held_out:.1f} points")
     if place == "cpu":
         _how_long(training, run.identity["data"]["name"] == "cifar10")
     loss, epochs = training.loss, training.schedule.epochs
@@ -149,7 +149,7 @@ def begin(run: Run, training: Training, place: str) -> None:
     late |= {"prune.start": (training.pruning.start, "nothing is pruned")} if loss.prunes else {}
     for key, (epoch, outcome) in late.items():
         if epoch >= epochs:
-            log.warning(f"{key}={epoch}, and this run ends after {epochs} epochs: {outcome}")
+            log.warning(f"{key}={epoch}, and this run ends after {counted(epochs, 'epoch')}: {outcome}")
     if wrong := majority_flipped_classes(training.task):
         log.warning(
             f"rate={run.identity['rate']}: in {len(wrong)} of {len(training.task.arrays.classes)} classes another "

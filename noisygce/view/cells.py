@@ -114,7 +114,8 @@ class Cells:
         data, noises = (dict.fromkeys(str(run.config.get(k)) for run in self.runs) for k in ("data.name", "noise.name"))
         n = sorted({len(cell.values(rule)) for cell in self.cell.values()})
         count = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
-        return f"Data: {', '.join(data)}. Noise: {', '.join(noises)}. n = {count} runs a cell."
+        runs = "run" if count == "1" else "runs"
+        return f"Data: {', '.join(data)}. Noise: {', '.join(noises)}. n = {count} {runs} a cell."
 
     def bold(self, rule: str, column: Key) -> set[Key]:
         """The rows to print bold in a column: the best mean, and all that lie within its 95 % t interval."""
