@@ -300,6 +300,11 @@ REFUSED: dict[str, tuple[Callable[[], object], type[Exception]]] = {
     "seed=[]: it has no value": (lambda: noisygce.grid(data="digits", seed=[]), ConfigError),
     "must be a number, a text": (lambda: noisygce.run(rate=object()), ConfigError),
     "there is no such folder": (lambda: noisygce.run(data="folder", **{"data.folder": "nowhere"}), DataError),
+    "loss: a run has one loss; noisygce.grid": (
+        lambda: noisygce.run(data="digits", loss=["ce", losses.GCE()]),
+        ConfigError,
+    ),
+    "seed: a run has one seed; noisygce.grid": (lambda: noisygce.run(data="digits", seed=range(2)), ConfigError),
     "WORLD_SIZE=2": (lambda: noisygce.run(data="digits"), ConfigError),
 }
 

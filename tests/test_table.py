@@ -599,7 +599,7 @@ def test_no_two_command_lines_share_a_file(demo):
     names = [paths.stem(plan, "table", more).name for plan in plans for more in options]
     assert len(set(names)) == len(names)
     assert names[0] == "demo"
-    assert all(re.fullmatch(r"[A-Za-z0-9_.,=+-]{1,130}", name) for name in names)
+    assert all(re.fullmatch(r"[A-Za-z0-9_.,=+-]{1,70}", name) for name in names)
 
 
 def test_a_results_folder_that_is_not_there_is_refused_and_not_made(tmp_path):
@@ -706,6 +706,12 @@ def test_a_file_of_own_numbers_is_read_as_meant_or_refused(tmp_path, lines, reas
     (tmp_path / "mine.csv").write_text("\n".join(lines))
     with pytest.raises(DataError, match=reason):
         published.read_own(tmp_path / "mine.csv")
+
+
+def test_rule_and_measure_name_what_they_may_be(demo):
+    for option in ("rule", "measure"):
+        with pytest.raises(ConfigError, match=rf"{option}=foo: {option} must be one of .*{tables.OPTIONS[option][-1]}"):
+            tables.tabulate(demo, **{option: "foo"})
 
 
 def test_against_names_what_it_may_be(demo):

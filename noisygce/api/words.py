@@ -10,7 +10,7 @@ from typing import Any
 from noisygce import settings
 from noisygce.errors import ConfigError
 from noisygce.settings import arguments
-from noisygce.settings.compose import parsed
+from noisygce.settings.compose import GROUPS, VALUES, parsed
 
 _SEVERAL = (list, tuple, range)
 
@@ -22,7 +22,10 @@ def words_of(given: Sequence[str], values: Mapping[str, Any], swept: bool) -> li
     for word in words:
         if word.startswith("-"):
             raise ConfigError(f"{word}: options are for the command line; noisygce.grid trains what -m does")
-    words += [f"{key}={_swept(key, value) if swept else text(key, value)}" for key, value in values.items()]
+    for key, value in values.items():
+        if not swept and key in (*GROUPS, *VALUES) and isinstance(_plain(value), _SEVERAL):
+            raise ConfigError(f"{key}: a run has one {key}; noisygce.grid trains a run for each value of a list")
+        words.append(f"{key}={_swept(key, value) if swept else text(key, value)}")
     parsed(words)
     return words
 

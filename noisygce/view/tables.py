@@ -135,6 +135,9 @@ def tabulate(
     against: published, reference or a CSV file of numbers. measure: of ``MEASURES``. name: of its files, and of its
     labels in LaTeX. Raises ConfigError or DataError.
     """
+    for key, value in (("rule", rule), ("measure", measure)):
+        if value:
+            check.choice(key, value, OPTIONS[key])
     found = look(plan)
     rules = _rules(plan, found, rule, measure)
     number = _numbers(against, measure)
