@@ -8,10 +8,10 @@ import threading
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from noisygce.errors import ConfigError, NoisygceError, user_code_error
+from noisygce.errors import ConfigError, user_code_error
 from noisygce.runs import messages
 from noisygce.runs.stops import process
-from noisygce.settings import command, hints
+from noisygce.settings import hints
 
 log = logging.getLogger("noisygce")
 
@@ -36,11 +36,9 @@ def isolated(quiet: bool = False) -> Iterator[None]:
     with _restored(quiet), process.listening():
         try:
             yield
-        except NoisygceError:
-            raise
         except Exception as error:
             if hints.of_config(error):
-                raise ConfigError((command.told(error) or ("",))[0]) from None
+                raise ConfigError(hints.explain(error)) from None
             if own := user_code_error(error):
                 raise own from error
             raise
@@ -54,7 +52,14 @@ def _restored(quiet: bool) -> Iterator[None]:
         if not _Saved.running:
             _Saved.resolvers = dict(BaseContainer._resolvers)
             _Saved.logging = log.handlers[:], log.level, log.propagate, logging.raiseExceptions
-            _route_messages(quiet)
+            level = log.getEffectiveLevel()
+            program_logs = log.hasHandlers() and level <= logging.INFO
+            log.handlers[:] = [_ProgramLogging(level, log.handlers[:], log.propagate)] if program_logs else []
+            log.propagate = False
+            if program_logs:
+                log.setLevel(logging.DEBUG)  # for train.log
+            else:
+                messages.to_console(logging.WARNING if quiet else logging.INFO)
         _Saved.running += 1
     try:
         yield
@@ -65,17 +70,6 @@ def _restored(quiet: bool) -> Iterator[None]:
                 BaseContainer._resolvers = _Saved.resolvers
                 log.handlers[:], log.level, log.propagate, logging.raiseExceptions = _Saved.logging
                 log.setLevel(log.level)  # which forgets what levels loggers have found to be enabled
-
-
-def _route_messages(quiet: bool) -> None:
-    handlers, level = log.handlers[:], log.getEffectiveLevel()
-    program_logs = log.hasHandlers() and level <= logging.INFO
-    log.handlers[:] = [_ProgramLogging(level, handlers, log.propagate)] if program_logs else []
-    log.propagate = False
-    if program_logs:
-        log.setLevel(logging.DEBUG)  # for train.log
-    else:
-        messages.to_console(logging.WARNING if quiet else logging.INFO)
 
 
 class _ProgramLogging(logging.Handler):
