@@ -708,6 +708,14 @@ def test_a_file_of_own_numbers_is_read_as_meant_or_refused(tmp_path, lines, reas
         published.read_own(tmp_path / "mine.csv")
 
 
+def test_decimals_are_set_without_an_experiment(tmp_path):
+    words = ["data=digits", "loss=ce", "noise=uniform", "rate=0.4", f"paths.results={tmp_path}"]
+    plan = plan_of([*words, "table.decimals=1"])
+    made_up.finish(tmp_path, plan.runs[0], 0.5)
+    assert [run.id for run in plan.runs] == [run.id for run in plan_of(words).runs]
+    assert "**50.0** (1)" in str(tables.tabulate(plan, rule="last"))
+
+
 def test_rule_and_measure_name_what_they_may_be(demo):
     for option in ("rule", "measure"):
         with pytest.raises(ConfigError, match=rf"{option}=foo: {option} must be one of .*{tables.OPTIONS[option][-1]}"):

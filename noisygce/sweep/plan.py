@@ -93,9 +93,11 @@ def _compose(arguments: Sequence[str], launching: bool) -> tuple[Plan, list[Any]
     jobs = _jobs(arguments, base)
     hydra = [argument for argument in arguments if argument.startswith("hydra.")]
     made = list(identities(jobs, hydra, launching))
-    table = OmegaConf.to_container(base.table, resolve=True) if OmegaConf.is_config(base.get("table")) else _TABLE
+    table = OmegaConf.to_container(base.table, resolve=True) if OmegaConf.is_config(base.get("table")) else {}
     if not isinstance(table, dict):
         raise ConfigError(f"table={table}: must be a mapping, such as {{rows: [loss.name], columns: [rate]}}")
+    if not {"rows", "columns"} & {*table}:  # table.decimals on the command line may be all of it
+        table = {**_TABLE, **table}
     grid = OmegaConf.to_container(base.grid, resolve=True) if base.get("grid") else None
     planned = tuple(
         Planned(tuple(job), runs.run_id(identity), identity) for job, (identity, _) in zip(jobs, made, strict=True)
