@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from noisygce.errors import counted
 from noisygce.results import STATES, Result
 
 _PROTOCOL = (
@@ -71,7 +70,8 @@ _MADE: dict[str, Callable[[Result], str]] = {
 def _counted(counts: Mapping[str, int]) -> str:
     """The distinct values, with how many runs each has where there are several."""
     return "; ".join(
-        value if len(counts) == 1 else f"{value} ({counted(n, 'run')})" for value, n in sorted(counts.items())
+        value if len(counts) == 1 else f"{value} ({n} {'run' if n == 1 else 'runs'})"
+        for value, n in sorted(counts.items())
     )
 
 
@@ -81,5 +81,5 @@ def absent(results: Sequence[Result]) -> list[str]:
     if counts["done"] == len(results):
         return [f"Complete: all {len(results)} runs are done." if len(results) > 1 else "Complete: the run is done."]
     summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    lines = [f"Not complete: of {counted(len(results), 'run')}, {summary}."]
+    lines = [f"Not complete: of {len(results)} {'run' if len(results) == 1 else 'runs'}, {summary}."]
     return lines + [f"{run.state.capitalize()}: {run.id}: {run.note}." for run in results if run.note]
