@@ -17,7 +17,7 @@
 
 Prints Markdown; writes Markdown, LaTeX (booktabs, adjustbox), CSV (fractions, full precision) and a record of the runs
 (JSON) to results/tables. Other arguments are those of noisygce.train: experiment=demo seed=0,1 makes the table of these
-seeds. +table.decimals=1 and +table.names={tgce: ours} set how numbers and names are printed.
+seeds. table.decimals=1 and table.names={tgce: ours} set how numbers and names are printed.
 """
 
 from __future__ import annotations
