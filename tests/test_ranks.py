@@ -11,7 +11,7 @@ import pytest
 from noisygce.errors import ConfigError
 from noisygce.sweep.plan import look
 from noisygce.view import figures, ranks, records, tables
-from noisygce.view.cells import Cells, lay_out
+from noisygce.view.cells import Cell, Cells, lay_out
 from noisygce.view.measures import MEASURES
 
 scipy_stats = pytest.importorskip("scipy.stats")
@@ -74,16 +74,11 @@ def test_the_tests_are_those_of_scipy(demo, tmp_path):
 def of_ranks(table):
     """Cells whose accuracies are ranked so: a row of the table a setting."""
 
-    class Known:
-        def __init__(self, rank):
-            self.runs, self.rank = (self,), rank
-            self.config = {"seed": 0, "loss.name": "x"}
-
-        def number(self, rule, measure):
-            return 1 - self.rank / 100
+    def known(rank):
+        return Cell((SimpleNamespace(config={"seed": 0}),), lambda *_: 1 - rank / 100)
 
     rows, columns = ([(i,) for i in range(n)] for n in (len(table[0]), len(table)))
-    cell = {(r, c): Known(table[c[0]][r[0]]) for r, c in itertools.product(rows, columns)}
+    cell = {(r, c): known(table[c[0]][r[0]]) for r, c in itertools.product(rows, columns)}
     return Cells(("row",), ("column",), tuple(rows), tuple(columns), cell)
 
 

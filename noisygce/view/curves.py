@@ -60,8 +60,8 @@ def seeds(cell: Cell, metric: str) -> DataFrame:
 
     found = {}
     for run in cell.runs:
-        if run.state == "done" and (metrics := run.metrics()):
-            found[run.config["seed"]] = pd.Series(metrics.get(metric), index=metrics["epoch"], dtype=float)
+        if run.state == "done" and not (metrics := run.metrics()).empty:
+            found[run.config["seed"]] = metrics.set_index("epoch").reindex(columns=[metric])[metric]
     return 100 * pd.DataFrame(found)
 
 
