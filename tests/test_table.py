@@ -66,7 +66,7 @@ def test_of_equal_means_all_are_bold_whatever_their_last_bits(demo, tmp_path):
     laid = cells.lay_out(one, look(one))
     for i, cell in enumerate(laid.cell.values()):
         cell.runs[0].manifest["results"]["last"] = (0.1 + 0.2, 0.3)[i % 2]
-    assert laid.bold("last", laid.columns[0]) == set(laid.rows)
+    assert laid.bold("last") == set(laid.cell)
 
 
 def of_one_setting(demo, seeds=(0, 1)):

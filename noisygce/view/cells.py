@@ -122,15 +122,17 @@ class Cells:
         count = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
         return f"Data: {', '.join(data)}. Noise: {', '.join(noises)}. n = {count} runs a cell."
 
-    def bold(self, rule: str, column: Key) -> set[Key]:
-        """The rows to print bold in a column: the best mean, and all that lie within its 95 % t interval."""
-        found = {row: sample for row in self.rows if (sample := self.sample(row, column, rule))}
-        if not found:
-            return set()
-        better = MEASURES[self.measure].better
-        best = max(found.values(), key=lambda sample: better(sample.mean))
-        floor = better(best.mean) - (best.half or 0.0) - stats.TIE
-        return {row for row, sample in found.items() if better(sample.mean) >= floor}
+    def bold(self, rule: str) -> set[Place]:
+        """The places to print bold: in each column the best mean, and all that lie within its 95 % t interval. None of
+        a gap, which is neither good nor bad."""
+        better, found = MEASURES[self.measure].better, set[Place]()
+        for column in self.columns if rule != "gap" else ():
+            samples = {row: sample for row in self.rows if (sample := self.sample(row, column, rule))}
+            if samples:
+                best = max(samples.values(), key=lambda sample: better(sample.mean))
+                floor = better(best.mean) - (best.half or 0.0) - stats.TIE
+                found |= {(row, column) for row, sample in samples.items() if better(sample.mean) >= floor}
+        return found
 
 
 def by_class(cells: Cells) -> Cells:

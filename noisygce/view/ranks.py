@@ -165,6 +165,8 @@ def diagram(cells: Cells, under: Sequence[str]) -> Figure | None:
             crossbar_props={"color": canvas.DARK, "linewidth": 1.6},
             color_palette={names[row]: styles[row]["color"] for row in cells.rows},
         )
+        for (bar,) in drawn["crossbars"]:
+            bar.set_xdata(sorted(bar.get_xdata()))  # drawn in the order of a set, which is another in each process
         for label in drawn["labels"]:
             label.set_color(canvas.INK)  # pale colours of lines are hard to read as text
     note = f"1 is the best rank. Bars join rows that Nemenyi's test does not tell apart at the level {LEVEL}."

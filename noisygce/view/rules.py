@@ -29,14 +29,13 @@ def title(rule: str) -> str:
 
 def subtable(cells: Cells, rule: str, decimals: int = 2) -> Subtable:
     """Rows times columns under one selection rule, which its title names."""
-    measure, gap = MEASURES[cells.measure], rule == "gap"
-    bold = {} if gap else {column: cells.bold(rule, column) for column in cells.columns}
+    measure, gap, bold = MEASURES[cells.measure], rule == "gap", cells.bold(rule)
 
     def entry(row: Key, column: Key) -> Entry:
         cell = cells.at(row, column)
         if cell is None:
             return Entry("")
-        return Entry(measure.spread(cell.sample(rule), decimals, gap), row in bold.get(column, ()), cell.count(rule))
+        return Entry(measure.spread(cell.sample(rule), decimals, gap), (row, column) in bold, cell.count(rule))
 
     body = [[Entry(cells.row_label(row)), *(entry(row, column) for column in cells.columns)] for row in cells.rows]
     corner = ", ".join(key.removesuffix(".name").rpartition(".")[2] for key in cells.row_keys)

@@ -19,6 +19,7 @@ from noisygce.view.compare import Compared
 from noisygce.view.measures import MEASURES
 from noisygce.view.published import Number
 from noisygce.view.rules import RULES
+from noisygce.view.stats import Sample
 from noisygce.view.subtable import Subtable
 
 # The arguments of the command, and the values that each may have; no values: any text.
@@ -215,15 +216,18 @@ def csv_text(table: Table) -> str:
     spreadsheet."""
     import pandas as pd
 
-    lines = [_line(table, rule, place) for rule in table.spec.rules for place in table.cells.cell]
+    lines = []
+    for rule in table.spec.rules:
+        bold = table.cells.bold(rule)
+        lines += [_line(table, rule, place, place in bold) for place in table.cells.cell]
     return str(pd.DataFrame(lines, dtype=object).to_csv(index=False, lineterminator="\n"))
 
 
-def _line(table: Table, rule: str, place: Place) -> dict[str, Any]:
+def _line(table: Table, rule: str, place: Place, bold: bool) -> dict[str, Any]:
     cells, cell = table.cells, table.cells.cell[place]
     values, sample = cell.values(rule), cell.sample(rule)
     low, high = (sample and sample.interval) or (None, None)
-    line = {
+    line: dict[str, Any] = {
         **dict(zip((*cells.row_keys, *cells.column_keys), (*place[0], *place[1]), strict=True)),
         "measure": cells.measure,
         "rule": rule,
@@ -234,20 +238,21 @@ def _line(table: Table, rule: str, place: Place) -> dict[str, Any]:
         "std": sample and sample.std,
         "t_low": low,
         "t_high": high,
-        "bold": int(rule != "gap" and place[0] in cells.bold(rule, place[1])),
+        "bold": int(bold),
     }
     if table.spec.against:
-        number = table.compared[rule][place] if rule in table.compared else ""
-        known, note = (None, number) if isinstance(number, str) else (number, number.source)
-        both = (sample, known) if sample and known else None
-        line |= {
-            "theirs_mean": known and known.mean,
-            "theirs_std": known and known.std,
-            "difference": both and both[0].mean - both[1].mean,
-            "tolerance": known and known.tolerance(),
-            "within": both and int(both[1].agrees(both[0])),
-            "note": note,
-        }
+        line |= _beside(sample, table.compared.get(rule, {}).get(place, ""))
     line = {key: escape.csv(value) for key, value in line.items()}
     each = {} if table.spec.measure == "rank" else values  # a rank is of a mean over seeds, and no seed has one
     return line | {"seeds": " ".join(map(str, values)), "values": " ".join(map(repr, each.values()))}
+
+
+def _beside(ours: Sample | None, number: Number | str) -> dict[str, Any]:
+    """The number beside a cell, or in ``note`` why there is none."""
+    line: dict[str, Any] = dict.fromkeys(("theirs_mean", "theirs_std", "difference", "tolerance", "within", "note"))
+    if isinstance(number, str):
+        return line | {"note": number}
+    line |= {"theirs_mean": number.mean, "theirs_std": number.std, "tolerance": number.tolerance()}
+    if ours:
+        line |= {"difference": ours.mean - number.mean, "within": int(number.agrees(ours))}
+    return line | {"note": number.source}
