@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from noisygce import results, runs
 from noisygce.results import Result
-from noisygce.view import stats
-
-
-class Spread(Protocol):
-    """A mean and its sample standard deviation, which a single number lacks."""
-
-    @property
-    def mean(self) -> float: ...
-    @property
-    def std(self) -> float | None: ...
+from noisygce.view.published import Number
+from noisygce.view.stats import Sample, rounded
 
 
 @dataclass(frozen=True)
@@ -57,17 +48,17 @@ class Measure:
 
     def text(self, value: float, decimals: int = 2, signed: bool = False) -> str:
         """A value or a difference, with a true minus sign. decimals: of per cent."""
-        number = stats.rounded(100 * value, decimals) if self.share else stats.rounded(value, self.decimals)
+        number = rounded(100 * value, decimals) if self.share else rounded(value, self.decimals)
         return f"{number:{'+' if signed else ''}}".replace("-", "−")
 
-    def spread(self, number: Spread | None, decimals: int = 2, signed: bool = False) -> str:
+    def spread(self, number: Sample | Number | None, decimals: int = 2, signed: bool = False) -> str:
         """Mean ± standard deviation; the mean alone where there is no deviation, - where there is nothing."""
         if number is None:
             return "-"
         deviation = "" if number.std is None else f" ± {self.text(number.std, decimals)}"
         return self.text(number.mean, decimals, signed) + deviation
 
-    def interval(self, sample: stats.Sample | None, decimals: int = 2, signed: bool = False) -> str:
+    def interval(self, sample: Sample | None, decimals: int = 2, signed: bool = False) -> str:
         """The 95 % t interval; - where there is none."""
         ends = sample and sample.interval
         return " to ".join(self.text(end, decimals, signed) for end in ends) if ends else "-"
