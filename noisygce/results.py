@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from noisygce import runs
 from noisygce.errors import ConfigError, DataError, ManifestError
@@ -33,7 +33,6 @@ NOISY_VALIDATION = "noisy_validation"  # what takes the place of a selection rul
 LABEL_WAVE = "label_wave"  # a rule that is computed from metrics.csv, of runs that have its column
 MODELS = {"val": "best", "last": "last"}  # of a run, by the rule that chooses one: its name in a manifest
 STATES = ("done", "running", "stopped", "failed", "unreadable", "missing")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Result:
 
         return self._of_rows(accuracy)
 
-    def _of_rows(self, compute: Callable[[Rows], T]) -> T | None:
+    def _of_rows(self, compute: Callable[[Rows], Any]) -> Any:
         """What a finished run's metrics.csv comes to; None where the file is damaged, which verify names."""
         try:
             return compute(self.rows()) if self.manifest else None
@@ -153,10 +152,8 @@ class Result:
 def found(folder: Path | str) -> list[Result]:
     """All runs below ``folder``, each once: those in ``runs``, by name, then those of its archives. Raises OSError
     where ``runs`` cannot be read."""
-    there = Path(folder)
     each: dict[str, Result] = {}
-    folders = (of_folder(path) for path in _folders(there / "runs"))
-    for run in (*folders, *_archived(there)):
+    for run in (*map(of_folder, _folders(Path(folder) / "runs")), *_archived(Path(folder))):
         each.setdefault(run.id, run)
     return list(each.values())
 
@@ -172,14 +169,12 @@ def _folders(folder: Path) -> list[Path]:
 
 def look(folder: Path, asked: Iterable[tuple[str, Mapping[str, Any], tuple[str, ...]]]) -> list[Result]:
     """What is below ``folder`` of each run that is asked for by its id, what that is made from, and its job."""
-    archived = {run.id: run for run in _archived(folder)}
-
-    def found(name: str, made: Mapping[str, Any]) -> Result:
-        """A finished run of one's own before one of an archive, as training has it."""
-        own = of_folder(folder / "runs" / name, made)
-        return own if own.state == "done" else archived.get(name, own)
-
-    return [replace(found(name, made), config=flat(made), job=job) for name, made, job in asked]
+    archived, found = {run.id: run for run in _archived(folder)}, []
+    for name, made, job in asked:
+        own = of_folder(folder / "runs" / name, made)  # if it is finished before one of an archive, as training has it
+        run = own if own.state == "done" else archived.get(name, own)
+        found.append(replace(run, config=flat(made), job=job))
+    return found
 
 
 def reference() -> Path:
@@ -228,14 +223,14 @@ def finished(run: str) -> Result:
     places = [*map(of_folder, (Path(run), Path("results/runs") / run))]
     known = [place for place in places if (place.folder / "manifest.json").is_file()]
     known += [result for result in found(reference()) if result.id == run]
-    reasons = {
-        "stopped": "it was stopped; start the same train command again to resume it",
-        "running": "it is being trained",
-    }
     if not known:
         for begun in places:
-            if begun.state in ("stopped", "running", "failed"):
-                reason = reasons.get(begun.state, begun.note)
+            reason = {
+                "stopped": "it was stopped; start the same train command again to resume it",
+                "running": "it is being trained",
+                "failed": begun.note,
+            }.get(begun.state)
+            if reason is not None:
                 raise ConfigError(f"{begun.folder}: this run is not finished: {reason}")
         where = f"results/runs or {reference()}"
         raise ConfigError(f"{run}: there is no finished run of this id in {where}, nor a folder of it")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from noisygce import results
+from noisygce.errors import ConfigError
 from noisygce.view import escape, published, rules, stats
-from noisygce.view.cells import Cells, Key, Place
+from noisygce.view.cells import Cell, Cells, Key, Place
 from noisygce.view.measures import MEASURES, Measure
 from noisygce.view.published import Number
 from noisygce.view.subtable import Entry, Subtable
@@ -16,6 +18,30 @@ from noisygce.view.subtable import Entry, Subtable
 # By rule: the number to compare a cell with, or why there is none.
 Compared = Mapping[str, Mapping[Place, Number | str]]
 _ALL_PAIRS_UP_TO = 6  # rows; with more, each is compared with the first
+
+
+def numbers(against: str, measure: str) -> Callable[[Cell, str], Number | str]:
+    """Looks up the number to compare a cell with under a rule. Raises ConfigError or DataError."""
+    if against not in ("", "published", "reference") and not against.endswith(".csv"):
+        raise ConfigError(f"against={against}: against must be one of published, reference, or a CSV file of numbers")
+    if against not in ("", "reference") and measure != "accuracy":
+        raise ConfigError(
+            f"measure={measure}: no {'own' if against != 'published' else against} numbers of it are known"
+        )
+    if against and not MEASURES[measure].share:
+        raise ConfigError(f"measure={measure}: against={against} compares shares, and this measure is none")
+    if against == "published":
+        return lambda cell, rule: published.number(cell.config, rule)
+    if against.endswith(".csv"):
+        own = published.read_own(Path(against))
+        return lambda cell, rule: published.own_number(own, cell.config, rule)
+    known = {run.id: run for run in results.found(results.reference()) if run.state == "done"} if against else {}
+
+    def reference(cell: Cell, rule: str) -> Number | str:
+        sample = Cell(tuple(known[run.id] for run in cell.runs if run.id in known), MEASURES[measure].read).sample(rule)
+        return Number(sample.mean, sample.std, f"{sample.n} reference runs") if sample else "none known"
+
+    return reference
 
 
 def against(

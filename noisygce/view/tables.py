@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from noisygce import check, results, runs
+from noisygce import check, runs
 from noisygce.errors import ConfigError
 from noisygce.results import LABEL_WAVE, NOISY_VALIDATION, Result
 from noisygce.sweep.plan import Plan, look
-from noisygce.view import compare, escape, paths, provenance, published, ranks, rules, subtable
-from noisygce.view.cells import Cell, Cells, Place, by_class, grouped, keys_of
+from noisygce.view import compare, escape, paths, provenance, ranks, rules, subtable
+from noisygce.view.cells import Cells, Place, by_class, grouped, keys_of
 from noisygce.view.compare import Compared
 from noisygce.view.measures import MEASURES
 from noisygce.view.published import Number
@@ -117,7 +117,7 @@ def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accu
     """
     found = look(plan)
     under = _rules(plan, found, rule, measure)
-    number = _numbers(against, measure)
+    number = compare.numbers(against, measure)
     given = {"rule": rule, "against": against, "measure": measure.replace("accuracy", "")}
     options = {key: value for key, value in given.items() if value}
     title = MEASURES[measure].titled(str(plan.table.get("title", plan.name)))
@@ -165,30 +165,6 @@ def _names(plan: Plan) -> dict[str, str]:
     if not isinstance(names, Mapping) or not all(isinstance(text, str) and text for text in names.values()):
         raise ConfigError(f"table.names={names}: must be a mapping of names to texts, such as {{gce: '$L_q$'}}")
     return {str(name): text for name, text in names.items()}
-
-
-def _numbers(against: str, measure: str) -> Callable[[Cell, str], Number | str]:
-    """Looks up the number to compare a cell with under a rule. Raises ConfigError or DataError."""
-    if against not in ("", "published", "reference") and not against.endswith(".csv"):
-        raise ConfigError(f"against={against}: against must be one of published, reference, or a CSV file of numbers")
-    if against not in ("", "reference") and measure != "accuracy":
-        raise ConfigError(
-            f"measure={measure}: no {'own' if against != 'published' else against} numbers of it are known"
-        )
-    if against and not MEASURES[measure].share:
-        raise ConfigError(f"measure={measure}: against={against} compares shares, and this measure is none")
-    if against == "published":
-        return lambda cell, rule: published.number(cell.config, rule)
-    if against.endswith(".csv"):
-        rows = published.read_own(Path(against))
-        return lambda cell, rule: published.own_number(rows, cell.config, rule)
-    known = {run.id: run for run in results.found(results.reference()) if run.state == "done"} if against else {}
-
-    def reference(cell: Cell, rule: str) -> Number | str:
-        sample = Cell(tuple(known[run.id] for run in cell.runs if run.id in known), MEASURES[measure].read).sample(rule)
-        return Number(sample.mean, sample.std, f"{sample.n} reference runs") if sample else "none known"
-
-    return reference
 
 
 def markdown(table: Table) -> str:
