@@ -3,7 +3,7 @@
     task.py        data set + noise + seed -> noisy labels and a split
     loader.py      batches made on the device: order, crop, flip, normalise (philox.py: their random bits)
     augment.py     RandAugment and cutout of a batch
-    step.py        one training step
+    step.py        one training step (moving_average.py: the moving average of a network)
     dropout.py     dropout drawn from the run's seed
     cuda_graph.py  the step as one CUDA graph
     evaluate.py    logits of a whole set, and accuracies
