@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from noisygce import results
+from noisygce import check, results
 from noisygce.errors import NoisygceError
 from noisygce.results import Result
 from noisygce.runs import artifacts, messages
@@ -111,8 +111,8 @@ class TrainedRuns:
     def table(self, rule: str = "", against: str = "", measure: str = "accuracy") -> Table:
         """Mean ± standard deviation over seeds, rows and columns for all that varies, as ``noisygce.table`` has it.
 
-        rule: one selection rule, else several. against: published or reference. measure: accuracy, auroc, ap or
-        per_class. Raises ConfigError.
+        rule: one selection rule, else several. against: published, reference or a CSV file of numbers. measure: as of
+        the command. Raises ConfigError, naming what each may be.
         """
         return tabulate(self._plan, rule, against, measure)
 
@@ -121,8 +121,7 @@ class TrainedRuns:
 
         Raises NoisygceError where the runs give none.
         """
-        if kind not in TITLES:
-            raise NoisygceError(f"kind={kind}: must be one of {', '.join(TITLES)}")
+        check.choice("kind", kind, TITLES)
         return next(draw_plan(self._plan, [kind]))
 
     def __repr__(self) -> str:

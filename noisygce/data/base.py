@@ -88,9 +88,3 @@ def refuse_too_large(what: str, size: int, advice: str) -> None:
         return
     if size > memory:
         raise DataError(f"{what} take {size / 1e9:,.1f} GB, and this machine has {memory / 1e9:,.1f} GB; {advice}")
-
-
-def located(root: Path, name: str) -> Path:
-    """Where a person's own file or folder lies: below the data ``root``, or else from the current folder."""
-    below = root / name
-    return below if below.exists() or not Path(name).exists() else Path(name)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisygce import check
-from noisygce.errors import ConfigError, DataError
+from noisygce.errors import ConfigError, DataError, installing
 from noisygce.models import own, pretrained
 from noisygce.models.base import Model
 
@@ -49,7 +49,7 @@ class Timm(Model):
         try:
             import timm
         except ImportError:
-            raise ConfigError("model=timm needs timm (pip install timm)") from None
+            raise ConfigError(f"model=timm needs timm ({installing('timm')})") from None
         height, width, channels = shape
         if self.architecture not in timm.list_models():
             near = timm.list_models(f"*{self.architecture}*")[:5]
