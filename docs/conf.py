@@ -27,7 +27,6 @@ source_suffix = {".md": "markdown"}
 nitpicky = False  # types of torch and numpy have no pages here
 
 myst_heading_anchors = 4  # links such as tables.md#what-a-cell-says, as code hosts have them
-myst_fence_as_directive = ["mermaid"]
 myst_enable_extensions = ["deflist"]
 
 autodoc_typehints = "signature"
@@ -36,7 +35,7 @@ autodoc_member_order = "bysource"
 html_theme = "furo"
 html_title = f"noisygce {__version__}"
 html_static_path = ["_static"]
-html_css_files = ["tables.css"]
+html_css_files = ["pages.css"]
 html_copy_source = False
 html_show_sphinx = False
 

@@ -12,25 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.inspect import stringify_signature
 
 from noisygce import __main__, settings
 
 CONFIGS = settings.config_dir()
 GROUPS = {
     "data": "Data sets",
-    "noise": "Label noise",
-    "loss": "Losses",
     "model": "Models",
     "schedule": "Schedules",
     "logger": "Loggers",
     "experiment": "Experiments",
 }
 MODULES = {
-    "noisygce.api.calls": "Training from Python",
-    "noisygce.api.returned": "What it returns",
+    "noisygce.api.returned": "Trained runs",
     "noisygce.losses.base": "What every loss has",
     "noisygce.noise.base": "What every noise has",
     "noisygce.models.base": "What every model has",
@@ -46,9 +42,17 @@ def commands() -> str:
     text = "# Commands\n\n`noisygce NAME` is short for `python -m noisygce.NAME`.\n"
     for name, line in __main__.COMMANDS.items():
         source = CONFIGS / "hydra" / "help" / "noisygce.yaml"
-        usage = _train_help(source) if name == "train" else inspect.getdoc(importlib.import_module(f"noisygce.{name}"))
+        usage = _train_help(source) if name == "train" else _usage(name)
         text += f"\n## {name}\n\n{line[0].upper()}{line[1:]}.\n\n```text\n{usage}\n```\n"
     return text
+
+
+def _usage(name: str) -> str:
+    """As ``--help`` prints it."""
+    module = importlib.import_module(f"noisygce.{name}")
+    if hasattr(module, "__path__"):
+        module = importlib.import_module(f"noisygce.{name}.__main__")
+    return (inspect.getdoc(module) or "").replace("``", "")
 
 
 def _train_help(source: Path) -> str:
@@ -63,6 +67,7 @@ def config() -> str:
         "# Configuration keys\n\nEvery value of a run, with its default. `KEY=VALUE` on the command line changes one.\n"
     )
     text += f"\n## All runs\n\n{_yaml(CONFIGS / 'train.yaml')}"
+    text += "\n[Losses](losses.md) and [label noise](noise.md) have pages of their own.\n"
     for group, title in GROUPS.items():
         text += f"\n## {title}: `{group}=`\n"
         for path in sorted((CONFIGS / group).glob("*.yaml")):
@@ -81,8 +86,8 @@ def leaves(group: str, title: str, intro: str) -> str:
     for path in sorted((CONFIGS / group).glob("*.yaml")):
         shown.setdefault(_target(path), []).append(path.stem)
     for target, names in shown.items():
-        heading = ", ".join(f"`{group}={name}`" for name in names)
-        text += f"\n## {heading}\n\n```{{eval-rst}}\n.. autoclass:: {target}\n```\n"
+        text += f"\n## {', '.join(names)}\n\n```{{eval-rst}}\n.. autoclass:: {target}\n```\n\n"
+        text += "\n".join(f"`{group}={name}`:\n\n{_yaml(CONFIGS / group / f'{name}.yaml')}" for name in names)
     return text
 
 
@@ -103,7 +108,8 @@ def _find(leaf: Any) -> str:
 
 
 def python() -> str:
-    text = "# Python\n\nWhat a program imports. Names that begin with an underscore may change.\n"
+    text = "# Python\n\nWhat a program imports. Names that begin with an underscore may change.\n\n## Training\n"
+    text += "\n```{eval-rst}\n.. autofunction:: noisygce.run\n.. autofunction:: noisygce.grid\n```\n"
     for module, title in MODULES.items():
         text += f"\n## {title}\n\n```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n```\n"
     return text
@@ -151,22 +157,20 @@ def plain(*event: Any) -> None:
     lines[:] = text
 
 
+def signature(_app: Sphinx, what: str, _name: str, found: Any, *_: Any) -> tuple[str, None] | None:
+    """Of a class: its constructor's, also where ``__new__`` takes anything."""
+    if what != "class":
+        return None
+    return stringify_signature(inspect.signature(found), show_return_annotation=False), None
+
+
 def _in_block(text: list[str]) -> bool:
     last = next((line for line in reversed(text) if line), "")
     return last.startswith("    ") or last == "::"
 
 
-class Mermaid(SphinxDirective):
-    """A diagram that code hosts draw; here its text."""
-
-    has_content = True
-
-    def run(self) -> list[nodes.Node]:
-        return [nodes.literal_block("\n".join(self.content), "\n".join(self.content))]
-
-
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("builder-inited", write)
     app.connect("autodoc-process-docstring", plain)
-    app.add_directive("mermaid", Mermaid)
+    app.connect("autodoc-process-signature", signature)
     return {"parallel_read_safe": True}

@@ -1,4 +1,4 @@
-"""The command ``noisygce``: names all commands, and runs the one that it is given."""
+"""The command ``noisygce``: lists all commands, and runs the one on the command line."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from noisygce.errors import exit_quietly_on_broken_pipe
 # A command is the module noisygce.NAME, and one line here.
 COMMANDS = {
     "train": "train a run, or with -m a sweep of runs; start it again to resume",
-    "status": "how far the runs of a sweep are, and the time left",
-    "table": "the table of a sweep, complete or not: Markdown, LaTeX, CSV",
-    "figure": "the figures of a sweep: PDF, PNG, SVG",
-    "report": "one HTML page with the table and the figures of a sweep",
+    "status": "show the progress of a sweep and the time left",
+    "table": "print the table of a sweep, complete or not; write Markdown, LaTeX, CSV",
+    "figure": "draw the figures of a sweep: PDF, PNG, SVG",
+    "report": "write one HTML page with the table and the figures of a sweep",
     "verify": "check finished runs against their files, without training",
     "reproduce": "train a finished run again and compare the two",
     "predict": "classify images with the model of a finished run",
     "clean": "list the wrong labels of your own pictures, vectors or arrays, in one command",
-    "suspects": "list labels that are probably wrong, with a page to judge them",
-    "bench": "measure training speed here, beside a plain loop",
+    "suspects": "list labels that are probably wrong, with a page on which to judge them",
+    "bench": "measure training speed on this machine, beside a plain loop",
     "labels": "write noisy labels to a file, for another code base",
-    "doctor": "check that this machine can train, and say what to do if not",
+    "doctor": "check that this machine can train, and print what to do if not",
 }
 _EPILOG = """
 noisygce COMMAND --help shows examples; python -m noisygce.COMMAND does the same. Completion by TAB:

@@ -1,4 +1,4 @@
-"""Checks of what comes from outside: configured values, each with its key; classes; files, pickles, pictures."""
+"""Checks of input from outside: configured values, each with its key; classes; files, pickles, pictures."""
 
 from __future__ import annotations
 

@@ -1,14 +1,13 @@
-"""``python -m noisygce.clean DATA``: which labels of your own data are probably wrong, in one command.
+"""``python -m noisygce.clean DATA``: lists the probably wrong labels of your own data, in one command.
 
     python -m noisygce.clean flowers                  pictures flowers/CLASS/FILE, or flowers/train.csv of FILE,LABEL
     python -m noisygce.clean X.npy y.npy              vectors (N, D), or images uint8 (N, H, W) or (N, H, W, C); labels
     python -m noisygce.clean flowers data.size=64     with any key of noisygce.train
 
-Trains one run with a loss that resists wrong labels (elr) on four fifths of the samples, validates it on the others,
-and lists all samples, the most suspicious first, as noisygce.suspects does: a CSV file, and a page to judge them on.
-Network and schedule go by the kind and the number of samples: resnet8, pictures resized to 32x32, 60 epochs of up to
-2,000 of them and fewer epochs of more; one hidden layer for vectors. Nothing is deleted or changed: start it again and
-it lists the same run.
+Trains one run with a loss that resists wrong labels (elr) on four fifths of the samples, validates it on the rest, and
+lists all samples, the most suspicious first, as noisygce.suspects does: a CSV file, and a page on which to judge them.
+The kind and the number of samples choose network and schedule: resnet8, pictures resized to 32x32, 60 epochs for up to
+2,000 samples and fewer epochs for more; one hidden layer for vectors. It deletes and changes nothing.
 """
 
 from __future__ import annotations

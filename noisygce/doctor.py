@@ -1,10 +1,10 @@
-"""``python -m noisygce.doctor``: whether this machine can train, and what to do where it cannot.
+"""``python -m noisygce.doctor``: checks whether this machine can train, and prints what to do if not.
 
-    python -m noisygce.doctor                                 for a run with the settings as they are
-    python -m noisygce.doctor data=digits precision=fp32      for that one; the settings are those of noisygce.train
+    python -m noisygce.doctor                                 for a run with the default settings
+    python -m noisygce.doctor data=digits precision=fp32      for this run; settings as of noisygce.train
 
-Looks at packages, GPU and driver, bf16, memory, threads, data sets and the results folder. Trains and fetches nothing.
-Exit code 1 where there is something to do. Add the output to a bug report.
+Checks packages, GPU and driver, bf16, memory, threads, data sets and the results folder. Trains and fetches nothing.
+Exit code 1 if there is something to do. Add the output to a bug report.
 """
 
 from __future__ import annotations

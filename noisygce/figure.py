@@ -1,14 +1,19 @@
-"""``python -m noisygce.figure``: the figures of an experiment, from whatever runs are done.
+"""``python -m noisygce.figure``: the figures of an experiment, from the runs that are done.
 
     python -m noisygce.figure experiment=demo
     python -m noisygce.figure experiment=demo kind=overview
     python -m noisygce.figure experiment=demo name=figure1      into results/figures/figure1
     python -m noisygce.figure experiment=demo paths.results=elsewhere
 
-Writes PDF, PNG and SVG to results/figures/<experiment>, of all kinds or one: accuracy, pruning, memorisation, noise,
-confusion where runs keep their predictions, calibration (a reliability diagram), q_and_k where the experiment sweeps
-loss.q and loss.k, and overview where its table.overview names rows and a column; ranks (a critical-difference diagram)
-where it is asked for. The other arguments are those of noisygce.train.
+Writes PDF, PNG and SVG to results/figures/<experiment>, of all kinds or one:
+
+    accuracy, pruning, memorisation, noise
+    calibration (reliability diagram), confusion    of runs that keep their predictions
+    q_and_k                                         of an experiment that sweeps loss.q and loss.k
+    overview                                        of an experiment whose table.overview names rows and a column
+    ranks (critical-difference diagram)             with kind=ranks only
+
+Other arguments are those of noisygce.train.
 """
 
 from __future__ import annotations

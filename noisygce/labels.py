@@ -1,10 +1,10 @@
-"""``python -m noisygce.labels``: the noisy labels of a run as a file.
+"""``python -m noisygce.labels``: writes the noisy labels of a run to a file.
 
     python -m noisygce.labels out=labels.npy data=cifar10 noise=pair rate=0.4 seed=0
 
-Takes the settings of ``noisygce.train``; writes N integers (int64), one for each training image in the data set's
-order, so that another code base can train on the very same noise, and prints the command that trains on them here
-(noise=file). Labels that ``data.verdicts`` changes are in the file as changed, and samples that it drops as drawn.
+Takes the settings of ``noisygce.train``. Writes N integers (int64), one for each training image in the data set's
+order, so that other code can train on the same noise, and prints the command that trains on them here (noise=file).
+Labels that ``data.verdicts`` changes are written as changed, and samples that it drops as drawn.
 """
 
 from __future__ import annotations

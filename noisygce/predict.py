@@ -1,13 +1,13 @@
-"""``python -m noisygce.predict RUN PICTURE...``: what the best model of a finished run says of pictures.
+"""``python -m noisygce.predict RUN PICTURE...``: classifies pictures with the best model of a finished run.
 
-    python -m noisygce.predict results/runs/<id> cat.png dog.jpg     a run by its folder, or by its id
+    python -m noisygce.predict results/runs/<id> cat.png dog.jpg     a run by its folder or ID
     python -m noisygce.predict <id> holiday/ out=predictions.csv     all pictures below a folder, into a file
     python -m noisygce.predict model.safetensors cat.png             a model that was copied elsewhere
     python -m noisygce.predict <id> X.npy                            vectors, by a run on data=features
 
-Writes CSV, a line a picture: file, the likeliest class and its p, then the three next. Pictures of any size are resized
-as those of data=folder are; one that cannot be read is named, and its line is empty. A vector has the number of its row
-in place of a file. Needs the run's model.safetensors (runtime.keep_model=best) and no data set.
+Writes CSV, a line a picture: file, the likeliest class and its p, then the next three. Pictures of any size are resized
+as data=folder resizes them; the line of an unreadable picture is empty. A vector has the number of its row in place of
+a file. Needs the run's model.safetensors (runtime.keep_model=best) and no data set.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""``python -m noisygce.report``: one HTML page of an experiment, to read or to hand on.
+"""``python -m noisygce.report``: one HTML page of an experiment, to read or to share.
 
     python -m noisygce.report experiment=demo
     python -m noisygce.report experiment=table1_cifar10 against=published     or against=reference
 
-Writes results/report/<experiment>.html, which holds tables, figures, gaps between selection rules, what is missing,
-versions, digests and the command that reproduces each cell, and needs no other file. The other arguments are those of
+Writes results/report/<experiment>.html with tables, figures, gaps between selection rules, missing runs, versions,
+digests and the command that reproduces each cell. The page needs no other file. Other arguments are those of
 noisygce.train.
 """
 

@@ -1,12 +1,12 @@
 """``python -m noisygce.reproduce RUN``: trains a finished run again from its manifest, and compares.
 
-    python -m noisygce.reproduce <id>                           by its id, of results or of results/reference
+    python -m noisygce.reproduce <id>                           by its ID, below results or results/reference
     python -m noisygce.reproduce elsewhere/runs/<id>            by its folder
-    python -m noisygce.reproduce <id> paths.results=again       in a folder of its own, to resume there after a stop
-    python -m noisygce.reproduce <id> runtime.device=cpu        elsewhere than on the GPU, if there is one
+    python -m noisygce.reproduce <id> paths.results=again       in this folder, where it can resume after a stop
+    python -m noisygce.reproduce <id> runtime.device=cpu        on a CPU
 
-It trains in a temporary folder unless paths.results names one, with as many CPU threads as then unless runtime.threads
-says how many. Says what differs and what may explain it. Exit code 1 where anything differs.
+Trains in a temporary folder unless paths.results names one, with the manifest's number of CPU threads unless
+runtime.threads sets it. Prints what differs and what may explain it. Exit code 1 if anything differs.
 """
 
 from __future__ import annotations

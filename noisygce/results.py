@@ -1,11 +1,11 @@
-"""Results: finished and unfinished runs below a results folder, one record a run, and as one tidy table of pandas.
+"""Results: finished and unfinished runs below a results folder, one record a run, or one table of pandas.
 
     from noisygce import results
     results.frame(results.found("results"))             # a row a run: loss.name, loss.q, noise.name, rate, val, ...
     results.frame(results.found("results/reference"))   # the committed runs
 
-A run is a folder, ``runs/<run id>``, or a line of an archive (noisygce/runs/archive.py); what is above need not know.
-It is in one of six states: done, running, stopped (it can be resumed), failed, unreadable, missing. No torch here.
+A run is a folder, ``runs/<run id>``, or a line of an archive (noisygce/runs/archive.py); callers need not know which.
+Its state is done, running, stopped (it can be resumed), failed, unreadable or missing. No torch here.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""``python -m noisygce.status``: how far the runs are, here and on every machine that shares the results folder.
+"""``python -m noisygce.status``: the progress of runs, on this machine and all others that share the results folder.
 
     python -m noisygce.status experiment=demo
     python -m noisygce.status                                   all runs found below results
     python -m noisygce.status experiment=demo paths.results=elsewhere
 
-Done, running (where, epoch, since when), stopped (can be resumed), failed, unreadable, missing; estimated time left.
-Other arguments are those of noisygce.train, which pick runs: experiment=demo loss=ce, or data=digits loss=ce seed=0,1
+Prints which runs are done, running (where, epoch, since when), stopped (can be resumed), failed, unreadable or missing,
+and an estimate of the time left. Other arguments are those of noisygce.train: experiment=demo loss=ce, or data=digits
+loss=ce seed=0,1
 """
 
 from __future__ import annotations

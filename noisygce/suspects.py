@@ -1,26 +1,27 @@
-"""``python -m noisygce.suspects RUN``: which labels are probably wrong, as a list and as a page to judge them on.
+"""``python -m noisygce.suspects RUN``: lists the labels that are probably wrong, with a page on which to judge them.
 
-    python -m noisygce.suspects results/runs/<id>               a finished run, by its folder or its id
+    python -m noisygce.suspects results/runs/<id>               a finished run by its folder or ID
     python -m noisygce.suspects <id> score=self_confidence      another ranking
     python -m noisygce.suspects <id> top=5000 out=folder        more pictures on the page; files elsewhere
     python -m noisygce.suspects <id> <id> <id>                  each sample by the runs that held it out for validation
     python -m noisygce.suspects <id> verdicts=saved.csv         your verdicts from the page, as a file of clean labels
     python -m noisygce.suspects <id> pictures=folder            vectors with the pictures below it that their ids name
 
-Writes <id>.csv, all training and validation samples with the most suspicious first, and <id>.html, the ``top`` (2000)
-first of them with their pictures: judge them with keys or clicks and save your verdicts from the page. With another
-score than margin the files are <id>-SCORE.csv and <id>-SCORE.html. Files go to results/suspects. Needs the run's
-predictions.npz, and the data set for the pictures (paths.data=FOLDER); vectors of data=features have none, unless their
-ids are files of pictures.
+Writes results/suspects/<id>.csv, all training and validation samples, the most suspicious first, and <id>.html, the
+first 2000 (``top``) of them with their pictures: judge them with keys or clicks and save your verdicts from the page.
+With another score than margin the files are <id>-SCORE.csv and <id>-SCORE.html. Needs the run's predictions.npz, and
+the data set for the pictures (paths.data=FOLDER). Vectors have pictures if their ids are files of pictures.
 
-With verdicts it writes <id>-cleaned.csv instead, file,label of all samples but the dropped ones: a train.csv of
-data=folder, or the data.labels of data=features where none is dropped. Samples without a file are named by their index.
-Dropped samples of vectors go by data.verdicts=, with which any run trains on the labels of before and the verdicts.
+With verdicts it writes <id>-cleaned.csv instead, file,label of all samples that you have not dropped: a train.csv of
+data=folder, or, if you have dropped none, the data.labels of data=features. Samples without a file are named by their
+index. With data.verdicts=FILE any run trains on the verdicts, dropped vectors included.
 
-score: margin (the default), m = p of the given label minus the largest other p, listed as margin_log_odds,
-log((1 + m) / (1 - m)), since m itself is -1 to the last digit for many; self_confidence, p of the given label, listed
-as log_p_given; pruned, those that the truncated loss has pruned first, each part by margin; confident_learning, as
-cleanlab finds and ranks them, listed as label_quality (pip install cleanlab).
+score, and the column that holds it:
+
+    margin (default)    margin_log_odds    m = p of the given label minus the largest other p, as log((1 + m) / (1 - m))
+    self_confidence     log_p_given        log of p of the given label
+    pruned              margin_log_odds    samples that the truncated loss has pruned first
+    confident_learning  label_quality      cleanlab's ranking (pip install cleanlab)
 """
 
 from __future__ import annotations

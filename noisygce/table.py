@@ -1,4 +1,4 @@
-"""``python -m noisygce.table``: the table of an experiment, or of any runs, at any moment, complete or not.
+"""``python -m noisygce.table``: the table of an experiment, or of any runs, complete or not.
 
     python -m noisygce.table experiment=demo
     python -m noisygce.table data=digits loss=gce,tgce rate=0.2,0.4 seed=0,1  rows and columns: what varies
@@ -16,9 +16,8 @@
     python -m noisygce.table experiment=demo paths.results=elsewhere  results below another folder
 
 Prints Markdown; writes Markdown, LaTeX (booktabs, adjustbox), CSV (fractions, full precision) and a record of the runs
-(JSON) to results/tables. The other arguments are those of noisygce.train: experiment=demo seed=0,1 makes the table of
-these seeds. table.decimals=1 and table.names={tgce: ours}, or both in the experiment's file, set how numbers and names
-are printed.
+(JSON) to results/tables. Other arguments are those of noisygce.train: experiment=demo seed=0,1 makes the table of these
+seeds. table.decimals=1 and table.names={tgce: ours} set how numbers and names are printed.
 """
 
 from __future__ import annotations

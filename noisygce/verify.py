@@ -1,15 +1,15 @@
-"""``python -m noisygce.verify``: whether finished runs, and the tables made from them, are what they say.
+"""``python -m noisygce.verify``: checks finished runs, and the tables made from them, against their files.
 
     python -m noisygce.verify                                   all below results
     python -m noisygce.verify results/reference                 all below another folder
     python -m noisygce.verify results paths.data=/data          data sets elsewhere, to draw the noisy labels from
 
-Compares each manifest with its id, config.yaml and metrics.csv, and with transition_hat.json, model.safetensors and
-predictions.npz where these are there. Where the data set is there, draws the noisy labels again from the config and
-measures again, from the predictions, how well wrong labels are found. Reads runs in archives (runs.jsonl) as well as in
-folders. Makes written tables again from the runs beside them, by their records (JSON), and names a table that was made
-when fewer runs were done. Of a report, compares the runs and the digest of the page. Trains nothing (noisygce.reproduce
-does) and fetches nothing. Exit code 1 where a run, a folder or a table could not be verified.
+Compares each manifest with its ID, config.yaml and metrics.csv, and with transition_hat.json, model.safetensors and
+predictions.npz if there are any. If the data set is there, draws the noisy labels again from the config and measures
+again, from the predictions, how well they find wrong labels. Reads runs in archives (runs.jsonl) as well as in folders.
+Makes tables again from their records (JSON), and names a table that was made when fewer runs were done. Of a report,
+compares the runs and the digest of the page. Trains nothing (noisygce.reproduce does) and fetches nothing. Exit code 1
+if a run, a folder or a table could not be verified.
 """
 
 from __future__ import annotations

@@ -157,6 +157,15 @@ def test_settings_that_differ_in_more_say_so(tmp_path):
     assert list(heatmaps.settings(look(told))) == ["uniform 0.4 include_true true", "uniform 0.4 include_true false"]
 
 
+def test_human_labels_and_their_twins_are_titled_by_their_data_set(tmp_path):
+    words = ["experiment=human_cifar10_compact", "grid=null", "noise=human,human_twin", "noise.set=worse"]
+    found = list(heatmaps.settings(look(plan_of([*words, f"paths.results={tmp_path}"]))))
+    assert found == ["human set worse", "human_twin set worse"]
+    _, axes = canvas.panels([*found, "human set noisy"], across=3)
+    titles = [axis.get_title().replace("\n", " ") for axis in axes]
+    assert titles == ["CIFAR-10N worse", "CIFAR-10N worse, synthetic twin", "CIFAR-100N noisy"]
+
+
 def test_q_and_k_are_drawn_where_both_are_swept(demo, sweep, tmp_path):
     assert heatmaps.q_and_k(lay_out(demo, look(demo)), ["val"]) is None
     swept = dataclasses.replace(sweep, results=tmp_path)

@@ -333,10 +333,10 @@ def test_a_data_set_that_has_changed_is_refused(run: Path, monkeypatch, tmp_path
 
 @pytest.mark.slow
 def test_the_worked_example_of_the_docs_finds_the_wrong_labels(tmp_path: Path) -> None:
-    """docs/wrong_labels.md, its pictures and its command taken from the page itself."""
-    page = (settings.config_dir().parent / "docs" / "wrong_labels.md").read_text()
-    (tmp_path / "shapes.py").write_text(page.split("```python\n")[-1].split("```")[0])
-    subprocess.run([sys.executable, "shapes.py"], cwd=tmp_path, check=True)
+    """docs/wrong_labels.md, its command taken from the page itself."""
+    docs = settings.config_dir().parent / "docs"
+    page = (docs / "wrong_labels.md").read_text()
+    subprocess.run([sys.executable, docs / "shapes.py"], cwd=tmp_path, check=True)
     command = page.split("python -m noisygce.train ")[1].split("\n\n")[0].replace("\\\n", " ")
     training = Command(tmp_path, *shlex.split(command))
     assert training.wait() == 0, training.text()

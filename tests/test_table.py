@@ -142,6 +142,20 @@ def test_an_oracle_is_called_one(demo, tmp_path):
     assert "Rule `val`" not in text
 
 
+def test_a_row_that_reads_the_true_noise_is_an_oracle(tmp_path):
+    words = ["data=digits", "loss=gce,forward,forward_hat,co_teaching", "noise=uniform", "seed=0"]
+    plan = plan_of([*words, f"paths.results={tmp_path}"])
+    told = tables.tabulate(plan).cells
+    assert {told.row_label(key) for key in told.rows} == {
+        "gce",
+        "forward (oracle)",
+        "forward_hat",
+        "co_teaching (oracle)",
+    }
+    estimated = plan_of(["data=digits", "loss=co_teaching", "loss.forget_rate=estimated", f"paths.results={tmp_path}"])
+    assert "oracle" not in tables.markdown(tables.tabulate(estimated)).lower()
+
+
 def test_csv_has_all_digits(demo, tmp_path):
     made(demo, tmp_path)
     rows = list(csv.DictReader(tables.csv_text(tables.tabulate(demo)).splitlines()))
@@ -401,6 +415,12 @@ def test_against_reference(demo, tmp_path, monkeypatch):
     lines = [line for line in text.splitlines() if re.match(r"\| ce +\| uniform 0.4 ", line)]
     assert [c.strip() for c in lines[0].strip("|").split("|")][2:] == ["46.50 ± 0.71 (2)", "45.00", "+1.50", "no"]
     assert "none known" in text
+
+
+def test_against_reference_without_a_clone_says_where_the_results_are(demo, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "reference", lambda: tmp_path / "absent")
+    with pytest.raises(DataError, match="results/reference of a clone"):
+        tables.tabulate(demo, against="reference")
 
 
 def test_what_varies_makes_rows_and_columns_without_an_experiment(tmp_path):

@@ -27,9 +27,9 @@ def run(*overrides: str, **values: Any) -> TrainedRun:
         noisygce.run(data="digits", loss="gce", noise="pair", rate=0.4)
         noisygce.run("data=digits", "loss.q=0.5", seed=1, **{"schedule.epochs": 10})
 
-    overrides: as on the command line of noisygce.train, ``--config-dir`` included. values: typed; a list is one value.
-    An object, or a class, of one's own may stand in the place of a choice: ``loss=MyLoss(e=1.0)``; its class must be in
-    a .py file, since the run's id holds the digest of its code.
+    overrides: arguments of the command line, ``--config-dir`` included. values: Python values of keys; a list is one
+    value. An object or a class of your own can replace a choice: ``loss=MyLoss(e=1.0)``. Its class must be in a .py
+    file, because the run ID contains the digest of its code.
 
     Ctrl-C saves a checkpoint and raises KeyboardInterrupt; the same call then resumes. Raises NoisygceError, with the
     line that the command would print, or OSError.
@@ -44,13 +44,13 @@ def run(*overrides: str, **values: Any) -> TrainedRun:
 
 
 def grid(*overrides: str, **values: Any) -> TrainedRuns:
-    """Trains a run for each combination of values, seed by seed; those that are finished are not trained again.
+    """Trains a run for each combination of values, seed by seed. Finished runs are not trained again.
 
         noisygce.grid(data="digits", loss=["ce", "gce"], seed=range(5))
         noisygce.grid("experiment=demo", seed=[0, 1])
 
-    overrides, values: as in ``run``; a list, a range or an array has the values to train with. Where some runs fail,
-    noisygce trains the others; then raises SweepFailed, whose notes have the line of each.
+    overrides, values: as in ``run``; grid trains with each value of a list, a range or an array. If runs fail, grid
+    trains all other runs and then raises SweepFailed, whose notes name each failure.
     """
     from hydra.core.utils import JobReturn, JobStatus
     from tqdm import tqdm

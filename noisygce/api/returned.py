@@ -1,4 +1,4 @@
-"""What training from Python returns: one run, or the runs of a grid. Both draw themselves in a notebook."""
+"""The return values of training from Python: one run, or the runs of a grid. A notebook draws both."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class TrainedRun:
-    """A finished run: its folder, and what is in it, read as it is asked for.
+    """A finished run. It reads the files of its folder when they are first used.
 
-    id: readable label and 8 hex digits of the digest of all settings that shape its numbers. folder: where its files
-    are. manifest: what it leaves on record. results: test accuracy, a fraction, under each selection rule (val, last,
-    last10, val_clean, test); None where there is none.
+    id: readable label and 8 hex digits of a hash of every setting that affects results. folder: the run's folder.
+    manifest: results, noise, digests, versions, device. results: test accuracy, a fraction, under each selection rule
+    (val, last, last10, val_clean, test), or None.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,10 +45,10 @@ class TrainedRun:
 
     @cached_property
     def predictions(self) -> DataFrame:
-        """A row a sample: index and split, its name where it has one, the given and the predicted class, whether it was
-        kept, scores by which wrong labels rank, and the probability p_CLASS of each class.
+        """A row a sample, by the model that the run keeps: index, split, name (if any), given and predicted class,
+        whether it was kept, the scores that rank wrong labels, and the probability p_CLASS of each class.
 
-        By the model that the run keeps. Raises DataError where the run has kept no predictions.
+        Raises DataError if the run has kept no predictions.
         """
         import pandas as pd
 
@@ -61,7 +61,7 @@ class TrainedRun:
         return pd.DataFrame(columns)
 
     def model(self) -> Trained:
-        """The network that the run keeps, in eval mode on the CPU, how to feed it, and the names of the K classes:
+        """The network that the run keeps, in eval mode on the CPU, its preprocessing, and the names of the K classes:
 
             network, preprocess, classes = run.model()
             p = network(preprocess(["cat.png"])).softmax(1)          # (1, K)

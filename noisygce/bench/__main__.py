@@ -1,4 +1,4 @@
-"""``python -m noisygce.bench``: how fast training is here, beside the plain loop of public repositories.
+"""``python -m noisygce.bench``: measures training speed on this machine, beside the plain loop of public code.
 
     python -m noisygce.bench                                 the published protocol: ResNet-34 on CIFAR-10
     python -m noisygce.bench model=resnet18 loss=elr         any run of noisygce.train
@@ -7,9 +7,9 @@
 parts:  steps       a step in each mode, and of the plain loop; evaluation, epoch, whole run
         compiled    a step with compile=true, which takes minutes to compile
         profile     where the time of a step goes, by kernel
-rounds: of measurements, in each of which the modes take turns; medians are printed (5)
+rounds: in each round the modes take turns; bench prints medians over the rounds (5)
 
-The other arguments are those of noisygce.train. All is printed, and written to results/bench/RUN-DEVICE[-PARTS].json.
+Other arguments are those of noisygce.train. Results are printed, and written to results/bench/RUN-DEVICE[-PARTS].json.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def panels(
         *figure.subplots(down, across, squeeze=False, **{"sharex": True, "sharey": True, **shared}).flat
     ]
     for axis, title in zip(axes, titles, strict=False):
-        axis.set_title(wrapped(title, max(17, int(10 * size[0]))))
+        axis.set_title(wrapped(_in_words(title), max(17, int(10 * size[0]))))
     for axis in axes[max(0, len(titles) - across) : len(titles)]:  # those that have no panel below
         axis.set_xlabel(x)
         axis.tick_params(labelbottom=True)
@@ -103,6 +103,15 @@ def panels(
     for spare in axes[len(titles) :]:
         spare.remove()
     return figure, axes[: len(titles)]
+
+
+def _in_words(title: str) -> str:
+    """Human labels by the name of their data set: human_twin set worse -> CIFAR-10N worse, synthetic twin."""
+
+    def named(found: re.Match[str]) -> str:
+        return f"CIFAR-10{'0' * (found[2] == 'noisy')}N {found[2]}" + ", synthetic twin" * (found[1] is not None)
+
+    return re.sub(r"\bhuman(_twin)? set (\w+)", named, title)
 
 
 def page(cells: Cells, first: str) -> tuple[Cells, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from noisygce import results
-from noisygce.errors import ConfigError
+from noisygce.errors import ConfigError, DataError
 from noisygce.view import escape, published, rules, stats
 from noisygce.view.cells import Cell, Cells, Key, Place
 from noisygce.view.measures import MEASURES, Measure
@@ -35,6 +35,10 @@ def numbers(against: str, measure: str) -> Callable[[Cell, str], Number | str]:
     if against.endswith(".csv"):
         own = published.read_own(Path(against))
         return lambda cell, rule: published.own_number(own, cell.config, rule)
+    if against and not results.reference().is_dir():  # installed from a wheel
+        raise DataError(
+            "against=reference: the reference results are in results/reference of a clone; start the command there"
+        )
     known = {run.id: run for run in results.found(results.reference()) if run.state == "done"} if against else {}
 
     def reference(cell: Cell, rule: str) -> Number | str:

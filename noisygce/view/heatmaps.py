@@ -135,10 +135,11 @@ def luminance(rgba: Sequence[float]) -> float:
 
 
 def settings(runs: Sequence[Result], of: tuple[str, ...] = ("",), but: tuple[str, ...] = ()) -> dict[str, list[Result]]:
-    """The runs of each setting, under a label that tells it from the rest: by noise, rate and each further key in which
-    runs vary, where it tells more of them apart. of: what such a key begins with. but: keys that do not count."""
+    """The runs of each setting, under a label that tells it from the rest: by noise, rate (or the name of a label set)
+    and each further key in which runs vary, where it tells more of them apart. of: what such a key begins with. but:
+    keys that do not count."""
 
-    keys = ["noise.name", "rate"]
+    keys = ["noise.name", "noise.set" if all(run.config.get("noise.set") for run in runs) else "rate"]
     for key in sorted(varying(runs), key=lambda key: not key.endswith(".name")):
         if key.startswith(of) and key not in but and len(groups(runs, [*keys, key])) > len(groups(runs, keys)):
             keys.append(key)
