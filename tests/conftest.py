@@ -10,13 +10,14 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from noisygce import settings
 from noisygce.runs import stops
 from noisygce.runs.begin import training_of
 from noisygce.sweep import stored
 from noisygce.sweep.plan import Plan, plan_of
-from noisygce.training import device
+from noisygce.training import cuda_graph, device
 from noisygce.training.fit import Training
 
 # 200 images in four batches of 64, a network of four channels: an epoch takes some 20 ms.
@@ -75,6 +76,33 @@ def make():
         return training_of(settings.read(settings.compose([*SMALL, *overrides])), "cpu")
 
     return build
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """On the CPU, all that surrounds a graph: a replay calls the function again. Counts the replays."""
+    replays = []
+
+    def record(call, _pool):
+        changed = list(call.__self__.changes())
+        before = [tensor.detach().clone() for tensor in changed]
+        result = call()  # a GPU would not compute it yet
+        with torch.no_grad():
+            for tensor, value in zip(changed, before, strict=True):
+                tensor.copy_(value)
+
+        def replay():
+            replays.append(call)
+            again = call()
+            if result is not None:
+                result.copy_(again)
+
+        return replay, result
+
+    monkeypatch.setattr(cuda_graph, "record", record)
+    monkeypatch.setattr(device, "graphs", lambda *_: "on")
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
+    return replays
 
 
 @pytest.fixture

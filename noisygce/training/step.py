@@ -19,7 +19,7 @@ from noisygce.training import dropout
 from noisygce.training.cuda_graph import Captured, Pool
 from noisygce.training.device import change
 from noisygce.training.evaluate import autocast
-from noisygce.training.loader import BatchSpec, Images
+from noisygce.training.images import BatchSpec, Images
 
 
 class Step:
@@ -110,6 +110,7 @@ class Step:
         self.predictions.fill_(-1)
 
     def __call__(self, draw: BatchSpec) -> None:
+        draw = self.images.fetched(draw)
         self._names = draw.names()  # the same for all batches
         self._train(*draw.tensors())
 
