@@ -107,7 +107,7 @@ def _remember(rows: Iterable[tuple[bytes, str, str]]) -> None:
 
 
 def pictures(paths: Sequence[Path], size: int, channels: int) -> tuple[NDArray[np.uint8], dict[int, str]]:
-    """Pictures as uint8 (n, size, size, channels); and, by number, why a picture cannot be read, which is black then.
+    """Pictures as uint8 (n, size, size, channels), without those that cannot be read; and, by number, why not.
 
     Decoded once, by all cores; later processes map the cached array. It is keyed by the contents of all files, size,
     channels, and the versions of Pillow and of noisygce's reader.
@@ -121,7 +121,7 @@ def pictures(paths: Sequence[Path], size: int, channels: int) -> tuple[NDArray[n
     with contextlib.suppress(OSError, ValueError, EOFError, AttributeError, KeyError, IndexError):  # damaged: made anew
         broken = json.loads(cached.with_suffix(".json").read_text())
         images: NDArray[np.uint8] = np.load(cached, mmap_mode="c", allow_pickle=False)
-        if images.shape == (len(paths), size, size, channels):
+        if images.shape == (len(paths) - len(broken), size, size, channels):
             with contextlib.suppress(OSError):  # a cache that this user may only read
                 os.utime(cached)
             return images, {int(i): f"{paths[int(i)]} ({reason})" for i, reason in broken.items()}
@@ -138,6 +138,11 @@ def pictures(paths: Sequence[Path], size: int, channels: int) -> tuple[NDArray[n
         return ""
 
     reasons = {i: reason for i, reason in enumerate(_in_threads(decode, range(len(paths)))) if reason}
+    good = [i for i in range(len(paths)) if i not in reasons]
+    for place, i in enumerate(good):  # where they are: a copy of them all may not fit into memory
+        if place < i:
+            images[place] = images[i]
+    images = images[: len(good)]
     # An entry is of the contents that its key names: not where a file has changed since it was hashed.
     whole = not passing and states == [_state(path) for path in paths]
     if len(paths) and whole and _store(cached, images, reasons) and len(paths) >= _WORTH:
