@@ -81,6 +81,8 @@ def test_steps_are_measured_beside_the_plain_loop(tmp_path):
     modes = {row["mode"]: row for row in found["steps"]["modes"]}
     assert list(modes) == ["plain loop", "fp32", "bf16", "bf16, images on the host"]
     assert modes["plain loop"]["ratio_to_plain"] == 1
+    assert modes["plain loop"]["difference"] is None
+    assert modes["bf16"]["difference"] == 0 < modes["fp32"]["difference"]
     for row in modes.values():
         assert row["ms"] == pytest.approx(sorted(row["ms_each_round"])[0])  # of one round
         assert 0 < row["share_of_matmul_rate"] < 2

@@ -74,8 +74,19 @@ class Setting:
         changed = dataclasses.replace(self.experiment, runtime=runtime, schedule=schedule, **changes)
         return training_of(copy.deepcopy(changed), self.place, on_host)
 
-    def steps(self, deterministic: bool = True, **changes: Any) -> Steps:
+    def steps(self, **changes: Any) -> Steps:
         """Steps of ``training(**changes)`` over full batches, on a stream of its own."""
+        return self._steps(**changes)[1]
+
+    def after_one_step(self, **changes: Any) -> Tensor:
+        """All weights after the first of ``steps(**changes)``."""
+        training, some = self._steps(**changes)
+        some(1)
+        return torch.cat([p.detach().flatten() for p in training.network.parameters()]).cpu()
+
+    def _steps(self, deterministic: bool = True, tuned: bool = False, **changes: Any) -> tuple[Training, Steps]:
+        from torch._inductor import config
+
         with device.stream(self.place):
             training = self.training(**changes)
             full = [draw for draw in training.batches() if len(draw.index) == training.schedule.batch_size]
@@ -83,12 +94,13 @@ class Setting:
         draws = itertools.cycle(full)
 
         def some(count: int) -> None:
-            with arithmetic(deterministic=deterministic, benchmark=False, tf32=False), device.stream(self.place):
+            torch_as_asked = arithmetic(deterministic=deterministic, benchmark=False, tf32=False)
+            with torch_as_asked, config.patch(max_autotune=tuned), device.stream(self.place):
                 for _ in range(count):
                     training.step(next(draws))
                 self.wait()
 
-        return some
+        return training, some
 
     def take_turns(self, timed: Mapping[Name, Steps]) -> dict[Name, list[float]]:
         """Seconds a step of each, in each round. All take part in every round, so that a slow minute hits all."""

@@ -22,10 +22,14 @@ def steps(setting: Setting) -> dict[str, Any]:
 
 
 def compiled(setting: Setting) -> list[Row]:
-    """What compile=true brings, beside the mode that a run picks. Apart, because compiling takes a minute or two."""
+    """What compile=true brings, beside the mode that a run picks. Apart, because compiling takes a minute or two.
+
+    tuned: Inductor times several kernels for each operation (max_autotune) and takes the fastest."""
     modes: dict[str, Row] = {"compiled": {"compile": True, "graph": "off"}}
+    modes["compiled, tuned"] = {"compile": True, "graph": "off", "tuned": True}
     if setting.on_gpu:
         modes["compiled, graph"] = {"compile": True, "graph": "on"}
+        modes["compiled, tuned, graph"] = {"compile": True, "graph": "on", "tuned": True}
     named = {f"{setting.experiment.precision}, {name}": changes for name, changes in modes.items()}
     return _rows(setting, {_picked(setting): _modes(setting)[_picked(setting)]} | named)
 
@@ -36,10 +40,14 @@ def _picked(setting: Setting) -> str:
 
 
 def _rows(setting: Setting, modes: dict[str, Row]) -> list[Row]:
-    """A row for the plain loop and each mode."""
+    """A row for the plain loop and each mode. difference: of a weight from that of the eager step of the run's
+    precision, after one step, at most; 0: the same bits."""
     timed: dict[str, Steps] = {"plain loop": _plain(setting)}
     memory = {"plain loop": 0.0}
+    difference: dict[str, float | None] = {"plain loop": None}
+    eager = setting.after_one_step(compile=False, graph="off", fused="off")
     for name, changes in modes.items():
+        difference[name] = float((setting.after_one_step(**changes) - eager).abs().max())
         before = _memory(setting)
         timed[name] = setting.steps(**changes)
         timed[name](1)
@@ -53,6 +61,7 @@ def _rows(setting: Setting, modes: dict[str, Row]) -> list[Row]:
             "images_per_s": setting.batch_size / middle[name],
             "ratio_to_plain": middle["plain loop"] / middle[name],
             "share_of_matmul_rate": setting.flop / middle[name] / setting.matmul_rate,
+            "difference": difference[name],
             "gpu_gb": memory[name],
             "ms_each_round": [1000 * s for s in each],
         }

@@ -51,9 +51,11 @@ class Preprocessing:
         self.flip = check.flag("flip", flip)
         self.rotation = check.number("rotation", rotation, "[0, 180]")
         self.cutout = check.whole("cutout", cutout, "[0, 1024]")
+        if randaugment is not None and not (isinstance(randaugment, list) and len(randaugment) == 2):
+            raise check.Invalid(
+                "randaugment", randaugment, "null, or [N, M]: N operations of magnitude M, such as [2, 9]"
+            )
         self.randaugment = randaugment if randaugment is None else check.wholes("randaugment", randaugment, "[0, 30]")
-        if self.randaugment is not None and len(self.randaugment) != 2:
-            raise check.Invalid("randaugment", randaugment, "null, or [N, M]: N operations of magnitude M")
         if self.randaugment is not None and normalise == "pixel_mean":
             raise check.Invalid("randaugment", randaugment, "null where data.normalise=pixel_mean")
 
