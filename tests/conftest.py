@@ -20,6 +20,9 @@ from noisygce.sweep.plan import Plan, plan_of
 from noisygce.training import cuda_graph, device
 from noisygce.training.fit import Training
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it in the background; tests press Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # 200 images in four batches of 64, a network of four channels: an epoch takes some 20 ms.
 SMALL = ["data=digits", "data.subset=200", "model.width=4", "schedule.epochs=5", "schedule.batch_size=64"]
 
