@@ -21,6 +21,7 @@ COMPUTES = (
             "evaluate",
             "fit",
             "loader",
+            "moving_average",
             "philox",
             "predictions",
             "prune",

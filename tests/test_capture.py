@@ -33,6 +33,7 @@ KINDS = {
     "two views": ["loss=gjs"],
     "two networks": ["loss=co_teaching_plus", "loss.gradual=6", "loss.warm_up=2"],
     "mixed images": ["loss=mixup"],
+    "teachers": ["loss=elr_plus", "loss.gamma=0.9", "loss.ramp=8"],
     "forward": ["loss=forward"],
     "forward with an estimate": ["loss=forward_hat"],
     "bi-tempered": ["loss=bi_tempered"],

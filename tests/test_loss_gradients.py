@@ -60,8 +60,8 @@ def bound(words: str, classes: int) -> Loss:
     loss.load_source_estimates("ce-run", {"q97": T, "dual_q97": T})
     loss.bind(samples=B, classes=classes, device="cpu", transition=T)
     loss.start_epoch(30)
-    for memory in (tensor for tensor in loss.state().values() if tensor.dim() == 2):
-        memory.copy_(torch.rand(memory.shape, generator=torch.Generator().manual_seed(9)).softmax(1))
+    for memory in (tensor for tensor in loss.state().values() if tensor.dim() >= 2):
+        memory.copy_(torch.rand(memory.shape, generator=torch.Generator().manual_seed(9)).softmax(-1))
     return loss
 
 

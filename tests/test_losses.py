@@ -59,8 +59,8 @@ def bound(words: str) -> Loss:
     loss.load_source_estimates("ce-run", HATS)
     loss.bind(samples=N, classes=K, device="cpu", transition=T)
     loss.start_epoch(LATE)
-    for memory in (tensor for tensor in loss.state().values() if tensor.dim() == 2 and len(tensor) == N):
-        memory.copy_(torch.rand(memory.shape, generator=torch.Generator().manual_seed(9)).softmax(1))
+    for memory in (tensor for tensor in loss.state().values() if tensor.dim() >= 2 and len(tensor) == N):
+        memory.copy_(torch.rand(memory.shape, generator=torch.Generator().manual_seed(9)).softmax(-1))
     return loss
 
 
@@ -150,7 +150,7 @@ def test_losses_over_all_labels_sum_to_a_constant_just_where_the_loss_is_symmetr
     assert ((total.max() - total.min()) / total.mean() < 1e-9) == (name in SYMMETRIC)
 
 
-@pytest.mark.parametrize("name", [name for name in LEAVES if name not in ("elr", "sop", "tgce")])
+@pytest.mark.parametrize("name", [name for name in LEAVES if name not in ("elr", "elr_plus", "sop", "tgce")])
 def test_reductions_are_those_of_torch(name: str) -> None:
     loss = bound(name)
     logits, labels, index = draw(loss)
@@ -174,7 +174,7 @@ def _parameters() -> list[tuple[str, str, Any]]:
 
     def other(key: str, value: Any) -> Any:
         special = {"loss.k": 0.1, "loss.b": 0.5, "loss.anchor": "max", "loss.above": 6}
-        special |= {"loss.gradual": 2 * LATE, "loss.warm_up": 2 * LATE}
+        special |= {"loss.gradual": 2 * LATE, "loss.warm_up": 2 * LATE, "loss.lam_ramp": 2}
         if value is None:
             return True if key.endswith("detached") else 0.1  # clip, forget_rate
         if key in special:
@@ -183,8 +183,8 @@ def _parameters() -> list[tuple[str, str, Any]]:
 
     tree = {leaf: settings.resolved(settings.compose(["data=digits", f"loss={leaf}"]))["loss"] for leaf in LEAVES}
     found = [(leaf, key, value) for leaf in LEAVES for key, value in walk(tree[leaf], "loss")]
-    # In another run; in what is drawn; in the gradient; in how fast the loss learns.
-    elsewhere = (".source.", "loss.alpha", "detached", "loss.start", "loss.lr_")
+    # In another run; in what is drawn; in the gradient; in how fast the loss or a teacher learns; of mixed labels.
+    elsewhere = (".source.", "loss.alpha", "detached", "loss.start", "loss.lr_", "loss.gamma", "loss.ramp", "reweight")
     return [(leaf, key, other(key, value)) for leaf, key, value in found if not any(e in key for e in elsewhere)]
 
 
@@ -192,6 +192,8 @@ def _parameters() -> list[tuple[str, str, Any]]:
 def test_every_parameter_changes_the_value_and_is_checked_under_its_key(leaf: str, key: str, other: Any) -> None:
     one, two = bound(leaf), bound(f"{leaf} {key}={other}")
     logits, labels, index = draw(one)
+    for each in (one, two):
+        each.observe(logits.flip(0), index)
     results = [
         x(logits, labels, keep=x.keep(logits, labels))
         if isinstance(x, losses.TruncatedGCE)
@@ -207,8 +209,11 @@ def test_few_losses_ask_training_for_more_than_logits() -> None:
     made = {name: bound(name) for name in LEAVES}
     assert [name for name, loss in made.items() if loss.prunes] == ["tgce"]
     assert [name for name, loss in made.items() if loss.views > 1] == ["gjs"]
-    assert [name for name, loss in made.items() if loss.networks > 1] == sorted(CHOOSES)
-    assert [name for name, loss in made.items() if loss.mixup] == ["mixup"]
+    assert [name for name, loss in made.items() if loss.networks > 1] == sorted(CHOOSES | {"elr_plus"})
+    assert [name for name, loss in made.items() if loss.mixup] == ["elr_plus", "mixup"]
+    for asked in ("ensemble", "mixes_labels"):
+        assert [name for name, loss in made.items() if getattr(loss, asked)] == ["elr_plus"]
+    assert [name for name, loss in made.items() if loss.teacher_decay() is not None] == ["elr_plus"]
     assert [name for name, loss in made.items() if loss.source] == STARTS_FROM_CE
 
 
@@ -297,7 +302,12 @@ def test_what_a_part_has_not_is_refused_under_its_own_key(overrides: str, said: 
 
 def test_a_sum_takes_only_parts_that_it_can_train() -> None:
     two, mixed = losses.JoCoR(0.4, 10, 0.9), losses.Mixup(8, CE)
-    for part in (losses.TruncatedGCE(0.7, 0.5), losses.GJS(0.5), losses.ForwardHat("q97", CE), two, mixed):
+
+    class Taught(losses.CE):
+        def teacher_decay(self) -> Tensor:
+            return torch.tensor(0.9)
+
+    for part in (losses.TruncatedGCE(0.7, 0.5), losses.GJS(0.5), losses.ForwardHat("q97", CE), two, mixed, Taught()):
         with pytest.raises(ValueError, match="neither prunes"):
             losses.WeightedSum(1, 1, CE, part)
     with pytest.raises(ValueError, match="such as ce"):

@@ -49,7 +49,7 @@ class _Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", ["elr", "gjs", "sce", "forward", "jocor", "mixup", "sop", "volminnet"])
+@pytest.mark.parametrize("name", ["elr", "elr_plus", "gjs", "sce", "forward", "jocor", "mixup", "sop", "volminnet"])
 def test_a_training_stopped_at_any_step_goes_on_to_the_same_bits(name: str, tmp_path: Path) -> None:
     whole = training(f"loss={name}", *AUGMENTED)
     list(fit.fit(whole, lambda *_: None))

@@ -17,6 +17,7 @@ CASES = [
     pytest.param(("loss=elr",), id="loss=elr"),
     pytest.param(("loss=co_teaching_plus", "loss.gradual=3", "loss.warm_up=2"), id="loss=co_teaching_plus"),
     pytest.param(("loss=mixup",), id="loss=mixup"),
+    pytest.param(("loss=elr_plus", "loss.gamma=0.9", "loss.ramp=8"), id="loss=elr_plus"),
     pytest.param(("loss=sop",), id="loss=sop"),
     pytest.param(("loss=volminnet", "schedule.ema=0.9"), id="loss=volminnet, ema"),
     pytest.param(("loss=tgce", "loss.k=0.15", "prune.mode=drop"), id="drop"),

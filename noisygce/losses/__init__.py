@@ -17,7 +17,8 @@ p = softmax(logits), p_y the probability of the given label. Value and gradient 
     of more than one output    js.py (gjs: two views) elr.py (what the network said before) sop.py (what it learns
                                of each label)
     with a T that is learned   volminnet.py t_revision.py
-    of two networks            co_teaching.py (co_teaching, co_teaching_plus) jocor.py; small_loss.py: which samples
+    of two networks            co_teaching.py (co_teaching, co_teaching_plus) jocor.py; small_loss.py: which samples;
+                               elr.py (elr_plus)
     of other losses            weighted_sum.py logit_clip.py mixup.py (mixed images)
     as a torch.nn.Module       torch.py
 
@@ -31,7 +32,7 @@ from noisygce.losses.base import Learned, Loss, log_p, log_softmax
 from noisygce.losses.bi_tempered import BiTempered
 from noisygce.losses.bootstrap import BootstrapHard, BootstrapSoft
 from noisygce.losses.co_teaching import CoTeaching, CoTeachingPlus
-from noisygce.losses.elr import ELR
+from noisygce.losses.elr import ELR, ELRPlus
 from noisygce.losses.eps_softmax import EpsSoftmaxCE
 from noisygce.losses.focal import Focal
 from noisygce.losses.forward import Backward, DualT, Forward, ForwardHat
@@ -82,6 +83,7 @@ __all__ = [
     "CoTeaching",
     "CoTeachingPlus",
     "DualT",
+    "ELRPlus",
     "EpsSoftmaxCE",
     "Focal",
     "Forward",

@@ -96,7 +96,9 @@ class Loss(Module):
     ceiling: float = 0.0  # the constant loss of a sample that is not kept, in your own loop (see ``forward``)
     views: ClassVar[int] = 1  # augmented views V of each image; logits are then (V B, K), one view after another
     networks: ClassVar[int] = 1  # networks n that are trained; logits are then (n B, K), one network after another
+    ensemble: ClassVar[bool] = False  # whether the mean of the networks' logits is evaluated; else the first network
     mixup: float = 0.0  # alpha > 0: images are mixed in pairs, and so are the losses under their two labels (see Mixup)
+    mixes_labels: ClassVar[bool] = False  # whether it is given both labels at once instead, by ``of_mixed``
     estimates_transition: ClassVar[bool] = (
         False  # whether p estimates P(given label | image), so that T can be estimated from it
     )
@@ -144,6 +146,21 @@ class Loss(Module):
     def of_batch(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
         """The loss of each sample (B,), as training asks for it; index (B,): which of the N training samples."""
         return self.per_sample(logits, labels)
+
+    def of_mixed(self, logits: Tensor, labels: Tensor, index: Tensor, partner: Tensor, weight: Tensor) -> Tensor:
+        """The loss of each mixed image (B,), if ``mixes_labels``. weight (): of the sample itself; the one at the place
+        partner (B,) in the batch has the rest."""
+        raise NotImplementedError
+
+    def teacher_decay(self) -> Tensor | None:
+        """What the teachers keep of themselves in this step, in [0, 1], () on the device; None: there are none.
+
+        Teachers are moving averages of the networks: after each step m <- decay m + (1 - decay) w."""
+        return None
+
+    def observe(self, logits: Tensor, index: Tensor) -> None:
+        """Called before the loss of each batch with the logits (n B, K) of the teachers, in training mode and of the
+        images before they are mixed."""
 
     def of_soft(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of each sample (B,) under soft labels (B, K): its mean over labels drawn with these probabilities.
@@ -259,9 +276,10 @@ class Loss(Module):
 
     def _part(self, key: str, loss: Loss) -> Loss:
         """A loss that this one can be made of. Raises check.Invalid."""
-        if not isinstance(loss, Loss) or loss.prunes or loss.views * loss.networks > 1 or loss.mixup or loss.source:
-            allowed = "a loss of one network and one view that neither prunes, nor mixes images, nor needs another run"
-            raise check.Invalid(key, loss, allowed)
+        untaught = isinstance(loss, Loss) and type(loss).teacher_decay is Loss.teacher_decay
+        if not untaught or loss.prunes or loss.views * loss.networks > 1 or loss.mixup or loss.source:
+            may = "neither prunes, nor mixes images, nor has a teacher, nor needs another run"
+            raise check.Invalid(key, loss, f"a loss of one network and one view that {may}")
         return loss
 
 

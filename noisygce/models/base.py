@@ -44,11 +44,18 @@ class Model:
         return {}
 
     def build(
-        self, shape: tuple[int, int, int], classes: int, seed: int, networks: int = 1, pretrained: bool = True
+        self,
+        shape: tuple[int, int, int],
+        classes: int,
+        seed: int,
+        networks: int = 1,
+        pretrained: bool = True,
+        ensemble: bool = False,
     ) -> nn.Module:
         """The network on the CPU, for images of ``shape`` (H, W, C), with the initial weights of ``seed``.
 
         networks: where more than one, ``NetworkPair`` of so many; the first is the one that there would be alone.
+        ensemble: of ``NetworkPair``.
         pretrained: read the files of weights that training starts from, if any. Raises UserCodeError where a network of
         one's own cannot be made, or not be trained; DataError for files of weights.
         """
@@ -59,7 +66,7 @@ class Model:
             return made[0]
         from noisygce.models.peers import NetworkPair
 
-        return NetworkPair(made)
+        return NetworkPair(made, ensemble)
 
     def _network(self, shape: tuple[int, int, int], classes: int, seed: int, number: int) -> nn.Module:
         import numpy as np

@@ -12,17 +12,18 @@ class NetworkPair(nn.Module):
     """n networks of one kind that see the same images (B, C, H, W).
 
     In training mode they give logits (n B, K), one network after another; in eval mode the first one alone answers,
-    (B, K), as it would in use.
+    (B, K), as it would in use. ensemble: in eval mode they give the mean of their logits.
     """
 
-    def __init__(self, networks: Iterable[nn.Module]) -> None:
+    def __init__(self, networks: Iterable[nn.Module], ensemble: bool = False) -> None:
         super().__init__()
-        self.peers = nn.ModuleList(networks)
+        self.peers, self.ensemble = nn.ModuleList(networks), ensemble
 
     def forward(self, images: Tensor) -> Tensor:
-        if self.training:
-            return torch.cat([network(images) for network in self.peers])
-        return self.peers[0](images)  # type: ignore[no-any-return]
+        if not (self.training or self.ensemble):
+            return self.peers[0](images)  # type: ignore[no-any-return]
+        logits = [network(images) for network in self.peers]
+        return torch.cat(logits) if self.training else torch.stack(logits).mean(0)
 
 
 def count(names: Iterable[str]) -> int:

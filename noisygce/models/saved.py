@@ -95,7 +95,8 @@ def load(run: Path | str) -> Trained:
         network, preprocess, classes = models.load("results/runs/<id>")
         p = network(preprocess(["cat.png"])).softmax(1)          # (1, K); of vectors: preprocess(X), X (B, D)
 
-    Of a loss that trains two networks the first one answers; both are in ``network.peers``. Its parameters ask for no
+    Of a loss that trains two networks the first one answers, of elr_plus the mean of their logits; both are in
+    ``network.peers``. Its parameters ask for no
     gradient; ``network.requires_grad_()`` to train it further.
     Neither the data set nor the torch version of the run is needed; a network of one's own must be importable. Where
     the manifest lies beside the file, the file must be the one it vouches for. Raises DataError.
@@ -127,7 +128,8 @@ def load(run: Path | str) -> Trained:
     with torch.no_grad():
         network = model.build(preprocess.shape, len(classes), seed, pretrained=False)
         if (networks := peers.count(weights)) > 1 and weights.keys() != network.state_dict().keys():
-            network = model.build(preprocess.shape, len(classes), seed, networks, pretrained=False)
+            ensemble = "ensemble" in about
+            network = model.build(preprocess.shape, len(classes), seed, networks, pretrained=False, ensemble=ensemble)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
@@ -137,9 +139,14 @@ def load(run: Path | str) -> Trained:
 
 
 def packed(
-    weights: Mapping[str, Tensor], preprocess: Preprocess, classes: Sequence[str], config: Mapping[str, Any]
+    weights: Mapping[str, Tensor],
+    preprocess: Preprocess,
+    classes: Sequence[str],
+    config: Mapping[str, Any],
+    ensemble: bool = False,
 ) -> bytes:
-    """The content of a model.safetensors. config: of the run; its ``model`` and ``seed`` make the network again."""
+    """The content of a model.safetensors. config: of the run; its ``model`` and ``seed`` make the network again.
+    ensemble: of ``NetworkPair``."""
     from safetensors.torch import save
 
     tensors = {f"{_NETWORK}{name}": tensor for name, tensor in weights.items()}
@@ -150,6 +157,7 @@ def packed(
         "classes": json.dumps(list(classes)),
         "shape": json.dumps(preprocess.shape),
         **({"vectors": "true"} if preprocess.vectors else {}),
+        **({"ensemble": "true"} if ensemble else {}),
     }
     content = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, about)
     # Metadata come in random order; sorted, the same model is the same bytes. Values start at a multiple of 8.

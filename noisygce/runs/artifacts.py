@@ -111,7 +111,7 @@ def _model(run: Run, t: Training) -> bytes:
     channels, vectors = images.pixels.shape[3], images.pixels.is_floating_point()
     mean, std = images.units or (mean, images.std)
     preprocess = models.Preprocess((height, width, channels), mean.cpu(), std.cpu(), vectors)
-    return models.saved.packed(t.best, preprocess, t.task.arrays.classes, run.identity)
+    return models.saved.packed(t.best, preprocess, t.task.arrays.classes, run.identity, t.loss.ensemble)
 
 
 def predictions(folder: Path, manifest: Mapping[str, Any]) -> StoredPredictions:

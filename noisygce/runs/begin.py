@@ -29,7 +29,7 @@ def training_of(e: Experiment, place: str, on_host: bool | None = None) -> Train
     device.require(place, e.precision, e.compile)
     task = prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
     shape = task.arrays.train_images.shape[1:]
-    network = e.model.build(shape, len(task.arrays.classes), e.seed, e.loss.networks)
+    network = e.model.build(shape, len(task.arrays.classes), e.seed, e.loss.networks, ensemble=e.loss.ensemble)
     fused = any(can_fuse(layer) for layer in network.modules()) and device.fused(
         place, e.runtime.fused, e.precision, e.compile
     )

@@ -4,7 +4,7 @@
     loader.py      order and augmentation of each batch (philox.py: their random bits)
     images.py      a batch on the device: crop, mirror, turn, normalise; from host memory where images do not fit there
     augment.py     RandAugment and cutout of a batch
-    step.py        one training step
+    step.py        one training step (moving_average.py: the moving average of a network)
     dropout.py     dropout drawn from the run's seed
     cuda_graph.py  the step as one CUDA graph
     evaluate.py    logits of a whole set, and accuracies

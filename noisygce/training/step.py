@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from noisygce.training.cuda_graph import Captured, Pool
 from noisygce.training.device import change
 from noisygce.training.evaluate import autocast
 from noisygce.training.images import BatchSpec, Images
+from noisygce.training.moving_average import MovingAverage
 
 
 class Step:
@@ -62,11 +64,11 @@ class Step:
         device = labels.device
         self.kept = torch.ones(len(labels), dtype=torch.bool, device=device)  # (N,) the samples that count
         self.momenta = [torch.zeros_like(p) for p in self.parameters]
-        # The moving average, by the names of the network's tensors; none where it is not asked for.
-        own = network.state_dict() if schedule.ema is not None else {}
-        self.ema = {name: tensor.clone() for name, tensor in own.items()}
-        self._averaged = [(self.ema[name], tensor) for name, tensor in own.items() if tensor.is_floating_point()]
-        self._counted = [(self.ema[name], tensor) for name, tensor in own.items() if not tensor.is_floating_point()]
+        self._average = MovingAverage(network.state_dict() if schedule.ema is not None else {})
+        self.ema = self._average.tensors
+        # By the names of parameters, not of the state_dict: of a weight that stands in two places there is one.
+        own = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+        self.teachers = MovingAverage(own) if loss.teacher_decay() is not None else None
         self.lr = torch.zeros((), device=device)
         self.learned = loss.learned()  # by the loss
         self.learned_momenta = {k: torch.zeros_like(each.tensor) for k, each in self.learned.items() if each.momentum}
@@ -91,7 +93,9 @@ class Step:
         """Weights, batch norm statistics, momenta and moving averages by name."""
         momenta = {f"momentum.{name}": m for name, m in zip(self.names, self.momenta, strict=True)}
         network = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        return network | momenta | {f"ema.{name}": tensor for name, tensor in self.ema.items()}
+        average = {f"ema.{name}": tensor for name, tensor in self.ema.items()}
+        teachers = self.teachers.tensors if self.teachers else {}
+        return network | momenta | average | {f"teachers.{name}": tensor for name, tensor in teachers.items()}
 
     def evaluated(self) -> dict[str, Tensor]:
         """Weights and batch norm statistics of the model that is evaluated: the trained one, or its moving average."""
@@ -122,7 +126,9 @@ class Step:
         with autocast(index.device.type, self.precision):
             logits = forward(weights | self._on_host, (self.images.crop(draw),))
         logits = logits.float()
-        loss = draw.mixed(lambda places: self._losses(logits, index[places])).mean()
+        if self.teachers:
+            self._observe(forward, self.teachers, draw)
+        loss = self._losses(logits, draw).mean()
         if not loss.requires_grad:
             raise UserCodeError(f"{defined(type(self.loss))}: its values have no gradient; is there a detach() in it?")
         loss.backward()
@@ -149,10 +155,9 @@ class Step:
             if self.counters:
                 torch._foreach_add_(list(self.counters.values()), 1)
             if self.schedule.ema is not None:
-                means, now = map(list, zip(*self._averaged, strict=True))
-                torch._foreach_lerp_(means, now, 1 - self.schedule.ema)
-                for mean, number in self._counted:
-                    mean.copy_(number)
+                self._average.update(self.schedule.ema)
+            if self.teachers and (decay := self.loss.teacher_decay()) is not None:
+                self.teachers.update(decay)
             self.steps += 1
             self.loss_sum += loss.detach()
             self.good_steps += self.loss_sum - self.loss_sum == 0  # once infinite or NaN, a sum remains so
@@ -160,9 +165,20 @@ class Step:
             # sorting by which CUDA makes an indexed assignment repeatable.
             self.predictions.scatter_add_(0, index, logits.detach()[: len(index)].argmax(1) + 1)
 
-    def _losses(self, logits: Tensor, index: Tensor) -> Tensor:
-        """The loss of each sample (B,). One that is not kept has weight 0; the mean counts it all the same."""
-        losses = self.loss.of_batch(logits, self.labels[index], index)
+    def _observe(self, forward: Callable[..., Tensor], teachers: MovingAverage, draw: BatchSpec) -> None:
+        """Shows the teachers the images of a batch before they are mixed, and the loss what the teachers give."""
+        with torch.no_grad(), autocast(draw.index.device.type, self.precision):
+            logits = forward(teachers.tensors | self._on_host, (self.images.crop(replace(draw, partner=None)),))
+        self.loss.observe(logits.float(), draw.index)
+
+    def _losses(self, logits: Tensor, draw: BatchSpec) -> Tensor:
+        """The loss of each image (B,). A sample that is not kept has weight 0; the mean counts it all the same."""
+        index, labels = draw.index, self.labels[draw.index]
+        if self.loss.mixes_labels and draw.partner is not None and draw.weight is not None:
+            return self._kept(self.loss.of_mixed(logits, labels, index, draw.partner, draw.weight), index)
+        return draw.mixed(lambda at: self._kept(self.loss.of_batch(logits, labels[at], index[at]), index[at]))
+
+    def _kept(self, losses: Tensor, index: Tensor) -> Tensor:
         if losses.shape != index.shape:
             shape = tuple(losses.shape)
             raise UserCodeError(f"{defined(type(self.loss))} gives {shape}, not the loss of each sample (B,)")
