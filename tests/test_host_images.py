@@ -24,6 +24,7 @@ from noisygce.training.predictions import predict
 KINDS = {
     "pruned": [],
     "two views": ["loss=gjs"],
+    "teachers, mixed": ["loss=elr_plus"],
     "mixed, turned": ["loss=mixup", "data.rotation=10", "data.cutout=3"],
     "pixel mean": ["loss=ce", "data.normalise=pixel_mean"],
     "randaugment": ["loss=ce", "data.randaugment=[2,9]", "data.normalise=channel"],
