@@ -11,7 +11,7 @@ import math
 import pickle
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -88,6 +88,21 @@ def choice(key: str, value: Any, choices: Iterable[str]) -> str:
     if value not in choices:
         raise Invalid(key, value, "one of " + ", ".join(choices))
     return str(value)
+
+
+def or_null(kind: Callable[..., T], key: str, value: Any, *allowed: Any) -> T | None:
+    """None, or a value that another check accepts: ``or_null(number, "clip", clip, "(0, 0.1]")``."""
+    with or_else("or null"):
+        return None if value is None else kind(key, value, *allowed)
+
+
+@contextlib.contextmanager
+def or_else(others: str) -> Iterator[None]:
+    """Within it a refusal names the ``others`` too, values that are allowed beside those of the check."""
+    try:
+        yield
+    except Invalid as error:
+        raise Invalid(error.key, error.value, f"{error.allowed}, {others}") from None
 
 
 def numbers(key: str, value: Any, interval: str) -> tuple[float, ...]:
@@ -173,6 +188,21 @@ def no_array(error: Exception) -> str:
     if "allow_pickle" in reason or "Python objects" in reason:
         return "it holds objects; save names by np.save(file, np.array(names, dtype=str))"
     return reason or "it is empty"
+
+
+def located(root: Path, name: str) -> Path:
+    """Where a person's own file or folder lies: below the data ``root``, or else from the current folder."""
+    here = Path(name).expanduser()
+    below = root / here
+    return below if below.exists() or not here.exists() else here
+
+
+PLACES = "its path from here or below paths.data, or its whole path"
+
+
+def not_located(key: str, name: str, root: Path, kind: str = "file") -> str:
+    """The message for a file or folder that is in none of its places."""
+    return f"{key}={name}: there is no such {kind} here or in paths.data={root}; give {PLACES}"
 
 
 def sha256(path: Path) -> str:

@@ -77,7 +77,7 @@ def _data(named: Sequence[str]) -> list[str]:
     if missing := [path for path in paths if not path.exists()]:
         raise ConfigError(f"{missing[0]}: there is no such file or folder")
     if len(paths) == 1 and paths[0].is_dir():
-        return ["data=folder", _setting("data.folder", paths[0]), f"data.name={_label(paths[0])}"]
+        return ["data=folder", _setting("data.folder", paths[0]), _name(paths[0])]
     if len(paths) != 2 or any(path.suffix != ".npy" for path in paths):
         raise ConfigError("name a folder of pictures, or two files: X.npy y.npy; --help shows examples")
     try:
@@ -86,16 +86,17 @@ def _data(named: Sequence[str]) -> list[str]:
         raise ConfigError(f"{paths[0]} is not an .npy file of numbers: {check.no_array(error)}") from None
     kind, key = ("features", "features") if dimensions == 2 else ("arrays", "images")
     files = {f"data.{key}": paths[0], "data.labels": paths[1]}
-    return [f"data={kind}", *(_setting(*each) for each in files.items()), f"data.name={_label(paths[0])}"]
+    return [f"data={kind}", *(_setting(*each) for each in files.items()), _name(paths[0])]
 
 
 def _setting(key: str, path: Path) -> str:
     return settings.setting(key, str(path.resolve()))
 
 
-def _label(path: Path) -> str:
-    """A name for the data set, as run IDs can hold it."""
-    return re.sub(r"\W+", "_", path.resolve().stem, flags=re.ASCII).strip("_") or "data"
+def _name(path: Path) -> str:
+    """A name for the data set, as a config can hold it."""
+    name = re.sub(r"\W+", "_", path.resolve().stem, flags=re.ASCII)[:40].strip("_")
+    return settings.setting("data.name", name or "data")
 
 
 def _schedule(words: Sequence[str]) -> list[str]:

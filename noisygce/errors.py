@@ -133,6 +133,21 @@ def user_code_error(error: BaseException) -> UserCodeError | None:
     return None
 
 
+def counted(n: int, noun: str) -> str:
+    """1 run, 2 runs."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def installing(package: str) -> str:
+    """The command that installs a package beside this one."""
+    import importlib.util
+    import shlex
+
+    pip = [sys.executable, "-m", "pip", "install"]
+    uv = ["uv", "pip", "install", "--python", sys.executable]  # an environment that uv has made has no pip
+    return shlex.join([*(pip if importlib.util.find_spec("pip") else uv), package])
+
+
 def defined(kind: type) -> str:
     """FILE:LINE of the definition of a class, and its name."""
     import inspect

@@ -22,7 +22,7 @@ from typing import Any
 from noisygce import models, results
 from noisygce.data.features import vectors
 from noisygce.data.listing import endings, is_picture
-from noisygce.errors import ConfigError, DataError
+from noisygce.errors import ConfigError, DataError, counted
 from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.settings.command import printable
@@ -87,7 +87,7 @@ def _vectors(trained: models.Trained, names: Sequence[str]) -> Any:
         raise ConfigError(f"{' '.join(names)}: this run was trained on vectors; name one .npy file of them")
     found, width = vectors(Path(names[0])), trained.preprocess.shape[2]
     if found.shape[1] != width:
-        raise DataError(f"{names[0]} has {found.shape[1]} columns, and the run was trained on {width}")
+        raise DataError(f"{names[0]} has {counted(found.shape[1], 'column')}, and the run was trained on {width}")
     return found
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from noisygce import results, runs, settings, train
-from noisygce.errors import ConfigError, Stopped
+from noisygce.errors import ConfigError, Stopped, counted
 from noisygce.results import Result
 from noisygce.runs import manifest
 from noisygce.runs.ids import flat
@@ -86,7 +86,7 @@ def _first_difference(was: Rows, is_: Rows) -> Iterator[str]:
                 yield f"metrics.csv from epoch {old['epoch']} on: {column} {then or '-'} then, {now or '-'} now"
                 return
     if len(was) != len(is_):
-        yield f"metrics.csv: {len(was)} epochs then, {len(is_)} now"
+        yield f"metrics.csv: {counted(len(was), 'epoch')} then, {len(is_)} now"
 
 
 def causes(was: Manifest, is_: Manifest) -> Iterator[str]:

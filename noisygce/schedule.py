@@ -47,8 +47,7 @@ class Schedule:
             raise check.Invalid("milestones", milestones, "[] where schedule.annealing=cosine")
         self.momentum = check.number("momentum", momentum, "[0, 1)")
         self.weight_decay = check.number("weight_decay", weight_decay, "[0, 1)")
-        self.clip_norm = clip_norm if clip_norm is None else check.number("clip_norm", clip_norm, "(0, 1e6]")
-
+        self.clip_norm = check.or_null(check.number, "clip_norm", clip_norm, "(0, 1e6]")
         self.nesterov = check.flag("nesterov", nesterov)
         if nesterov and not self.momentum:
             raise check.Invalid("nesterov", nesterov, "false where schedule.momentum=0")
@@ -58,7 +57,7 @@ class Schedule:
         self.lr_end = check.number("lr_end", lr_end, f"[0, {self.lr}]")
         if self.annealing == "step" and self.lr_end:
             raise check.Invalid("lr_end", lr_end, "0 where schedule.annealing=step")
-        self.ema = ema if ema is None else check.number("ema", ema, "(0, 1)")
+        self.ema = check.or_null(check.number, "ema", ema, "(0, 1)")
 
     def lr_of(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0."""

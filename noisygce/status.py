@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from noisygce import results
+from noisygce.errors import counted
 from noisygce.results import STATES, Result
 from noisygce.runs.messages import duration
 from noisygce.settings import arguments
@@ -42,7 +43,11 @@ def run(argv: list[str]) -> None:
         lines = [*report(plan.name or "asked for", found, time.time()), hint(plan, found)]
     else:
         folder = results_folder(rest)
-        lines = report(str(folder), results.found(folder), time.time())
+        found = results.found(folder)
+        lines = report(str(folder), found, time.time())
+        if any(run.state == "stopped" for run in found):
+            place = folder / "runs"
+            lines.append(f"to drop a stopped run, such as one whose own code has changed, delete its folder in {place}")
     for line in filter(None, lines):
         print(printable(line))
 
@@ -51,7 +56,7 @@ def report(name: str, runs: Sequence[Result], now: float) -> list[str]:
     """The lines to print; ``now`` in seconds since 1970."""
     counts = Counter(run.state for run in runs)
     summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    lines = [f"{name}: {len(runs)} runs{': ' + summary if summary else ''}"]
+    lines = [f"{name}: {counted(len(runs), 'run')}{': ' + summary if summary else ''}"]
     lines += [f"  running     {_running(run, now)}" for run in runs if run.state == "running"]
     lines += [f"  {run.state:<11} {run.id}: {run.note}{_again(run)}" for run in runs if run.state in _NEED]
     for state in ("stopped", "missing"):
@@ -97,15 +102,15 @@ def left(runs: Sequence[Result]) -> str:
     to_do = [run for run in runs if run.state in ("running", "stopped", "missing")]
     if not to_do:
         need = sum(run.state in _NEED for run in runs)
-        whole = f"nothing is left to do{f' but for {need} that need you' if need else ''}"
-        return whole if runs else "no runs"
+        but = f" but for {need} that need{'s' if need == 1 else ''} you" if need else ""
+        return f"nothing is left to do{but}" if runs else "no runs"
     took: dict[tuple[str, ...], list[float]] = {}
     for run in runs:
         if run.state == "done" and isinstance(run.manifest.get("seconds"), int | float):
             took.setdefault(_kind(run.config), []).append(run.manifest["seconds"])
     known = [run for run in to_do if _kind(run.config) in took]
     if not known:
-        return f"{len(to_do)} runs left; their time is not known before one of their kind is done"
+        return f"{counted(len(to_do), 'run')} left; no time is known before a run of this kind is done"
     seconds = 0.0
     for run in known:
         alike, epochs = took[_kind(run.config)], run.config.get("schedule.epochs")
@@ -113,9 +118,9 @@ def left(runs: Sequence[Result]) -> str:
         share = done / epochs if isinstance(epochs, int) and epochs > 0 else 0.0
         seconds += sum(alike) / len(alike) * (1 - min(share, 1.0))
     workers = sum(run.state == "running" for run in runs)
-    by = f"{workers} worker{'s' if workers > 1 else ''}" if workers else "one worker; none is running"
+    by = counted(workers, "worker") if workers else "one worker; none is running"
     rest = f"; the time of {n} of them is not known" if (n := len(to_do) - len(known)) else ""
-    return f"{len(to_do)} runs left: about {duration(seconds / max(workers, 1))} by {by}{rest}"
+    return f"{counted(len(to_do), 'run')} left: about {duration(seconds / max(workers, 1))} by {by}{rest}"
 
 
 def _kind(config: Mapping[str, object]) -> tuple[str, ...]:

@@ -8,9 +8,10 @@
     python -m noisygce.suspects <id> pictures=folder            vectors with the pictures below it that their ids name
 
 Writes <id>.csv, all training and validation samples with the most suspicious first, and <id>.html, the ``top`` (2000)
-first of them with their pictures: judge them with keys or clicks and save your verdicts from the page. Files go to
-results/suspects. Needs the run's predictions.npz, and the data set for the pictures (paths.data=FOLDER); vectors of
-data=features have none, unless their ids are files of pictures.
+first of them with their pictures: judge them with keys or clicks and save your verdicts from the page. With another
+score than margin the files are <id>-SCORE.csv and <id>-SCORE.html. Files go to results/suspects. Needs the run's
+predictions.npz, and the data set for the pictures (paths.data=FOLDER); vectors of data=features have none, unless their
+ids are files of pictures.
 
 With verdicts it writes <id>-cleaned.csv instead, file,label of all samples but the dropped ones: a train.csv of
 data=folder, or the data.labels of data=features where none is dropped. Samples without a file are named by their index.
@@ -35,8 +36,7 @@ from numpy.typing import NDArray
 
 from noisygce import check, results, settings
 from noisygce.data import Data, Features, Folder
-from noisygce.data.base import located
-from noisygce.errors import ConfigError, DataError, MissingData
+from noisygce.errors import ConfigError, DataError, MissingData, counted
 from noisygce.noise import Clean, Noise, digest
 from noisygce.results import Result
 from noisygce.runs import atomic, changed
@@ -82,10 +82,14 @@ def run(argv: list[str]) -> None:
     if "verdicts" in options:
         write_labels(stem, each, Path(options["verdicts"]))
         return
+    if score != "margin":
+        stem = stem.with_name(f"{stem.name}-{score}")
     listed = ranking.table(samples, score)
     write_csv(stem.with_name(f"{stem.name}.csv"), listed)
     doubted = int((samples.frame["predicted"] != samples.frame["given"]).sum())
-    print(f"{stem}.csv: {len(listed):,} samples; of {doubted:,} the model says another class than the given one")
+    print(
+        f"{stem}.csv: {counted(len(listed), 'sample')}; of {doubted:,} the model says another class than the given one"
+    )
     last = [run.manifest.get("pruning", [])[-1:] for run in runs]
     for warning in dict.fromkeys(str(row["warning"]) for rows in last for row in rows if row.get("warning")):
         print(printable(f"warning of pruning: {warning}"))
@@ -111,7 +115,8 @@ def _name(runs: Sequence[Result]) -> str:
 def write_page(stem: Path, listed: DataFrame, score: str, classes: Sequence[str], tiles: Tiles) -> None:
     """Writes the page on which people judge the listed samples."""
     pictures = [tiles(int(index)) for index in listed["index"]] if tiles.there else []
-    page = gallery.page(stem.name, score, listed, classes, pictures)
+    runs = stem.name.removesuffix(f"-{score}")  # under which a browser keeps the verdicts, whatever the ranking
+    page = gallery.page(runs, score, listed, classes, pictures)
     atomic.write_text(stem.with_name(f"{stem.name}.html"), page, durable=False)
     shown = f"the first {len(listed):,}{' with their pictures' if pictures else ''}"
     print(f"{stem}.html: {shown}, to open in a browser")
@@ -121,7 +126,7 @@ def write_labels(stem: Path, each: Sequence[Samples], verdicts: Path) -> None:
     """Writes the labels of all samples after the verdicts."""
     labels, changes = ranking.cleaned(each, verdicts)
     write_csv(stem.with_name(f"{stem.name}-cleaned.csv"), labels)
-    print(f"{stem}-cleaned.csv: {len(labels):,} labels; {changes}")
+    print(f"{stem}-cleaned.csv: {counted(len(labels), 'label')}; {changes}")
     path = verdicts.resolve()
     again = f"data.verdicts={shlex.quote(str(path))} data.verdicts_sha256={check.sha256(path)}"
     print(f"or train on the same labels as before with the verdicts themselves: {again}")
@@ -154,7 +159,7 @@ class Tiles:
         if other := changed(config, data, root):
             raise DataError(f"{other} is not the one of {run.id}: it holds something else now")
         self.images = task.arrays.train_images
-        base = located(root, data.folder) if isinstance(data, Folder) else pictures and Path(pictures)
+        base = check.located(root, data.folder) if isinstance(data, Folder) else pictures and Path(pictures)
         self.files = [Path(base) / name for name in task.arrays.train_names] if base else []
         if pictures and not self.files:
             raise ConfigError(f"pictures={pictures}: samples without names, such as data.ids=FILE.csv, have no files")

@@ -17,8 +17,8 @@
 
 Prints Markdown; writes Markdown, LaTeX (booktabs, adjustbox), CSV (fractions, full precision) and a record of the runs
 (JSON) to results/tables. The other arguments are those of noisygce.train: experiment=demo seed=0,1 makes the table of
-these seeds. +table.decimals=1 and +table.names={tgce: ours}, or both in the
-experiment's file, set how numbers and names are printed.
+these seeds. table.decimals=1 and table.names={tgce: ours}, or both in the experiment's file, set how numbers and names
+are printed.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("rate=-0.1", "rate=-0.1: rate must be a number in [0, 1)"),
         ("rate=40%", "rate=40%: rate must be a number in [0, 1)"),
         ("noise=clean rate=0.4", "rate=0.4: rate must be 0 with noise=clean"),
-        ("noise.seed=-1", "noise.seed=-1: noise.seed must be an integer in [0, 4294967296)"),
+        ("noise.seed=-1", "noise.seed=-1: noise.seed must be an integer in [0, 4294967296), or null"),
         ("noise.include_true=1", "noise.include_true=1: noise.include_true must be true or false"),
         ("noise=class_map noise.map=typo", "noise.map=typo: noise.map must be next, or {class: class, ...}"),
         ("seed=1.5", "seed=1.5: seed must be an integer in [0, 4294967296)"),
@@ -46,7 +46,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "schedule.annealing=cosine",
             "schedule.milestones=[40, 80]: schedule.milestones must be [] where schedule.annealing=cosine",
         ),
-        ("schedule.clip_norm=0", "schedule.clip_norm=0: schedule.clip_norm must be a number in (0, 1e6]"),
+        ("schedule.clip_norm=0", "schedule.clip_norm=0: schedule.clip_norm must be a number in (0, 1e6], or null"),
         (
             "data.validation=0 loss=tgce",
             "data.validation=0: loss=tgce needs the model that is best on noisy validation labels; hold some out, or "
@@ -56,9 +56,12 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("schedule.weight_decay=nan", "schedule.weight_decay=nan: schedule.weight_decay must be a number in [0, 1)"),
         ("prune.mode=keep", "prune.mode=keep: prune.mode must be one of drop, mask"),
         ("prune.start=0", "prune.start=0: prune.start must be an integer in [1, 100000]"),
-        ("data.subset=0", "data.subset=0: data.subset must be an integer in [1, 45000]"),
-        ("data=digits data.subset=1400", "data.subset=1400: data.subset must be an integer in [1, 1350]"),
-        ("data.validation=50000", "data.validation=50000: data.validation must be an integer in [0, 49999]"),
+        ("data.subset=0", "data.subset=0: data.subset must be an integer in [1, 45000], or null"),
+        ("data=digits data.subset=1400", "data.subset=1400: data.subset must be an integer in [1, 1350], or null"),
+        (
+            "data.validation=50000",
+            "data.validation=50000: data.validation must be an integer in [0, 49999], or a share in (0, 1)",
+        ),
         ("data.normalise=none", "data.normalise=none: data.normalise must be one of channel, pixel_mean"),
         ("data.mean=0.5", "data.mean=0.5: data.mean must be a list in square brackets of numbers in [0, 1]"),
         (
@@ -90,7 +93,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "runtime.share=2/2: runtime.share must be i/n for worker i of n, from 0/n to (n-1)/n, or null",
         ),
         ("compile=yes", "compile=yes: compile must be true or false"),
-        ("runtime.threads=0", "runtime.threads=0: runtime.threads must be an integer in [1, 1024]"),
+        ("runtime.threads=0", "runtime.threads=0: runtime.threads must be an integer in [1, 1024], or null"),
         (
             "runtime.stop_after=soon",
             "runtime.stop_after=soon: runtime.stop_after must be a time such as 90s, 9m or 2h, or null",

@@ -121,7 +121,7 @@ REFUSED: dict[str, Callable[[Path], object]] = {
     "none of labels, train_labels, y_train is there for its labels": npz(images=pictures()),
     "images and x_train may be its images": npz(images=pictures(), x_train=pictures(), labels=LABELS),
     "test images and test labels go together": npz(images=pictures(), labels=LABELS, x_test=pictures()),
-    "there is no file": lambda f: ImageArrays("nowhere.npy", "y.npy", None, None, None).load(f),
+    "there is no such file": lambda f: ImageArrays("nowhere.npy", "y.npy", None, None, None).load(f),
 }
 
 

@@ -74,6 +74,14 @@ def test_grey_pictures_have_operations_of_their_own_sizes() -> None:
     assert torch.equal(applied(images, "color", 1), images)
 
 
+@pytest.mark.parametrize("size", [(2, SIDE), (SIDE, 1), (3, 3)])
+def test_images_of_less_than_three_pixels_stay_as_sharp_as_in_torchvision(size: tuple[int, int]) -> None:
+    images = pictures()[:, : size[0], : size[1]]
+    ours, theirs = applied(images, "sharpness", 0).int(), by_torchvision(images, "sharpness", 0).int()
+    assert (ours - theirs).abs().max() <= 1
+    assert torch.equal(ours.to(torch.uint8), images) == (min(size) < 3)
+
+
 def test_an_image_gets_its_own_operations_one_after_another() -> None:
     images = pictures()
     first, second = 2 * OPERATIONS.index("rotate"), 2 * OPERATIONS.index("solarize") + 1

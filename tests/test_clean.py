@@ -111,3 +111,10 @@ def test_more_pictures_are_seen_fewer_times(samples: int, epochs: int | None, mo
 def test_what_is_no_data_is_refused(named: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         clean.run(named)
+
+
+@pytest.mark.parametrize(("folder", "name"), [("2024", "2024"), ("b" * 60, "b" * 40), ("é", "data"), ("null", "null")])
+def test_a_folder_of_any_name_has_a_data_set_s_name(folder: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / folder).mkdir()
+    assert settings.read(settings.compose(clean._data([str(tmp_path / folder)]))).data.folder.endswith(folder)
+    assert settings.compose(clean._data([str(tmp_path / folder)])).data.name == name

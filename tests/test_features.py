@@ -295,7 +295,7 @@ def test_missing_files_are_told_in_one_line(tmp_path: Path) -> None:
     np.save(tmp_path / "X.npy", X)
     code, text = train(tmp_path, *WORDS)
     assert code == 2
-    assert "data.labels=y.npy: there is no file y.npy; give its whole path, or paths.data=FOLDER" in one_line(text)
+    assert "data.labels=y.npy: there is no such file here" in one_line(text)
     with pytest.raises(ConfigError, match=r"data\.features=null: data\.features must be an \.npy file"):
         settings.read(settings.compose(["data=features"]))
 
@@ -322,7 +322,7 @@ def test_data_that_are_not_there_give_training_no_id_and_a_plan_its_stored_one_o
     there = id_of(*WORDS[:3], root=tmp_path)
     assert next(iter(plan_of([*words, "seed=0,1"]).runs)).id == there
     (tmp_path / "y.npy").unlink()
-    with pytest.raises(DataError, match=r"data\.labels=y\.npy: there is no file"):
+    with pytest.raises(DataError, match=r"data\.labels=y\.npy: there is no such file"):
         id_of(*WORDS[:3], root=tmp_path)
     assert next(iter(plan_of([*words, "seed=0,1"]).runs)).id == there  # as the plan was stored
     (record,) = caplog.records
@@ -333,7 +333,7 @@ def test_data_that_are_not_there_give_training_no_id_and_a_plan_its_stored_one_o
     assert there not in [run.id for run in plan.runs]
     (record,) = caplog.records
     assert re.search(
-        r"data\.labels=y\.npy: there is no file .*; the runs that need it have no ID here", record.getMessage()
+        r"data\.labels=y\.npy: there is no such file .*; the runs that need it have no ID here", record.getMessage()
     )
 
 

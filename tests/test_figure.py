@@ -141,7 +141,13 @@ def test_confusion_is_that_of_the_predictions_that_runs_have_kept(demo, tmp_path
     assert heatmaps.confusion(lay_out(demo, look(demo)[1:])) is None
     by_class = tables.tabulate(demo, measure="per_class")
     assert [cells_of[-1] for cells_of in by_class.cells.columns] == ["cat", "dog"]
+    (shown,) = by_class.subtables.values()
+    assert shown.header == [("loss",), ("uniform 0.4", "cat"), ("uniform 0.4", "dog")]
     assert "| ce   | 50.00 (1/2) | 100.00 (1/2) |".replace(" ", "") in str(by_class).replace(" ", "").replace("*", "")
+    other = next(run for run in demo.runs if run.job[:3] == ("loss=ce", "noise=pair", "rate=0.2"))
+    made_up.keep(made_up.finish(tmp_path, other), p=[[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], given=[0, 0, 1])
+    shown = tables.tabulate(demo, measure="per_class").subtables
+    assert [len(each.header) for each in shown.values()] == [3, 3], "a subtable a setting"
 
 
 def test_settings_that_differ_in_more_say_so(tmp_path):

@@ -8,6 +8,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from conftest import SMALL
 
 from noisygce import settings
 from noisygce.runs import messages
@@ -63,6 +64,28 @@ def test_a_run_says_at_its_begin_that_another_label_is_likelier(make, caplog: py
         messages.begin(run, make("noise=pair", "rate=0.6"), "cuda")  # type: ignore[arg-type]
     (said,) = caplog.messages
     assert said.startswith("rate=0.6: in 10 of 10 classes another label is likelier than the true one")
+
+
+@pytest.mark.parametrize(
+    ("loss", "key"),
+    [
+        ("t_revision", "loss.start"),
+        ("co_teaching", "loss.gradual"),
+        ("jocor", "loss.gradual"),
+        ("co_teaching_plus", "loss.warm_up"),
+        ("tgce", "prune.start"),
+    ],
+)
+def test_a_run_warns_of_an_epoch_that_it_ends_before(
+    make, caplog: pytest.LogCaptureFixture, loss: str, key: str
+) -> None:
+    run, training = SimpleNamespace(id="a run", identity={"rate": 0.4, "data": {"name": "digits"}}), make()
+    for epochs, warned in ((5, True), (6, False)):
+        e = settings.read(settings.compose([*SMALL, f"loss={loss}", f"{key}=5", f"schedule.epochs={epochs}"]))
+        training.loss, training.pruning, training.schedule = e.loss, e.pruning, e.schedule
+        caplog.clear()
+        messages.begin(run, training, "cuda")  # type: ignore[arg-type]
+        assert any(key in line for line in caplog.messages) == warned
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -62,6 +63,21 @@ def test_a_label_file_must_be_the_one_that_was_meant(tmp_path):
         task(*own, "noise.sha256=abc", root=tmp_path)
     with pytest.raises(ConfigError, match=r"noise\.file=null"):
         task("data=digits", "noise=file", root=tmp_path)
+
+
+def test_labels_lie_here_or_below_the_data_or_the_home_folder_and_one_message_has_all_values(tmp_path, monkeypatch):
+    labels = task("data=digits", "noise=pair", "rate=0.3", root=tmp_path).noisy
+    np.save(tmp_path / "a.npy", labels)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(DataError) as refused:
+        task("data=digits", "noise=file", "noise.file=a.npy", root=tmp_path / "elsewhere")
+    values = re.findall(r"noise\.sha256=[0-9a-f]{64}|rate=[0-9.]+[0-9]", str(refused.value))
+    for file, root in (("a.npy", tmp_path / "elsewhere"), ("a.npy", tmp_path), ("'~/a.npy'", tmp_path / "elsewhere")):
+        found = task("data=digits", "noise=file", f"noise.file={file}", *values, root=root).noisy
+        assert np.array_equal(found, labels)
+    with pytest.raises(DataError, match=r"noise\.file=b\.npy: there is no such file"):
+        task("data=digits", "noise=file", "noise.file=b.npy", *values, root=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +168,7 @@ def test_pictures_are_resized_sorted_by_name_and_labelled_by_folder_or_csv(tmp_p
 def test_a_folder_that_cannot_be_used_is_refused_with_what_to_change(tmp_path):
     with pytest.raises(ConfigError, match=r"data\.folder=null"):
         task("data=folder", root=tmp_path)
-    with pytest.raises(DataError, match="there is no folder"):
+    with pytest.raises(DataError, match="there is no such folder"):
         task(*FOLDER, root=tmp_path)
     (tmp_path / "mine").mkdir()
     with pytest.raises(DataError, match="no pictures to train on"):
@@ -202,7 +218,7 @@ def test_hidden_pictures_are_none_and_those_in_no_class_are_counted(tmp_path, ca
     arrays = task(*FOLDER, root=tmp_path).arrays
     assert arrays.classes == ("bright", "dark")
     assert len(arrays.train_names) == 80
-    assert "left out: 2 pictures that are not train/CLASS/FILE" in caplog.text
+    assert "left out: pictures that are not train/CLASS/FILE: 2" in caplog.text
 
 
 def test_a_list_of_labels_may_come_from_a_spreadsheet_and_names_each_picture_once(tmp_path):
@@ -414,7 +430,7 @@ def test_verdicts_must_be_the_ones_that_were_meant(tmp_path):
         for words in ([], [file, digest_], [file, f"{digest_[:-1]}0"])
     }
     assert len(ids) == 3
-    with pytest.raises(DataError, match=r"nowhere\.csv: no such file below .* or here"):
+    with pytest.raises(DataError, match=r"nowhere\.csv: there is no such file here"):
         task("data=digits", "data.verdicts=nowhere.csv", root=tmp_path)
 
 

@@ -24,7 +24,7 @@ from omegaconf.basecontainer import BaseContainer
 import noisygce
 from noisygce import losses, runs, settings
 from noisygce.api import leaves
-from noisygce.api.words import words_of
+from noisygce.api.overrides import overrides_of
 from noisygce.errors import ConfigError, DataError, SweepFailed, UserCodeError
 from noisygce.runs.stops import SIGNALS
 
@@ -271,25 +271,25 @@ def test_no_public_name_is_that_of_a_module() -> None:
 
 def test_values_are_typed() -> None:
     values = {"rate": 0.1, "seed": torch.tensor(3), "compile": False, "loss": "ce", "loss.clip": None}
-    cfg = settings.compose(words_of(["data=digits"], {**values, "schedule.milestones": (1, 2)}, swept=False))
+    cfg = settings.compose(overrides_of(["data=digits"], {**values, "schedule.milestones": (1, 2)}, swept=False))
     assert (cfg.rate, cfg.seed, cfg.compile, cfg.loss.clip, cfg.schedule.milestones) == (0.1, 3, False, None, [1, 2])
     for awkward in ("a b", "null", "1e3", "it's", "x=1,2", "${rate}", r"C:\x", "é"):
-        assert settings.compose(words_of([], {"data.name": awkward}, swept=False)).data.name == awkward
-    assert words_of([], {"seed": range(3), "rate": 0.2}, swept=True) == ["seed=0,1,2", "rate=0.2"]
-    assert words_of([], {"schedule.milestones": [[1, 2], []]}, swept=True) == ["schedule.milestones=[1,2],[]"]
+        assert settings.compose(overrides_of([], {"data.name": awkward}, swept=False)).data.name == awkward
+    assert overrides_of([], {"seed": range(3), "rate": 0.2}, swept=True) == ["seed=0,1,2", "rate=0.2"]
+    assert overrides_of([], {"schedule.milestones": [[1, 2], []]}, swept=True) == ["schedule.milestones=[1,2],[]"]
 
 
 def test_a_number_of_numpy_or_torch_is_the_word_that_a_person_types() -> None:
     for kind in (np.float16, np.float32, np.float64):
-        assert words_of([], {"rate": kind(0.1), "seed": np.int64(3)}, swept=False) == ["rate=0.1", "seed=3"]
-        assert words_of([], {"data.mean": np.array([0.1, 0.3], kind)}, swept=False) == ["data.mean=[0.1,0.3]"]
-    assert words_of([], {"rate": torch.tensor(0.1)}, swept=False) == ["rate=0.1"]
+        assert overrides_of([], {"rate": kind(0.1), "seed": np.int64(3)}, swept=False) == ["rate=0.1", "seed=3"]
+        assert overrides_of([], {"data.mean": np.array([0.1, 0.3], kind)}, swept=False) == ["data.mean=[0.1,0.3]"]
+    assert overrides_of([], {"rate": torch.tensor(0.1)}, swept=False) == ["rate=0.1"]
     steps = np.arange(0.1, 0.5, 0.1)
     assert steps[2] != 0.3
     for several in (steps, [*steps], steps.astype(np.float32), torch.tensor(steps)):
-        assert words_of([], {"rate": several}, swept=True) == ["rate=0.1,0.2,0.3,0.4"]
-    assert words_of([], {"rate": 0.1 + 0.2}, swept=False) == ["rate=0.30000000000000004"]
-    assert words_of([], {"compile": np.bool_(True)}, swept=False) == ["compile=true"]
+        assert overrides_of([], {"rate": several}, swept=True) == ["rate=0.1,0.2,0.3,0.4"]
+    assert overrides_of([], {"rate": 0.1 + 0.2}, swept=False) == ["rate=0.30000000000000004"]
+    assert overrides_of([], {"compile": np.bool_(True)}, swept=False) == ["compile=true"]
 
 
 REFUSED: dict[str, tuple[Callable[[], object], type[Exception]]] = {
@@ -299,7 +299,12 @@ REFUSED: dict[str, tuple[Callable[[], object], type[Exception]]] = {
     "-m: options are for the command line": (lambda: noisygce.run("-m", loss="gce"), ConfigError),
     "seed=[]: it has no value": (lambda: noisygce.grid(data="digits", seed=[]), ConfigError),
     "must be a number, a text": (lambda: noisygce.run(rate=object()), ConfigError),
-    "there is no folder": (lambda: noisygce.run(data="folder", **{"data.folder": "nowhere"}), DataError),
+    "there is no such folder": (lambda: noisygce.run(data="folder", **{"data.folder": "nowhere"}), DataError),
+    "loss: a run has one loss; noisygce.grid": (
+        lambda: noisygce.run(data="digits", loss=["ce", losses.GCE()]),
+        ConfigError,
+    ),
+    "seed: a run has one seed; noisygce.grid": (lambda: noisygce.run(data="digits", seed=range(2)), ConfigError),
     "WORLD_SIZE=2": (lambda: noisygce.run(data="digits"), ConfigError),
 }
 
@@ -365,7 +370,7 @@ def test_an_object_gives_the_id_that_its_yaml_gives(tmp_path: Path, mine: Any) -
 
 def id_of(**values: Any) -> str:
     with leaves.chosen({"data": "digits", **values}) as plain:
-        cfg = settings.compose(words_of([], plain, swept=False))
+        cfg = settings.compose(overrides_of([], plain, swept=False))
     return runs.run_id(runs.identity(settings.resolved(cfg)))
 
 
@@ -388,6 +393,13 @@ def test_an_object_of_noisygce_is_its_choice() -> None:
     assert id_of(loss=losses.TruncatedGCE(q=0.7, k=0.5)) == id_of(loss="tgce")
     assert id_of(noise=noise.Pair(0.2, None)) == id_of(noise="pair", rate=0.2)
     assert id_of(model=models.MLP([256], "he_normal")) == id_of(model="mlp")
+    # of classes with several choices
+    assert id_of(model=models.MLP([], "he_normal")) == id_of(model="linear")
+    assert id_of(model=models.ResNet(18, "torch", None, False)) == id_of(model="resnet18")
+    assert id_of(loss=losses.WeightedSum(1, 1, losses.NCE(), losses.RCE())) == id_of(loss="nce_rce")
+    assert id_of(loss=losses.WeightedSum(0.1, 1, losses.CE(), losses.RCE())) == id_of(loss="sce")
+    assert "-weighted_sum-" in id_of(loss=losses.WeightedSum(1, 1, losses.GCE(), losses.RCE()))
+    assert "-mlp-" in id_of(model=models.MLP([9], "he_normal"))
 
 
 def test_code_that_no_id_can_hold_is_refused_with_the_reason(mine: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,9 @@ import re
 import time
 
 import made_up
+import pytest
 
-from noisygce import results, runs, status, table
+from noisygce import errors, results, runs, status, table
 from noisygce.sweep.missing import hint
 from noisygce.sweep.plan import look, plan_of
 
@@ -21,7 +22,7 @@ def test_nothing_done(demo):
     assert "demo: 24 runs: 24 missing" in said
     assert f"missing     {demo.runs[0].id}" in said
     assert "missing     and 14 more" in said
-    assert "24 runs left; their time is not known before one of their kind is done" in said
+    assert "24 runs left; no time is known before a run of this kind is done" in said
 
 
 def test_each_state_is_said(demo, tmp_path):
@@ -60,7 +61,23 @@ def test_a_crashed_run_is_left_to_do_and_says_why(demo, tmp_path):
         run.crash("KeyError: 'a'")
     said = report(demo)
     assert f"stopped     {run.id} (crashed: KeyError: 'a')" in said
-    assert "1 runs left" in said
+    assert "1 run left" in said
+
+
+def test_a_list_of_all_runs_tells_how_to_drop_those_that_stopped(demo, tmp_path, capsys):
+    made_up.finish(tmp_path, demo.runs[0])
+    status.run([f"paths.results={tmp_path}"])
+    assert "delete" not in capsys.readouterr().out
+    run = runs.Run(tmp_path, demo.runs[1].identity)
+    with run.claim():
+        run.crash("KeyError: 'a'")
+    status.run([f"paths.results={tmp_path}"])
+    assert capsys.readouterr().out.endswith(f"delete its folder in {run.folder.parent}\n")
+
+
+@pytest.mark.parametrize(("n", "counted"), [(0, "0 runs"), (1, "1 run"), (1200, "1,200 runs")])
+def test_one_is_no_plural(n, counted):
+    assert errors.counted(n, "run") == counted
 
 
 def test_of_a_plan_without_a_run_the_most_alike_is_named(tmp_path, capsys):

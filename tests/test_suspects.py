@@ -53,7 +53,8 @@ def save(path: Path, rows: list[dict[str, str]]) -> None:
 
 def written(run: Path, out: Path, *words: str) -> list[dict[str, str]]:
     suspects.run(arguments.words(["--config-dir", str(out.parent), str(run), f"out={out}", *words]))
-    return table(out / f"{run.name}.csv")
+    score = [f"-{word.removeprefix('score=')}" for word in words if word.startswith("score=")]
+    return table(out / f"{run.name}{''.join(score)}.csv")
 
 
 def test_the_list_holds_every_sample_once_and_wrong_labels_first(run: Path, task, tmp_path: Path) -> None:
@@ -73,7 +74,8 @@ def test_the_list_holds_every_sample_once_and_wrong_labels_first(run: Path, task
 
 @pytest.mark.parametrize("score", ["self_confidence", "pruned"])
 def test_other_scores_rank_otherwise(run: Path, tmp_path: Path, score: str) -> None:
-    rows = written(run, tmp_path, f"score={score}")
+    by_margin, rows = written(run, tmp_path), written(run, tmp_path, f"score={score}")
+    assert table(tmp_path / f"{run.name}.csv") == by_margin, "each ranking has files of its own"
     if score == "pruned":
         pruned = [row["kept"] == "0" for row in rows]
         assert any(pruned)

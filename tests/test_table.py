@@ -190,13 +190,13 @@ def nasty(head=False):
 
 
 def test_latex_shows_a_nasty_name_as_it_is():
-    text = subtable.latex(nasty(head=True), NASTY, "tab:x")
+    text = subtable.latex(nasty(head=True), [NASTY], "tab:x")
     said = (
         r"a\$b\textasciicircum{}c\textbar{}d\_e\&f\%g\#h\textbackslash{}i\textasciitilde{}j\textless{}b"
         r"\textgreater{}k\{l\}{[}m]{*}n\textasciigrave{}o-{}-p"
     )
     assert escape.latex(NASTY) == said
-    assert text.count(said) == 6  # two groups of one name are one; a caption has no backquotes
+    assert text.count(said) == 7  # two groups of one name are one
     assert escape.latex("−1 ± 2 → ×") == r"$-$1 $\pm$ 2 $\to$ $\times$"
 
 
@@ -240,16 +240,16 @@ def test_no_form_has_a_control_character():
 
 def test_columns_and_rows_of_one_label_stay_apart():
     same = Subtable("Rule", "Note.", [("x",), ("a", "b"), ("a", "b")], [[Entry("r"), Entry("1"), Entry("2")]] * 2)
-    assert subtable.latex(same, "", "l").count(r"r & 1 & 2 \\") == subtable.html(same).count("<td >2</td>") == 2
+    assert subtable.latex(same, [""], "l").count(r"r & 1 & 2 \\") == subtable.html(same).count("<td >2</td>") == 2
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no LaTeX")
 def test_latex_compiles_without_a_warning(demo, tmp_path):
     made(demo, tmp_path, but=demo.runs[:3])
     written = [path.read_text() for path in results.reference().glob("*/table.tex")]
-    several = [subtable.latex(wide(columns), "About.", f"tab:x{columns}") for columns in (1, 3, 8, 12)]
-    several += [subtable.latex(wide(columns, 43), "About.", f"tab:tall{columns}") for columns in (1, 4, 12)]
-    several += [subtable.latex(nasty(head=True), NASTY, "tab:nasty")]
+    several = [subtable.latex(wide(columns), ["About."], f"tab:x{columns}") for columns in (1, 3, 8, 12)]
+    several += [subtable.latex(wide(columns, 43), ["About."], f"tab:tall{columns}") for columns in (1, 4, 12)]
+    several += [subtable.latex(nasty(head=True), [NASTY], "tab:nasty")]
     named = dataclasses.replace(demo, table={**demo.table, "names": {"tgce": "Truncated $L_q$ & more_"}})
     ours = [tables.tabulate(demo, against="reference"), tables.tabulate(named, against="reference", name="table1")]
     texts = [*map(tables.latex, ours), *written, *several]
@@ -599,7 +599,7 @@ def test_no_two_command_lines_share_a_file(demo):
     names = [paths.stem(plan, "table", more).name for plan in plans for more in options]
     assert len(set(names)) == len(names)
     assert names[0] == "demo"
-    assert all(re.fullmatch(r"[A-Za-z0-9_.,=+-]{1,130}", name) for name in names)
+    assert all(re.fullmatch(r"[A-Za-z0-9_.,=+-]{1,70}", name) for name in names)
 
 
 def test_a_results_folder_that_is_not_there_is_refused_and_not_made(tmp_path):
@@ -644,7 +644,7 @@ def test_a_table_for_a_paper_has_a_person_s_names_decimals_and_file_and_the_same
     plan = plan_of(words)
     for run in plan.runs:
         made_up.finish(tmp_path, run)
-    shown = ["+table.decimals=1", "+table.names={tgce: 'Truncated $L_q$ & more', uniform: symmetric}"]
+    shown = ["table.decimals=1", "+table.names={tgce: 'Truncated $L_q$ & more', uniform: 'symmetric $T$'}"]
     table.run([*words, *shown, "name=table1"])
     assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == [
         f"table1.{ending}" for ending in ("csv", "json", "md", "tex")
@@ -652,6 +652,7 @@ def test_a_table_for_a_paper_has_a_person_s_names_decimals_and_file_and_the_same
     text = (tmp_path / "tables" / "table1.tex").read_text()
     assert r"Truncated $L_q$ \& more & \textbf{76.5 $\pm$ 0.7} \\" in text
     assert r"\label{tab:table1-val}" in text
+    assert "Noise: symmetric $T$. n = 2 runs a cell." in text
     assert "| Truncated $L_q$ & more | 76.5 ± 0.7 (2)" in (tmp_path / "tables" / "table1.md").read_text().replace(
         "*", ""
     )
@@ -705,6 +706,20 @@ def test_a_file_of_own_numbers_is_read_as_meant_or_refused(tmp_path, lines, reas
     (tmp_path / "mine.csv").write_text("\n".join(lines))
     with pytest.raises(DataError, match=reason):
         published.read_own(tmp_path / "mine.csv")
+
+
+def test_decimals_are_set_without_an_experiment(tmp_path):
+    words = ["data=digits", "loss=ce", "noise=uniform", "rate=0.4", f"paths.results={tmp_path}"]
+    plan = plan_of([*words, "table.decimals=1"])
+    made_up.finish(tmp_path, plan.runs[0], 0.5)
+    assert [run.id for run in plan.runs] == [run.id for run in plan_of(words).runs]
+    assert "**50.0** (1)" in str(tables.tabulate(plan, rule="last"))
+
+
+def test_rule_and_measure_name_what_they_may_be(demo):
+    for option in ("rule", "measure"):
+        with pytest.raises(ConfigError, match=rf"{option}=foo: {option} must be one of .*{tables.OPTIONS[option][-1]}"):
+            tables.tabulate(demo, **{option: "foo"})
 
 
 def test_against_names_what_it_may_be(demo):

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 from helpers_reliability import one_line, train
+from hydra.errors import MissingConfigException
 from omegaconf import OmegaConf
 
 from noisygce import results, runs, settings
 from noisygce.errors import ConfigError, NonFinite
 from noisygce.runs import noisy_validation
+from noisygce.settings import hints
 from noisygce.sweep import tuning
 
 SEARCH = ("-m", "data=digits", "data.subset=200", "schedule.epochs=3", "loss=gce", "runtime.threads=1")
@@ -157,3 +159,18 @@ def test_a_study_is_kept_in_a_database_and_one_that_cannot_be_opened_is_refused_
         code, text = train(tmp_path, *words, f"hydra.sweeper.storage={url}")
         assert code == 2
         assert one_line(text).startswith(f"noisygce: hydra.sweeper.storage={url}: cannot be opened (")
+
+
+@pytest.mark.parametrize(
+    ("choice", "package"),
+    [
+        ("hydra/sweeper/optuna", "'noisygce[tuning]'"),
+        ("hydra/launcher/submitit_slurm", "hydra-submitit-launcher"),
+        ("hydra/launcher/joblib", "hydra-joblib-launcher"),
+    ],
+)
+def test_a_sweeper_or_launcher_that_is_not_installed_has_the_command_that_installs_it(
+    choice: str, package: str
+) -> None:
+    line = hints.explain(MissingConfigException("", choice, ["basic"]))
+    assert re.fullmatch(rf"hydra.*={choice.rpartition('/')[2]} .* install .*{re.escape(package)}", line)

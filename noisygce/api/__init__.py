@@ -6,9 +6,9 @@
 
 calls.py         run and grid
 returned.py      what they return
-words.py         values of Python as the words of a command line
+overrides.py     values of Python as overrides of Hydra
 leaves.py        an object or a class in the place of a choice
-surroundings.py  what a call changes in the process for its time alone
+isolation.py     logging, signal handlers and resolvers, restored after a call
 """
 
 from noisygce.api.calls import grid, run

@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from noisygce import check, construct, settings
-from noisygce.api import words
 from noisygce.data import Data, Standardisation
 from noisygce.errors import ConfigError
 from noisygce.losses import Loss
 from noisygce.models import Model, Timm
 from noisygce.noise import Noise
+from noisygce.runs.reading import yaml_values
 
 BASES: dict[str, type] = {"data": Data, "noise": Noise, "loss": Loss, "model": Model}
 
 
-_under_way = Counter[tuple[str, str]]()
+_calls = Counter[tuple[str, str]]()  # that use a leaf, by group and file: each in a thread
 
 
 @contextlib.contextmanager
@@ -40,14 +40,21 @@ def chosen(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
     store, names = ConfigStore.instance(), dict[int, str]()
     made: list[tuple[str, str]] = []  # group and file
+    listed = [
+        (group, value)
+        for group in BASES
+        for given in [values.get(group)]
+        for value in (given if isinstance(given, list | tuple) else [given])
+        if value is not None and not isinstance(value, str | int | float)
+    ]
     try:
-        for group, value in words.objects(values, tuple(BASES)):
+        for group, value in listed:
             leaf = _leaf(group, value)
             content = json.dumps(leaf, sort_keys=True)
             name = f"{leaf[group]['name']}_{hashlib.sha256(content.encode()).hexdigest()[:8]}"
             store.store(name, leaf, group, "_global_", "noisygce")
             made.append((group, f"{name}.yaml"))
-            _under_way[made[-1]] += 1
+            _calls[made[-1]] += 1
             names[id(value)] = name
 
         def named(value: Any) -> Any:
@@ -56,8 +63,8 @@ def chosen(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {key: named(value) if key in BASES else value for key, value in values.items()}
     finally:
         for group, file in made:
-            _under_way[group, file] -= 1
-            if not _under_way[group, file]:  # else a call of another thread needs it
+            _calls[group, file] -= 1
+            if not _calls[group, file]:
                 store.repo[group].pop(file, None)
                 if not store.repo[group]:
                     del store.repo[group]
@@ -83,13 +90,10 @@ def _leaf(group: str, value: Any) -> dict[str, Any]:
 def _data(value: Any) -> dict[str, Any]:
     """What the leaf of a data set holds beside the values of its class, such as how it is split and fed: the leaf of a
     class of noisygce, else that of its kind."""
-    import yaml
-
-    cls = type(value)
-    known = _of_noisygce("data").get(f"{cls.__module__}.{cls.__qualname__}")
-    kind = known[0][2] if known else "features" if issubclass(value.fed, Standardisation) else "arrays"
-    leaf: dict[str, Any] = yaml.safe_load((settings.config_dir() / "data" / f"{kind}.yaml").read_text())
-    if known:
+    kind = "features" if issubclass(value.fed, Standardisation) else "arrays"
+    choices = _choices("data").get(_full_name(type(value)), {})
+    leaf = _read("data", next(iter(choices), kind))
+    if choices:
         return leaf if "data" in leaf else {"data": leaf}  # cifar10.yaml has no other group
     ours = construct.named(leaf["data"]["_target_"], Data, "data")
     for name in construct.parameters(ours):
@@ -104,10 +108,7 @@ def _node(key: str, value: Any, base: type) -> dict[str, Any]:
     """Name, class and values of an object, and of the objects that it is made of. Raises ConfigError."""
     cls = _importable(key, value, base)
     given = {name: _plain(f"{key}.{name}", part, base) for name, part in _values(key, value, cls).items()}
-    name, target = _called(key, cls)
-    if cls is Timm:
-        name = given["architecture"]
-    node = {"name": name, "_target_": target, **given}
+    node = {**_called(key, cls, given), **given}
     _refuse_other(key, value, construct.build(node, base, key), given)
     return node
 
@@ -184,7 +185,7 @@ def _importable(key: str, value: Any, base: type) -> type:
     if not issubclass(cls, base):
         room = base.__module__.removesuffix(".base")
         raise ConfigError(f"{key}={value!r}: must be the name of a choice, or a {room}.{base.__name__}")
-    target = f"{cls.__module__}.{cls.__qualname__}"
+    target = _full_name(cls)
     if cls.__module__ == "__main__":
         raise ConfigError(
             f"{key}={cls.__name__}: a run's id holds the digest of its code, and it is written in a notebook cell or "
@@ -204,20 +205,42 @@ def _importable(key: str, value: Any, base: type) -> type:
     return cls
 
 
-def _called(key: str, cls: type) -> tuple[str, str]:
-    """The names of a class in tables, and in configs: those of its YAML where noisygce has one."""
-    target = f"{cls.__module__}.{cls.__qualname__}"
+def _called(key: str, cls: type, given: Mapping[str, Any]) -> dict[str, str]:
+    """name and ``_target_`` of an object with the given values: those of noisygce's choice, where it has one of this
+    class, or one of several with these values; else those of the class."""
     written = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()[:40]
-    ours = _of_noisygce(key.partition(".")[0]).get(target, [(written, target, "")])
-    return (ours[0][0] if len(ours) == 1 else written), ours[0][1]
+    leaves = [*_choices(key.partition(".")[0]).get(_full_name(cls), {}).values()]
+    target = leaves[0]["_target_"] if leaves else _full_name(cls)
+    if cls is Timm:
+        return {"name": given["architecture"], "_target_": target}
+    fits = leaves if len(leaves) == 1 else [leaf for leaf in leaves if _has_values(leaf, given)]
+    return {"name": fits[0]["name"] if fits else written, "_target_": target}
+
+
+def _has_values(leaf: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Whether an object has the values that a leaf fixes, and is made of the choices that its defaults name."""
+    fixed = {k: v for k, v in leaf.items() if k in given and "${" not in str(v) and not isinstance(v, Mapping)}
+    parts = [str(each).partition("@")[::2] for each in leaf.get("defaults", ())]
+    fixed |= {place: choice for choice, place in parts if place}
+    return all((given[k]["name"] if isinstance(given[k], Mapping) else given[k]) == v for k, v in fixed.items())
 
 
 @functools.cache
-def _of_noisygce(group: str) -> dict[str, list[tuple[str, str, str]]]:
-    """Name, ``_target_`` and choice of noisygce's own leaves of a group, by the class."""
-    found: dict[str, list[tuple[str, str, str]]] = {}
+def _choices(group: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """noisygce's own leaves of a group, by class and choice."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
     for path in sorted((settings.config_dir() / group).glob("*.yaml")):
-        if written := re.search(r"\bname: (\w+)[^\n]*\s+_target_: (\S+)", path.read_text()):
-            cls: type = construct.named(written[2], BASES[group], group)
-            found.setdefault(f"{cls.__module__}.{cls.__qualname__}", []).append((written[1], written[2], path.stem))
+        leaf = _read(group, path.stem)
+        leaf = leaf.get(group, leaf)
+        cls: type = construct.named(leaf["_target_"], BASES[group], group)
+        found.setdefault(_full_name(cls), {})[path.stem] = leaf
     return found
+
+
+def _read(group: str, choice: str) -> dict[str, Any]:
+    leaf: dict[str, Any] = yaml_values((settings.config_dir() / group / f"{choice}.yaml").read_text())
+    return leaf
+
+
+def _full_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from noisygce import results
+from noisygce import check, results
 from noisygce.errors import NoisygceError
 from noisygce.results import Result
 from noisygce.runs import artifacts, messages
@@ -114,8 +114,8 @@ class TrainedRuns:
     def table(self, rule: str = "", against: str = "", measure: str = "accuracy") -> Table:
         """Mean ± standard deviation over seeds, rows and columns for all that varies, as ``noisygce.table`` has it.
 
-        rule: one selection rule, else several. against: published or reference. measure: accuracy, auroc, ap or
-        per_class. Raises ConfigError.
+        rule: one selection rule, else several. against: published, reference or a CSV file of numbers. measure: as of
+        the command. Raises ConfigError, naming what each may be.
         """
         return tabulate(self._plan, rule, against, measure)
 
@@ -124,8 +124,7 @@ class TrainedRuns:
 
         Raises NoisygceError where the runs give none.
         """
-        if kind not in TITLES:
-            raise NoisygceError(f"kind={kind}: must be one of {', '.join(TITLES)}")
+        check.choice("kind", kind, TITLES)
         for drawing in draw(self._plan, lay_out(self._plan, look(self._plan)), [kind]):
             return drawing
         raise NoisygceError(f"these runs give no figure of the kind {kind}")

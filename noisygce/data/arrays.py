@@ -47,18 +47,18 @@ class ImageArrays(OwnFiles):
         layout: str | None,
     ) -> None:
         if not isinstance(images, str) or not images:
-            allowed = "an .npy file of N images, or an .npz of a whole data set: its whole path, or below paths.data"
+            allowed = f"an .npy file of N images, or an .npz of a whole data set: {check.PLACES}"
             raise check.Invalid("images", images, allowed)
         whole = images.lower().endswith(".npz")
         for key, value in (("labels", labels), ("test_images", test_images), ("test_labels", test_labels)):
             if whole and value is not None:
                 raise check.Invalid(key, value, "null where data.images is an .npz, which holds all of the data set")
         if not whole and (not isinstance(labels, str) or not labels):
-            raise check.Invalid("labels", labels, "an .npy or .csv file: its whole path, or its path below paths.data")
+            raise check.Invalid("labels", labels, f"an .npy or .csv file: {check.PLACES}")
         if (test_images is None) != (test_labels is None):
             raise check.Invalid("test_images", test_images, "null where data.test_labels is, and only there")
         self.images, self.labels, self.test_images, self.test_labels = images, labels, test_images, test_labels
-        self.layout = layout if layout is None else check.choice("layout", layout, LAYOUTS)
+        self.layout = check.or_null(check.choice, "layout", layout, LAYOUTS)
 
     def _files(self, root: Path) -> dict[str, Path]:
         return {key: path for key, path in super()._files(root).items() if key != "layout"}

@@ -93,9 +93,3 @@ def memory_of_machine() -> float:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return math.inf
-
-
-def located(root: Path, name: str) -> Path:
-    """Where a person's own file or folder lies: below the data ``root``, or else from the current folder."""
-    below = root / name
-    return below if below.exists() or not Path(name).exists() else Path(name)

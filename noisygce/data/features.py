@@ -13,7 +13,7 @@ from noisygce.data import label_table
 from noisygce.data.base import Arrays, refuse_too_large
 from noisygce.data.own_files import OwnFiles, array, labels_of, numbered
 from noisygce.data.preprocessing import Floats, Standardisation, blocks
-from noisygce.errors import DataError
+from noisygce.errors import DataError, counted
 
 
 class Features(OwnFiles):
@@ -42,7 +42,7 @@ class Features(OwnFiles):
         needed = {"features": (features, "an .npy file of N x D numbers"), "labels": (labels, "an .npy or .csv file")}
         for key, (value, what) in needed.items():
             if not isinstance(value, str) or not value:
-                raise check.Invalid(key, value, f"{what}: its whole path, or its path below paths.data")
+                raise check.Invalid(key, value, f"{what}: {check.PLACES}")
         if (test_features is None) != (test_labels is None):
             raise check.Invalid("test_features", test_features, "null where data.test_labels is, and only there")
         self.features, self.labels, self.ids = features, labels, ids
@@ -71,7 +71,9 @@ class Features(OwnFiles):
             test = vectors(files["test_features"])
             said = labels_of(files["test_labels"], len(test))
             if test.shape[1] != train.shape[1]:
-                raise DataError(f"{files['test_features']} has {test.shape[1]} columns, not {train.shape[1]}")
+                raise DataError(
+                    f"{files['test_features']} has {counted(test.shape[1], 'column')}, not {train.shape[1]}"
+                )
         classes, labels, test_labels = numbered(given, said, files["labels"], files.get("test_labels", ""))
         images, test_images = (part[:, None, None] for part in (train, test))
         return Arrays(images, labels, test_images, test_labels, classes, False, names)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from noisygce.errors import DataError
+from noisygce.errors import DataError, counted
 
 LABELS = ("label", "labels", "class", "target", "y")  # what a header calls its last column
 JOINED = (
@@ -68,7 +68,9 @@ class Table:
             self._refuse_another_order(samples, names)
             if len(self.rows) != samples:
                 header = f"below its header {','.join(self.header)}" if self.header else f"and no header {_HEADER}"
-                raise DataError(f"{self.path} has {len(self.rows):,} lines {header}; there are {samples:,} samples")
+                raise DataError(
+                    f"{self.path} has {counted(len(self.rows), 'line')} {header}; there are {samples:,} samples"
+                )
             return list(range(samples))
         place = {name: i for i, name in enumerate(map(str, range(samples)) if key == "index" else names)}
         found: dict[int, int] = {}

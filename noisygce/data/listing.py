@@ -80,4 +80,4 @@ def _walk(folder: Path, unread: list[Path]) -> Iterator[Path]:
 
 def told(found: Mapping[str, Sequence[Path | str]]) -> str:
     """What is left out, counted, the first of each kind by its name."""
-    return "; ".join(f"{len(paths):,} {why}, such as {paths[0]}" for why, paths in found.items())
+    return "; ".join(f"{why}: {len(paths):,}, such as {paths[0]}" for why, paths in found.items())

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from noisygce import check
 from noisygce.data import label_table
-from noisygce.data.base import Data, Ints, located
+from noisygce.data.base import Data, Ints
 from noisygce.errors import DataError
 
 
@@ -23,10 +23,7 @@ class OwnFiles(Data):
     def require(self, root: Path) -> None:
         for key, path in self._files(root).items():
             if not path.is_file():
-                name = vars(self)[key]
-                raise DataError(
-                    f"data.{key}={name}: there is no file {path}; give its whole path, or paths.data=FOLDER"
-                )
+                raise DataError(check.not_located(f"data.{key}", vars(self)[key], root))
 
     def inputs(self, root: Path) -> Sequence[Path]:
         return list(self._files(root).values())
@@ -36,7 +33,7 @@ class OwnFiles(Data):
         return {key: check.sha256(path) for key, path in self._files(root).items()}
 
     def _files(self, root: Path) -> dict[str, Path]:
-        return {key: located(root, str(name)) for key, name in vars(self).items() if name is not None}
+        return {key: check.located(root, str(name)) for key, name in vars(self).items() if name is not None}
 
 
 def array(path: Path) -> NDArray[Any]:

@@ -55,7 +55,7 @@ class Preprocessing:
             raise check.Invalid(
                 "randaugment", randaugment, "null, or [N, M]: N operations of magnitude M, such as [2, 9]"
             )
-        self.randaugment = randaugment if randaugment is None else check.wholes("randaugment", randaugment, "[0, 30]")
+        self.randaugment = check.or_null(check.wholes, "randaugment", randaugment, "[0, 30]")
         if self.randaugment is not None and normalise == "pixel_mean":
             raise check.Invalid("randaugment", randaugment, "null where data.normalise=pixel_mean")
 

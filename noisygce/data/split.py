@@ -27,16 +27,15 @@ class Split:
         if isinstance(validation, float) and 0 < validation < 1:
             self.validation: int | float = validation
         else:
-            self.validation = check.whole("validation", validation, f"[0, {most}]")
-        self.folds = folds if folds is None else check.whole("folds", folds, f"[2, {most + 1}]")
+            with check.or_else("or a share in (0, 1)"):
+                self.validation = check.whole("validation", validation, f"[0, {most}]")
+        self.folds = check.or_null(check.whole, "folds", folds, f"[2, {most + 1}]")
         self.fold = fold
         if folds is None and fold is not None:
             raise check.Invalid("fold", fold, "null where data.folds=null")
         if folds is not None:
             check.whole("fold", fold, f"[0, {folds - 1}]")
-        self.subset = subset
-        if subset is not None:
-            check.whole("subset", subset, f"[1, {most + 1 - self._held_out(most + 1)}]")
+        self.subset = check.or_null(check.whole, "subset", subset, f"[1, {most + 1 - self._held_out(most + 1)}]")
 
     @property
     def holds_out(self) -> bool:

@@ -99,6 +99,8 @@ class Loss(Module):
     ensemble: ClassVar[bool] = False  # whether the mean of the networks' logits is evaluated; else the first network
     mixup: float = 0.0  # alpha > 0: images are mixed in pairs, and so are the losses under their two labels (see Mixup)
     mixes_labels: ClassVar[bool] = False  # whether it is given both labels at once instead, by ``of_mixed``
+    # Parameters that name an epoch, and the outcome of a run that ends before it, of which the run warns.
+    needs_epochs: ClassVar[Mapping[str, str]] = {}
     estimates_transition: ClassVar[bool] = (
         False  # whether p estimates P(given label | image), so that T can be estimated from it
     )
@@ -131,13 +133,11 @@ class Loss(Module):
 
     def __init__(self, *, reduction: str = "mean", ignore_index: int | None = None) -> None:
         self.reduction = check.choice("reduction", reduction, ("mean", "sum", "none"))
-        self.ignore_index = (
-            ignore_index if ignore_index is None else check.whole("ignore_index", ignore_index, "(-inf, inf)")
-        )
+        self.ignore_index = check.or_null(check.whole, "ignore_index", ignore_index, "(-inf, inf)")
 
     @staticmethod
     def _clip(clip: float | None) -> float | None:
-        return clip if clip is None else check.number("clip", clip, "(0, 0.1]")
+        return check.or_null(check.number, "clip", clip, "(0, 0.1]")
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of each sample (B,)."""

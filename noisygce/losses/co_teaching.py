@@ -32,6 +32,7 @@ class CoTeachingPlus(CoTeaching):
     whole batch, nothing is trained on.
     """
 
+    needs_epochs = {**SmallLoss.needs_epochs, "warm_up": "this run is co-teaching"}
     warming_up: Tensor  # (), bool
 
     def __init__(

@@ -14,7 +14,7 @@ class Focal(Pointwise):
     ) -> None:
         super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.g = check.number("g", g, "[0, 100]")
-        self.detached = detached if detached is None else check.flag("detached", detached)
+        self.detached = check.or_null(check.flag, "detached", detached)
 
     def of(self, log_py: Tensor) -> Tensor:
         # p_y = 1 has the finite gradient 0, but 0^(g - 1) in it is infinite for g < 1: stay above 0.

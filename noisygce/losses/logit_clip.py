@@ -21,7 +21,7 @@ class LogitClip(Loss):
     ) -> None:
         super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.delta = check.number("delta", delta, "[0.01, 1000]")
-        self.above = self.delta if above is None else check.number("above", above, "[0.01, 1000]")
+        self.above = check.or_null(check.number, "above", above, "[0.01, 1000]") or self.delta
         self.of = self._part("of", CE() if of is None else of)
 
     def parts(self) -> dict[str, Loss]:

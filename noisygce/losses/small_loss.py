@@ -22,6 +22,7 @@ class SmallLoss(Loss):
     """
 
     networks = 2
+    needs_epochs = {"gradual": "the share that is left out stays below forget_rate"}
     forgotten: Tensor  # (), float64, 1 - R(e)
 
     def __init__(
@@ -37,7 +38,8 @@ class SmallLoss(Loss):
         if forget_rate == ESTIMATED:
             self.source = CE.from_config()
         elif forget_rate is not None:
-            self.forget_rate = check.number("forget_rate", forget_rate, "[0, 1)")
+            with check.or_else(f"{ESTIMATED} or null"):
+                self.forget_rate = check.number("forget_rate", forget_rate, "[0, 1)")
         self._report: dict[str, Any] = {}
         self.gradual = check.whole("gradual", gradual, "[1, 100000]")
 

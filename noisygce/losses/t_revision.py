@@ -18,6 +18,7 @@ class TRevision(ForwardHat):
     scaled to sum 1, since the loss would fall by larger entries alone.
     """
 
+    needs_epochs = {"start": "T is not revised"}
     revised: Tensor  # (K, K), T + dT
     revising: Tensor  # (), bool
 

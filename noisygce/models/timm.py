@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from noisygce import check
-from noisygce.errors import ConfigError, DataError
+from noisygce.errors import ConfigError, DataError, installing
 from noisygce.models import own, pretrained
 from noisygce.models.base import Model
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-_NEEDED = "model=timm needs timm (pip install timm)"
 
 
 class Timm(Model):
@@ -41,7 +38,7 @@ class Timm(Model):
         try:
             made_by = {"timm": version("timm")}  # layers and initial weights may be others in another version
         except PackageNotFoundError:
-            raise ConfigError(_NEEDED) from None
+            raise _missing() from None
         if self.weights is None:
             return made_by
         try:
@@ -57,7 +54,7 @@ class Timm(Model):
         try:
             import timm
         except ImportError:
-            raise ConfigError(_NEEDED) from None
+            raise _missing() from None
         height, width, channels = shape
         if self.architecture not in timm.list_models():
             near = timm.list_models(f"*{self.architecture}*")[:5]
@@ -75,6 +72,10 @@ class Timm(Model):
             pretrained.fill(
                 network, pretrained.tensors(self.weights, Path(self.weights).expanduser()), head, self.weights
             )
+
+
+def _missing() -> ConfigError:
+    return ConfigError(f"model=timm needs timm ({installing('timm')})")
 
 
 def _heads(network: Any) -> tuple[str, ...]:

@@ -124,7 +124,7 @@ class Noise:
 
     def __init__(self, rate: float, seed: int | None) -> None:
         self.rate = check.number("rate", rate, "[0, 1)")
-        self.seed = seed if seed is None else check.whole("seed", seed, "[0, 4294967296)")
+        self.seed = check.or_null(check.whole, "seed", seed, "[0, 4294967296)")
 
     def fits(self, classes: Sequence[str], side: int, channels: int) -> None:
         """Raises ConfigError or Invalid where the noise cannot be on a data set, before any file is read or fetched.

@@ -17,9 +17,9 @@ from noisygce.noise.base import Images, Labels, Noise, digest, realised_rate
 class FromFile(Noise):
     """Labels (N,) from a file, one for each training image in the data set's order; nothing is drawn.
 
-    file: below the data root, or an absolute path, of a kind that ``noise.files`` reads. key: the name of the labels,
-    where it holds several. sha256: ``digest`` of the labels, so that the run's id stands for
-    these very labels, wherever their file lies. rate: their rate as tables shall call it, within 0.02 of the real one.
+    file: below the data root, from the current folder, or a whole path, of a kind that ``noise.files`` reads. key: the
+    name of the labels, where it holds several. sha256: ``digest`` of the labels, so that the run's id stands for these
+    very labels, wherever their file lies. rate: their rate as tables shall call it, within 0.02 of the real one.
     Where the true labels are not known, it is not known either which of the two is wrong, the file's or the data set's.
     """
 
@@ -28,7 +28,7 @@ class FromFile(Noise):
     def __init__(self, rate: float, file: str | None, sha256: str | None, *, key: str | None = None) -> None:
         super().__init__(rate, None)
         if not isinstance(file, str) or not file:
-            raise check.Invalid("file", file, "a file of labels: its whole path, or its path below paths.data")
+            raise check.Invalid("file", file, f"a file of labels: {check.PLACES}")
         if key is not None and (not isinstance(key, str) or not key):
             raise check.Invalid("key", key, "the name of the labels in noise.file, or null")
         if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", str(sha256)):
@@ -37,15 +37,19 @@ class FromFile(Noise):
         self._given: Labels
 
     def bind(self, root: Path, labels: Labels, classes: Sequence[str]) -> None:
-        given = self._read(root / self.file, self.key, len(labels), len(classes))
-        found = digest(given)
+        path = check.located(root, self.file)
+        if not path.is_file():
+            raise MissingData(check.not_located("noise.file", self.file, root))
+        given = self._read(path, self.key, len(labels), len(classes))
+        found, real = digest(given), realised_rate(labels, given)
+        other_rate = abs(real - self.rate) > 0.02
         if found != self.sha256:
+            values = f"noise.sha256={found}{f' rate={real:.4f}' if other_rate else ''}"
             raise DataError(
-                f"noise.sha256={'null' if self.sha256 is None else self.sha256}: the labels in {root / self.file} have "
-                f"noise.sha256={found}; give this one if they are the labels you mean"
+                f"noise.sha256={'null' if self.sha256 is None else self.sha256}: the labels in {path} have {values}; "
+                f"give {'these' if other_rate else 'this one'} if they are the labels you mean"
             )
-        real = realised_rate(labels, given)
-        if abs(real - self.rate) > 0.02:
+        if other_rate:
             raise check.Invalid("rate", self.rate, f"within 0.02 of the {real:.4f} that these labels have")
         self._given = given
 
@@ -54,10 +58,6 @@ class FromFile(Noise):
 
     @staticmethod
     def _read(path: Path, key: str | None, samples: int, classes: int) -> Labels:
-        if not path.is_file():
-            raise MissingData(
-                f"{path} is missing; noise.file must be a file of labels: its whole path, or its path below paths.data"
-            )
         given = files.labels(path, key)
         if given.shape != (samples,) or given.dtype.kind not in "iu":
             what = f"{given.dtype} of shape {given.shape}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from noisygce import settings
 from noisygce.data import remarks
 from noisygce.data.preprocessing import merged
-from noisygce.errors import user_code_error
+from noisygce.errors import counted, user_code_error
 from noisygce.runs import atomic
 from noisygce.runs.begin import seconds_on_a_core
 from noisygce.runs.manifest import ORACLES, RULES
@@ -98,7 +98,10 @@ def result(called: object, manifest: Mapping[str, Any]) -> str:
     """
     shares = manifest["results"]
     loss = manifest["config"]["loss"]
-    values = ", ".join(f"{key}={value}" for key, value in loss.items() if isinstance(value, int | float))
+    shown = {key: value for key, value in loss.items() if isinstance(value, int | float | str)}
+    if rate := manifest.get("forget_rate"):
+        shown["forget_rate"] = f"estimated {rate['rate']:.4f}"
+    values = ", ".join(f"{key}={value}" for key, value in shown.items() if key not in ("_target_", "name"))
     name = printable(f"{called} ({values})" if values else f"{called}")
     if not any(share is not None for share in shares.values()):
         noisy = manifest.get("noisy_validation", {})
@@ -132,18 +135,21 @@ def pruning(rounds: Sequence[Mapping[str, Any]]) -> None:
 
 def begin(run: Run, training: Training, place: str) -> None:
     """Says, before the first step of a run, where it trains, how long that takes on a CPU, and what will not happen."""
-    log.info(f"{run.id}: {len(training.train):,} images on {place}")
+    log.info(f"{run.id}: {counted(len(training.train), 'image')} on {place}")
     if judged := training.task.verdicts:
         log.info(f"verdicts: {', '.join(f'{kind} {count:,}' for kind, count in judged.items())}")
     if any(key.startswith("data.") for key in run.identity.get("contents", {})):
         _own_data(training)
     if 0 < (held_out := len(training.validation)) < 100:
-        log.info(f"{held_out} validation samples: one is {100 / held_out:.1f} points")
+        log.info(f"{counted(held_out, 'validation sample')}: one is {100 / held_out:.1f} points")
     if place == "cpu":
         _how_long(training, run.identity["data"]["name"] == "cifar10")
-    pruning, epochs = training.pruning, training.schedule.epochs
-    if training.loss.prunes and not any(map(pruning.due, range(1, epochs))):
-        log.warning(f"this run ends before its first pruning (prune.start={pruning.start}): nothing is pruned")
+    loss, epochs = training.loss, training.schedule.epochs
+    late = {f"loss.{key}": (getattr(loss, key), outcome) for key, outcome in loss.needs_epochs.items()}
+    late |= {"prune.start": (training.pruning.start, "nothing is pruned")} if loss.prunes else {}
+    for key, (epoch, outcome) in late.items():
+        if epoch >= epochs:
+            log.warning(f"{key}={epoch}, and this run ends after {counted(epochs, 'epoch')}: {outcome}")
     if wrong := majority_flipped_classes(training.task):
         log.warning(
             f"rate={run.identity['rate']}: in {len(wrong)} of {len(training.task.arrays.classes)} classes another "

@@ -15,7 +15,7 @@ from typing import NoReturn
 from noisygce import check
 from noisygce.errors import ConfigError
 from noisygce.settings import command, hints
-from noisygce.settings.compose import ASIDE, KEYS, compose, config_dir, parsed
+from noisygce.settings.compose import ASIDE, KEYS, compose, config_dir, parsed, with_plus
 
 
 def main(run: Callable[[list[str]], None], usage: str | None) -> None:
@@ -129,7 +129,7 @@ def ordered(argv: Sequence[str]) -> list[str]:
     for word in argv:  # argparse would read -precision as -p recision
         if word.startswith("-") and word.partition("=")[0] not in options:
             raise ConfigError(_no_option(word))
-    options_first = sorted(argv, key=lambda word: "=" in word and not word.startswith("-"))
+    options_first = sorted(map(with_plus, argv), key=lambda word: "=" in word and not word.startswith("-"))
     options_first = [re.sub("^name=", "hydra.job.name=", word) for word in options_first]  # of a plan: sweep/stored.py
     given = parser.parse_args(options_first)
     if given.run + given.multirun + given.shell_completion + bool(given.cfg) + bool(given.info) > 1:

@@ -45,7 +45,7 @@ def compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
 
     try:
         with _own_hydra(), initialize_config_dir(str(config_dir()), version_base="1.3"):
-            cfg = hydra_compose("train", list(overrides), return_hydra_config=with_hydra)
+            cfg = hydra_compose("train", [*map(with_plus, overrides)], return_hydra_config=with_hydra)
     except HydraException as error:
         if "@experiment." in str(error):  # it chooses groups below itself
             raise _not_global(overrides) from None
@@ -56,6 +56,11 @@ def compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
         raise _not_global(overrides)
     resolvers.refuse_others(cfg)
     return cfg
+
+
+def with_plus(word: str) -> str:
+    """A word as Hydra needs it to set what few experiments have: ``++table.decimals=1`` for ``table.decimals=1``."""
+    return re.sub(r"^(?=table\.(decimals|names)[.=])", "++", word)
 
 
 _one_at_a_time = threading.RLock()

@@ -10,7 +10,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from noisygce.errors import installing
 from noisygce.settings.compose import compose, config_dir
+
+_PLUGINS = {  # of Hydra, by the choice without what follows its first _
+    "hydra/sweeper=optuna": "noisygce[tuning]",
+    "hydra/launcher=joblib": "hydra-joblib-launcher",
+    "hydra/launcher=submitit": "hydra-submitit-launcher",
+}
 
 
 def of_config(error: BaseException) -> bool:
@@ -33,6 +40,8 @@ def explain(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         options = error.options or sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+        if package := _PLUGINS.get(f"{group}={choice.partition('_')[0]}"):
+            return f"{group}={choice} is not installed: {installing(package)}"
         hint = meant(choice, options) or f"; there are {', '.join(options)}"
         return f"{group}={choice}: there is no such {group}{hint}"
     if match := re.search(r"Could not override '([^']+)'", text):

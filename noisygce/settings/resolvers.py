@@ -16,8 +16,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from noisygce.errors import ConfigError
 
 BY = "noisygce.by"
-_NODE = r"[\w.\[\]/@-]+\}"  # a key of the config: nothing is called
-_ALLOWED = re.compile(rf"{_NODE}|{re.escape(BY)}:|oc\.env:NOISYGCE_")
+_ALLOWED = re.compile(rf"[\w.\[\]/@-]+\}}|{re.escape(BY)}:|oc\.env:NOISYGCE_")  # first a key: nothing is called
 _ALLOWED_BELOW_HYDRA = re.compile(rf"{_ALLOWED.pattern}|hydra:|now:")
 
 

@@ -52,7 +52,7 @@ class Runtime:
         if fused == "on" and device == "cpu":
             raise check.Invalid("fused", fused, "auto or off where runtime.device=cpu")
         self.device = str(device)
-        self.threads = threads if threads is None else check.whole("threads", threads, "[1, 1024]")
+        self.threads = check.or_null(check.whole, "threads", threads, "[1, 1024]")
         self.graph = check.choice("graph", graph, ("auto", "on", "off"))
         self.fused = check.choice("fused", fused, ("auto", "on", "off"))
         self.concurrent = check.whole("concurrent", concurrent, "[1, 16]")
@@ -60,7 +60,7 @@ class Runtime:
         self.stop_after = None if stop_after is None else self._seconds(stop_after)
         self.whole_runs = check.flag("whole_runs", whole_runs)
         self.share = self.share_of(share)
-        self.trial_seeds = None if trial_seeds is None else check.wholes("trial_seeds", trial_seeds, "[0, 4294967295]")
+        self.trial_seeds = check.or_null(check.wholes, "trial_seeds", trial_seeds, "[0, 4294967295]")
         if self.trial_seeds is not None and len({*self.trial_seeds}) < max(len(self.trial_seeds), 1):
             raise check.Invalid("trial_seeds", trial_seeds, "different seeds, such as [0,1,2], or null")
         if progress not in ("auto", True, False):

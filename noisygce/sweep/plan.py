@@ -93,14 +93,17 @@ def _compose(arguments: Sequence[str], launching: bool) -> tuple[Plan, list[Any]
     jobs = _jobs(arguments, base)
     hydra = [argument for argument in arguments if argument.startswith("hydra.")]
     made = list(identities(jobs, hydra, launching))
-    table = OmegaConf.to_container(base.table, resolve=True) if OmegaConf.is_config(base.get("table")) else _TABLE
+    table = OmegaConf.to_container(base.table, resolve=True) if OmegaConf.is_config(base.get("table")) else {}
     if not isinstance(table, dict):
         raise ConfigError(f"table={table}: must be a mapping, such as {{rows: [loss.name], columns: [rate]}}")
     grid = OmegaConf.to_container(base.grid, resolve=True) if base.get("grid") else None
     planned = tuple(
         Planned(tuple(job), runs.run_id(identity), identity) for job, (identity, _) in zip(jobs, made, strict=True)
     )
-    table = _with_all_that_varies({str(key): value for key, value in table.items()}, arguments)
+    shown = {str(key): value for key, value in table.items()}
+    if not {"rows", "columns"} & {*shown}:  # table.decimals on the command line may be all of it
+        shown = _TABLE | shown
+    table = _with_all_that_varies(shown, arguments)
     return Plan(name, typed, planned, grid, table, settings.read(base).paths.results), _user_files(made)
 
 

@@ -25,7 +25,7 @@ from noisygce.runs.reading import json_values
 from noisygce.settings.compose import parsed
 
 FORMAT = 1
-_LONGEST = 80  # characters of a readable name
+_LONGEST = 60  # characters of a readable name
 
 
 def take_name(arguments: Sequence[str]) -> tuple[str, list[str]]:

@@ -104,6 +104,8 @@ class RandAugment:
         return ((factor * (x << 16) + (_ONE - factor) * mean) >> 32).clamp(0, 255)
 
     def sharpness(self, x: Tensor, factor: Tensor) -> Tensor:
+        if min(x.shape[1:3]) < 3:  # no pixel is off the border
+            return x
         windows = x.unfold(1, 3, 1).unfold(2, 3, 1).flatten(4)  # (B, H - 2, W - 2, C, 9)
         inner = ((windows * self.kernel).sum(4) * 2 + 13) // 26
         blurred = x.clone()

@@ -95,6 +95,8 @@ class Cells:
     def header(self) -> list[tuple[str, ...]]:
         """The label of each column, in two levels where all have two: the second then stands below the first."""
         found = [tuple(labels(self.column_keys, column, self.names)) for column in self.columns]
+        if self.measure == "per_class":
+            return [(escape.joined(" ", label[:-1]), label[-1]) for label in found]
         two_levels = all(len(label) == 2 for label in found)
         return found if two_levels else [(self.column_label(column),) for column in self.columns]
 
@@ -111,10 +113,15 @@ class Cells:
 
     def caption(self, rule: str) -> str:
         """Data sets, noises and number of runs of all cells."""
-        data, noises = (dict.fromkeys(str(run.config.get(k)) for run in self.runs) for k in ("data.name", "noise.name"))
+        data, noises = (
+            escape.joined(", ", labels([key] * len(each), [*each], self.names))
+            for key in ("data.name", "noise.name")
+            for each in [dict.fromkeys(run.config.get(key) for run in self.runs)]
+        )
         n = sorted({len(cell.values(rule)) for cell in self.cell.values()})
         count = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
-        return f"Data: {', '.join(data)}. Noise: {', '.join(noises)}. n = {count} runs a cell."
+        runs = "run" if count == "1" else "runs"
+        return escape.joined("", ["Data: ", data, ". Noise: ", noises, f". n = {count} {runs} a cell."])
 
     def bold(self, rule: str, column: Key) -> set[Key]:
         """The rows to print bold in a column: the best mean, and all that lie within its 95 % t interval."""

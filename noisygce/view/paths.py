@@ -19,7 +19,7 @@ from noisygce.settings import setting
 from noisygce.settings.arguments import typed
 from noisygce.sweep.plan import Plan
 
-_LONGEST = 100  # characters of a readable name, which a file system must bear with what is added
+_LONGEST = 60  # characters of a readable name
 
 
 def archived(plan: Plan) -> bool:

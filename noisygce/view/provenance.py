@@ -69,14 +69,17 @@ _MADE: dict[str, Callable[[Result], str]] = {
 
 def _counted(counts: Mapping[str, int]) -> str:
     """The distinct values, with how many runs each has where there are several."""
-    return "; ".join(value if len(counts) == 1 else f"{value} ({n} runs)" for value, n in sorted(counts.items()))
+    return "; ".join(
+        value if len(counts) == 1 else f"{value} ({n} {'run' if n == 1 else 'runs'})"
+        for value, n in sorted(counts.items())
+    )
 
 
 def absent(results: Sequence[Result]) -> list[str]:
     """What is not there: how many runs of each state, then the failed and the unreadable ones by name and cause."""
     counts = Counter(run.state for run in results)
     if counts["done"] == len(results):
-        return [f"Complete: all {len(results)} runs are done."]
+        return [f"Complete: all {len(results)} runs are done." if len(results) > 1 else "Complete: the run is done."]
     summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    lines = [f"Not complete: of {len(results)} runs, {summary}."]
+    lines = [f"Not complete: of {len(results)} {'run' if len(results) == 1 else 'runs'}, {summary}."]
     return lines + [f"{run.state.capitalize()}: {run.id}: {run.note}." for run in results if run.note]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from noisygce.data import Ints
 from noisygce.data.verdicts import decisions
-from noisygce.errors import ConfigError, DataError
+from noisygce.errors import ConfigError, DataError, installing
 from noisygce.results import Result
 from noisygce.runs import artifacts
 from noisygce.training import detection
@@ -96,7 +96,7 @@ def confident_learning(samples: Samples) -> tuple[Flags, NDArray[np.float64]]:
         from cleanlab.filter import find_label_issues
         from cleanlab.rank import get_label_quality_scores
     except ImportError:
-        raise ConfigError("score=confident_learning: needs cleanlab (pip install cleanlab)") from None
+        raise ConfigError(f"score=confident_learning: needs cleanlab ({installing('cleanlab')})") from None
     p, given = samples.p / samples.p.sum(1, keepdims=True), samples.frame["given"].to_numpy()
     try:
         return find_label_issues(given, p), get_label_quality_scores(given, p)

@@ -13,7 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from noisygce.errors import ConfigError
+import numpy as np
+
+from noisygce.errors import ConfigError, installing
 from noisygce.view import canvas, compare, curves, stats
 from noisygce.view.cells import Cell, Cells, Key
 from noisygce.view.stats import Sample
@@ -88,7 +90,8 @@ def friedman(cells: Cells, rule: str) -> Friedman | None:
     if n < 2 or k < 3:
         return None
     scipy = _library("scipy.stats")
-    statistic, p = scipy.friedmanchisquare(*means.to_numpy().T)
+    with np.errstate(invalid="ignore"):  # 0 / 0 where all rows are equal
+        statistic, p = scipy.friedmanchisquare(*means.to_numpy().T)
     critical = scipy.studentized_range.ppf(1 - LEVEL, k, math.inf) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n))
     ranks = means.rank(axis="columns", ascending=False).mean()
     return Friedman(
@@ -101,7 +104,8 @@ def _library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         package = "scikit-posthocs" if name.startswith("scikit") else "scipy"
-        raise ConfigError(f"measure=rank and kind=ranks: need {package} (pip install 'noisygce[ranks]')") from None
+        command = installing("noisygce[ranks]")
+        raise ConfigError(f"measure=rank and kind=ranks: need {package} ({command})") from None
 
 
 def subtable_of(cells: Cells, rule: str, meaning: str) -> Subtable:
@@ -138,14 +142,19 @@ def _said(test: Friedman | None, rows: int) -> str:
         return f"Friedman's test needs three rows and two settings in which all {rows} rows are done."
     return (
         f"Friedman's test over the settings that all {rows} rows have: {_figures(test)}, chi-squared "
-        f"{stats.rounded(test.statistic)}. Two mean ranks differ at the level {LEVEL} where they are a critical "
+        f"{_figure(test.statistic)}. Two mean ranks differ at the level {LEVEL} where they are a critical "
         f"difference apart (Nemenyi). {ASSUMES}"
     )
 
 
 def _figures(test: Friedman) -> str:
-    p = "p < 0.0001" if test.p < 1e-4 else f"p = {stats.rounded(test.p, 4)}"
+    p = "p < 0.0001" if test.p < 1e-4 else f"p = {_figure(test.p, 4)}"
     return f"{test.n} settings, {p}, critical difference {stats.rounded(test.critical)}"
+
+
+def _figure(value: float, decimals: int = 2) -> str:
+    """-: of a test of rows that are equal in every setting."""
+    return "-" if math.isnan(value) else str(stats.rounded(value, decimals))
 
 
 def _rank(rank: float) -> str:

@@ -51,15 +51,15 @@ def markdown(subtable: Subtable) -> str:
     return f"## {subtable.title}\n\n{subtable.note}\n\n" + "\n".join(lines) + "\n"
 
 
-def latex(subtable: Subtable, about: str, label: str) -> str:
+def latex(subtable: Subtable, about: Sequence[str], label: str) -> str:
     """A ``table`` for ``LATEX_PACKAGES``, scaled down to the width and height of the text where it is larger.
 
-    about: what the caption begins with. A count that all entries share is left to the caption.
+    about: texts that the caption begins with. A count that all entries share is left to the caption.
     """
     counts = {entry.count for row in subtable.body for entry in row[1:] if entry.text}
     same = counts.pop() if len(counts) == 1 else ""
     note = subtable.note.replace(" (runs)", "") if same else subtable.note
-    caption = escape.latex(f"{about} {subtable.title}: {note}".replace("`", ""))
+    caption = " ".join(map(escape.latex, [*about, f"{subtable.title}: {note}".replace("`", "")]))
 
     def cell(entry: Entry) -> str:
         text = f"\\textbf{{{escape.latex(entry.text)}}}" if entry.bold else escape.latex(entry.text)

@@ -96,6 +96,11 @@ class Table:
         for rule in self.spec.rules:
             if self.spec.measure == "rank":
                 found[rule] = ranks.subtable_of(self.cells, rule, _MEANING[rule])
+            elif self.spec.measure == "per_class":  # a subtable a setting: their columns side by side are too many
+                settings = dict.fromkeys(column[:-1] for column in self.cells.columns)
+                for n, setting in enumerate(settings, 1):
+                    part = self.cells.only([place for place in self.cells.cell if place[1][:-1] == setting])
+                    found[f"{rule}-{n}"] = rule_subtable(part, rule, self.spec.decimals)
             else:
                 found[rule] = rule_subtable(self.cells, rule, self.spec.decimals)
             if rule in self.compared:
@@ -130,6 +135,9 @@ def tabulate(
     against: published, reference or a CSV file of numbers. measure: of ``MEASURES``. name: of its files, and of its
     labels in LaTeX. Raises ConfigError or DataError.
     """
+    for key, value in (("rule", rule), ("measure", measure)):
+        if value:
+            check.choice(key, value, OPTIONS[key])
     found = look(plan)
     rules = _rules(plan, found, rule, measure)
     number = _numbers(against, measure)
@@ -241,7 +249,7 @@ def latex(table: Table) -> str:
     spec, needs = table.spec, ",".join(subtable.LATEX_PACKAGES)
     comments = [f"{spec.title}; needs \\usepackage{{{needs}}}", *table.footer, f"Made by {spec.command}."]
     floats = [
-        subtable.latex(each, f"{spec.title}. {table.cells.caption(name.split('-')[0])}", f"tab:{spec.name}-{name}")
+        subtable.latex(each, [f"{spec.title}.", table.cells.caption(name.split("-")[0])], f"tab:{spec.name}-{name}")
         for name, each in table.subtables.items()
     ]
     return "\n".join([*(f"% {escape.plain(line)}" for line in comments), *floats])

@@ -6,8 +6,6 @@ import contextlib
 import importlib.util
 import logging
 import os
-import shlex
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from noisygce import settings
-from noisygce.errors import ConfigError, user_code_error
+from noisygce.errors import ConfigError, installing, user_code_error
 from noisygce.runs import drawing
 
 if TYPE_CHECKING:
@@ -163,12 +161,8 @@ def _installed(name: str, package: str) -> bool:
         return True
     if package not in _missing:
         _missing.add(package)
-        # an environment that uv has made has no pip
-        pip = [sys.executable, "-m", "pip", "install"]
-        uv = ["uv", "pip", "install", "--python", sys.executable]
-        command = shlex.join([*(pip if importlib.util.find_spec("pip") else uv), package])
         log.warning(
-            f"logger {name}: {package} is not installed, and runs continue without it; install it ({command}), "
-            "start the same command again, and it receives these runs too"
+            f"logger {name}: {package} is not installed, and runs continue without it; install it "
+            f"({installing(package)}), start the same command again, and it receives these runs too"
         )
     return False
