@@ -87,7 +87,7 @@ def test_the_version_of_timm_is_in_the_id(monkeypatch: pytest.MonkeyPatch) -> No
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(models.timm, "version", missing)
-    with pytest.raises(ConfigError, match="needs timm .*install"):
+    with pytest.raises(ConfigError, match=r"needs timm .*install"):
         identity(*words)
 
 
