@@ -18,17 +18,15 @@ Other arguments are those of noisygce.train.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from noisygce.errors import NoisygceError
 from noisygce.runs import atomic
 from noisygce.settings import arguments
-from noisygce.sweep.plan import Plan, look, shown
+from noisygce.sweep.plan import Plan, shown
 from noisygce.view import canvas, paths
-from noisygce.view.cells import lay_out
-from noisygce.view.figures import DRAWN, TITLES, Drawing, draw
+from noisygce.view.figures import DRAWN, TITLES, Drawing, draw_plan
 
-OPTIONS: dict[str, tuple[str, ...]] = {"kind": tuple(TITLES), "name": ()}
+OPTIONS = {"kind": tuple(TITLES)}
 
 
 def main() -> None:
@@ -37,20 +35,14 @@ def main() -> None:
 
 def run(argv: list[str]) -> None:
     """Draws and writes the figures that the arguments ask for."""
-    options, rest = arguments.split(argv, OPTIONS)
-    plan = shown(paths.with_name(rest, options))
+    plan, drawings = _asked(argv)
     formats = ("png",) if paths.archived(plan) else canvas.FORMATS
-    name = {key: value for key, value in options.items() if key == "name"}
-    drawn = False
-    for drawing in draw(plan, lay_out(plan, look(plan)), _kinds(options)):
-        stem = paths.stem(plan, drawing.kind, name)
+    for drawing in drawings:
+        stem = paths.stem(plan, drawing.kind)
         stem.parent.mkdir(parents=True, exist_ok=True)
         for ending in formats:
             atomic.write(paths.with_ending(stem, f".{ending}"), [drawing.file(ending)], durable=False)
         print(f"{stem}{', '.join(f'.{ending}' for ending in formats)}: {drawing.title}", flush=True)
-        drawn = True
-    if not drawn:
-        raise _nothing(plan, options)
 
 
 def of(*words: str) -> Drawing:
@@ -58,20 +50,13 @@ def of(*words: str) -> Drawing:
 
     Raises NoisygceError, or what Hydra raises.
     """
+    return next(_asked(words)[1])
+
+
+def _asked(words: Sequence[str]) -> tuple[Plan, Iterator[Drawing]]:
     options, rest = arguments.split(words, OPTIONS)
-    plan = shown(paths.with_name(rest, options))
-    for drawing in draw(plan, lay_out(plan, look(plan)), _kinds(options)):
-        return drawing
-    raise _nothing(plan, options)
-
-
-def _kinds(options: dict[str, str]) -> Sequence[str]:
-    return [options["kind"]] if "kind" in options else DRAWN
-
-
-def _nothing(plan: Plan, options: dict[str, str]) -> NoisygceError:
-    nothing = f"no figure of the kind {options['kind']}" if "kind" in options else "nothing to draw"
-    return NoisygceError(f"the runs that are done below {plan.results} give {nothing}")
+    plan = shown(rest)
+    return plan, draw_plan(plan, [options["kind"]] if "kind" in options else DRAWN)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ a file. Needs the run's model.safetensors (runtime.keep_model=best) and no data 
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -28,6 +26,7 @@ from noisygce.settings import arguments
 from noisygce.settings.command import printable
 
 SHOWN = 4  # classes a line
+_COLUMNS = [f"{name}{rank}" for rank in ("", *(f"_{i}" for i in range(2, SHOWN + 1))) for name in ("class", "p")]
 _BATCH = 100  # pictures at a time
 
 
@@ -37,6 +36,8 @@ def main() -> None:
 
 def run(argv: list[str]) -> None:
     """Classifies the pictures or vectors that the words name."""
+    import pandas as pd
+
     options, names = arguments.take(argv, "out", "hydra.searchpath")  # --config-dir: a run holds its config
     if len(arguments.named(names, ["out"])) < 2:
         raise ConfigError("name a finished run, then pictures or folders of them; --help says more")
@@ -44,33 +45,26 @@ def run(argv: list[str]) -> None:
         _refuse_file(Path(options["out"]))
     path = Path(names[0])
     trained = models.load(path if path.is_file() else results.finished(names[0]).folder)
-    samples: Sequence[Any]
-    if trained.preprocess.vectors:
-        column, samples = "row", _vectors(trained, names[1:])
-    else:
-        column, samples = "file", [*listed(names[1:])]
+    of_vectors = trained.preprocess.vectors
+    samples: Sequence[Any] = _vectors(trained, names[1:]) if of_vectors else [*listed(names[1:])]
     lines = [*predict(trained, samples)]
     broken = [line for line in lines if isinstance(line, DataError)]
     if broken and len(broken) == len(lines):
         raise broken[0]
     for error in broken:  # one picture that cannot be read must not cost the predictions for a thousand
         print(printable(f"noisygce: {error}"), file=sys.stderr)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    ranks = ["", *(f"_{rank}" for rank in range(2, SHOWN + 1))]
-    writer.writerow([column, *(f"{name}{rank}" for rank in ranks for name in ("class", "p"))])
-    for name, line in zip(range(len(samples)) if column == "row" else samples, lines, strict=True):
-        known = [] if isinstance(line, DataError) else line
-        writer.writerow([name, *known, *[""] * (2 * SHOWN - len(known))])
-    if "out" not in options:
-        if sys.stdout.isatty():
-            print("\n".join(map(printable, text.getvalue().splitlines())))
-            return
+    known = [{} if isinstance(line, DataError) else dict(zip(_COLUMNS, line, strict=False)) for line in lines]
+    frame = pd.DataFrame(known, columns=_COLUMNS, dtype=object)
+    frame.insert(0, "row" if of_vectors else "file", range(len(samples)) if of_vectors else [*map(str, samples)])
+    text = frame.to_csv(index=False, lineterminator="\n")
+    if "out" in options:
+        atomic.write_text(Path(options["out"]), text)
+        print(f"{options['out']}: {len(samples):,} {'rows' if of_vectors else 'pictures'}")
+    elif sys.stdout.isatty():
+        print("\n".join(map(printable, text.splitlines())))
+    else:
         sys.stdout.flush()
-        sys.stdout.buffer.write(text.getvalue().encode(errors="surrogateescape"))  # names of files may be no UTF-8
-        return
-    atomic.write_text(Path(options["out"]), text.getvalue())
-    print(f"{options['out']}: {len(samples):,} {'rows' if trained.preprocess.vectors else 'pictures'}")
+        sys.stdout.buffer.write(text.encode(errors="surrogateescape"))  # names of files may be no UTF-8
 
 
 def _refuse_file(out: Path) -> None:
@@ -115,12 +109,13 @@ def predict(trained: models.Trained, samples: Sequence[Any]) -> Iterator[list[st
     for start in range(0, len(samples), _BATCH):
         batch = [_input(trained, sample) for sample in samples[start : start + _BATCH]]
         readable = [sample for sample in batch if not isinstance(sample, DataError)]
-        lines: Iterator[list[str]] = iter(())
+        found: list[list[str]] = []
         if readable:
             with torch.inference_mode():
                 p = trained.network(trained.preprocess(readable)).double().softmax(1)
-            values, classes = (found.tolist() for found in p.topk(min(SHOWN, p.shape[1]), 1))
-            lines = (_line(trained, *found) for found in zip(classes, values, strict=True))
+            values, classes = (best.tolist() for best in p.topk(min(SHOWN, p.shape[1]), 1))
+            found = [_line(trained, *each) for each in zip(classes, values, strict=True)]
+        lines = iter(found)
         yield from (sample if isinstance(sample, DataError) else next(lines) for sample in batch)
 
 

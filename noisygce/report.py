@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
 
 from noisygce.errors import NoisygceError
 from noisygce.results import STATES
 from noisygce.settings import arguments
-from noisygce.sweep.jobs import expand
 from noisygce.sweep.missing import hint
 from noisygce.sweep.plan import Plan, shown
 from noisygce.view import canvas, escape, page, paths, records, subtable
@@ -32,8 +30,8 @@ def main() -> None:
 
 def run(argv: list[str]) -> None:
     """Writes the report that the arguments ask for."""
-    options, rest = arguments.split(argv, {key: OPTIONS[key] for key in ("against", "name")})
-    plan = shown(paths.with_name(rest, options))
+    options, rest = arguments.split(argv, {"against": OPTIONS["against"]})
+    plan = shown(rest)
     table = tabulate(plan, **options, command="report")
     if all(run.state == "missing" for run in table.runs):
         reason = hint(plan, table.runs)
@@ -82,19 +80,13 @@ _NOT_TRAINED = ("paths.", "runtime.", "hydra.", "grid=", "table.", "experiment="
 
 
 def reproduce(plan: Plan, cell: Cell) -> str:
-    """The command line whose runs are those of a cell, and no others."""
-
-    def trained(job: Sequence[str]) -> list[str]:
-        return [override for override in job if not override.startswith(_NOT_TRAINED)]
-
+    """The command line whose runs are those of a cell, and no others: what the grid sets is among its words."""
     seeds = ",".join(str(run.config["seed"]) for run in cell.runs)
-    job = [override for override in trained(cell.runs[0].job) if not override.startswith("seed=")]
-    words = [*([f"experiment={plan.name}"] if plan.name else []), *job, f"seed={seeds}"]
-    wanted = {tuple(sorted(trained(run.job))) for run in cell.runs}
-    if plan.grid and {tuple(sorted(trained(other))) for other in expand(words, plan.grid)} != wanted:
-        words.insert(1, "grid=null")  # blocks of the grid that set other keys would bring other runs
+    job = [override for override in cell.runs[0].job if not override.startswith((*_NOT_TRAINED, "seed="))]
+    experiment = [f"experiment={plan.name}"] if plan.name else []
+    grid = ["grid=null"] if plan.grid or any(word.startswith("grid=") for word in plan.arguments) else []
     hydra = arguments.typed([word for word in plan.arguments if word.startswith("hydra.")])
-    return shlex.join(["python", "-m", "noisygce.train", "-m", *hydra, *words])
+    return shlex.join(["python", "-m", "noisygce.train", "-m", *hydra, *experiment, *grid, *job, f"seed={seeds}"])
 
 
 if __name__ == "__main__":

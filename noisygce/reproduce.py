@@ -109,7 +109,7 @@ def _recorded(made: Manifest) -> dict[str, Any]:
         **{key: made[key] for key in ("device", "processor", "threads", "commit") if key in made},
         **{f"version of {name}": version for name, version in made.get("versions", {}).items()},
         **{f"SHA-256 of the module {name}": digest for name, digest in config.get("code", {}).items()},
-        **{f"SHA-256 of {name}": digest for name, digest in config.get("contents", {}).items()},
+        **{f"SHA-256 or version of {name}": digest for name, digest in config.get("contents", {}).items()},
         f"numerics {meant}": config["numerics"],
         **{f"revision of {name} {meant}": number for name, number in config.get("revisions", {}).items()},
     }

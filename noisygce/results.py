@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,10 +31,8 @@ if TYPE_CHECKING:
 
 NOISY_VALIDATION = "noisy_validation"  # what takes the place of a selection rule where there is no test set
 LABEL_WAVE = "label_wave"  # a rule that is computed from metrics.csv, of runs that have its column
-CALIBRATION = ("nll", "brier", "ece", "ece_equal_width")  # measures of training.calibration that manifests hold
+MODELS = {"val": "best", "last": "last"}  # of a run, by the rule that chooses one: its name in a manifest
 STATES = ("done", "running", "stopped", "failed", "unreadable", "missing")
-_DETECTION = ("detection", "margin")
-Metrics = dict[str, list[float | None]]  # a column of metrics.csv: its values, an epoch each
 
 
 @dataclass(frozen=True)
@@ -55,56 +54,47 @@ class Result:
     archive: Archive | None = field(default=None, repr=False)
     job: tuple[str, ...] = ()
 
-    def number(self, rule: str, measure: str = "accuracy") -> float | None:
-        """A measure, a fraction, under a selection rule, or ``gap``: last - val; None where there is none.
+    def number(self, rule: str) -> float | None:
+        """Test accuracy, a fraction, under a selection rule, or ``gap``: last - val; None where there is none.
 
         ``noisy_validation`` needs no test set: accuracy on the noisy validation labels at its best epoch.
         ``label_wave`` needs no validation set: test accuracy at the epoch that ``runs.label_wave`` chooses.
-
-        accuracy: on the test set. auroc, ap: of wrong labels among the training samples, found by their margin; ``val``
-        by the best-validation model, ``last`` by the model at the end. ``CALIBRATION`` on the test set, of the same two
-        models, and after temperature scaling ("ece_scaled"); of these nll and brier are no fractions. "class cat": of
-        the test samples of that class those that the kept model is right about, under the rule ``kept_by`` alone.
-        t_error: sum |T_hat - T| / sum T of the T that a loss has estimated, under ``last``; no fraction.
         """
         if rule == "gap":
-            val, last = self.number("val", measure), self.number("last", measure)
+            val, last = self.number("val"), self.number("last")
             return None if val is None or last is None else last - val
-        if measure.startswith("class "):
-            row = self.confusion.get(measure.removeprefix("class "), {}) if rule == self.kept_by else {}
-            samples = sum(row.values())  # none of a class that only training samples have
-            return row.get(measure.removeprefix("class "), 0) / samples if samples else None
-        if measure == "accuracy":
-            return self._accuracy(rule)
-        if measure == "t_error":
-            return _number(self.manifest, "transition_hat", "error") if rule == "last" else None
-        model = {"val": "best", "last": "last"}.get(rule, "")
-        name = measure.removesuffix("_scaled")
-        kind, part = ("calibration", "plain" if name == measure else "scaled") if name in CALIBRATION else _DETECTION
-        return _number(self.manifest, kind, model, part, name)
-
-    def _accuracy(self, rule: str) -> float | None:
         if rule == NOISY_VALIDATION:
             return self.noisy_validation["best"]
-        return self._label_wave if rule == LABEL_WAVE else _number(self.manifest, "results", rule)
+        return self._label_wave if rule == LABEL_WAVE else self.recorded("results", rule)
 
-    @property
+    def recorded(self, *keys: str) -> float | None:
+        """The number at nested keys of the manifest; None where there is none."""
+        found: Any = self.manifest
+        for key in keys:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found if isinstance(found, int | float) else None
+
+    @cached_property
     def noisy_validation(self) -> Mapping[str, float | None]:
         """Accuracy on the noisy validation labels, of the ``best`` epoch and the ``last`` one of a finished run."""
         absent = {"best": None, "last": None}
-        if known := self.manifest.get("noisy_validation"):
-            return {when: _number(known, when) for when in absent}
-        try:
-            return runs.noisy_validation(self.rows()) if self.manifest else absent
-        except (DataError, KeyError, ValueError):  # verify names what is damaged
-            return absent
+        if self.manifest.get("noisy_validation"):
+            return {when: self.recorded("noisy_validation", when) for when in absent}
+        return self._of_rows(runs.noisy_validation) or absent
 
     @cached_property
     def _label_wave(self) -> float | None:
-        try:
-            row = runs.label_wave(self.rows()) if self.manifest else None
+        def accuracy(rows: Rows) -> float | None:
+            row = runs.label_wave(rows)
             return self._number(row, "test_accuracy") if row else None
-        except (DataError, KeyError, ValueError):  # verify names what is damaged
+
+        return self._of_rows(accuracy)
+
+    def _of_rows(self, compute: Callable[[Rows], Any]) -> Any:
+        """What a finished run's metrics.csv comes to; None where the file is damaged, which verify names."""
+        try:
+            return compute(self.rows()) if self.manifest else None
+        except (DataError, KeyError, ValueError):
             return None
 
     @property
@@ -125,11 +115,15 @@ class Result:
         if self.archive or artifacts.PREDICTIONS not in named or not (self.folder / artifacts.PREDICTIONS).is_file():
             return {}
         found = artifacts.predictions(self.folder, self.manifest)
-        test = found.split == "test"
-        counts = {true: dict.fromkeys(found.classes, 0) for true in found.classes}
-        for true, predicted in zip(found.given[test], found.predicted[test], strict=True):
-            counts[found.classes[true]][found.classes[predicted]] += 1
-        return counts if test.any() else {}
+        test, classes = found.split == "test", list(enumerate(found.classes))
+        counts = Counter(zip(found.given[test], found.predicted[test], strict=True))
+        return {true: {other: counts[i, j] for j, other in classes} for i, true in classes} if counts else {}
+
+    def class_accuracy(self, name: str) -> float | None:
+        """Of the test samples of a class, the share that the kept model is right about."""
+        row = self.confusion.get(name, {})
+        samples = sum(row.values())  # none of a class that only training samples have
+        return row[name] / samples if samples else None
 
     def rows(self) -> Rows:
         """The rows of metrics.csv so far, as text; none where there is no file."""
@@ -138,14 +132,15 @@ class Result:
         return archive.read_rows(self.folder / archive.METRICS)
 
     def epochs(self) -> list[dict[str, float | None]]:
-        """The rows of metrics.csv as numbers, an absent one as None."""
-        return [{k: self._number(row, k) for k in row} for row in self.rows()]
+        """The rows of metrics.csv so far as numbers, an absent one as None. Raises DataError."""
+        return [{name: self._number(row, name) for name in row} for row in self.rows()]
 
-    def metrics(self) -> Metrics:
-        """The columns of metrics.csv so far as numbers, an absent value as None; empty where there is none."""
-        rows = self.rows()
-        names = rows[0] if rows else ()
-        return {name: [self._number(row, name) for row in rows] for name in names}
+    def metrics(self) -> DataFrame:
+        """A row an epoch, with the columns of metrics.csv, an absent value as NaN; empty where there is no file."""
+        import pandas as pd
+
+        epochs = self.epochs()
+        return pd.DataFrame(epochs, dtype=float).astype({"epoch": int} if epochs else {})
 
     def _number(self, row: Mapping[str, str], name: str) -> float | None:
         try:
@@ -154,20 +149,11 @@ class Result:
             raise DataError(f"{self.folder / archive.METRICS} is damaged: {name} is {row[name]!r}") from None
 
 
-def _number(values: Any, *keys: str) -> float | None:
-    """The number at nested keys; None where there is none."""
-    for key in keys:
-        values = values.get(key) if isinstance(values, Mapping) else None
-    return values if isinstance(values, int | float) else None
-
-
 def found(folder: Path | str) -> list[Result]:
     """All runs below ``folder``, each once: those in ``runs``, by name, then those of its archives. Raises OSError
     where ``runs`` cannot be read."""
-    there = Path(folder)
     each: dict[str, Result] = {}
-    folders = (of_folder(path) for path in _folders(there / "runs"))
-    for run in (*folders, *_archived(there)):
+    for run in (*map(of_folder, _folders(Path(folder) / "runs")), *_archived(Path(folder))):
         each.setdefault(run.id, run)
     return list(each.values())
 
@@ -183,14 +169,12 @@ def _folders(folder: Path) -> list[Path]:
 
 def look(folder: Path, asked: Iterable[tuple[str, Mapping[str, Any], tuple[str, ...]]]) -> list[Result]:
     """What is below ``folder`` of each run that is asked for by its id, what that is made from, and its job."""
-    archived = {run.id: run for run in _archived(folder)}
-
-    def found(name: str, made: Mapping[str, Any]) -> Result:
-        """A finished run of one's own before one of an archive, as training has it."""
-        own = of_folder(folder / "runs" / name, made)
-        return own if own.state == "done" else archived.get(name, own)
-
-    return [replace(found(name, made), config=flat(made), job=job) for name, made, job in asked]
+    archived, found = {run.id: run for run in _archived(folder)}, []
+    for name, made, job in asked:
+        own = of_folder(folder / "runs" / name, made)  # if it is finished before one of an archive, as training has it
+        run = own if own.state == "done" else archived.get(name, own)
+        found.append(replace(run, config=flat(made), job=job))
+    return found
 
 
 def reference() -> Path:
@@ -234,25 +218,22 @@ def of_folder(folder: Path, made: Mapping[str, Any] | None = None) -> Result:
     return Result(name, folder, state, flat(made) if made else unfinished.config(folder), note=note, owner=owner)
 
 
-_UNFINISHED = {
-    "stopped": "it was stopped; start the same train command again to resume it",
-    "running": "it is being trained",
-}
-
-
 def finished(run: str) -> Result:
     """A finished run by its folder, or by its id, also one of the reference. Raises ConfigError or ManifestError."""
-    places = [Path(run), Path("results/runs") / run]
-    known = [of_folder(place) for place in places if (place / "manifest.json").is_file()]
+    places = [*map(of_folder, (Path(run), Path("results/runs") / run))]
+    known = [place for place in places if (place.folder / "manifest.json").is_file()]
     known += [result for result in found(reference()) if result.id == run]
     if not known:
-        for begun in map(of_folder, places):
-            if begun.state in ("stopped", "running", "failed"):
-                reason = _UNFINISHED.get(begun.state, begun.note)
+        for begun in places:
+            reason = {
+                "stopped": "it was stopped; start the same train command again to resume it",
+                "running": "it is being trained",
+                "failed": begun.note,
+            }.get(begun.state)
+            if reason is not None:
                 raise ConfigError(f"{begun.folder}: this run is not finished: {reason}")
-        raise ConfigError(
-            f"{run}: there is no finished run of this id in results/runs or {reference()}, nor a folder of it"
-        )
+        where = f"results/runs or {reference()}"
+        raise ConfigError(f"{run}: there is no finished run of this id in {where}, nor a folder of it")
     if known[0].state != "done":
         raise ManifestError(f"{known[0].folder}: {known[0].note}")
     return known[0]

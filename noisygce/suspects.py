@@ -38,12 +38,12 @@ from numpy.typing import NDArray
 from noisygce import check, results, settings
 from noisygce.data import Data, Features, Folder
 from noisygce.errors import ConfigError, DataError, MissingData, counted
-from noisygce.noise import Clean, Noise, digest
+from noisygce.noise import Noise, digest
 from noisygce.results import Result
 from noisygce.runs import atomic, changed
 from noisygce.settings import arguments
 from noisygce.settings.command import printable
-from noisygce.training.task import prepare
+from noisygce.training.task import corrupted
 from noisygce.view import gallery, ranking
 from noisygce.view.ranking import SCORES, Samples
 
@@ -148,20 +148,20 @@ class Tiles:
     def __init__(self, run: Result, paths: Sequence[str], pictures: str | None = None) -> None:
         config, root = run.manifest["config"], settings.read(settings.compose(paths)).paths.data
         cfg = settings.node({key: config[key] for key in ("data", "noise")})  # neither loss nor model need be here
-        data, split, verdicts, _ = settings.build_data(cfg.data)
+        data, noise = settings.build_data(cfg.data)[0], settings.build(cfg.noise, Noise, "noise")
+        arrays = data.load(root)
         try:
-            task = prepare(data, split, verdicts, settings.build(cfg.noise, Noise, "noise"), config["seed"], root)
-            if digest(task.drawn) != run.manifest["noise"]["labels_sha256"]:
+            arrays, drawn, _, _ = corrupted(arrays, noise, config["seed"], root)
+            if digest(drawn) != run.manifest["noise"]["labels_sha256"]:
                 raise DataError(f"the data set below {root} is not the one of {run.id}: its labels have changed")
         except MissingData:  # a file of labels may have moved since; the predictions hold them
             if "file" not in config["noise"]:
                 raise
-            task = prepare(data, split, verdicts, Clean(0, None), config["seed"], root)
         if other := changed(config, data, root):
             raise DataError(f"{other} is not the one of {run.id}: it holds something else now")
-        self.images = task.arrays.train_images
+        self.images = arrays.train_images
         base = check.located(root, data.folder) if isinstance(data, Folder) else pictures and Path(pictures)
-        self.files = [Path(base) / name for name in task.arrays.train_names] if base else []
+        self.files = [Path(base) / name for name in arrays.train_names] if base else []
         if pictures and not self.files:
             raise ConfigError(f"pictures={pictures}: samples without names, such as data.ids=FILE.csv, have no files")
         self.there = bool(self.files) or not isinstance(data, Features)

@@ -36,7 +36,7 @@ def main() -> None:
 def run(argv: list[str]) -> None:
     """Prints the table that the arguments ask for and writes its files."""
     options, rest = arguments.split(argv, OPTIONS)
-    plan = shown(paths.with_name(rest, options))
+    plan = shown(rest)
     table = tabulate(plan, **options)
     stem = paths.stem(plan, "table", table.spec.options)
     records.write_table(stem, table)
@@ -50,7 +50,7 @@ def of(*words: str) -> Table:
     """The table that the arguments of the command ask for, which draws itself in a notebook:
     ``table.of("experiment=demo", "rule=val")``. Raises NoisygceError, or what Hydra raises."""
     options, rest = arguments.split(words, OPTIONS)
-    return tabulate(shown(paths.with_name(rest, options)), **options)
+    return tabulate(shown(rest), **options)
 
 
 if __name__ == "__main__":

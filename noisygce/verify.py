@@ -14,16 +14,15 @@ if a run, a folder or a table could not be verified.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from noisygce import results, runs, settings
-from noisygce.data import Arrays, Data, Ints
+from noisygce import check, results, runs, settings
+from noisygce.data import Ints
 from noisygce.errors import ConfigError, DataError, MissingData
 from noisygce.losses import Loss
 from noisygce.noise import Noise, describe
@@ -46,8 +45,7 @@ class Verifier:
 
     def __init__(self, data_root: Path) -> None:
         self.data_root = data_root
-        self.read: dict[str, Arrays] = {}  # many runs share a data set
-        self.drawn: dict[str, tuple[dict[str, Any], Ints | None]] = {}  # and every loss of a seed its labels
+        self.drawn: dict[str, tuple[dict[str, Any], Ints | None]] = {}  # every loss of a seed shares its labels
 
     def faults(self, run: Result) -> tuple[list[str], list[str]]:
         """The faults of a finished run, and the reasons why a part of it could not be verified."""
@@ -55,13 +53,13 @@ class Verifier:
             return [run.note], []
         wrong: list[str] = []
         unchecked: list[str] = []
-        for check in (config, metrics, calibration, estimates, files, self.noise, self.detection):
+        for part in (config, metrics, calibration, files, self.noise, self.detection):
             try:
-                wrong += check(run)
+                wrong += part(run)
             except Unchecked as reason:
                 unchecked.append(str(reason))
             except Exception as error:  # whatever a damaged file leads to: the other runs are verified all the same
-                wrong.append(f"{check.__name__} cannot be read: {type(error).__name__}: {error}".splitlines()[0])
+                wrong.append(f"{part.__name__} cannot be read: {type(error).__name__}: {error}".splitlines()[0])
         return wrong, unchecked
 
     def noise(self, run: Result) -> Iterator[str]:
@@ -101,7 +99,7 @@ class Verifier:
         wrong = None if clean is None else predictions.given[train] != clean[predictions.index[train]]
         scores = {name: getattr(predictions, column)[train] for name, column in detection.SCORES.items()}
         prunes = settings.named(run.manifest["config"]["loss"]["_target_"], Loss, "loss").prunes
-        model = {"val": "best", "last": "last"}[run.kept_by]
+        model = results.MODELS[run.kept_by]
         measured = {
             model: detection.measure(scores, wrong),
             "pruned": detection.of_pruned(predictions.kept[train], wrong if prunes else None),
@@ -116,26 +114,16 @@ class Verifier:
         Raises Unchecked or DataError."""
         cfg = settings.node({key: config[key] for key in ("data", "noise")})
         data, noise = settings.build_data(cfg.data)[0], settings.build(cfg.noise, Noise, "noise")
-        self._require(noise.files)
-        arrays = self.arrays(data)
+        if missing := [name for name in (*noise.files, *data.files) if not (self.data_root / name).is_file()]:
+            raise Unchecked(f"{missing[0]} is not in {self.data_root} (paths.data=FOLDER)")
+        try:
+            arrays = data.load(self.data_root)  # which keeps what it has read last: many runs share a data set
+        except DataError as error:
+            raise Unchecked(str(error)) from None
         if other := runs.changed(config, data, self.data_root):
             raise Unchecked(f"{other} holds something else now")
         arrays, noisy, clean, _ = corrupted(arrays, noise, config["seed"], self.data_root)
         return describe(noise.rate, clean, noisy, len(arrays.classes)), clean if arrays.truth else None
-
-    def arrays(self, data: Data) -> Arrays:
-        self._require(data.files)
-        which = f"{type(data).__name__} {vars(data)}"
-        if which not in self.read:
-            try:
-                self.read[which] = data.load(self.data_root)
-            except DataError as error:
-                raise Unchecked(str(error)) from None
-        return self.read[which]
-
-    def _require(self, files: Iterable[str]) -> None:
-        if missing := [name for name in files if not (self.data_root / name).is_file()]:
-            raise Unchecked(f"{missing[0]} is not in {self.data_root} (paths.data=FOLDER)")
 
 
 def _labels(config: Mapping[str, Any]) -> str:
@@ -179,21 +167,18 @@ def calibration(run: Result) -> Iterator[str]:
                 yield f"calibration.{model}.plain.ece is {plain['ece']}, its bins give {ece:.6f}"
 
 
-def estimates(run: Result) -> Iterator[str]:
-    """transition_hat.json, where it is there, is the one that the manifest has the digest of.
+def files(run: Result) -> Iterator[str]:
+    """The model, the predictions and the estimates of T, where they are there, have the digests in the manifest.
 
-    A published run comes without it: only the runs trained from it need it, and they say so.
+    A published run comes without estimates: only the runs trained from it need them, and they say so.
     """
-    if not run.archive and (path := run.folder / "transition_hat.json").is_file():
-        found, given = hashlib.sha256(path.read_bytes()).hexdigest(), run.manifest.get("transition_hat_sha256")
+    if run.archive:
+        return
+    yield from artifacts.faults(run.folder, run.manifest)
+    if (path := run.folder / "transition_hat.json").is_file():
+        found, given = check.sha256(path), run.manifest.get("transition_hat_sha256")
         if found != given:
             yield f"transition_hat_sha256 is {given}, transition_hat.json has {found}"
-
-
-def files(run: Result) -> Iterator[str]:
-    """The model and the predictions, where they are there, have the digests in the manifest."""
-    if not run.archive:
-        yield from artifacts.faults(run.folder, run.manifest)
 
 
 def finished(folder: Path) -> Iterator[Result]:

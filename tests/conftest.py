@@ -10,14 +10,18 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 
 from noisygce import settings
 from noisygce.runs import stops
 from noisygce.runs.begin import training_of
 from noisygce.sweep import stored
 from noisygce.sweep.plan import Plan, plan_of
-from noisygce.training import device
+from noisygce.training import cuda_graph, device
 from noisygce.training.fit import Training
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it in the background; tests press Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # 200 images in four batches of 64, a network of four channels: an epoch takes some 20 ms.
 SMALL = ["data=digits", "data.subset=200", "model.width=4", "schedule.epochs=5", "schedule.batch_size=64"]
@@ -75,6 +79,33 @@ def make():
         return training_of(settings.read(settings.compose([*SMALL, *overrides])), "cpu")
 
     return build
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """On the CPU, all that surrounds a graph: a replay calls the function again. Counts the replays."""
+    replays = []
+
+    def record(call, _pool):
+        changed = list(call.__self__.changes())
+        before = [tensor.detach().clone() for tensor in changed]
+        result = call()  # a GPU would not compute it yet
+        with torch.no_grad():
+            for tensor, value in zip(changed, before, strict=True):
+                tensor.copy_(value)
+
+        def replay():
+            replays.append(call)
+            again = call()
+            if result is not None:
+                result.copy_(again)
+
+        return replay, result
+
+    monkeypatch.setattr(cuda_graph, "record", record)
+    monkeypatch.setattr(device, "graphs", lambda *_: "on")
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
+    return replays
 
 
 @pytest.fixture

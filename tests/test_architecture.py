@@ -20,6 +20,7 @@ COMPUTES = (
             "dropout",
             "evaluate",
             "fit",
+            "images",
             "loader",
             "moving_average",
             "philox",

@@ -17,7 +17,7 @@ from noisygce import runs, settings
 from noisygce.check import Invalid
 from noisygce.data import Arrays, Folder, ImageArrays
 from noisygce.errors import ConfigError, DataError
-from noisygce.training.loader import Images
+from noisygce.training.images import Images
 
 N, H, W = 12, 9, 8
 LABELS = np.arange(N) % 3

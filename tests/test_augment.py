@@ -10,7 +10,8 @@ from noisygce.check import Invalid
 from noisygce.errors import ConfigError
 from noisygce.training import fit
 from noisygce.training.augment import OPERATIONS, RandAugment, holes
-from noisygce.training.loader import Images, Loader
+from noisygce.training.images import Images
+from noisygce.training.loader import Loader
 
 MAGNITUDE = 9
 SIDE = 32

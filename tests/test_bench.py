@@ -79,7 +79,7 @@ def test_the_profile_shares_a_step_out_among_its_kernels(tmp_path):
 def test_steps_are_measured_beside_the_plain_loop(tmp_path):
     found = run(tmp_path, "parts=steps", "precision=bf16")
     modes = {row["mode"]: row for row in found["steps"]["modes"]}
-    assert list(modes) == ["plain loop", "fp32", "bf16"]
+    assert list(modes) == ["plain loop", "fp32", "bf16", "bf16, images on the host"]
     assert modes["plain loop"]["ratio_to_plain"] == 1
     assert modes["plain loop"]["difference"] is None
     assert modes["bf16"]["difference"] == 0 < modes["fp32"]["difference"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +90,7 @@ def drawn(folder: Path, count: int) -> list[Path]:
 def test_cached_pictures_are_those_of_the_reader(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = drawn(tmp_path, 40)
     paths[7].write_bytes(b"not a picture")
-    expected = [np.zeros((8, 8, 3)) if i == 7 else check.picture(path, 8, 8, 3) for i, path in enumerate(paths)]
+    expected = [check.picture(path, 8, 8, 3) for i, path in enumerate(paths) if i != 7]
     first, broken = cache.pictures(paths, 8, 3)
     monkeypatch.setattr(check, "picture", lambda *_: pytest.fail("decoded again"))
     second, again = cache.pictures(paths, 8, 3)
@@ -157,6 +159,32 @@ def test_a_picture_that_changes_between_its_digest_and_its_decoding_does_not_ent
     monkeypatch.setattr(cache, "digests", digests)
     paths[0].write_bytes(content)
     assert np.array_equal(cache.pictures(paths, 8, 3)[0][0], check.picture(paths[0], 8, 8, 3))
+
+
+def test_pictures_that_no_run_has_read_for_long_are_deleted_when_others_are_stored(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def entries() -> list[Path]:
+        return sorted((home / "pictures").glob("*.npy"))
+
+    def unused(days: float) -> None:
+        for entry in entries():
+            os.utime(entry, (time.time() - days * 86_400,) * 2)
+
+    paths = drawn(tmp_path, 3)
+    cache.pictures(paths, 8, 3)
+    (first,) = entries()
+    unused(cache.KEPT - 1)
+    cache.pictures(paths, 9, 3)
+    assert len(entries()) == 2
+    unused(cache.KEPT + 1)
+    cache.pictures(paths, 8, 3)  # read, and so no longer unused
+    monkeypatch.setattr(cache, "_WORTH", 3)
+    caplog.set_level(logging.INFO)
+    cache.pictures(paths, 10, 3)
+    assert first in entries()
+    assert len(entries()) == len([*(home / "pictures").glob("*.json")]) == 2
+    assert f"rm -r {home} empties the cache" in caplog.text
 
 
 def test_a_damaged_entry_is_made_anew(tmp_path: Path, home: Path) -> None:

@@ -132,33 +132,6 @@ def test_order_and_augmentation_are_the_same_bits_on_cpu_and_gpu():
             assert torch.equal(here.images.crop(one), there.images.crop(other).cpu())
 
 
-@pytest.fixture
-def as_on_a_gpu(monkeypatch):
-    """On the CPU, all that surrounds a graph: a replay calls the function again. Counts the replays."""
-    replays = []
-
-    def record(call, _pool):
-        changed = list(call.__self__.changes())
-        before = [tensor.detach().clone() for tensor in changed]
-        result = call()  # a GPU would not compute it yet
-        with torch.no_grad():
-            for tensor, value in zip(changed, before, strict=True):
-                tensor.copy_(value)
-
-        def replay():
-            replays.append(call)
-            again = call()
-            if result is not None:
-                result.copy_(again)
-
-        return replay, result
-
-    monkeypatch.setattr(cuda_graph, "record", record)
-    monkeypatch.setattr(device, "graphs", lambda *_: "on")
-    monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
-    return replays
-
-
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "resnet18 in bf16"])
 def test_what_surrounds_a_graph_changes_nothing(monkeypatch, as_on_a_gpu, kind):
     monkeypatch.setattr(evaluate, "BATCH", 50)  # so that evaluation has full batches

@@ -18,7 +18,7 @@ from noisygce.check import Invalid
 from noisygce.models.peers import NetworkPair
 from noisygce.runs import artifacts
 from noisygce.training import fit
-from noisygce.training.loader import BatchSpec
+from noisygce.training.images import BatchSpec
 
 B, K, N = 12, 5, 30
 Array = NDArray[Any]

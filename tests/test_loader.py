@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from noisygce.data import Preprocessing
-from noisygce.training.loader import ANGLES, BatchSpec, Images, Loader, rotations
+from noisygce.training.images import ANGLES, BatchSpec, Images, rotations
+from noisygce.training.loader import Loader
 
 
 def settings(padding=2, flip=True, normalise="channel", channels=3, rotation=0):

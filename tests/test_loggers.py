@@ -126,6 +126,33 @@ def test_a_logger_that_fails_says_so_once_and_changes_no_bit_of_a_run(
     assert (plain.folder / "metrics.csv").read_bytes() == (failed.folder / "metrics.csv").read_bytes()
 
 
+class Sets(Logger):
+    environment = {"OF_A_PACKAGE": "2", "OF_THE_USER": "3"}
+    within: list[Any] = []
+
+    def begin(self, *_: Any) -> int:
+        self.within.append([os.environ[name] for name in self.environment])
+        raise ConnectionError
+
+    def close(self) -> None:
+        self.begin()
+
+
+def test_environment_variables_of_a_logger_are_there_for_its_runs_and_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OF_THE_USER", "9")
+    before = dict(os.environ)
+    first, second = (Loggers({"sets": Sets()}).following("x", {}, tmp_path, [], []) for _ in range(2))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert os.environ["OF_A_PACKAGE"] == "2"  # the second run still needs it
+    second.__exit__(None, None, None)
+    assert dict(os.environ) == before
+    assert Sets.within == [["2", "9"]] * 4  # in begin and, after its failure, in close
+
+
 @pytest.mark.parametrize(("kind", "reason"), [(ValueError, "Key backend: no\nsuch"), (ImportError, "matplotlib")])
 def test_a_run_whose_curves_cannot_be_drawn_is_done_and_its_loggers_have_the_rest(
     tmp_path: Path,

@@ -24,7 +24,8 @@ from noisygce.runs.stops import process
 from noisygce.training import estimates, fit
 from noisygce.training.device import prepare as prepare_device
 from noisygce.training.fit import Progress, Training
-from noisygce.training.loader import BatchSpec, Images, Loader
+from noisygce.training.images import BatchSpec, Images
+from noisygce.training.loader import Loader
 
 SMALL = ["data=digits", "data.subset=300", "schedule.epochs=3", "runtime.threads=1", "runtime.device=cpu"]
 AUGMENTED = ["data.padding=1", "data.flip=true"]

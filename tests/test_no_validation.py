@@ -17,6 +17,7 @@ from noisygce.errors import ConfigError
 from noisygce.runs import artifacts
 from noisygce.sweep import tuning
 from noisygce.training.fit import digest, fit
+from noisygce.view.measures import MEASURES
 
 ALL = ("data=digits", "data.validation=0", "loss=ce", "runtime.threads=1")
 COSINE = ("schedule.annealing=cosine", "schedule.milestones=[]", "schedule.clip_norm=0.5", "schedule.epochs=4")
@@ -47,7 +48,10 @@ def test_every_training_image_is_trained_on_and_rules_that_need_validation_have_
     detection = found.manifest["detection"]
     assert detection["best"]["margin"] == {"auroc": None, "ap": None}
     assert detection["last"]["margin"]["auroc"] > 0.5
-    assert (found.number("val", "auroc"), found.number("last", "ap")) == (None, detection["last"]["margin"]["ap"])
+    assert (MEASURES["auroc"].read(found, "val"), MEASURES["ap"].read(found, "last")) == (
+        None,
+        detection["last"]["margin"]["ap"],
+    )
 
 
 def test_the_model_that_is_kept_is_the_last_one(make, run: Path) -> None:

@@ -95,7 +95,7 @@ def test_the_command_of_a_cell_makes_its_runs_and_no_others(small, text):
     cells = lay_out(small, look(small))
     cell = cells.at(("gce",), ("uniform", 0.4))
     command = report.reproduce(small, cell)
-    assert command == "python -m noisygce.train -m experiment=demo loss=gce noise=uniform rate=0.4 seed=0,1"
+    assert command == "python -m noisygce.train -m experiment=demo grid=null loss=gce noise=uniform rate=0.4 seed=0,1"
     assert f"<code>{command}</code>" in text
     made = plan_of(command.split()[4:])
     assert [run.id for run in made.runs] == [run.id for run in cell.runs]

@@ -182,12 +182,12 @@ def test_predictions_count_once_the_run_is_done(demo, tmp_path):
     assert results.of_folder(folder).confusion == {}
 
 
-def test_an_absent_value_in_metrics_is_none(demo, tmp_path):
+def test_an_absent_value_in_metrics_is_nan(demo, tmp_path):
     folder = made_up.begin(tmp_path, demo.runs[0], made_up.metrics(0.5, noisy=False))
     columns = results.of_folder(folder).metrics()
-    assert columns["mislabelled_as_true"] == [None] * made_up.EPOCHS
-    assert columns["epoch"] == list(range(1, made_up.EPOCHS + 1))
-    assert results.of_folder(tmp_path / "runs" / "none").metrics() == {}
+    assert columns["mislabelled_as_true"].isna().all()
+    assert columns["epoch"].tolist() == list(range(1, made_up.EPOCHS + 1))
+    assert results.of_folder(tmp_path / "runs" / "none").metrics().empty
 
 
 def test_no_view_imports_torch(tmp_path):
@@ -207,4 +207,4 @@ def test_a_class_without_test_samples_has_no_accuracy(demo, tmp_path):
     made_up.keep(folder, [[0.9, 0.1], [0.2, 0.8]], [0, 0])
     run = results.of_folder(folder)
     assert run.confusion == {"cat": {"cat": 1, "dog": 1}, "dog": {"cat": 0, "dog": 0}}
-    assert [run.number(run.kept_by, f"class {name}") for name in ("cat", "dog", "cow")] == [0.5, None, None]
+    assert [run.class_accuracy(name) for name in ("cat", "dog", "cow")] == [0.5, None, None]

@@ -5,6 +5,9 @@ import math
 import pytest
 
 from noisygce.view import stats
+from noisygce.view.measures import MEASURES
+
+SHARE = MEASURES["accuracy"]
 
 
 @pytest.mark.parametrize("p", [0.6, 0.9, 0.975, 0.999])
@@ -34,10 +37,10 @@ def test_describe_by_head():
     [(71.345, "71.35"), (73.345, "73.35"), (71.335, "71.34"), (50.125, "50.13"), (50.375, "50.38"), (0.005, "0.01")],
 )
 def test_a_half_is_rounded_away_from_zero_by_its_decimals(value, text):
-    assert stats.percent(value / 100) == stats.percent(-value / 100).removeprefix("−") == text
-    assert stats.spread(value / 100, value / 100) == f"{text} ± {text}"
+    assert SHARE.text(value / 100) == SHARE.text(-value / 100).removeprefix("−") == text
+    assert SHARE.spread(stats.Sample(2, value / 100, value / 100, None)) == f"{text} ± {text}"
 
 
 def test_bits_beyond_the_ninth_decimal_do_not_round():
-    assert stats.percent(0.1 + 0.2) == stats.percent(0.3) == "30.00"
+    assert SHARE.text(0.1 + 0.2) == SHARE.text(0.3) == "30.00"
     assert str(stats.rounded(0.5 - 1e-12, 0)) == "1"

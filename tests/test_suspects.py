@@ -27,7 +27,7 @@ from noisygce.runs import artifacts
 from noisygce.settings import arguments
 from noisygce.settings.command import exit_code
 from noisygce.training import detection
-from noisygce.training.task import prepare
+from noisygce.training.task import corrupted, prepare
 from noisygce.view import gallery, ranking
 
 
@@ -321,14 +321,12 @@ def test_the_page_needs_neither_the_module_of_the_loss_nor_of_the_model(run: Pat
 
 
 def test_a_data_set_that_has_changed_is_refused(run: Path, monkeypatch, tmp_path: Path) -> None:
-    whole = prepare
-
     def other(*given):
-        changed = whole(*given)
-        changed.drawn[0] = (changed.drawn[0] + 1) % 10  # before verdicts: what the manifest's digest is of
-        return changed
+        arrays, drawn, *rest = corrupted(*given)
+        drawn[0] = (drawn[0] + 1) % 10  # what the manifest's digest is of
+        return arrays, drawn, *rest
 
-    monkeypatch.setattr(suspects, "prepare", other)
+    monkeypatch.setattr(suspects, "corrupted", other)
     with pytest.raises(DataError, match="its labels have changed"):
         suspects.run([str(run), f"out={tmp_path}"])
 

@@ -66,7 +66,7 @@ def test_of_equal_means_all_are_bold_whatever_their_last_bits(demo, tmp_path):
     laid = cells.lay_out(one, look(one))
     for i, cell in enumerate(laid.cell.values()):
         cell.runs[0].manifest["results"]["last"] = (0.1 + 0.2, 0.3)[i % 2]
-    assert laid.bold("last", laid.columns[0]) == set(laid.rows)
+    assert laid.bold("last") == set(laid.cell)
 
 
 def of_one_setting(demo, seeds=(0, 1)):
@@ -265,7 +265,8 @@ def test_latex_compiles_without_a_warning(demo, tmp_path):
     several += [subtable.latex(wide(columns, 43), ["About."], f"tab:tall{columns}") for columns in (1, 4, 12)]
     several += [subtable.latex(nasty(head=True), [NASTY], "tab:nasty")]
     named = dataclasses.replace(demo, table={**demo.table, "names": {"tgce": "Truncated $L_q$ & more_"}})
-    ours = [tables.tabulate(demo, against="reference"), tables.tabulate(named, against="reference", name="table1")]
+    named = dataclasses.replace(named, arguments=(*named.arguments, "name=table1"))
+    ours = [tables.tabulate(demo, against="reference"), tables.tabulate(named, against="reference")]
     texts = [*map(tables.latex, ours), *written, *several]
     (tmp_path / "table.tex").write_text("\\clearpage\n".join(texts))
     begin = r"\documentclass{article}\usepackage{booktabs,adjustbox}\begin{document}\input{table}\end{document}"
@@ -681,7 +682,7 @@ def test_a_table_for_a_paper_has_a_person_s_names_decimals_and_file_and_the_same
     assert [run.id for run in plan_of([*words, *shown]).runs] == [run.id for run in plan.runs]
     assert (tmp_path / "plans" / "table1.jsonl").is_file()
     for wrong in ("name=a/b", "name=", "name=../x"):
-        with pytest.raises(ConfigError, match="must be a file name"):
+        with pytest.raises(ConfigError, match="must be 1 to 100 letters"):
             table.run([*words, wrong])
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from noisygce import runs, settings
+from noisygce import models, runs, settings
 from noisygce.errors import ConfigError, DataError, UserCodeError
 from noisygce.models import Timm
 
@@ -66,6 +68,27 @@ def test_the_digest_of_the_weights_is_in_the_id(tmp_path: Path) -> None:
     assert first != run_id()
     assert first == run_id(f"model.weights={moved.rename(file)}")
     assert f"-{NAME}-" in first
+
+
+def test_the_version_of_timm_is_in_the_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    def identity(*words: str) -> dict[str, Any]:
+        return runs.identity(settings.resolved(settings.compose(["data=digits", "noise=clean", *words])))
+
+    words = ["model=timm", f"model.name={NAME}"]
+    here = identity(*words)
+    assert here["contents"] == {"model.timm": timm.__version__}
+    monkeypatch.setattr(models.timm, "version", lambda _: "0.9")
+    there = identity(*words)
+    assert runs.run_id(here) != runs.run_id(there)
+    assert {**there, "contents": here["contents"]} == here
+    assert "contents" not in identity("model=resnet8")
+
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(models.timm, "version", missing)
+    with pytest.raises(ConfigError, match=r"needs timm .*install"):
+        identity(*words)
 
 
 @pytest.mark.parametrize(

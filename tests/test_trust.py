@@ -26,6 +26,7 @@ from noisygce.runs import archive, artifacts, atomic, messages
 from noisygce.settings import config_dir
 from noisygce.sweep.plan import Plan
 from noisygce.view import paths
+from noisygce.view.measures import MEASURES
 
 ESCAPE = "\x1b[2J\x1b]0;owned\x07"
 ONE_RUN = ("data=digits", "data.subset=200", "model.width=4", "schedule.epochs=2", "loss=ce", "runtime.threads=1")
@@ -216,7 +217,7 @@ def test_a_damaged_manifest_is_one_unreadable_run_and_the_others_are_shown(
 def test_a_number_that_is_none_is_absent(demo: Plan, tmp_path: Path, damage: dict[str, Any]) -> None:
     whole = {"noisy_validation": {"best": 0.5, "last": 0.5}, "detection": {"best": {"margin": {"auroc": 0.5}}}}
     run = results.of_folder(made_up.finish(tmp_path, demo.runs[0], **{**whole, **damage}))
-    assert {run.number("val", "auroc"), run.noisy_validation["best"]} == {None, 0.5}
+    assert {MEASURES["auroc"].read(run, "val"), run.noisy_validation["best"]} == {None, 0.5}
 
 
 @pytest.mark.parametrize("name", ["failed.json", "owner.json", "config.yaml", "metrics.csv"])

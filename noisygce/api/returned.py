@@ -12,8 +12,7 @@ from noisygce.errors import NoisygceError
 from noisygce.results import Result
 from noisygce.runs import artifacts, messages
 from noisygce.sweep.plan import Plan, look
-from noisygce.view.cells import lay_out
-from noisygce.view.figures import TITLES, Drawing, draw
+from noisygce.view.figures import TITLES, Drawing, draw_plan
 from noisygce.view.tables import Table, tabulate
 
 if TYPE_CHECKING:
@@ -42,9 +41,7 @@ class TrainedRun:
     @cached_property
     def metrics(self) -> DataFrame:
         """A row an epoch, with the columns of metrics.csv; shares are fractions, an absent value is NaN."""
-        import pandas as pd
-
-        return pd.DataFrame(self._found.metrics()).astype({"epoch": int})
+        return self._found.metrics()
 
     @cached_property
     def predictions(self) -> DataFrame:
@@ -125,9 +122,7 @@ class TrainedRuns:
         Raises NoisygceError where the runs give none.
         """
         check.choice("kind", kind, TITLES)
-        for drawing in draw(self._plan, lay_out(self._plan, look(self._plan)), [kind]):
-            return drawing
-        raise NoisygceError(f"these runs give no figure of the kind {kind}")
+        return next(draw_plan(self._plan, [kind]))
 
     def __repr__(self) -> str:
         return repr(self.table())

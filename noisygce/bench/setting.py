@@ -60,14 +60,19 @@ class Setting:
         return torch.empty(shape).normal_(generator=torch.Generator().manual_seed(0)).to(self.place, self.type)
 
     def training(
-        self, graph: str = "auto", fused: str = "auto", batch_size: int | None = None, **changes: Any
+        self,
+        graph: str = "auto",
+        fused: str = "auto",
+        batch_size: int | None = None,
+        on_host: bool | None = None,
+        **changes: Any,
     ) -> Training:
         """A training like the experiment's, but for these of its values."""
         runtime, schedule = copy.copy(self.experiment.runtime), copy.copy(self.experiment.schedule)
         runtime.graph, runtime.fused = graph, fused
         schedule.batch_size = batch_size or self.batch_size
         changed = dataclasses.replace(self.experiment, runtime=runtime, schedule=schedule, **changes)
-        return training_of(copy.deepcopy(changed), self.place)
+        return training_of(copy.deepcopy(changed), self.place, on_host)
 
     def steps(self, **changes: Any) -> Steps:
         """Steps of ``training(**changes)`` over full batches, on a stream of its own."""

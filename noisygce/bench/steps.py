@@ -73,6 +73,7 @@ def _modes(setting: Setting) -> dict[str, Row]:
     precision = setting.experiment.precision
     modes: dict[str, Row] = {"fp32": {"precision": "fp32", "compile": False, "graph": "off"}}
     modes[precision] = {"precision": precision, "compile": False, "graph": "off"}
+    modes[f"{_picked(setting)}, images on the host"] = {"on_host": True}
     if setting.on_gpu:
         modes[f"{precision}, graph"] = {"compile": False, "graph": "on"}
         modes[f"{precision}, graph, not fused"] = {"compile": False, "graph": "on", "fused": "off"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -82,9 +83,13 @@ class Data:
 
 def refuse_too_large(what: str, size: int, advice: str) -> None:
     """Raises DataError where arrays of ``size`` bytes are more than the memory of this machine."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # a system that does not tell
-        return
-    if size > memory:
+    if size > (memory := memory_of_machine()):
         raise DataError(f"{what} take {size / 1e9:,.1f} GB, and this machine has {memory / 1e9:,.1f} GB; {advice}")
+
+
+def memory_of_machine() -> float:
+    """In bytes; infinite on a system that does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return math.inf

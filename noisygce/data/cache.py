@@ -4,7 +4,8 @@
     pictures/<digest>.npy   uint8 (n, size, size, channels); <digest>.json: the pictures that cannot be read, and why
 
 Both hold only what can be made again, so the folder may be deleted at any time. It is ``NOISYGCE_CACHE``, or
-``noisygce`` below ``XDG_CACHE_HOME`` or ``~/.cache``. Where it cannot be written, nothing is cached.
+``noisygce`` below ``XDG_CACHE_HOME`` or ``~/.cache``. Where it cannot be written, nothing is cached. Pictures that no
+run has read for ``KEPT`` days are deleted when others are stored.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import hashlib
 import json
 import logging
 import os
+import shlex
 import sqlite3
 import tempfile
 import time
@@ -31,6 +33,7 @@ log = logging.getLogger("noisygce")
 
 _READER = 1  # raised where ``check.picture`` makes other pixels of the same file
 _TICK_NS = 2_000_000_000  # the coarsest clock of a file system, FAT's: a file may change within it and keep its times
+KEPT = 90  # days; a training that maps pictures is over by then
 _WORTH = 1000  # pictures from which decoding takes long enough to say that it is cached
 
 
@@ -104,7 +107,7 @@ def _remember(rows: Iterable[tuple[bytes, str, str]]) -> None:
 
 
 def pictures(paths: Sequence[Path], size: int, channels: int) -> tuple[NDArray[np.uint8], dict[int, str]]:
-    """Pictures as uint8 (n, size, size, channels); and, by number, why a picture cannot be read, which is black then.
+    """Pictures as uint8 (n, size, size, channels), without those that cannot be read; and, by number, why not.
 
     Decoded once, by all cores; later processes map the cached array. It is keyed by the contents of all files, size,
     channels, and the versions of Pillow and of noisygce's reader.
@@ -118,7 +121,9 @@ def pictures(paths: Sequence[Path], size: int, channels: int) -> tuple[NDArray[n
     with contextlib.suppress(OSError, ValueError, EOFError, AttributeError, KeyError, IndexError):  # damaged: made anew
         broken = json.loads(cached.with_suffix(".json").read_text())
         images: NDArray[np.uint8] = np.load(cached, mmap_mode="c", allow_pickle=False)
-        if images.shape == (len(paths), size, size, channels):
+        if images.shape == (len(paths) - len(broken), size, size, channels):
+            with contextlib.suppress(OSError):  # a cache that this user may only read
+                os.utime(cached)
             return images, {int(i): f"{paths[int(i)]} ({reason})" for i, reason in broken.items()}
     images = np.zeros((len(paths), size, size, channels), dtype=np.uint8)
     passing: list[int] = []  # pictures that this machine could not read now, and may read the next time
@@ -133,11 +138,17 @@ def pictures(paths: Sequence[Path], size: int, channels: int) -> tuple[NDArray[n
         return ""
 
     reasons = {i: reason for i, reason in enumerate(_in_threads(decode, range(len(paths)))) if reason}
+    good = [i for i in range(len(paths)) if i not in reasons]
+    for place, i in enumerate(good):  # where they are: a copy of them all may not fit into memory
+        if place < i:
+            images[place] = images[i]
+    images = images[: len(good)]
     # An entry is of the contents that its key names: not where a file has changed since it was hashed.
     whole = not passing and states == [_state(path) for path in paths]
     if len(paths) and whole and _store(cached, images, reasons) and len(paths) >= _WORTH:
         log.info(
-            f"decoded {len(paths):,} pictures into {cached} ({images.nbytes / 1e6:,.0f} MB), which later runs read"
+            f"decoded {len(paths):,} pictures into {cached} ({images.nbytes / 1e6:,.0f} MB), which later runs read; "
+            f"deleted once unused for {KEPT} days; rm -r {shlex.quote(str(folder()))} empties the cache"
         )
     return images, {i: f"{paths[i]} ({reason})" for i, reason in reasons.items()}
 
@@ -152,6 +163,10 @@ def _store(path: Path, images: NDArray[np.uint8], broken: dict[int, str]) -> boo
                 np.save(file, images)
             (Path(aside) / "broken").replace(path.with_suffix(".json"))
             (Path(aside) / "images").replace(path)
+        for old in path.parent.glob("*.npy"):
+            if time.time() - old.stat().st_mtime > KEPT * 86_400:
+                old.with_suffix(".json").unlink(missing_ok=True)
+                old.unlink(missing_ok=True)
     except OSError:
         return False
     return True

@@ -116,7 +116,7 @@ class Folder(Data):
         images, broken = cache.pictures([path for path, _ in found], self.size, self.channels)
         good = [i for i in range(len(found)) if i not in broken]
         paths, labels = [found[i][0] for i in good], [found[i][1] for i in good]
-        return _Part(images[good] if broken else images, labels, paths, list(broken.values()))
+        return _Part(images, labels, paths, list(broken.values()))
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ class Model:
     threads: ClassVar[int | None] = None  # of the CPU, unless runtime.threads sets them; None: torch's choice
 
     def contents(self) -> Mapping[str, str]:
-        """SHA-256 of files of weights that training starts from, by the value that names them. Raises OSError or
-        DataError."""
+        """SHA-256 of files of weights that training starts from, by the value that names them; by the name of a package
+        that makes the network, its version. Raises OSError, ConfigError or DataError."""
         return {}
 
     def build(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,9 @@ class Timm(Model):
     """timm's network of this name, with K outputs, for C channels; vision transformers for H x W too.
 
     architecture: such as resnet50; timm.list_models() lists them. weights: a file of its tensors (.safetensors, or of
-    torch.save), of which all but the head are loaded, and whose digest is part of the run's id; null: timm's initial
-    weights, drawn from the run's seed. Needs timm (pip install timm). Raises ConfigError for a name that timm does not
-    have, UserCodeError for a network that draws random numbers of its own.
+    torch.save), of which all but the head are loaded; null: timm's initial weights, drawn from the run's seed. The
+    run's id holds the version of timm and the digest of that file. Needs timm (pip install timm). Raises ConfigError
+    for a name that timm does not have, UserCodeError for a network that draws random numbers of its own.
     """
 
     of_pictures = True
@@ -34,10 +35,14 @@ class Timm(Model):
         self.architecture, self.weights = architecture, weights
 
     def contents(self) -> Mapping[str, str]:
-        if self.weights is None:
-            return {}
         try:
-            return {"weights": check.sha256(Path(self.weights).expanduser())}
+            made_by = {"timm": version("timm")}  # layers and initial weights may be others in another version
+        except PackageNotFoundError:
+            raise _missing() from None
+        if self.weights is None:
+            return made_by
+        try:
+            return {**made_by, "weights": check.sha256(Path(self.weights).expanduser())}
         except FileNotFoundError:
             raise DataError(f"model.weights={self.weights}: there is no such file") from None
 
@@ -49,7 +54,7 @@ class Timm(Model):
         try:
             import timm
         except ImportError:
-            raise ConfigError(f"model=timm needs timm ({installing('timm')})") from None
+            raise _missing() from None
         height, width, channels = shape
         if self.architecture not in timm.list_models():
             near = timm.list_models(f"*{self.architecture}*")[:5]
@@ -67,6 +72,10 @@ class Timm(Model):
             pretrained.fill(
                 network, pretrained.tensors(self.weights, Path(self.weights).expanduser()), head, self.weights
             )
+
+
+def _missing() -> ConfigError:
+    return ConfigError(f"model=timm needs timm ({installing('timm')})")
 
 
 def _heads(network: Any) -> tuple[str, ...]:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("noisygce")
 
 
-def training_of(e: Experiment, place: str) -> Training:
-    """The training of an experiment at its beginning, on a prepared device. Raises ConfigError or DataError."""
+def training_of(e: Experiment, place: str, on_host: bool | None = None) -> Training:
+    """The training of an experiment at its beginning, on a prepared device. on_host: whether images stay in host
+    memory; null where they do not fit on the device. Raises ConfigError or DataError."""
     from noisygce.models.resnet import can_fuse
     from noisygce.training.fit import Training
     from noisygce.training.task import prepare
@@ -32,7 +33,7 @@ def training_of(e: Experiment, place: str) -> Training:
     fused = any(can_fuse(layer) for layer in network.modules()) and device.fused(
         place, e.runtime.fused, e.precision, e.compile
     )
-    how = (e.seed, e.precision, place, e.compile, graph, fused)
+    how = (e.seed, e.precision, place, e.compile, graph, fused, on_host)
     return Training(task, e.preprocessing, network, e.loss, e.schedule, e.pruning, *how)
 
 

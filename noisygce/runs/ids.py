@@ -168,8 +168,9 @@ def _imports(name: str, file: Path, content: bytes) -> Iterator[str]:
 
 
 def user_data(config: Mapping[str, Any]) -> dict[str, Any]:
-    """``contents``: the SHA-256 of a person's own files and of weights to start from, by the value that names them; or
-    nothing, where there are none. Raises ConfigError or DataError where any cannot be read."""
+    """``contents``: the SHA-256 of a person's own files and of weights to start from, by the value that names them, and
+    the version of a package that makes the network; or nothing, where there are none. Raises ConfigError or DataError
+    where any cannot be read."""
     from noisygce import settings
 
     node, root = config.get("data"), config.get("paths", {}).get("data")

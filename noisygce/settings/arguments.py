@@ -111,7 +111,7 @@ def split(arguments: Sequence[str], options: Mapping[str, Sequence[str]]) -> tup
     for override in parsed(rest):
         key = str(override.key_or_group)
         if re.split("[./]", key)[0] not in (*KEYS, *ASIDE, "name"):  # Hydra does not know the options of the command
-            raise ConfigError(hints.unknown(key, options=[*options]))
+            raise ConfigError(hints.unknown(key, options=[*options, "name"]))
     for key, value in chosen.items():
         check.choice(key, value, options[key] or [value])
     return chosen, rest

@@ -1,7 +1,8 @@
 """Training: one run's computation, from a data set to weights. Knows no config and no folder of a run.
 
     task.py        data set + noise + seed -> noisy labels and a split
-    loader.py      batches made on the device: order, crop, flip, normalise (philox.py: their random bits)
+    loader.py      order and augmentation of each batch (philox.py: their random bits)
+    images.py      a batch on the device: crop, mirror, turn, normalise; from host memory where images do not fit there
     augment.py     RandAugment and cutout of a batch
     step.py        one training step (moving_average.py: the moving average of a network)
     dropout.py     dropout drawn from the run's seed

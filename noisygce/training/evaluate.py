@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from noisygce.training.cuda_graph import Captured, Pool
-from noisygce.training.loader import Images
+from noisygce.training.images import Images
 
 BATCH = 1000  # images a pass on a GPU; fixed, since another size may round differently
 ON_CPU = 250  # a CPU's caches hold more of them: 1.18 x for ResNet-34, the same bits
@@ -19,7 +19,7 @@ class Evaluation:
 
     def __init__(self, network: nn.Module, images: Images, precision: str, pool: Pool | None = None) -> None:
         self.network, self.images, self.precision = network, images, precision
-        self.batch = min(BATCH, ON_CPU) if images.pixels.device.type == "cpu" else BATCH
+        self.batch = min(BATCH, ON_CPU) if images.device == "cpu" else BATCH
         self._pass = Captured(self._of_batch, self.batch, tuple, pool) if pool else self._of_batch
 
     def __call__(self, index: Tensor, stop: Callable[[], None] = lambda: None) -> Tensor:
@@ -30,17 +30,18 @@ class Evaluation:
         self.network.eval()
         scores = []
         try:
-            for part in index.split(self.batch):
-                scores.append(self._pass(part))
+            for part, rows in zip(index.split(self.batch), self.images.rows(index).split(self.batch), strict=True):
+                pixels = self.images.fetch(rows)
+                scores.append(self._pass(part) if pixels is None else self._pass(part, pixels))
                 stop()
         finally:
             self.network.train()
         return torch.cat(scores)
 
     @torch.no_grad()
-    def _of_batch(self, index: Tensor) -> Tensor:
+    def _of_batch(self, index: Tensor, pixels: Tensor | None = None) -> Tensor:
         with autocast(index.device.type, self.precision):
-            scores: Tensor = self.network(self.images.plain(index))
+            scores: Tensor = self.network(self.images.plain(index, pixels))
         return scores.float()
 
 

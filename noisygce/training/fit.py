@@ -22,7 +22,8 @@ from noisygce.schedule import Pruning, Schedule
 from noisygce.training import dropout, prune
 from noisygce.training.cuda_graph import Pool
 from noisygce.training.evaluate import Evaluation, accuracy
-from noisygce.training.loader import BatchSpec, Images, Loader
+from noisygce.training.images import BatchSpec, Images
+from noisygce.training.loader import Loader
 from noisygce.training.step import Step
 from noisygce.training.task import Task
 
@@ -58,14 +59,16 @@ class Training:
         compile: bool = False,
         graph: str = "off",
         fused: bool = False,
+        on_host: bool | None = None,
     ) -> None:
         """graph: replay CUDA graphs, on the current stream, where batches have their full size ("auto": if they can be
-        recorded; "on"; "off"); changes no number. fused: steps in bf16 use the kernels of noisygce.models.fused."""
+        recorded; "on"; "off"); changes no number. fused: steps in bf16 use the kernels of noisygce.models.fused.
+        on_host: see ``Images``; changes no number."""
         self.task, self.loss, self.schedule, self.pruning, self.precision = task, loss, schedule, pruning, precision
         self.progress = Progress()
         arrays = task.arrays
-        self.images = Images(arrays.train_images, preprocessing, arrays.train_images, device)
-        self.test_images = Images(arrays.test_images, preprocessing, arrays.train_images, device)
+        self.images = Images(arrays.train_images, preprocessing, arrays.train_images, device, on_host)
+        self.test_images = Images(arrays.test_images, preprocessing, arrays.train_images, device, on_host)
         self.noisy, self.clean, self.test_labels, self.train, self.validation, self.test = (
             torch.from_numpy(a).to(device)
             for a in (task.noisy, task.clean, arrays.test_labels, task.train, task.validation, task.test)

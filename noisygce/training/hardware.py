@@ -9,6 +9,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from noisygce.data.base import memory_of_machine
+
 _DRIVER = Path("/proc/driver/nvidia")  # there while NVIDIA's kernel module is loaded
 _TOO_OLD = "driver on your system is too old"  # as torch says it
 OLDER = "torch for an older CUDA: make clean setup TORCH=cu126"
@@ -71,6 +73,16 @@ def no_gpu() -> str:
 def has_driver(missing: str) -> bool:
     """Whether a GPU that torch does not see may be here all the same; ``missing``: what ``no_gpu`` says."""
     return (_DRIVER.exists() and "CUDA_VISIBLE_DEVICES" not in missing) or _TOO_OLD in missing
+
+
+def memory(device: str) -> float:
+    """Bytes of a GPU's memory that this process can still take; of a CPU, the memory of the machine."""
+    if not device.startswith("cuda"):
+        return memory_of_machine()
+    import torch
+
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, from finished runs
+    return torch.cuda.mem_get_info(device)[0] + kept
 
 
 def name(device: str) -> str:

@@ -20,7 +20,7 @@ from noisygce.training import dropout
 from noisygce.training.cuda_graph import Captured, Pool
 from noisygce.training.device import change
 from noisygce.training.evaluate import autocast
-from noisygce.training.loader import BatchSpec, Images
+from noisygce.training.images import BatchSpec, Images
 from noisygce.training.moving_average import MovingAverage
 
 
@@ -114,6 +114,7 @@ class Step:
         self.predictions.fill_(-1)
 
     def __call__(self, draw: BatchSpec) -> None:
+        draw = self.images.fetched(draw)
         self._names = draw.names()  # the same for all batches
         self._train(*draw.tensors())
 

@@ -2,7 +2,8 @@
 
     cells.py       the runs of a plan in rows and columns
     stats.py       mean, spread, t interval of a few seeds, as a person reads them
-    measures.py    what a table may show of its runs, and how that is written
+    measures.py    what a table may show of its runs: where a manifest has it, and how it is written
+    rules.py       selection rules: their meaning, and the table of one
     tables.py      the table of an experiment, and the texts that are written
     compare.py     beside other numbers; rows against each other
     published.py   published numbers and a person's own, and whether they may be compared
@@ -12,7 +13,6 @@
     curves.py      accuracy and pruning over epochs, final accuracies of many rows
     memorisation.py  what the network predicts for mislabelled samples
     ranks.py       ranks of rows over settings, and their test
-    regret.py      what selection rules stay below the best epoch
     reliability.py accuracy over confidence
     heatmaps.py    noise, confusion, accuracy over q and k as maps
     canvas.py      one style sheet, panels and what stands around them, files

@@ -5,9 +5,10 @@ A cell knows how many runs it should have, so that a number never stands for few
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,14 +24,14 @@ Place = tuple[Key, Key]  # row and column
 
 @dataclass(frozen=True)
 class Cell:
-    """The runs of one row and column, seed by seed, and what is measured of them (``Result.number``)."""
+    """The runs of one row and column, seed by seed. read: what is measured of a run under a selection rule."""
 
     runs: tuple[Result, ...]
-    measure: str = "accuracy"
+    read: Callable[[Result, str], float | None] = Result.number
 
     def values(self, rule: str) -> dict[int, float]:
         """The measure, a fraction, of each seed that has it."""
-        found = {int(run.config["seed"]): run.number(rule, self.measure) for run in self.runs}
+        found = {int(run.config["seed"]): self.read(run, rule) for run in self.runs}
         return {seed: value for seed, value in found.items() if value is not None}
 
     def sample(self, rule: str) -> stats.Sample | None:
@@ -64,6 +65,11 @@ class Cells:
 
     def at(self, row: Key, column: Key) -> Cell | None:
         return self.cell.get((row, column))
+
+    def values(self, row: Key, column: Key, rule: str) -> dict[int, float]:
+        """As of a cell, and none where there is no cell."""
+        cell = self.cell.get((row, column))
+        return cell.values(rule) if cell else {}
 
     def sample(self, row: Key, column: Key, rule: str) -> stats.Sample | None:
         """None where there is no cell, or no value in it."""
@@ -125,15 +131,17 @@ class Cells:
         runs = "run" if count == "1" else "runs"
         return escape.joined("", ["Data: ", data, ". Noise: ", noises, f". n = {count} {runs} a cell."])
 
-    def bold(self, rule: str, column: Key) -> set[Key]:
-        """The rows to print bold in a column: the best mean, and all that lie within its 95 % t interval."""
-        found = {row: sample for row in self.rows if (sample := self.sample(row, column, rule))}
-        if not found:
-            return set()
-        better = MEASURES[self.measure].better
-        best = max(found.values(), key=lambda sample: better(sample.mean))
-        floor = better(best.mean) - (best.half or 0.0) - stats.TIE
-        return {row for row, sample in found.items() if better(sample.mean) >= floor}
+    def bold(self, rule: str) -> set[Place]:
+        """The places to print bold: in each column the best mean, and all that lie within its 95 % t interval. None of
+        a gap, which is neither good nor bad."""
+        better, found = MEASURES[self.measure].better, set[Place]()
+        for column in self.columns if rule != "gap" else ():
+            samples = {row: sample for row in self.rows if (sample := self.sample(row, column, rule))}
+            if samples:
+                best = max(samples.values(), key=lambda sample: better(sample.mean))
+                floor = better(best.mean) - (best.half or 0.0) - stats.TIE
+                found |= {(row, column) for row, sample in samples.items() if better(sample.mean) >= floor}
+        return found
 
 
 def knows_the_noise(config: Mapping[str, Any]) -> bool:
@@ -147,7 +155,7 @@ def knows_the_noise(config: Mapping[str, Any]) -> bool:
 def by_class(cells: Cells) -> Cells:
     """Each cell once a class, whose test accuracy it measures. Raises NoisygceError where no run kept predictions."""
     parts = {
-        (row, (*column, name)): Cell(cell.runs, f"class {name}")
+        (row, (*column, name)): Cell(cell.runs, functools.partial(_class_accuracy, name))
         for (row, column), cell in cells.cell.items()
         for name in next((run.confusion for run in cell.runs if run.confusion), ())
     }
@@ -155,6 +163,10 @@ def by_class(cells: Cells) -> Cells:
         raise NoisygceError("no run has kept predictions of a test set (runtime.keep_predictions=true)")
     columns = tuple(dict.fromkeys(column for _, column in parts))
     return replace(cells, column_keys=(*cells.column_keys, "class"), columns=columns, cell=parts, measure="per_class")
+
+
+def _class_accuracy(name: str, run: Result, rule: str) -> float | None:
+    return run.class_accuracy(name) if rule == run.kept_by else None
 
 
 def lay_out(plan: Plan, results: Sequence[Result], measure: str = "accuracy") -> Cells:
@@ -165,23 +177,25 @@ def lay_out(plan: Plan, results: Sequence[Result], measure: str = "accuracy") ->
 def grouped(
     rows: tuple[str, ...], columns: tuple[str, ...], results: Sequence[Result], measure: str = "accuracy"
 ) -> Cells:
-    """The results in a row and column for all values of these keys. Raises ConfigError.
-
-    Not by groupby of pandas, which would turn absent values into NaN, and whole numbers beside them into fractions.
-    """
-    groups: dict[Place, list[Result]] = {}
-    for run in results:
-        row, column = (tuple(hashable(run.config.get(key)) for key in keys) for keys in (rows, columns))
-        groups.setdefault((row, column), []).append(run)
-    for runs in groups.values():
+    """The results in a row and column for all values of these keys. Raises ConfigError."""
+    cell = {}
+    for values, runs in groups(results, (*rows, *columns)).items():
         refuse_mixed(runs)
-    cell = {place: Cell(tuple(runs), measure) for place, runs in groups.items()}
-    row_order, column_order = (in_order(dict.fromkeys(place[axis] for place in groups)) for axis in (0, 1))
+        cell[values[: len(rows)], values[len(rows) :]] = Cell(tuple(runs), MEASURES[measure].read)
+    row_order, column_order = (in_order(dict.fromkeys(place[axis] for place in cell)) for axis in (0, 1))
     return Cells(rows, columns, row_order, column_order, cell, measure)
 
 
-def hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def groups(results: Iterable[Result], keys: Sequence[str]) -> dict[Key, list[Result]]:
+    """The results by their values of these keys, a list as a tuple.
+
+    Not by groupby of pandas, which would turn absent values into NaN, and whole numbers beside them into fractions.
+    """
+    found: dict[Key, list[Result]] = {}
+    for run in results:
+        values = (run.config.get(key) for key in keys)
+        found.setdefault(tuple(tuple(v) if isinstance(v, list) else v for v in values), []).append(run)
+    return found
 
 
 def in_order(keys: Iterable[Key]) -> tuple[Key, ...]:

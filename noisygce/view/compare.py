@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from noisygce import runs
-from noisygce.view import escape, published, stats
-from noisygce.view.cells import Cells, Key, Place
+from noisygce import results
+from noisygce.errors import ConfigError, DataError
+from noisygce.view import escape, published, rules, stats
+from noisygce.view.cells import Cell, Cells, Key, Place
 from noisygce.view.measures import MEASURES, Measure
 from noisygce.view.published import Number
-from noisygce.view.stats import percent
 from noisygce.view.subtable import Entry, Subtable
 
 # By rule: the number to compare a cell with, or why there is none.
@@ -20,44 +20,58 @@ Compared = Mapping[str, Mapping[Place, Number | str]]
 _ALL_PAIRS_UP_TO = 6  # rows; with more, each is compared with the first
 
 
-def mean_and_std(
-    number: stats.Sample | Number | None,
-    decimals: int = 2,
-    signed: bool = False,
-    measure: Measure = MEASURES["accuracy"],
-) -> str:
-    """Mean ± standard deviation, as the measure writes them; - where there is nothing."""
-    return "-" if number is None else measure.spread(number.mean, number.std, decimals, signed)
+def numbers(against: str, measure: str) -> Callable[[Cell, str], Number | str]:
+    """Looks up the number to compare a cell with under a rule. Raises ConfigError or DataError."""
+    if against not in ("", "published", "reference") and not against.endswith(".csv"):
+        raise ConfigError(f"against={against}: against must be one of published, reference, or a CSV file of numbers")
+    if against not in ("", "reference") and measure != "accuracy":
+        raise ConfigError(
+            f"measure={measure}: no {'own' if against != 'published' else against} numbers of it are known"
+        )
+    if against and not MEASURES[measure].share:
+        raise ConfigError(f"measure={measure}: against={against} compares shares, and this measure is none")
+    if against == "published":
+        return lambda cell, rule: published.number(cell.config, rule)
+    if against.endswith(".csv"):
+        own = published.read_own(Path(against))
+        return lambda cell, rule: published.own_number(own, cell.config, rule)
+    if against and not results.reference().is_dir():  # installed from a wheel
+        raise DataError(
+            "against=reference: the reference results are in results/reference of a clone; start the command there"
+        )
+    known = {run.id: run for run in results.found(results.reference()) if run.state == "done"} if against else {}
 
+    def reference(cell: Cell, rule: str) -> Number | str:
+        sample = Cell(tuple(known[run.id] for run in cell.runs if run.id in known), MEASURES[measure].read).sample(rule)
+        return Number(sample.mean, sample.std, f"{sample.n} reference runs") if sample else "none known"
 
-def rule_title(rule: str) -> str:
-    return f"Rule `{rule}`{' (oracle)' if rule in runs.ORACLES else ''}"
+    return reference
 
 
 def against(
     cells: Cells, rule: str, source: str, compared: Mapping[Place, Number | str], decimals: int = 2
 ) -> Subtable:
     """Each cell beside its number of the source: published, reference, or a person's CSV file."""
-    body = []
+    share, body = MEASURES["accuracy"], []
     for row, column in cells.places:
         cell, number = cells.cell[row, column], compared[row, column]
         ours = cell.sample(rule)
         if isinstance(number, str):
             texts = ["-", "-", number]
         elif ours is None:
-            texts = [mean_and_std(number, decimals), "-", "no run yet"]
+            texts = [share.spread(number, decimals), "-", "no run yet"]
         else:
-            difference = percent(ours.mean - number.mean, decimals, signed=True)
-            texts = [mean_and_std(number, decimals), difference, "yes" if number.agrees(ours) else "no"]
+            difference = share.text(ours.mean - number.mean, decimals, signed=True)
+            texts = [share.spread(number, decimals), difference, "yes" if number.agrees(ours) else "no"]
         labels = Entry(cells.row_label(row)), Entry(cells.column_label(column))
-        body.append([*labels, Entry(mean_and_std(ours, decimals), count=cell.count(rule)), *map(Entry, texts)])
+        body.append([*labels, Entry(share.spread(ours, decimals), count=cell.count(rule)), *map(Entry, texts)])
     note = "Difference in percentage points; within: at most max(3 std of that number, 1.0)."
     beside = [(cells.cell[place].config, number) for place, number in compared.items() if isinstance(number, Number)]
     if source == "published" and beside:
         note += f" Compared in spite of {published.named(beside)}."
-    name, title = source, f"{rule_title(rule)} against {source} numbers"
+    name, title = source, f"{rules.title(rule)} against {source} numbers"
     if source.endswith(".csv"):
-        name, title = Path(source).stem, f"{rule_title(rule)} against the numbers of {Path(source).name}"
+        name, title = Path(source).stem, f"{rules.title(rule)} against the numbers of {Path(source).name}"
         note += " Whether the protocols are the same is not checked."
     header = [(text,) for text in ("row", "setting", "ours", name, "difference", "within")]
     return Subtable(title, note, header, body)
@@ -66,43 +80,40 @@ def against(
 def paired(cells: Cells, rule: str, decimals: int = 2) -> Subtable:
     """Rows against each other: differences of the same seed, averaged over seeds, then over the settings; of one
     setting, over its seeds."""
+    measure = MEASURES[cells.measure]
     pairs = list(itertools.combinations(cells.rows, 2))
     if len(cells.rows) > _ALL_PAIRS_UP_TO:
         pairs = [(cells.rows[0], row) for row in cells.rows[1:]]
-    measure = MEASURES[cells.measure]
-    over, note = _over(cells, measure)
     body = []
     for first, second in pairs:
         by_setting = [found for column in cells.columns if (found := differences(cells, rule, first, second, column))]
         found = [math.fsum(each) / len(each) for each in by_setting]
         if len(cells.columns) == 1 and by_setting:
             found = by_setting[0]
-        sample = stats.describe(found)
-        mean = measure.text(sample.mean, decimals, signed=True) if sample else "-"
-        interval = "-"
-        if sample and sample.half is not None:
-            ends = sample.mean - sample.half, sample.mean + sample.half
-            interval = " to ".join(measure.text(end, decimals, signed=True) for end in ends)
-        gains = [measure.better(d) for d in found]
-        better = f"{sum(d > stats.TIE for d in gains)} / {sum(d < -stats.TIE for d in gains)}"
         label = escape.joined(" − ", [cells.row_label(second), cells.row_label(first)])
-        body.append([Entry(text) for text in (label, mean, interval, better, str(len(found)))])
+        body.append([Entry(label), *map(Entry, difference(found, measure, decimals))])
+    over = "seeds" if len(cells.columns) == 1 else "settings"
+    note = f"Mean difference{measure.unit} {_OVER[over]} Better / worse: in how many {over}."
+    if over == "seeds":
+        note += " Seeds: n, those done of both rows."
     header = [(text,) for text in ("pair", "difference", "95 % interval", "better / worse", over)]
     return Subtable(f"Rule `{rule}`, paired over {over}", note, header, body)
 
 
-def _over(cells: Cells, measure: Measure) -> tuple[str, str]:
-    """What differences are taken over, and how: settings, or the seeds of the only one."""
-    if len(cells.columns) == 1:
-        return "seeds", (
-            f"Mean difference{measure.unit} of runs of the same seed, and its 95 % t interval over the seeds, "
-            "which says nothing of other data or noise and is not widened for the number of pairs. Better / worse: in "
-            "how many seeds. Seeds: n, those done of both rows."
-        )
-    return "settings", (
-        f"Mean difference{measure.unit} over the settings (columns above), seed by seed; its 95 % t interval "
-        "takes settings for independent though they share seeds and data. Better / worse: in how many settings."
-    )
+_OVER = {
+    "seeds": "of runs of the same seed, and its 95 % t interval over the seeds, which says nothing of other data or "
+    "noise and is not widened for the number of pairs.",
+    "settings": "over the settings (columns above), seed by seed; its 95 % t interval takes settings for independent "
+    "though they share seeds and data.",
+}
+
+
+def difference(found: Sequence[float], measure: Measure, decimals: int = 2) -> list[str]:
+    """Of differences of a measure: mean, 95 % t interval, how many are better / worse, and their number."""
+    sample, gains = stats.describe(found), [measure.better(each) for each in found]
+    better = f"{sum(gain > stats.TIE for gain in gains)} / {sum(gain < -stats.TIE for gain in gains)}"
+    mean = measure.text(sample.mean, decimals, signed=True) if sample else "-"
+    return [mean, measure.interval(sample, decimals, signed=True), better, str(len(found))]
 
 
 def pairable(cells: Cells) -> bool:
@@ -112,8 +123,5 @@ def pairable(cells: Cells) -> bool:
 
 def differences(cells: Cells, rule: str, first: Key, second: Key, column: Key) -> list[float]:
     """second - first in one setting, of each seed that both have."""
-    a, b = cells.at(first, column), cells.at(second, column)
-    if a is None or b is None:
-        return []
-    x, y = a.values(rule), b.values(rule)
-    return [y[seed] - x[seed] for seed in sorted(x.keys() & y.keys())]
+    a, b = (cells.values(row, column, rule) for row in (first, second))
+    return [b[seed] - a[seed] for seed in sorted(a.keys() & b.keys())]

@@ -60,8 +60,8 @@ def seeds(cell: Cell, metric: str) -> DataFrame:
 
     found = {}
     for run in cell.runs:
-        if run.state == "done" and (metrics := run.metrics()):
-            found[run.config["seed"]] = pd.Series(metrics.get(metric), index=metrics["epoch"], dtype=float)
+        if run.state == "done" and not (metrics := run.metrics()).empty:
+            found[run.config["seed"]] = metrics.set_index("epoch").reindex(columns=[metric])[metric]
     return 100 * pd.DataFrame(found)
 
 
@@ -74,16 +74,14 @@ def lines(axis: Axes, seeds: DataFrame, style: dict[str, Any]) -> None:
 def row_styles(cells: Cells) -> dict[Key, dict[str, Any]]:
     """Colour and line style of each row: its loss's colour, and another line style for each further row of a loss; of
     rows that no loss tells apart, a ramp."""
-    losses = {
-        row: {str(cell.config["loss.name"]) for (other, _), cell in cells.cell.items() if other == row}
-        for row in cells.rows
-    }
+    losses: dict[Key, set[str]] = {row: set() for row in cells.rows}
+    for (row, _), cell in cells.cell.items():
+        losses[row].add(str(cell.config["loss.name"]))
     names = [min(found) for found in losses.values()]
     if len({*names}) == 1 < len(names) or any(len(found) > 1 for found in losses.values()):
         return dict(zip(cells.rows, canvas.ramp(len(cells.rows)), strict=True))
     styles = canvas.loss_styles(names)
-    earlier = [names[:i].count(name) for i, name in enumerate(names)]  # rows of the same loss
-    looks = [canvas.variant(styles[name], count) for name, count in zip(names, earlier, strict=True)]
+    looks = [canvas.variant(styles[name], names[:i].count(name)) for i, name in enumerate(names)]
     return dict(zip(cells.rows, looks, strict=True))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from noisygce.sweep.plan import Plan
+from noisygce.errors import NoisygceError
+from noisygce.sweep.plan import Plan, look
 from noisygce.view import canvas, curves, heatmaps, memorisation, ranks, reliability
-from noisygce.view.cells import Cells
+from noisygce.view.cells import Cells, lay_out
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,6 +45,16 @@ class Drawing:
 
     def _repr_png_(self) -> bytes:
         return self.file("png")
+
+
+def draw_plan(plan: Plan, kinds: Sequence[str]) -> Iterator[Drawing]:
+    """The figures of these kinds that the runs of a plan can show. Raises NoisygceError where there is none."""
+    drawing = None
+    for drawing in draw(plan, lay_out(plan, look(plan)), kinds):
+        yield drawing
+    if drawing is None:
+        nothing = f"no figure of the kind {kinds[0]}" if len(kinds) == 1 else "nothing to draw"
+        raise NoisygceError(f"the runs that are done below {plan.results} give {nothing}")
 
 
 def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = DRAWN) -> Iterator[Drawing]:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from noisygce import data
 from noisygce.results import Result
 from noisygce.view import canvas, stats
-from noisygce.view.cells import Cells, grouped, hashable, in_order, labels, varying
+from noisygce.view.cells import Cells, grouped, groups, in_order, labels, varying
+from noisygce.view.measures import MEASURES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
     from pandas import DataFrame
 
 _WRITTEN_UP_TO = 10  # classes: each share is written into its field
@@ -68,18 +68,14 @@ def _maps(maps: Mapping[str, DataFrame], cells: Cells, x: str, heading: str, not
     same = len({tuple(matrix.index) for matrix in maps.values()}) == 1  # axes
     figure, axes = canvas.panels([*maps], x, size=(2.4, 2.6), sharex=same, sharey=same)
     for axis, matrix in zip(axes, maps.values(), strict=True):
-        percent = 100 * matrix.to_numpy()
-        image = axis.imshow(percent, aspect="auto", vmin=0, vmax=100)
-        axis.spines[:].set_visible(False)
-        if len(matrix) > _WRITTEN_UP_TO:
+        percent, few = (100 * matrix.to_numpy()).tolist(), len(matrix) <= _WRITTEN_UP_TO
+        texts = [[str(stats.rounded(share, 0)) if few and share >= 0.5 else "" for share in row] for row in percent]
+        image = _map(axis, percent, texts, 6, vmin=0, vmax=100)
+        if not few:
             continue
         short = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in matrix.index]
         axis.set_xticks(range(len(matrix)), short, rotation=90 if max(map(len, short)) > 2 else 0, fontsize=7)
         axis.set_yticks(range(len(matrix)), short, fontsize=7)
-        for y, row in enumerate(percent.tolist()):
-            for z, share in enumerate(row):
-                if share >= 0.5:
-                    _write(axis, image, z, y, share, str(stats.rounded(share, 0)), 6)
     figure.colorbar(image, ax=axes, label="share in %", fraction=0.05)
     return canvas.frame(figure, cells, "Mean of the seeds.", note, y="true label", heading=heading)
 
@@ -103,28 +99,32 @@ def q_and_k(cells: Cells, rules: Iterable[str]) -> Figure | None:
     for axis, (each, rule) in zip(axes, panels.values(), strict=True):
         fields = [[each.sample(q, k, rule) for k in each.columns] for q in each.rows]
         percent = [[100 * sample.mean if sample else float("nan") for sample in row] for row in fields]
-        image = axis.imshow(percent, aspect="auto", origin="lower", vmin=middle - span / 2, vmax=middle + span / 2)
-        axis.spines[:].set_visible(False)
+        texts = [[_written(sample) for sample in row] for row in fields]
+        image = _map(axis, percent, texts, 8, origin="lower", vmin=middle - span / 2, vmax=middle + span / 2)
         axis.set_xticks(range(len(each.columns)), [str(k) for (k,) in each.columns])
         axis.set_yticks(range(len(each.rows)), [str(q) for (q,) in each.rows])
-        for y, row in enumerate(fields):
-            for x, sample in enumerate(row):
-                _write(axis, image, x, y, percent[y][x], _written(sample), 8)
     figure.colorbar(image, ax=axes, label="test accuracy in %", fraction=0.05)
     note = "Each field: mean ± sample standard deviation (number of seeds). Colours span four such deviations or more."
     return canvas.frame(figure, cells, note, y="q")
 
 
 def _written(sample: stats.Sample | None) -> str:
-    if sample is None:
-        return "-"
-    return stats.spread(sample.mean, sample.std).replace(" ±", "\n±") + f"\n({sample.n})"
+    text = MEASURES["accuracy"].spread(sample).replace(" ±", "\n±")
+    return f"{text}\n({sample.n})" if sample else text
 
 
-def _write(axis: Axes, image: AxesImage, x: float, y: float, value: float, text: str, size: float) -> None:
-    """Text on a field of the map, black or white, whichever has the higher contrast."""
-    color = "white" if luminance(image.to_rgba([value])[0]) < 0.179 else "black"  # type: ignore[arg-type]
-    axis.text(x, y, text, ha="center", va="center", fontsize=size, color=color)
+def _map(
+    axis: Axes, values: Sequence[Sequence[float]], texts: Sequence[Sequence[str]], size: float, **scale: Any
+) -> Any:
+    """The image of the values, with a text on each field, black or white, whichever has the higher contrast."""
+    image = axis.imshow(values, aspect="auto", **scale)  # type: ignore[arg-type]
+    axis.spines[:].set_visible(False)
+    for y, row in enumerate(texts):
+        for x, text in enumerate(row):
+            if text:
+                color = "white" if luminance(image.to_rgba([values[y][x]])[0]) < 0.179 else "black"  # type: ignore[arg-type]
+                axis.text(x, y, text, ha="center", va="center", fontsize=size, color=color)
+    return image
 
 
 def luminance(rgba: Sequence[float]) -> float:
@@ -139,15 +139,9 @@ def settings(runs: Sequence[Result], of: tuple[str, ...] = ("",), but: tuple[str
     and each further key in which runs vary, where it tells more of them apart. of: what such a key begins with. but:
     keys that do not count."""
 
-    def groups(keys: Sequence[str]) -> dict[tuple[Any, ...], list[Result]]:
-        found: dict[tuple[Any, ...], list[Result]] = {}
-        for run in runs:
-            found.setdefault(tuple(hashable(run.config.get(key)) for key in keys), []).append(run)
-        return found
-
     keys = ["noise.name", "noise.set" if all(run.config.get("noise.set") for run in runs) else "rate"]
     for key in sorted(varying(runs), key=lambda key: not key.endswith(".name")):
-        if key.startswith(of) and key not in but and len(groups([*keys, key])) > len(groups(keys)):
+        if key.startswith(of) and key not in but and len(groups(runs, [*keys, key])) > len(groups(runs, keys)):
             keys.append(key)
-    found = groups(keys)
+    found = groups(runs, keys)
     return {" ".join(labels(keys, values)): found[values] for values in in_order(found)}

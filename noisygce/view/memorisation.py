@@ -113,7 +113,7 @@ def shares(cell: Cell) -> DataFrame | None:
 
     found = []
     for run in cell.runs:
-        metrics = pd.DataFrame(run.metrics() if run.state == "done" else {})
+        metrics = run.metrics() if run.state == "done" else pd.DataFrame()
         if metrics.empty or metrics[[*PREDICTIONS]].isna().all(axis=None):
             continue
         parts = metrics.set_index("epoch")[[*PREDICTIONS]].astype(float).fillna(0)

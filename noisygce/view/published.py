@@ -19,6 +19,7 @@ from typing import Any
 from noisygce import check, runs
 from noisygce.errors import DataError
 from noisygce.runs.ids import flat
+from noisygce.runs.reading import csv_rows
 from noisygce.sweep.plan import identities, jobs_of
 from noisygce.view.stats import TIE, Sample
 
@@ -54,15 +55,10 @@ class Number:
         return abs(ours.mean - self.mean) <= self.tolerance() + TIE
 
 
-def rows() -> list[dict[str, str]]:
-    """All published numbers, as the files have them."""
-    return [dict(row) for name in _FILES for row in _read(name)]
-
-
 @functools.cache
-def _read(name: str) -> tuple[Mapping[str, str], ...]:
-    with open(Path(__file__).with_name(name), newline="") as file:
-        return tuple(csv.DictReader(file))
+def rows() -> Sequence[Mapping[str, str]]:
+    """All published numbers, as the files have them."""
+    return [row for name in _FILES for row in csv_rows(Path(__file__).with_name(name))]
 
 
 def number(config: Mapping[str, Any], rule: str) -> Number | str:

@@ -116,7 +116,6 @@ def table(samples: Samples, score: str) -> DataFrame:
     suggested = np.where(predicted != given, predicted, detection.rival(samples.p, given)[0])
     listed = pd.DataFrame(
         {
-            "rank": "",
             "index": [str(index) for index in frame["index"]],
             "file": frame["name"],
             "given": classes[given],
@@ -129,7 +128,7 @@ def table(samples: Samples, score: str) -> DataFrame:
         },
         dtype=object,
     ).iloc[order]
-    listed["rank"] = [str(place) for place in range(1, len(order) + 1)]
+    listed.insert(0, "rank", [str(place) for place in range(1, len(order) + 1)])
     return listed
 
 

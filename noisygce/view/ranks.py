@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from noisygce.errors import ConfigError, installing
-from noisygce.view import canvas, compare, curves, stats
-from noisygce.view.cells import Cell, Cells, Key
+from noisygce.view import canvas, curves, rules, stats
+from noisygce.view.cells import Cell, Cells, Key, Place
+from noisygce.view.measures import MEASURES
 from noisygce.view.stats import Sample
 from noisygce.view.subtable import Entry, Subtable
 
@@ -56,31 +57,30 @@ class Friedman:
     ranks: Mapping[Key, float]
 
 
-def by_rank(cells: Cells, rules: Sequence[str]) -> Cells:
+def by_rank(cells: Cells, under: Sequence[str]) -> Cells:
     """The cells of test accuracy, each as its rank in its setting; 1 is the best, equal means share the mean of their
     ranks."""
-    ranks: dict[tuple[Key, Key], dict[str, float]] = {place: {} for place in cells.cell}
-    for rule in rules:
-        for column, ranked in _complete(cells, rule).rank(axis="columns", ascending=False).iterrows():
-            for row, rank in ranked.items():
-                ranks[row, column][rule] = float(rank)  # type: ignore[index]
-    found = {place: Ranked(cell.runs, cell.measure, ranks[place]) for place, cell in cells.cell.items()}
+    ranks: dict[Place, dict[str, float]] = {place: {} for place in cells.cell}
+    for rule in under:
+        ranked = _complete(cells, rule).rank(axis="columns", ascending=False)
+        for column, of_rows in zip(ranked.index, ranked.to_numpy().tolist(), strict=True):
+            for row, rank in zip(cells.rows, of_rows, strict=True):
+                ranks[row, cells.columns[column]][rule] = rank
+    found = {place: Ranked(cell.runs, cell.read, ranks[place]) for place, cell in cells.cell.items()}
     return dataclasses.replace(cells, cell=found, measure="rank")
 
 
 def _complete(cells: Cells, rule: str) -> DataFrame:
-    """Mean test accuracy of each setting (index) and row (columns), of the settings in which every row has one. Means
-    that differ in their last bits alone are made equal."""
+    """Mean test accuracy of each setting (index) and row (columns), both by their places in ``cells``, of the settings
+    in which every row has one. Means that differ in their last bits alone are made equal."""
     import pandas as pd
 
-    found: dict[Key, list[float]] = {}
-    for column in cells.columns:
-        samples = [cell and Cell(cell.runs).sample(rule) for row in cells.rows for cell in [cells.at(row, column)]]
-        means = [round(sample.mean, 10) for sample in samples if sample]
-        if len(means) == len(cells.rows):
-            found[column] = means
-    settings, rows = (pd.Index([*keys], tupleize_cols=False) for keys in (found, cells.rows))
-    return pd.DataFrame([*found.values()], index=settings, columns=rows, dtype=float)
+    def mean(row: Key, column: Key) -> float | None:
+        sample = stats.describe([*cells.values(row, column, rule).values()])
+        return round(sample.mean, 10) if sample else None
+
+    means = [[mean(row, column) for row in cells.rows] for column in cells.columns]
+    return pd.DataFrame(means, dtype=float).dropna()
 
 
 def friedman(cells: Cells, rule: str) -> Friedman | None:
@@ -93,10 +93,8 @@ def friedman(cells: Cells, rule: str) -> Friedman | None:
     with np.errstate(invalid="ignore"):  # 0 / 0 where all rows are equal
         statistic, p = scipy.friedmanchisquare(*means.to_numpy().T)
     critical = scipy.studentized_range.ppf(1 - LEVEL, k, math.inf) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n))
-    ranks = means.rank(axis="columns", ascending=False).mean()
-    return Friedman(
-        n, float(statistic), float(p), float(critical), dict(zip(cells.rows, map(float, ranks), strict=True))
-    )
+    ranks = means.rank(axis="columns", ascending=False).mean().tolist()
+    return Friedman(n, float(statistic), float(p), float(critical), dict(zip(cells.rows, ranks, strict=True)))
 
 
 def _library(name: str) -> Any:
@@ -108,33 +106,21 @@ def _library(name: str) -> Any:
         raise ConfigError(f"measure=rank and kind=ranks: need {package} ({command})") from None
 
 
-def subtable_of(cells: Cells, rule: str, meaning: str) -> Subtable:
+def subtable(cells: Cells, rule: str) -> Subtable:
     """The rank of each row in each setting and its mean over the settings, the best first, with Friedman's test in the
-    note. meaning: of the rule."""
+    note."""
     test = friedman(cells, rule)
     means = test.ranks if test else {}
-    rows = sorted(cells.rows, key=lambda row: means.get(row, math.inf))
-
-    def entry(row: Key, column: Key) -> Entry:
-        cell = cells.at(row, column)
-        if cell is None:
-            return Entry("")
-        sample = cell.sample(rule)
-        return Entry(_rank(sample.mean) if sample else "-", row in cells.bold(rule, column), cell.count(rule))
-
-    body = [
-        [
-            Entry(cells.row_label(row)),
-            Entry(_rank(means[row]) if row in means else "-"),
-            *(entry(row, c) for c in cells.columns),
-        ]
-        for row in rows
-    ]
-    corner = ", ".join(key.removesuffix(".name").rpartition(".")[2] for key in cells.row_keys)
-    heads = cells.header()
+    rows = tuple(sorted(cells.rows, key=lambda row: means.get(row, math.inf)))
+    by_rule = rules.subtable(dataclasses.replace(cells, rows=rows), rule)
+    corner, *heads = by_rule.header
     mean = ("mean", "rank") if all(len(head) == 2 for head in heads) else ("mean rank",)
-    about = f"Rank of the rows in each setting by the mean of their seeds, 1 the best, by {meaning} (runs)."
-    return Subtable(compare.rule_title(rule), f"{about} {_said(test, len(rows))}", [(corner,), mean, *heads], body)
+    body = [
+        [label, Entry(_rank(means[row]) if row in means else "-"), *entries]
+        for row, (label, *entries) in zip(rows, by_rule.body, strict=True)
+    ]
+    about = f"Rank of the rows in each setting by the mean of their seeds, 1 the best, by {rules.MEANING[rule]} (runs)."
+    return Subtable(by_rule.title, f"{about} {_said(test, len(rows))}", [corner, mean, *heads], body)
 
 
 def _said(test: Friedman | None, rows: int) -> str:
@@ -158,14 +144,14 @@ def _figure(value: float, decimals: int = 2) -> str:
 
 
 def _rank(rank: float) -> str:
-    return str(stats.rounded(rank, 1))
+    return MEASURES["rank"].text(rank)
 
 
 @canvas.styled()
-def diagram(cells: Cells, rules: Sequence[str]) -> Figure | None:
+def diagram(cells: Cells, under: Sequence[str]) -> Figure | None:
     """Critical-difference diagram: the mean rank of each row on an axis, and bars across rows that Nemenyi's test does
     not tell apart; a panel a selection rule."""
-    tests = {rule: test for rule in rules if (test := friedman(cells, rule))}
+    tests = {rule: test for rule in under if (test := friedman(cells, rule))}
     if not tests:
         return None
     posthocs = _library("scikit_posthocs")
@@ -174,8 +160,7 @@ def diagram(cells: Cells, rules: Sequence[str]) -> Figure | None:
     figure, axes = canvas.panels(titles, "", 1, (7.5, 1.1 + 0.095 * len(styles)), sharex=False, sharey=False)
     for axis, (rule, test) in zip(axes, tests.items(), strict=True):
         names = {row: f"{cells.row_label(row)} ({_rank(rank)})" for row, rank in test.ranks.items()}
-        means = _complete(cells, rule).reset_index(drop=True)
-        means.columns = means.columns.map(names)
+        means = _complete(cells, rule).reset_index(drop=True).set_axis([*names.values()], axis="columns")
         drawn = posthocs.critical_difference_diagram(
             {names[row]: rank for row, rank in test.ranks.items()},
             posthocs.posthoc_nemenyi_friedman(means),
@@ -189,6 +174,8 @@ def diagram(cells: Cells, rules: Sequence[str]) -> Figure | None:
             crossbar_props={"color": canvas.DARK, "linewidth": 1.6},
             color_palette={names[row]: styles[row]["color"] for row in cells.rows},
         )
+        for (bar,) in drawn["crossbars"]:
+            bar.set_xdata(sorted(bar.get_xdata()))  # drawn in the order of a set, which is another in each process
         for label in drawn["labels"]:
             label.set_color(canvas.INK)  # pale colours of lines are hard to read as text
     note = f"1 is the best rank. Bars join rows that Nemenyi's test does not tell apart at the level {LEVEL}."

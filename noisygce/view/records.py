@@ -20,10 +20,10 @@ from typing import Any
 from noisygce import results
 from noisygce.errors import NoisygceError
 from noisygce.results import Result
-from noisygce.runs import atomic
+from noisygce.runs import archive, atomic
 from noisygce.runs.ids import flat
 from noisygce.runs.reading import json_values
-from noisygce.view import paths, tables
+from noisygce.view import tables
 from noisygce.view.paths import with_ending
 from noisygce.view.published import Number
 from noisygce.view.tables import Spec, Table
@@ -31,24 +31,25 @@ from noisygce.view.tables import Spec, Table
 FORMAT = 1
 Record = dict[str, Any]
 _TEXTS: dict[str, Callable[[Table], str]] = {".md": tables.markdown, ".tex": tables.latex, ".csv": tables.csv_text}
+# By kind: the folder, and the files that are verified. LaTeX shows what Markdown and CSV show.
+_FILES = {"table": ("tables", (".md", ".csv", ".json")), "report": ("report", (".html", ".json"))}
 
 
 def write_table(stem: Path, table: Table) -> None:
     """Writes a table in every form, and its record."""
-    for ending, text in _TEXTS.items():
-        _write(stem, ending, text(table))
-    _write(stem, ".json", _json(record(table)))
+    _write(stem, {**{ending: text(table) for ending, text in _TEXTS.items()}, ".json": _json(record(table))})
 
 
 def write_report(stem: Path, page: str, table: Table) -> None:
     """Writes a report, and its record."""
-    _write(stem, ".html", page)
-    _write(stem, ".json", _json({**record(table), "sha256": hashlib.sha256(page.encode()).hexdigest()}))
+    made = record(table) | {"sha256": hashlib.sha256(page.encode()).hexdigest()}
+    _write(stem, {".html": page, ".json": _json(made)})
 
 
-def _write(stem: Path, ending: str, text: str) -> None:
+def _write(stem: Path, texts: Mapping[str, str]) -> None:
     stem.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_text(with_ending(stem, ending), text, durable=False)
+    for ending, text in texts.items():
+        atomic.write_text(with_ending(stem, ending), text, durable=False)
 
 
 def _json(record: Record) -> str:
@@ -70,18 +71,12 @@ def record(table: Table) -> Record:
             sample = cell.sample(rule)
             number = {"n": sample.n, "mean": sample.mean, "std": sample.std} if sample else {"n": 0}
             cells.append({"rule": rule, "row": row, "column": column, "runs": len(cell.runs), **number})
-    return {
-        "format": FORMAT,
-        "argv": spec["argv"],
-        "options": spec["options"],
-        "table": shown,
-        "runs": list(map(_run, table.runs)),
-        "compared": {
-            rule: [number if isinstance(number, str) else asdict(number) for number in numbers.values()]
-            for rule, numbers in table.compared.items()
-        },
-        "cells": cells,
+    compared = {
+        rule: [number if isinstance(number, str) else asdict(number) for number in numbers.values()]
+        for rule, numbers in table.compared.items()
     }
+    made = {"format": FORMAT, "argv": spec["argv"], "options": spec["options"], "table": shown}
+    return {**made, "runs": [*map(_run, table.runs)], "compared": compared, "cells": cells}
 
 
 def _run(run: Result) -> Record:
@@ -98,24 +93,23 @@ def _digest(manifest: Mapping[str, Any]) -> str:
 
 
 def verified(folder: Path) -> Iterator[tuple[Path, str]]:
-    """The files of the written tables and reports below ``folder``, each with what is wrong with it or nothing. LaTeX
-    is no file of its own here: it shows what Markdown and CSV show."""
-    for kind, endings in (("table", (".md", ".csv", ".json")), ("report", (".html", ".json"))):
-        found = sorted({path for ending in endings for path in paths.written(folder, kind, ending)})
+    """The files of the written tables and reports below ``folder``, each with what is wrong with it or nothing."""
+    for kind, (below, endings) in _FILES.items():
+        beside = (path for runs in folder.rglob(archive.RUNS) for path in runs.parent.glob(f"{kind}*"))
+        found = sorted(path for path in {*folder.rglob(f"{below}/*"), *beside} if path.suffix in endings)
         for stem, files in itertools.groupby(found, lambda path: path.with_suffix("")):
-            yield from _verified(kind, with_ending(stem, ".json"), list(files))
+            yield from _verified(with_ending(stem, ".json"), list(files))
 
 
-def _verified(kind: str, path: Path, files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """The files of one table or report (the kind), by its record at ``path``."""
-    wrong: dict[str, str] = {}
+def _verified(path: Path, files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    """The files of one table or report, by its record at ``path``."""
+    every, wrong = "", dict[str, str]()
     try:
         made: Record = json_values(path.read_text())
-        found = _runs(made, paths.results_of(path))
+        found = _runs(made, path.parent.parent if path.parent.name in ("tables", "report") else path.parent)
         every = _changed(made, found)
         if not every:
-            contents = {file.suffix: file.read_bytes() for file in files}
-            wrong = _page_differs(made, contents) if kind == "report" else _table_differs(made, found, contents)
+            wrong = _differing(made, found, {file.suffix: file.read_bytes() for file in files})
     except FileNotFoundError:
         every = f"has no {path.name} beside it, by which it is verified: write it again"
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -148,22 +142,17 @@ def _changed(made: Record, found: Sequence[Result]) -> str:
     return f"was made when {then} of {len(found)} runs were done, and now {now} are: {shlex.join(made['argv'])}"
 
 
-def _page_differs(made: Record, contents: Mapping[str, bytes]) -> dict[str, str]:
-    """Whether a report is the page that was written: its figures depend on the version of matplotlib."""
-    if ".html" not in contents or hashlib.sha256(contents[".html"]).hexdigest() == made["sha256"]:
-        return {}
-    return {".html": f"is not the page that was written by {shlex.join(made['argv'])}"}
-
-
-def _table_differs(made: Record, found: Sequence[Result], contents: Mapping[str, bytes]) -> dict[str, str]:
-    """By ending, how the files of a table differ from what its record and the runs give."""
-    table, command = _table(made, found), shlex.join(made["argv"])
-    wrong = {}
-    for ending in (".md", ".csv"):
-        if ending in contents and contents[ending] != _TEXTS[ending](table).encode():
-            wrong[ending] = f"is not what the runs give to {command}"
-    cells = json.loads(json.dumps(record(table)["cells"]))
-    for was, now in itertools.zip_longest(made["cells"], cells):
+def _differing(made: Record, found: Sequence[Result], contents: Mapping[str, bytes]) -> dict[str, str]:
+    """By ending, how the files of a table differ from what its record and the runs give, or a report from the page that
+    was written: its figures depend on the version of matplotlib."""
+    command = shlex.join(made["argv"])
+    if ".html" in contents:
+        same = hashlib.sha256(contents[".html"]).hexdigest() == made["sha256"]
+        return {} if same else {".html": f"is not the page that was written by {command}"}
+    table = _table(made, found)
+    texts = {ending: _TEXTS[ending](table).encode() for ending in (".md", ".csv") if ending in contents}
+    wrong = {e: f"is not what the runs give to {command}" for e, text in texts.items() if contents[e] != text}
+    for was, now in itertools.zip_longest(made["cells"], json.loads(json.dumps(record(table)["cells"]))):
         if was != now:
             return {**wrong, ".json": f"has the cell {was}, the runs give {now} to {command}"}
     return wrong
@@ -172,8 +161,7 @@ def _table_differs(made: Record, found: Sequence[Result], contents: Mapping[str,
 def _table(made: Record, found: Sequence[Result]) -> Table:
     """The table of a record, from its runs."""
     shown: Record = {key: tuple(value) if isinstance(value, list) else value for key, value in made["table"].items()}
-    spec = Spec(argv=tuple(made["argv"]), options=made["options"], **shown)
-    table = Table(spec, found)
+    table = Table(Spec(argv=tuple(made["argv"]), options=made["options"], **shown), found)
     compared = {
         rule: dict(zip(table.cells.cell, (n if isinstance(n, str) else Number(**n) for n in numbers), strict=True))
         for rule, numbers in made["compared"].items()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from noisygce.results import MODELS
 from noisygce.view import canvas, curves
 from noisygce.view.cells import Cell, Cells
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MODEL = {"val": "best", "last": "last"}  # the kept model, as a manifest's calibration calls it
 _NOTE = (
     "Of the model that a run keeps, before temperature scaling. Points: bins of equally many test samples by "
     "confidence, one seed; line: mean of the seeds. Below the diagonal a model is more confident than it is right."
@@ -54,10 +54,8 @@ def reliability(cells: Cells, first: str = "") -> Figure | None:
 
 def _bins(cell: Cell) -> list[Bins]:
     """Of each finished seed that has them, those of the kept model."""
-    calibrations = [
-        (run.manifest.get("calibration") or {}).get(_MODEL[run.kept_by]) for run in cell.runs if run.manifest
-    ]
-    return [found["plain"]["bins"] for found in calibrations if found]
+    manifests = [(run.manifest.get("calibration") or {}, MODELS[run.kept_by]) for run in cell.runs if run.manifest]
+    return [found[model]["plain"]["bins"] for found, model in manifests if found.get(model)]
 
 
 def _lines(axis: Axes, seeds: Sequence[Bins], style: dict[str, Any]) -> None:

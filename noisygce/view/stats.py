@@ -1,4 +1,4 @@
-"""Statistics of a few seeds: mean, spread and t interval, and how they are written. Plain Python, exact.
+"""Statistics of a few seeds: mean, spread and t interval. Plain Python, exact.
 
 Five seeds can never give p < 0.0625 in a paired rank test, so no cell of a table carries a star; losses are compared
 over settings. For a cell, the t interval covers 94.9 % at n = 5 where a percentile bootstrap covers 83 %.
@@ -23,6 +23,11 @@ class Sample:
     mean: float
     std: float | None
     half: float | None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The ends of the 95 % t interval."""
+        return None if self.half is None else (self.mean - self.half, self.mean + self.half)
 
 
 def describe(values: Sequence[float]) -> Sample | None:
@@ -59,16 +64,6 @@ def _t_below(angle: float, df: int) -> float:
     return (1 + share) / 2
 
 
-def percent(share: float, decimals: int = 2, signed: bool = False) -> str:
-    """A fraction in per cent, with a true minus sign."""
-    return f"{rounded(100 * share, decimals):{'+' if signed else ''}}".replace("-", "−")
-
-
 def rounded(value: float, decimals: int = 2) -> Decimal:
     """A number as people round it: by its decimals, a half away from zero. By a float's bits 71.345 is rounded down."""
     return Decimal(repr(round(value, 9))).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
-
-
-def spread(mean: float, std: float | None, decimals: int = 2, signed: bool = False) -> str:
-    """Mean ± standard deviation, fractions, in per cent; the mean alone where there is no deviation."""
-    return percent(mean, decimals, signed) + ("" if std is None else f" ± {percent(std, decimals)}")

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from noisygce import check, results, runs
-from noisygce.errors import ConfigError, DataError
+from noisygce import check, runs
+from noisygce.errors import ConfigError
 from noisygce.results import LABEL_WAVE, NOISY_VALIDATION, Result
 from noisygce.sweep.plan import Plan, look
-from noisygce.view import compare, escape, paths, provenance, published, ranks, subtable
-from noisygce.view.cells import Cell, Cells, Key, Place, by_class, grouped, keys_of
-from noisygce.view.compare import Compared, mean_and_std
+from noisygce.view import compare, escape, paths, provenance, ranks, rules, subtable
+from noisygce.view.cells import Cells, Place, by_class, grouped, keys_of
+from noisygce.view.compare import Compared
 from noisygce.view.measures import MEASURES
 from noisygce.view.published import Number
-from noisygce.view.subtable import Entry, Subtable
+from noisygce.view.rules import RULES
+from noisygce.view.stats import Sample
+from noisygce.view.subtable import Subtable
 
-RULES = (*runs.RULES, "gap", NOISY_VALIDATION, LABEL_WAVE)
-_MEANING = {
-    "val": "test accuracy at the epoch of best noisy validation accuracy",
-    "last": "test accuracy at the last epoch",
-    "last10": "mean test accuracy of the last ten epochs",
-    "val_clean": "ORACLE, looks at clean labels: test accuracy at the epoch of best clean validation accuracy",
-    "test": "ORACLE, looks at the test set: best test accuracy of any epoch",
-    "label_wave": "test accuracy at the epoch before the changes of training predictions, averaged over three epochs, "
-    "rise for the first time (Label Wave); it looks at no validation data",
-    "noisy_validation": "best accuracy on the noisy validation labels of any epoch, wrong labels among them",
-    "gap": "last − val of each run, in percentage points: what training to the end costs (−) or brings (+)",
-}
-_MODELS = {"val": "the best-validation model", "last": "the model at the end"}  # whose other measures these rules give
 # The arguments of the command, and the values that each may have; no values: any text.
-OPTIONS: dict[str, tuple[str, ...]] = {"rule": RULES, "against": (), "measure": tuple(MEASURES), "name": ()}
+OPTIONS: dict[str, tuple[str, ...]] = {"rule": RULES, "against": (), "measure": tuple(MEASURES)}
 
 
 @dataclass(frozen=True)
@@ -95,14 +84,14 @@ class Table:
         found = {}
         for rule in self.spec.rules:
             if self.spec.measure == "rank":
-                found[rule] = ranks.subtable_of(self.cells, rule, _MEANING[rule])
+                found[rule] = ranks.subtable(self.cells, rule)
             elif self.spec.measure == "per_class":  # a subtable a setting: their columns side by side are too many
                 settings = dict.fromkeys(column[:-1] for column in self.cells.columns)
                 for n, setting in enumerate(settings, 1):
                     part = self.cells.only([place for place in self.cells.cell if place[1][:-1] == setting])
-                    found[f"{rule}-{n}"] = rule_subtable(part, rule, self.spec.decimals)
+                    found[f"{rule}-{n}"] = rules.subtable(part, rule, self.spec.decimals)
             else:
-                found[rule] = rule_subtable(self.cells, rule, self.spec.decimals)
+                found[rule] = rules.subtable(self.cells, rule, self.spec.decimals)
             if rule in self.compared:
                 name, numbers = f"{rule}-{Path(self.spec.against).stem}", self.compared[rule]
                 found[name] = compare.against(self.cells, rule, self.spec.against, numbers, self.spec.decimals)
@@ -111,10 +100,9 @@ class Table:
     @property
     def pairs(self) -> list[Subtable]:
         """Rows against each other, under each rule."""
-        rules = [rule for rule in self.spec.rules if rule != "gap"]
         if self.spec.measure in ("per_class", "rank") or not compare.pairable(self.cells):
             return []
-        return [compare.paired(self.cells, rule, self.spec.decimals) for rule in rules]
+        return [compare.paired(self.cells, rule, self.spec.decimals) for rule in self.spec.rules if rule != "gap"]
 
     @property
     def footer(self) -> list[str]:
@@ -127,41 +115,36 @@ class Table:
         return markdown(self)
 
 
-def tabulate(
-    plan: Plan, rule: str = "", against: str = "", measure: str = "accuracy", name: str = "", command: str = "table"
-) -> Table:
+def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accuracy", command: str = "table") -> Table:
     """The table of a plan: under ``rule``, or under all that its experiment names and the gap between two of them.
 
-    against: published, reference or a CSV file of numbers. measure: of ``MEASURES``. name: of its files, and of its
-    labels in LaTeX. Raises ConfigError or DataError.
+    against: published, reference or a CSV file of numbers. measure: of ``MEASURES``. Raises ConfigError or DataError.
     """
     for key, value in (("rule", rule), ("measure", measure)):
         if value:
             check.choice(key, value, OPTIONS[key])
     found = look(plan)
-    rules = _rules(plan, found, rule, measure)
-    number = _numbers(against, measure)
-    given = {"rule": rule, "against": against, "measure": measure.replace("accuracy", ""), "name": name}
+    under = _rules(plan, found, rule, measure)
+    number = compare.numbers(against, measure)
+    given = {"rule": rule, "against": against, "measure": measure.replace("accuracy", "")}
     options = {key: value for key, value in given.items() if value}
-    title = str(plan.table.get("title", plan.name))
-    held_out = rules == (NOISY_VALIDATION,) and measure == "accuracy"
-    retitled = (
-        title.replace("Test accuracy", "Noisy validation accuracy") if held_out else MEASURES[measure].titled(title)
-    )
+    title = MEASURES[measure].titled(str(plan.table.get("title", plan.name)))
+    if under == (NOISY_VALIDATION,) and measure == "accuracy":
+        title = title.replace("Test accuracy", "Noisy validation accuracy")
     spec = Spec(
-        title=retitled,
+        title=title,
         name=paths.name(plan, options),
         argv=tuple(paths.argv(plan, command, options)),
         options=options,
         rows=keys_of(plan, found, "rows"),
         columns=keys_of(plan, found, "columns"),
-        rules=rules,
+        rules=under,
         names=_names(plan),
         decimals=check.whole("table.decimals", plan.table.get("decimals", 2), "[0, 4]"),
     )
     table = Table(spec, found)
-    comparable = [each for each in rules if against and each in runs.RULES]
     cells = table.cells.cell  # here, so that runs which would share a cell are refused
+    comparable = [each for each in under if against and each in runs.RULES]
     compared = {each: {place: number(cell, each) for place, cell in cells.items()} for each in comparable}
     return replace(table, compared=compared)
 
@@ -192,53 +175,6 @@ def _names(plan: Plan) -> dict[str, str]:
     return {str(name): text for name, text in names.items()}
 
 
-def _numbers(against: str, measure: str) -> Callable[[Cell, str], Number | str]:
-    """Looks up the number to compare a cell with under a rule. Raises ConfigError or DataError."""
-    if against not in ("", "published", "reference") and not against.endswith(".csv"):
-        raise ConfigError(f"against={against}: against must be one of published, reference, or a CSV file of numbers")
-    if against not in ("", "reference") and measure != "accuracy":
-        raise ConfigError(
-            f"measure={measure}: no {'own' if against != 'published' else against} numbers of it are known"
-        )
-    if against and not MEASURES[measure].share:
-        raise ConfigError(f"measure={measure}: against={against} compares shares, and this measure is none")
-    if against == "published":
-        return lambda cell, rule: published.number(cell.config, rule)
-    if against.endswith(".csv"):
-        rows = published.read_own(Path(against))
-        return lambda cell, rule: published.own_number(rows, cell.config, rule)
-    if against and not results.reference().is_dir():  # installed from a wheel
-        raise DataError(
-            "against=reference: the reference results are in results/reference of a clone; start the command there"
-        )
-    known = {run.id: run for run in results.found(results.reference()) if run.state == "done"} if against else {}
-
-    def reference(cell: Cell, rule: str) -> Number | str:
-        sample = Cell(tuple(known[run.id] for run in cell.runs if run.id in known), measure).sample(rule)
-        return Number(sample.mean, sample.std, f"{sample.n} reference runs") if sample else "none known"
-
-    return reference
-
-
-def rule_subtable(cells: Cells, rule: str, decimals: int = 2) -> Subtable:
-    """Rows times columns under one selection rule, which its title names."""
-    measure = MEASURES[cells.measure]
-
-    def entry(row: Key, column: Key) -> Entry:
-        cell = cells.at(row, column)
-        if cell is None:
-            return Entry("")
-        best = rule != "gap" and row in cells.bold(rule, column)
-        return Entry(mean_and_std(cell.sample(rule), decimals, rule == "gap", measure), best, cell.count(rule))
-
-    body = [[Entry(cells.row_label(r)), *(entry(r, c) for c in cells.columns)] for r in cells.rows]
-    corner = ", ".join(key.removesuffix(".name").rpartition(".")[2] for key in cells.row_keys)
-    bold = "" if rule == "gap" else " Bold: the best and all within its 95 % t interval."
-    meaning = measure.of.format(_MODELS[rule]) if measure.of and rule in _MODELS else _MEANING[rule]
-    note = f"{meaning[0].upper() + meaning[1:]}. Mean ± sample standard deviation (runs).{bold}"
-    return Subtable(compare.rule_title(rule), note, [(corner,), *cells.header()], body)
-
-
 def markdown(table: Table) -> str:
     sections = [
         f"# {escape.markdown(table.spec.title)}\n",
@@ -264,32 +200,43 @@ def csv_text(table: Table) -> str:
     spreadsheet."""
     import pandas as pd
 
-    lines = [_line(table, rule, place) for rule in table.spec.rules for place in table.cells.cell]
+    lines = []
+    for rule in table.spec.rules:
+        bold = table.cells.bold(rule)
+        lines += [_line(table, rule, place, place in bold) for place in table.cells.cell]
     return str(pd.DataFrame(lines, dtype=object).to_csv(index=False, lineterminator="\n"))
 
 
-def _line(table: Table, rule: str, place: Place) -> dict[str, Any]:
+def _line(table: Table, rule: str, place: Place, bold: bool) -> dict[str, Any]:
     cells, cell = table.cells, table.cells.cell[place]
     values, sample = cell.values(rule), cell.sample(rule)
-    line: dict[str, Any] = dict(zip((*cells.row_keys, *cells.column_keys), (*place[0], *place[1]), strict=True))
-    line |= {"measure": cells.measure, "rule": rule, "n": sample.n if sample else 0, "runs": len(cell.runs)}
-    line["failed"] = sum(run.state == "failed" for run in cell.runs)
-    line |= dict.fromkeys(("mean", "std", "t_low", "t_high"))
-    if sample:
-        line |= {"mean": sample.mean, "std": sample.std}
-    if sample and sample.half is not None:
-        line |= {"t_low": sample.mean - sample.half, "t_high": sample.mean + sample.half}
-    line["bold"] = int(rule != "gap" and place[0] in cells.bold(rule, place[1]))
+    low, high = (sample and sample.interval) or (None, None)
+    line: dict[str, Any] = {
+        **dict(zip((*cells.row_keys, *cells.column_keys), (*place[0], *place[1]), strict=True)),
+        "measure": cells.measure,
+        "rule": rule,
+        "n": sample.n if sample else 0,
+        "runs": len(cell.runs),
+        "failed": sum(run.state == "failed" for run in cell.runs),
+        "mean": sample and sample.mean,
+        "std": sample and sample.std,
+        "t_low": low,
+        "t_high": high,
+        "bold": int(bold),
+    }
     if table.spec.against:
-        line |= dict.fromkeys(("theirs_mean", "theirs_std", "difference", "tolerance", "within", "note"))
-        number = table.compared[rule][place] if rule in table.compared else ""
-        if isinstance(number, str):
-            line["note"] = number
-        else:
-            line |= {"theirs_mean": number.mean, "theirs_std": number.std, "note": number.source}
-            line["tolerance"] = number.tolerance()
-            if sample:
-                line |= {"difference": sample.mean - number.mean, "within": int(number.agrees(sample))}
+        line |= _beside(sample, table.compared.get(rule, {}).get(place, ""))
     line = {key: escape.csv(value) for key, value in line.items()}
     each = {} if table.spec.measure == "rank" else values  # a rank is of a mean over seeds, and no seed has one
     return line | {"seeds": " ".join(map(str, values)), "values": " ".join(map(repr, each.values()))}
+
+
+def _beside(ours: Sample | None, number: Number | str) -> dict[str, Any]:
+    """The number beside a cell, or in ``note`` why there is none."""
+    line: dict[str, Any] = dict.fromkeys(("theirs_mean", "theirs_std", "difference", "tolerance", "within", "note"))
+    if isinstance(number, str):
+        return line | {"note": number}
+    line |= {"theirs_mean": number.mean, "theirs_std": number.std, "tolerance": number.tolerance()}
+    if ours:
+        line |= {"difference": ours.mean - number.mean, "within": int(number.agrees(ours))}
+    return line | {"note": number.source}

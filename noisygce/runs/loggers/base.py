@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
+import os
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,6 +30,7 @@ class Logger:
     """
 
     package: ClassVar[str] = ""  # that it needs and that may not be installed
+    environment: Mapping[str, str] = {}  # variables that the package reads, where they are not set; for the run alone
 
     def begin(self, run_id: str, config: Row, folder: Path) -> int:
         """Before the first row. Returns how many epochs of the run the logger holds: those are not sent again."""
@@ -67,11 +71,12 @@ class Loggers:
                 self._send(logger, row)
 
         self.rows, self.prunings = rows, prunings  # both grow while the run trains
-        self._each(begin)
-        try:
-            yield
-        finally:
-            self._each(lambda logger: logger.close())
+        with _environment({name: text for each in self.active.values() for name, text in each.environment.items()}):
+            self._each(begin)
+            try:
+                yield
+            finally:
+                self._each(lambda logger: logger.close())
 
     def epoch(self, row: Row) -> None:
         """After each epoch, and the pruning that follows it."""
@@ -106,6 +111,29 @@ class Loggers:
                 del self.active[name]
                 with contextlib.suppress(Exception, SystemExit):
                     logger.close()
+
+
+_lock = threading.Lock()
+_runs: Counter[str] = Counter()  # that need an environment variable which noisygce has set
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Within it, the environment variables that are not set have these values; they go with the last run that needs
+    them."""
+    with _lock:
+        ours = [name for name in values if name in _runs or name not in os.environ]
+        for name in ours:
+            os.environ.setdefault(name, values[name])
+        _runs.update(ours)
+    try:
+        yield
+    finally:
+        with _lock:
+            _runs.subtract(ours)
+            for name in [name for name in ours if not _runs[name]]:
+                del _runs[name]
+                os.environ.pop(name, None)
 
 
 def _reason(error: BaseException) -> str:

@@ -129,16 +129,16 @@ class MLflow(Numbers):
 
     package = "mlflow"
     separator = "."
+    # else a server that is gone keeps the run waiting for four minutes, and twice
+    environment = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
     def __init__(self, uri: str | None, folder: str, experiment: str) -> None:
         self.uri, self.folder, self.experiment = uri, Path(folder).resolve(), experiment
 
     def begin(self, run_id: str, config: Row, folder: Path) -> int:
-        # else a server that is gone keeps the run waiting for four minutes, and twice
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         import mlflow
 
+        self.level = logging.getLogger("mlflow").level
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # MLflow logs each table that it makes
         uri, artifacts = self.uri or os.environ.get("MLFLOW_TRACKING_URI"), None
         if uri is None:
@@ -177,6 +177,7 @@ class MLflow(Numbers):
             self.finished = True
 
     def close(self) -> None:
+        logging.getLogger("mlflow").setLevel(self.level)
         if not self.finished:
             self.client.set_terminated(self.run, "KILLED")
 
@@ -187,19 +188,20 @@ class Trackio(Numbers):
     package = "trackio"
 
     def __init__(self, project: str, folder: str) -> None:
-        self.project, self.folder = project, Path(folder).resolve()
+        self.project = project
+        self.environment = {"TRACKIO_DIR": str(Path(folder).resolve())}  # which trackio reads when it is imported
 
     def begin(self, run_id: str, config: Row, folder: Path) -> int:
-        os.environ.setdefault("TRACKIO_DIR", str(self.folder))  # which trackio reads when it is imported
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             import trackio
 
-            if trackio.SQLiteStorage.get_project_db_path(self.project).exists():
+            database = Path(trackio.SQLiteStorage.get_project_db_path(self.project))
+            if database.exists():
                 for old in trackio.Api().runs(self.project):
                     if old.name == run_id:
                         old.delete()
-                        media = Path(os.environ["TRACKIO_DIR"], "media", self.project, run_id)
-                        shutil.rmtree(media, ignore_errors=True)  # which trackio leaves
+                        media = database.parent / "media" / self.project / run_id  # which trackio leaves
+                        shutil.rmtree(media, ignore_errors=True)
             options: dict[str, Any] = {"auto_log_gpu": False, "auto_log_cpu": False, "embed": False}
             self.run = trackio.init(self.project, name=run_id, config=flat(config), **options)
         return 0
