@@ -82,7 +82,7 @@ _NOT_TRAINED = ("paths.", "runtime.", "hydra.", "grid=", "table.", "experiment="
 def reproduce(plan: Plan, cell: Cell) -> str:
     """The command line whose runs are those of a cell, and no others: what the grid sets is among its words."""
     seeds = ",".join(str(run.config["seed"]) for run in cell.runs)
-    job = [override for override in cell.runs[0].job if not override.startswith((*_NOT_TRAINED, "seed="))]
+    job = [override for override in cell.runs[0].job if not override.lstrip("+").startswith((*_NOT_TRAINED, "seed="))]
     experiment = [f"experiment={plan.name}"] if plan.name else []
     grid = ["grid=null"] if plan.grid or any(word.startswith("grid=") for word in plan.arguments) else []
     hydra = arguments.typed([word for word in plan.arguments if word.startswith("hydra.")])

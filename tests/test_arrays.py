@@ -184,7 +184,7 @@ def test_a_folder_of_class_folders_is_taken_as_it_is(tmp_path: Path, caplog: pyt
     assert found.classes == ("apple", "pear")
     assert found.train_names[:2] == ("apple/0.png", "apple/1.png")
     assert len(found.test_labels) == 0
-    assert "1 files that are no pictures by their ending" in caplog.text
+    assert "files that are no pictures by their ending: 1" in caplog.text
     before = data.contents(tmp_path)
     (tmp_path / "fruit" / "pear" / "0.png").rename(tmp_path / "fruit" / "apple" / "9.png")
     assert data.contents(tmp_path) != before

@@ -14,7 +14,7 @@ from noisygce.models import Model
 from noisygce.noise import Noise
 from noisygce.schedule import Pruning, Schedule
 from noisygce.settings import Runtime, build, compose, config_dir, read
-from noisygce.settings.compose import as_typed, of_each_run
+from noisygce.settings.compose import as_typed, of_each_run, with_plus
 
 BASES = {"data": Data, "noise": Noise, "loss": Loss, "model": Model}
 LEAVES = [path for group in BASES for path in sorted((config_dir() / group).glob("*.yaml"))]
@@ -116,6 +116,8 @@ def test_a_value_that_not_each_run_has_becomes_a_choice_of_one_and_is_shown_as_i
     made = of_each_run(words)
     assert made == ["loss=agce,aul", "loss.a=choice(2)", *words[2:]]
     assert [as_typed(word) for word in made] == words
+    assert with_plus("table.decimals=1") == "++table.decimals=1"
+    assert as_typed(with_plus("table.decimals=1")) == "table.decimals=1"  # else its plan would have another name
 
 
 def test_a_data_set_brings_its_model_and_schedule_unless_they_are_chosen():

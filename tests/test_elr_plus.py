@@ -218,3 +218,15 @@ def test_the_mean_of_both_networks_logits_is_evaluated_and_kept(tmp_path: Path) 
     p = torch.from_numpy(found.p[test]).float()
     torch.testing.assert_close(both.softmax(1), p, rtol=0, atol=1e-3)
     assert not torch.allclose(apart[0].softmax(1), p, rtol=0, atol=1e-3)
+
+
+def test_in_eval_mode_nothing_is_observed() -> None:
+    loss, (logits, _, index) = bound(), batch()
+    loss.eval()
+    loss.observe(logits, index)
+    assert not loss.targets.any()
+    assert not loss.steps
+    loss.train()
+    loss.observe(logits, index)
+    assert loss.targets.any()
+    assert loss.steps == 1

@@ -207,9 +207,9 @@ def test_all_that_is_left_out_is_counted_in_one_warning(
     (record,) = caplog.records
     told = record.getMessage()
     for what in (
-        *("2 pictures that cannot be read", "1 files that are no pictures by their ending", "notes.txt"),
-        *("1 pictures that are not train/CLASS/FILE", "deeper/a.png", "1 classes without a picture", "train/empty"),
-        *("1 folders that cannot be read", "train/locked", "does not use", "mine/valid"),
+        *("pictures that cannot be read: 2", "files that are no pictures by their ending: 1", "notes.txt"),
+        *("pictures that are not train/CLASS/FILE: 1", "deeper/a.png", "classes without a picture: 1", "train/empty"),
+        *("folders that cannot be read: 1", "train/locked", "does not use", "mine/valid"),
     ):
         assert what in told
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import struct
@@ -373,3 +374,15 @@ def test_trackio_holds_each_epoch_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert curves["_type"] == "trackio.image"
     (drawn,) = Path(os.environ["TRACKIO_DIR"], "media", project, done.id).rglob("*.png")  # once, though told twice
     assert drawn.stat().st_size > 1000
+
+
+def test_a_logger_of_a_package_is_quiet_while_any_run_needs_it_and_as_before_afterwards() -> None:
+    package = logging.getLogger("of_a_package")
+    package.setLevel(logging.INFO)
+    first, second = base._quiet({"of_a_package"}), base._quiet({"of_a_package"})
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert package.level == logging.WARNING  # the second run still needs it
+    second.__exit__(None, None, None)
+    assert package.level == logging.INFO

@@ -88,6 +88,16 @@ def test_a_run_warns_of_an_epoch_that_it_ends_before(
         assert any(key in line for line in caplog.messages) == warned
 
 
+def test_a_loss_that_leaves_out_nothing_warns_of_no_epoch_until_which_it_leaves_out_less(
+    make, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = SimpleNamespace(id="a run", identity={"rate": 0.4, "data": {"name": "digits"}})
+    for rate, warned in ((0.2, True), (0, False)):
+        caplog.clear()
+        messages.begin(run, make("loss=co_teaching", f"loss.forget_rate={rate}", "schedule.epochs=2"), "cuda")  # type: ignore[arg-type]
+        assert any("loss.gradual" in line for line in caplog.messages) == warned
+
+
 @pytest.mark.slow
 def test_the_resnet_table_is_not_begun_on_a_cpu_and_the_compact_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")

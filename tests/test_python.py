@@ -535,6 +535,7 @@ def test_a_source_that_no_id_would_hold_or_that_estimates_no_t_is_refused_before
 
 
 def test_a_network_of_timm_has_the_name_of_its_architecture() -> None:
+    pytest.importorskip("timm")
     from noisygce.models import Timm
 
     alone = id_of(model=Timm("resnet26", None))

@@ -18,6 +18,7 @@ from noisygce.runs.ids import flat
 from noisygce.settings import arguments
 from noisygce.sweep.plan import identities, look, plan_of
 from noisygce.view import cells, compare, escape, paths, published, records, subtable, tables
+from noisygce.view.measures import MEASURES
 from noisygce.view.stats import Sample
 from noisygce.view.subtable import Entry, Subtable
 
@@ -130,7 +131,7 @@ def test_mixed_runs_are_warned_of(demo, tmp_path):
     made_up.finish(tmp_path, demo.runs[0], commit="fedcba9876543210", device="another")
     text = tables.markdown(tables.tabulate(demo))
     assert "Warning: the runs were not all made alike; they differ in commits, devices." in text
-    assert "Commits: 0123456789ab (22 runs); fedcba987654 (1 runs)." in text
+    assert "Commits: 0123456789ab (22 runs); fedcba987654 (1 run)." in text
     made_up.finish(tmp_path, demo.runs[1], dirty=True)
     assert "changes beside the commit" in tables.markdown(tables.tabulate(demo))
 
@@ -746,3 +747,15 @@ def test_rule_and_measure_name_what_they_may_be(demo):
 def test_against_names_what_it_may_be(demo):
     with pytest.raises(ConfigError, match="against=paper: against must be one of published, reference, or a CSV file"):
         tables.tabulate(demo, against="paper")
+
+
+def test_a_measure_of_each_class_is_compared_with_no_number_of_all(demo):
+    with pytest.raises(ConfigError, match="measure=per_class"):
+        tables.tabulate(demo, against="reference", measure="per_class")
+
+
+def test_a_title_of_test_accuracy_becomes_one_of_another_measure_once():
+    titles = {name: each.titled("Test accuracy in % on digits") for name, each in MEASURES.items()}
+    assert titles["accuracy"] == "Test accuracy in % on digits"
+    assert titles["per_class"] == "Test accuracy of each class in % on digits"
+    assert titles["t_error"] == "L1 error of the estimated transition matrix on digits"

@@ -100,7 +100,7 @@ class Loss(Module):
     mixup: float = 0.0  # alpha > 0: images are mixed in pairs, and so are the losses under their two labels (see Mixup)
     mixes_labels: ClassVar[bool] = False  # whether it is given both labels at once instead, by ``of_mixed``
     # Parameters that name an epoch, and the outcome of a run that ends before it, of which the run warns.
-    needs_epochs: ClassVar[Mapping[str, str]] = {}
+    needs_epochs: Mapping[str, str] = {}
     estimates_transition: ClassVar[bool] = (
         False  # whether p estimates P(given label | image), so that T can be estimated from it
     )

@@ -60,7 +60,7 @@ class ELRPlus(Loss):
     lam over ``lam_ramp``; 0: at once. reweight: w and 1 - w are scaled by t at the two labels, to sum 1, as the
     authors' code does for 100 classes.
 
-    In your own loop:
+    In your own loop (``of_mixed`` knows no ``ignore_index``):
 
         criterion = ELRPlus().bind(samples=N, classes=K, device="cuda")
         with torch.no_grad():

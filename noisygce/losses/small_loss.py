@@ -60,6 +60,8 @@ class SmallLoss(Loss):
             self._tau = round(float(1 - transition.trace() / transition.sum()), 12)
         else:
             raise TypeError(f"{type(self).__name__}: transition is missing: T (K, K), or give forget_rate")
+        if not self._tau:  # nothing is left out, early or late
+            self.needs_epochs = {key: outcome for key, outcome in self.needs_epochs.items() if key != "gradual"}
         self.forgotten = torch.zeros((), dtype=torch.float64, device=device)
 
     def load_source_estimates(self, run_id: str, estimates: Mapping[str, Any]) -> None:

@@ -56,6 +56,11 @@ class Module(nn.Module):
         self._samples, self._is_bound = samples, True
         return self
 
+    def observe(self, logits: Tensor, index: Tensor) -> None:
+        """The logits of the teachers, of a loss that has some, before the loss of each batch."""
+        if self.training:
+            super(nn.Module, self).observe(logits, index)  # type: ignore[misc]
+
     def start_epoch(self, epoch: int) -> None:
         """Before the first batch of each epoch, counted from 0, of a loss that follows a schedule."""
         self._started = True

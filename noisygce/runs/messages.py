@@ -148,7 +148,7 @@ def begin(run: Run, training: Training, place: str) -> None:
     late = {f"loss.{key}": (getattr(loss, key), outcome) for key, outcome in loss.needs_epochs.items()}
     late |= {"prune.start": (training.pruning.start, "nothing is pruned")} if loss.prunes else {}
     for key, (epoch, outcome) in late.items():
-        if epoch >= epochs:
+        if epoch is not None and epoch >= epochs:
             log.warning(f"{key}={epoch}, and this run ends after {counted(epochs, 'epoch')}: {outcome}")
     if wrong := majority_flipped_classes(training.task):
         log.warning(

@@ -159,5 +159,6 @@ def of_each_run(words: Sequence[str]) -> list[str]:
 
 
 def as_typed(word: str) -> str:
-    """A word of ``of_each_run`` as it was before."""
+    """A word of ``of_each_run`` and ``with_plus`` as it was before."""
+    word = re.sub(r"^\+\+(?=table\.(decimals|names)[.=])", "", word)
     return re.sub(r"^([^=]+)=choice\(([^,]*)\)$", r"\1=\2", word)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,10 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 from noisygce.errors import installing
 from noisygce.settings.compose import compose, config_dir
 
-_PLUGINS = {  # of Hydra, by the choice without what follows its first _
-    "hydra/sweeper=optuna": "noisygce[tuning]",
-    "hydra/launcher=joblib": "hydra-joblib-launcher",
-    "hydra/launcher=submitit": "hydra-submitit-launcher",
+_PLUGINS = {  # of Hydra, by the choice without what follows its first _: what installs it, its module
+    "hydra/sweeper=optuna": ("noisygce[tuning]", "hydra_optuna_sweeper"),
+    "hydra/launcher=joblib": ("hydra-joblib-launcher", "hydra_joblib_launcher"),
+    "hydra/launcher=submitit": ("hydra-submitit-launcher", "hydra_submitit_launcher"),
 }
 
 
@@ -40,7 +41,8 @@ def explain(error: BaseException) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         options = error.options or sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
-        if package := _PLUGINS.get(f"{group}={choice.partition('_')[0]}"):
+        package, module = _PLUGINS.get(f"{group}={choice.partition('_')[0]}", ("", ""))
+        if package and find_spec(f"hydra_plugins.{module}") is None:
             return f"{group}={choice} is not installed: {installing(package)}"
         hint = meant(choice, options) or f"; there are {', '.join(options)}"
         return f"{group}={choice}: there is no such {group}{hint}"

@@ -33,11 +33,12 @@ PAGE = 24  # panels on a page
 # Black and the colours of Okabe and Ito.
 _COLOURS = (INK, "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7")
 _DASHES = tuple((0, dashes) for dashes in ((), (9, 2), (5, 1.5), (1, 1), (6, 1.5, 1, 1.5), (3, 1, 1, 1, 1, 1), (1, 3)))
+_LATER_DASHES = (0, (12, 2, 3, 2))  # a further one for each colour, after all others, so that no loss changes its look
 _LOOKS = [
     {"color": colour, "linestyle": _DASHES[(i + turn) % len(_DASHES)]}
     for turn in range(len(_DASHES))
     for i, colour in enumerate(_COLOURS)
-]
+] + [{"color": colour, "linestyle": _LATER_DASHES} for colour in _COLOURS]
 _MOST_USED = ("ce", "gce", "tgce", "mae", "elr", "forward", "sce")  # a colour and a line style each
 
 
@@ -67,8 +68,8 @@ def _packaged() -> list[str]:
 
 def variant(look: dict[str, Any], index: int) -> dict[str, Any]:
     """The look of the index-th further line of one loss: its colour, another line style."""
-    turn = _DASHES.index(look["linestyle"]) + index
-    return {**look, "linestyle": _DASHES[turn % len(_DASHES)]}
+    dashes = (*_DASHES, _LATER_DASHES)
+    return {**look, "linestyle": dashes[(dashes.index(look["linestyle"]) + index) % len(dashes)]}
 
 
 def ramp(count: int) -> list[dict[str, Any]]:

@@ -28,6 +28,8 @@ def numbers(against: str, measure: str) -> Callable[[Cell, str], Number | str]:
         raise ConfigError(
             f"measure={measure}: no {'own' if against != 'published' else against} numbers of it are known"
         )
+    if against and measure == "per_class":
+        raise ConfigError(f"measure=per_class: against={against} has one number for each cell, and none for a class")
     if against and not MEASURES[measure].share:
         raise ConfigError(f"measure={measure}: against={against} compares shares, and this measure is none")
     if against == "published":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -38,8 +39,7 @@ class Measure:
 
     def titled(self, title: str) -> str:
         """A title of test accuracy as one of this measure."""
-        whole = title.replace("Test accuracy in %", f"{self.name} in %" if self.share else self.name)
-        return whole.replace("Test accuracy", self.name)
+        return re.sub("Test accuracy( in %)?", lambda found: self.name + (found[1] or "" if self.share else ""), title)
 
     @property
     def unit(self) -> str:

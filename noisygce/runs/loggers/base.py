@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,6 +31,7 @@ class Logger:
 
     package: ClassVar[str] = ""  # that it needs and that may not be installed
     environment: Mapping[str, str] = {}  # variables that the package reads, where they are not set; for the run alone
+    quiet: ClassVar[str] = ""  # a logger of the package that is to pass on warnings alone; for the run
 
     def begin(self, run_id: str, config: Row, folder: Path) -> int:
         """Before the first row. Returns how many epochs of the run the logger holds: those are not sent again."""
@@ -71,7 +72,9 @@ class Loggers:
                 self._send(logger, row)
 
         self.rows, self.prunings = rows, prunings  # both grow while the run trains
-        with _environment({name: text for each in self.active.values() for name, text in each.environment.items()}):
+        loggers = [*self.active.values()]
+        variables = {name: text for each in loggers for name, text in each.environment.items()}
+        with _environment(variables), _quiet({each.quiet for each in loggers if each.quiet}):
             self._each(begin)
             try:
                 yield
@@ -114,7 +117,7 @@ class Loggers:
 
 
 _lock = threading.Lock()
-_runs: Counter[str] = Counter()  # that need an environment variable which noisygce has set
+_runs: Counter[str] = Counter()  # that need an environment variable which noisygce has set, or a quiet logger
 
 
 @contextlib.contextmanager
@@ -134,6 +137,26 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
             for name in [name for name in ours if not _runs[name]]:
                 del _runs[name]
                 os.environ.pop(name, None)
+
+
+_levels: dict[str, int] = {}  # of loggers that are quiet, before
+
+
+@contextlib.contextmanager
+def _quiet(names: Collection[str]) -> Iterator[None]:
+    """Within it, loggers of ``logging`` pass on warnings alone; their level comes back with the last run that asks."""
+    with _lock:
+        for name in names:
+            _levels.setdefault(name, logging.getLogger(name).level)
+            logging.getLogger(name).setLevel(logging.WARNING)
+        _runs.update(names)
+    try:
+        yield
+    finally:
+        with _lock:
+            _runs.subtract(names)
+            for name in [name for name in names if not _runs[name]]:
+                logging.getLogger(name).setLevel(_levels.pop(name))
 
 
 def _reason(error: BaseException) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import os
 import shutil
 import time
@@ -128,6 +127,7 @@ class MLflow(Numbers):
     """
 
     package = "mlflow"
+    quiet = "mlflow"  # which logs each table that it makes
     separator = "."
     # else a server that is gone keeps the run waiting for four minutes, and twice
     environment = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
@@ -138,8 +138,6 @@ class MLflow(Numbers):
     def begin(self, run_id: str, config: Row, folder: Path) -> int:
         import mlflow
 
-        self.level = logging.getLogger("mlflow").level
-        logging.getLogger("mlflow").setLevel(logging.WARNING)  # MLflow logs each table that it makes
         uri, artifacts = self.uri or os.environ.get("MLFLOW_TRACKING_URI"), None
         if uri is None:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -177,7 +175,6 @@ class MLflow(Numbers):
             self.finished = True
 
     def close(self) -> None:
-        logging.getLogger("mlflow").setLevel(self.level)
         if not self.finished:
             self.client.set_terminated(self.run, "KILLED")
 
