@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from dataclasses import replace
+from statistics import median
 
 from noisygce.errors import NoisygceError
 from noisygce.results import STATES
@@ -36,9 +38,20 @@ def run(argv: list[str]) -> None:
     if all(run.state == "missing" for run in table.runs):
         reason = hint(plan, table.runs)
         raise NoisygceError(f"none of these runs is below {plan.results}: nothing to report{reason and f'; {reason}'}")
+    if "decimals" not in plan.table:
+        table = replace(table, spec=replace(table.spec, decimals=decimals(table)))
     stem = paths.stem(plan, "report", table.spec.options)
     records.write_report(stem, report(plan, table), table)
     print(f"Written: {stem}.html, .json")
+
+
+def decimals(table: Table) -> int:
+    """Decimals of per cent no finer than the spread over seeds: one where a standard deviation is a point or more in
+    half of the cells, else two."""
+    rules = [rule for rule in table.spec.rules if rule != "gap"]
+    samples = [cell.sample(rule) for rule in rules for cell in table.cells.cell.values()]
+    deviations = [sample.std for sample in samples if sample and sample.std is not None]
+    return 1 if deviations and median(deviations) >= 0.01 else 2
 
 
 def report(plan: Plan, table: Table) -> str:

@@ -150,3 +150,12 @@ def test_figures_of_a_report_keep_the_names_by_which_the_experiment_picks_them(t
     tables, figures = report.report(plan, tabulate(plan)).split('<section id="figures">')
     assert "$L$" in tables
     assert 'id="overview-' in figures
+
+
+@pytest.mark.parametrize(("shares", "digits"), [((0.5, 0.6), 1), ((0.5, 0.502), 2)])
+def test_decimals_are_no_finer_than_the_spread_over_seeds(tmp_path, shares, digits):
+    words = ["experiment=demo", "grid=null", "loss=gce", "noise=uniform", "rate=0.4", "seed=0,1"]
+    plan = plan_of([*words, f"paths.results={tmp_path}"])
+    for run, share in zip(plan.runs, shares, strict=True):
+        made_up.finish(tmp_path, run, share)
+    assert report.decimals(tabulate(plan)) == digits
