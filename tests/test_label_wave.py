@@ -134,15 +134,16 @@ class Known(Result):
         return self.manifest.get(rule)
 
 
-def test_regret_is_what_the_best_epoch_has_more_of_runs_that_have_all_rules(tmp_path):
+def test_regret_is_what_the_best_epoch_has_more_by_seed_of_runs_that_have_all_rules(tmp_path):
     numbers = [
-        {"test": 0.9, "val": 0.8, "label_wave": 0.85},
-        {"test": 0.7, "val": 0.7, "label_wave": 0.67},
-        {"test": 0.7, "val": 0.1, "label_wave": None},
+        (0, {"test": 0.9, "val": 0.78, "label_wave": 0.83}),
+        (0, {"test": 0.9, "val": 0.82, "label_wave": 0.87}),
+        (1, {"test": 0.7, "val": 0.7, "label_wave": 0.67}),
+        (1, {"test": 0.7, "val": 0.1, "label_wave": None}),
     ]
-    known = [Known(str(i), tmp_path, "done", {}, each) for i, each in enumerate(numbers)]
+    known = [Known(str(i), tmp_path, "done", {"seed": seed}, each) for i, (seed, each) in enumerate(numbers)]
     alone, pairs = subtables(known, ["label_wave", "val"])
-    # 5 and 3 points: 4 ± 12.706 * sqrt 2 / sqrt 2
+    # 7 and 3 of one seed, 3 points of the other: 4 ± 12.706 * sqrt 2 / sqrt 2
     assert [entry.text for entry in alone.body[0]] == ["label_wave", "4.00", "−8.71 to 16.71", "2"]
     # val - label_wave: +5 and -3 points
     assert [entry.text for entry in pairs.body[0]] == [
