@@ -239,7 +239,7 @@ def refuse_torchrun() -> None:
 
 @contextlib.contextmanager
 def exits() -> Iterator[None]:
-    """``command.exits``, saying how to go on; a signal is then passed to the handler that was installed before."""
+    """``command.exits``, saying how to resume; a signal is then passed to the handler that was installed before."""
     on_interrupt = f"stopped at once; {messages.HOW_TO_RESUME} from the last checkpoint"
     on_os_error = f"; what was saved is whole: {messages.HOW_TO_RESUME} once this is repaired"
     with command.exits(on_interrupt, on_os_error), process.handing_on():

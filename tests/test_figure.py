@@ -238,13 +238,14 @@ def one_setting(demo, tmp_path):
 
 
 def test_predictions_on_mixed_images_have_a_footnote(one_setting, tmp_path):
-    words = ["data=digits", "loss=ce,mixup", "noise=uniform", "rate=0.4", "seed=0", f"paths.results={tmp_path}/mixed"]
+    words = ["data=digits", "loss=ce,mixup,elr_plus", "noise=uniform", "rate=0.4", f"paths.results={tmp_path}/mixed"]
     plan = plan_of(words)
     for run in plan.runs:
         made_up.finish(plan.results, run, 0.5)
     cells = lay_out(plan, look(plan))
     figure = memorisation.memorisation(cells)
-    assert [axis.get_title() for axis in figure.axes] == ["ce", "mixup *"]
+    assert [axis.get_title() for axis in figure.axes] == ["ce", "mixup *", "elr_plus *"]
+    assert "seeds." not in figure.get_supxlabel()  # of one there is no mean
     assert "* Predictions on images mixed" in figure.get_supxlabel()
     figure = memorisation.overview(cells, {"rows": ["ce", "mixup"], "column": "uniform 0.4"})
     assert [axis.get_title() for axis in figure.axes[1:]] == ["ce", "mixup *"]

@@ -20,7 +20,7 @@ def tried(model: object, network: Any, shape: tuple[int, int, int], classes: int
     """The network, whose layers that are made by their first input are made. Its weights stay as they are.
 
     It is given two black images (H, W, C) in training mode. Raises UserCodeError, in one line, where it is none, fails,
-    gives other than logits (2, K), or does what a run that goes on from a checkpoint could not repeat: random numbers
+    gives other than logits (2, K), or does what a run that resumes from a checkpoint could not repeat: random numbers
     but for those of dropout layers, and batch norm that averages over all it has seen.
     """
     import torch

@@ -1,4 +1,4 @@
-"""Dropout drawn from the run's seed, so that a run that goes on from a checkpoint draws what it would have drawn.
+"""Dropout drawn from the run's seed, so that a run that resumes from a checkpoint draws what it would have drawn.
 
 torch's own takes its numbers from a generator of the process, which knows neither checkpoints nor runs side by side.
 """

@@ -141,7 +141,7 @@ def fit(
     """Trains to the last epoch from wherever ``training`` is.
 
     ``after_step(training, images of the step)`` is called after each step, ``stop()`` between the batches of an
-    evaluation. Both may raise to stop there: a training that is saved then goes on from its last step. Raises
+    evaluation. Both may raise to stop there: a training that is saved then resumes from its last step. Raises
     NonFinite at the end of an epoch in which the loss was not finite.
     """
     at, step = training.progress, training.step
@@ -160,7 +160,7 @@ def fit(
                 training.best[name].copy_(tensor)
         if training.loss.prunes and training.pruning.due(epoch) and epoch < training.schedule.epochs:
             at.prunings.append(_prune(training, epoch, stop))
-        at.epoch, at.step = epoch, 0  # only now: whoever stops in an evaluation goes on from the last step before it
+        at.epoch, at.step = epoch, 0  # only now: a stop in an evaluation resumes from the last step before it
         at.rows.append(row)
         yield row
 
@@ -199,7 +199,7 @@ def _measure(t: Training, stop: Callable[[], None]) -> Row:
 
 
 def _prune(t: Training, epoch: int, stop: Callable[[], None]) -> Row:
-    """Solves the kept set again with the best-validation weights; training goes on from the current ones."""
+    """Solves the kept set again with the best-validation weights; training continues from the current ones."""
     kept, warning = prune.kept_set(t.loss, logits_of_best(t, stop), t.noisy, t.train, t.step.kept)
     t.step.kept.copy_(kept)
     row = {"after_epoch": epoch, "by_epoch": t.progress.best_epoch, "warning": warning}

@@ -29,6 +29,8 @@ INDIGO = "#332288"  # mislabelled samples, and what becomes of them
 LIGHT, MIDDLE, DARK = "#dedede", "#8f8f8f", "#4d4d4d"
 FORMATS = ("pdf", "png", "svg")
 PAGE = 24  # panels on a page
+THIN_AND_THICK = "Thin line: one seed; thick line: their mean."  # notes of figures, where there are several seeds
+MEAN = "Mean of the seeds."
 
 # Black and the colours of Okabe and Ito.
 _COLOURS = (INK, "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7")
@@ -143,7 +145,9 @@ def frame(
         labels = [wrapped(str(handle.get_label()), 24) for handle in handles]
         figure.legend(handles=handles, labels=labels, loc="outside right upper")
         width += 0.6 + 0.075 * max(len(line) for label in labels for line in label.splitlines())
-    lines = textwrap.wrap(" ".join([_about(cells), *filter(None, notes)]), int(17 * width))
+    seeds = [sum(run.state == "done" for run in cell.runs) for cell in cells.cell.values()]
+    true = [note for note in notes if note and (max(seeds) > 1 or note not in (THIN_AND_THICK, MEAN))]
+    lines = textwrap.wrap(" ".join([_about(cells), *true]), int(17 * width))
     figure.set_size_inches(width + 0.5, height + 0.5 + 0.13 * len(lines))
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7)
     if y:

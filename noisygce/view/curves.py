@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 MOST = 12  # lines in a panel; of more rows the final accuracies are drawn
-SEEDS = "Thin line: one seed; thick line: their mean."
 _MEASURES = {"test_accuracy": "test accuracy in %", "val_accuracy": "noisy validation accuracy in %"}
 
 
@@ -45,7 +44,7 @@ def accuracy(cells: Cells) -> Figure | None:
             if (row, column) in found:
                 lines(axis, found[row, column], styles[row])
     entries = [{"label": cells.row_label(row), **styles[row]} for row in cells.rows]
-    return canvas.frame(figure, cells, SEEDS, y=label, entries=entries)
+    return canvas.frame(figure, cells, canvas.THIN_AND_THICK, y=label, entries=entries)
 
 
 def _known(cells: Cells, metric: str) -> dict[Place, DataFrame]:
@@ -146,7 +145,7 @@ def pruning(cells: Cells) -> Figure | None:
             known |= {key} if shares.notna().any(axis=None) else set()
             lines(axis, shares, {**style, "label": None, "drawstyle": "steps-post"})
     entries = [style for key, style in _PRUNING.items() if key in known]
-    return canvas.frame(figure, cells, SEEDS, y="share in %", entries=entries)
+    return canvas.frame(figure, cells, canvas.THIN_AND_THICK, y="share in %", entries=entries)
 
 
 def _rounds(run: Any) -> list[dict[str, Any]]:

@@ -77,7 +77,7 @@ def _maps(maps: Mapping[str, DataFrame], cells: Cells, x: str, heading: str, not
         axis.set_xticks(range(len(matrix)), short, rotation=90 if max(map(len, short)) > 2 else 0, fontsize=7)
         axis.set_yticks(range(len(matrix)), short, fontsize=7)
     figure.colorbar(image, ax=axes, label="share in %", fraction=0.05)
-    return canvas.frame(figure, cells, "Mean of the seeds.", note, y="true label", heading=heading)
+    return canvas.frame(figure, cells, canvas.MEAN, note, y="true label", heading=heading)
 
 
 @canvas.styled()

@@ -23,7 +23,7 @@ PREDICTIONS: dict[str, dict[str, Any]] = {  # columns of metrics.csv, from the b
 }
 PRUNED = {"label": "pruned", "facecolor": "#ffffff", "hatch": "////", "edgecolor": canvas.MIDDLE}
 
-_MIXES = "noisygce.losses.Mixup"
+_MIXES = ("noisygce.losses.Mixup", "noisygce.losses.ELRPlus")  # with an alpha above 0
 _MIXED = "* Predictions on images mixed in pairs, where another label may be the partner's: not comparable."
 
 
@@ -47,7 +47,7 @@ def memorisation(cells: Cells, first: str = "") -> Figure | None:
         _stack(axis, every[place])
     setting = f", {cells.column_label(cells.columns[0])}" if len(cells.columns) == 1 else ""
     heading = f"Mislabelled training samples{setting}"
-    notes = "Mean of the seeds.", left_out, _footnote(cells)
+    notes = canvas.MEAN, left_out, _footnote(cells)
     entries = _entries(every[place] for place in cells.places)
     return canvas.frame(figure, cells, *notes, y="share in %", heading=heading, entries=entries)
 
@@ -78,13 +78,14 @@ def overview(cells: Cells, shown: Mapping[str, Any]) -> Figure | None:
         if place in shares:
             _stack(axis, shares[place])
     entries = [{"label": drawn.row_label(row), **styles[row]} for row, _ in places] + _entries(shares.values())
-    notes = curves.SEEDS, _footnote(drawn)
+    notes = canvas.THIN_AND_THICK, _footnote(drawn)
     return canvas.frame(figure, drawn, *notes, heading=str(shown["column"]), entries=entries)
 
 
 def _mark(cell: Cell) -> str:
     """The mark of a cell whose network predicts for mixed images, which ``_footnote`` explains."""
-    return " *" if cell.config.get("loss._target_") == _MIXES else ""
+    mixes = cell.config.get("loss._target_") in _MIXES and cell.config.get("loss.alpha")
+    return " *" if mixes else ""
 
 
 def _footnote(cells: Cells) -> str:
