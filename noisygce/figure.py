@@ -4,10 +4,13 @@
     python -m noisygce.figure experiment=demo kind=overview
     python -m noisygce.figure experiment=demo name=figure1      into results/figures/figure1
     python -m noisygce.figure experiment=demo paths.results=elsewhere
+    python -m noisygce.figure experiment=demo kind=rates against=published
 
 Writes PDF, PNG and SVG to results/figures/<experiment>, of all kinds or one:
 
     accuracy, pruning, memorisation, noise
+    rates (accuracy over the noise rate)            of an experiment with several rates; against=published: beside the
+                                                    paper's numbers
     calibration (reliability diagram), confusion    of runs that keep their predictions
     q_and_k                                         of an experiment that sweeps loss.q and loss.k
     overview                                        of an experiment whose table.overview names rows and a column
@@ -20,13 +23,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from noisygce.errors import ConfigError
 from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.sweep.plan import Plan, shown
 from noisygce.view import canvas, paths
 from noisygce.view.figures import DRAWN, TITLES, Drawing, draw_plan
 
-OPTIONS = {"kind": tuple(TITLES)}
+OPTIONS = {"kind": tuple(TITLES), "against": ("published",)}
 
 
 def main() -> None:
@@ -55,8 +59,10 @@ def of(*words: str) -> Drawing:
 
 def _asked(words: Sequence[str]) -> tuple[Plan, Iterator[Drawing]]:
     options, rest = arguments.split(words, OPTIONS)
+    if "against" in options and options.get("kind", "rates") != "rates":
+        raise ConfigError(f"kind={options['kind']}: against=published is for kind=rates")
     plan = shown(rest)
-    return plan, draw_plan(plan, [options["kind"]] if "kind" in options else DRAWN)
+    return plan, draw_plan(plan, [options["kind"]] if "kind" in options else DRAWN, options.get("against", ""))
 
 
 if __name__ == "__main__":

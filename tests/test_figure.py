@@ -13,10 +13,10 @@ from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 
 from noisygce import figure
-from noisygce.errors import NoisygceError
+from noisygce.errors import ConfigError, NoisygceError
 from noisygce.settings import config_dir
 from noisygce.sweep.plan import look, plan_of
-from noisygce.view import canvas, curves, heatmaps, memorisation, tables
+from noisygce.view import canvas, curves, heatmaps, memorisation, rates, tables
 from noisygce.view.cells import lay_out
 
 
@@ -42,6 +42,30 @@ def test_accuracy_has_a_panel_a_setting_and_a_line_a_seed_and_mean(demo, tmp_pat
     assert mean.get_ydata()[-1] == pytest.approx(44.5)
     assert mean.get_linewidth() > 2 * lines[0].get_linewidth()
     assert len(axes[0].get_lines()) == 4 * 3 - 1
+
+
+def test_rates_has_a_panel_a_setting_and_rule_and_the_mean_of_each_rate(demo, tmp_path):
+    cells = laid_out(demo, tmp_path)
+    axes = rates.rates(cells, ["val", "last"]).axes
+    assert [axis.get_title() for axis in axes] == ["uniform, val", "uniform, last"]  # pair has one rate
+    line = axes[1].get_lines()[0]  # of ce, seeds 0 and 1
+    assert line.get_xdata().tolist() == [0.4, 0.6]
+    assert line.get_ydata() == pytest.approx([46.5, 44.5])
+    one_rate = cells.only([place for place in cells.places if place[1] != ("uniform", 0.6)])
+    assert rates.rates(one_rate, ["val"]) is None
+
+
+def test_rates_stands_beside_the_published_numbers_of_any_network(tmp_path):
+    words = ["experiment=uniform_noise_fast", "rate=0.6,0.8", "loss=ce", f"paths.results={tmp_path}"]
+    axes = rates.rates(laid_out(plan_of(words), tmp_path), ["val", "last"], "published").axes
+    paper = [line for line in axes[0].get_lines() if line.get_linestyle() == ":"]
+    assert [line.get_ydata().tolist() for line in paper] == [pytest.approx([74.14, 53.82])]  # one, of two rows of ce
+    assert len(axes[0].get_lines()) == len(axes[1].get_lines()) + 1  # under last none is published
+
+
+def test_published_numbers_are_for_rates_alone():
+    with pytest.raises(ConfigError, match="against=published is for kind=rates"):
+        figure.run(["experiment=demo", "kind=noise", "against=published"])
 
 
 def test_without_a_test_set_accuracy_on_noisy_validation_is_drawn(demo, tmp_path):

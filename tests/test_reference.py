@@ -1,6 +1,7 @@
 """The committed numbers are what the code and their manifests give; an archive loses nothing and hides nothing."""
 
 import csv
+import dataclasses
 import re
 import runpy
 from collections import Counter
@@ -14,6 +15,7 @@ from noisygce import figure, report, results, runs, settings, verify
 from noisygce.errors import ConfigError, NoisygceError
 from noisygce.runs import archive
 from noisygce.sweep.plan import plan_of
+from noisygce.view import paths
 
 ROOT = settings.config_dir().parent
 REFERENCE = ROOT / "results" / "reference"
@@ -153,6 +155,14 @@ def written(demo, tmp_path, monkeypatch):
 def test_a_run_that_is_in_a_folder_and_in_an_archive_is_found_once(written):
     folder, names = written
     assert [(run.id, run.archive is None) for run in results.found(folder.parent)] == [(n, True) for n in names]
+
+
+@pytest.mark.parametrize(("folder", "begins"), [("demo", "table"), ("other", "table+experiment=demo-")])
+def test_a_table_beside_an_archive_takes_the_place_of_no_other_experiments_table(demo, tmp_path, folder, begins):
+    plan = dataclasses.replace(demo, arguments=("experiment=demo",), results=tmp_path / folder)
+    archive.write(plan.results, {})
+    assert paths.stem(plan, "table").name.startswith(begins)
+    assert (paths.stem(plan, "table").name == "table") == (folder == "demo")
 
 
 def test_the_digest_of_metrics_is_that_of_the_run_and_of_its_rows_in_an_archive_with_more_columns(written):

@@ -11,6 +11,7 @@
     subtable.py    the table of one rule in Markdown, LaTeX and HTML
     figures.py     the figures of an experiment
     curves.py      accuracy and pruning over epochs, final accuracies of many rows
+    rates.py       accuracy over the noise rate
     memorisation.py  what the network predicts for mislabelled samples
     ranks.py       ranks of rows over settings, and their test
     reliability.py accuracy over confidence

@@ -31,6 +31,7 @@ FORMATS = ("pdf", "png", "svg")
 PAGE = 24  # panels on a page
 THIN_AND_THICK = "Thin line: one seed; thick line: their mean."  # notes of figures, where there are several seeds
 MEAN = "Mean of the seeds."
+POINT = "Point: mean of the seeds; bar: 95 % t interval."
 
 # Black and the colours of Okabe and Ito.
 _COLOURS = (INK, "#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7")
@@ -146,7 +147,7 @@ def frame(
         figure.legend(handles=handles, labels=labels, loc="outside right upper")
         width += 0.6 + 0.075 * max(len(line) for label in labels for line in label.splitlines())
     seeds = [sum(run.state == "done" for run in cell.runs) for cell in cells.cell.values()]
-    true = [note for note in notes if note and (max(seeds) > 1 or note not in (THIN_AND_THICK, MEAN))]
+    true = [note for note in notes if note and (max(seeds) > 1 or note not in (THIN_AND_THICK, MEAN, POINT))]
     lines = textwrap.wrap(" ".join([_about(cells), *true]), int(17 * width))
     figure.set_size_inches(width + 0.5, height + 0.5 + 0.13 * len(lines))
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7)

@@ -115,9 +115,8 @@ def _final(cells: Cells, rules: tuple[str, ...], label: str) -> Figure:
             x, y, half = zip(*points, strict=True) if points else ((), (), ())
             axis.errorbar(x, y, xerr=half, linewidth=0.8, markersize=3, **style)
     entries = [{"label": f"rule {rule}", **_RULES[rule][1]} for rule in rules]
-    point = "Point: mean of the seeds; bar: 95 % t interval."
     order = f"Sorted by the mean over the settings under {rules[-1]}."
-    return canvas.frame(figure, cells, point, order, entries=entries)
+    return canvas.frame(figure, cells, canvas.POINT, order, entries=entries)
 
 
 _PRUNING: dict[str, dict[str, Any]] = {

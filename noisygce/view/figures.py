@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from noisygce.errors import NoisygceError
 from noisygce.sweep.plan import Plan, look
-from noisygce.view import canvas, curves, heatmaps, memorisation, ranks, reliability
+from noisygce.view import canvas, curves, heatmaps, memorisation, ranks, rates, reliability
 from noisygce.view.cells import Cells, lay_out
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 TITLES = {
     "overview": "Test accuracy over epochs, and what the network predicts for the mislabelled training samples",
     "accuracy": "Test accuracy over epochs; of more than 12 rows, final test accuracy, sorted",
+    "rates": "Test accuracy over the noise rate",
     "pruning": "Pruning: precision, recall, and the share of samples that it keeps",
     "memorisation": "Memorisation: what the network predicts for the mislabelled training samples",
     "noise": "Noise as drawn: share of each given label among the samples of a true label",
@@ -47,31 +48,33 @@ class Drawing:
         return self.file("png")
 
 
-def draw_plan(plan: Plan, kinds: Sequence[str]) -> Iterator[Drawing]:
+def draw_plan(plan: Plan, kinds: Sequence[str], against: str = "") -> Iterator[Drawing]:
     """The figures of these kinds that the runs of a plan can show. Raises NoisygceError where there is none."""
     drawing = None
-    for drawing in draw(plan, lay_out(plan, look(plan)), kinds):
+    for drawing in draw(plan, lay_out(plan, look(plan)), kinds, against):
         yield drawing
     if drawing is None:
         nothing = f"no figure of the kind {kinds[0]}" if len(kinds) == 1 else "nothing to draw"
         raise NoisygceError(f"the runs that are done below {plan.results} give {nothing}")
 
 
-def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = DRAWN) -> Iterator[Drawing]:
-    """The figures of these kinds that the runs of an experiment can show."""
+def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = DRAWN, against: str = "") -> Iterator[Drawing]:
+    """The figures of these kinds that the runs of an experiment can show. against: published, of ``rates``."""
     cells = replace(cells, names={})  # names with formulas are for tables, and table.overview has those of the config
     overview = plan.table.get("overview", {})
     first = str(overview.get("column", ""))
+    rules = plan.table.get("rules", ["val"])
     drawings: dict[str, Callable[[], Figure | None]] = {
         "overview": lambda: memorisation.overview(cells, overview),
         "accuracy": lambda: curves.accuracy(cells),
+        "rates": lambda: rates.rates(cells, rules, against),
         "pruning": lambda: curves.pruning(cells),
         "memorisation": lambda: memorisation.memorisation(cells, first),
         "noise": lambda: heatmaps.noise(cells),
         "confusion": lambda: heatmaps.confusion(cells, first),
         "calibration": lambda: reliability.reliability(cells, first),
-        "ranks": lambda: ranks.diagram(cells, plan.table.get("rules", ["val"])),
-        "q_and_k": lambda: heatmaps.q_and_k(cells, plan.table.get("rules", ["val"])),
+        "ranks": lambda: ranks.diagram(cells, rules),
+        "q_and_k": lambda: heatmaps.q_and_k(cells, rules),
     }
     for kind in kinds:
         if (figure := drawings[kind]()) is not None:

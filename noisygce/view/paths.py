@@ -37,7 +37,10 @@ def name(plan: Plan, options: Mapping[str, str] | None = None, first: str | None
     if given:
         return given
     first, values = plan.name if first is None else first, [*(options or {}).values()]
-    words = [word for word in words if not word.startswith("paths.") and word != f"experiment={plan.name}"]
+    own = (
+        [f"experiment={plan.name}"] if not archived(plan) or plan.name == plan.results.name else []
+    )  # the archive's own
+    words = [word for word in words if not word.startswith("paths.") and word not in own]
     seen = "".join(f"+{word}" for word in words if not word.startswith("hydra."))
     readable = re.sub(r"[^A-Za-z0-9_.,=+-]", "", "-".join([first + seen, *values]))[:_LONGEST].lstrip("+-.")
     if readable == first and not words:

@@ -77,6 +77,13 @@ def number(config: Mapping[str, Any], rule: str) -> Number | str:
     return _number(nearest, f"{nearest['paper']}, found in {nearest['found_in']}", nearest["paper"])
 
 
+def elsewhere(config: Mapping[str, Any], rule: str) -> Number | None:
+    """The paper's number of the same data set, noise, rate, loss and rule, whatever the network and the protocol."""
+    alike = (row for row in rows() if row["paper"] == _PAPER and not {*_differing(row, config, rule)} - {"model"})
+    row = next(alike, None)
+    return _number(row, f"{row['model']} ({_PAPER})", _PAPER) if row else None
+
+
 def _number(row: Mapping[str, str], source: str, paper: str = "") -> Number:
     std = float(row["std"]) / 100 if row["std"] else None
     return Number(float(row["mean"]) / 100, std, source, paper)
