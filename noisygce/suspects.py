@@ -163,7 +163,9 @@ class Tiles:
         base = check.located(root, data.folder) if isinstance(data, Folder) else pictures and Path(pictures)
         self.files = [Path(base) / name for name in arrays.train_names] if base else []
         if pictures and not self.files:
-            raise ConfigError(f"pictures={pictures}: samples without names, such as data.ids=FILE.csv, have no files")
+            raise ConfigError(
+                f"pictures={pictures}: the samples of {run.id} have no names; train with data.ids=FILE.csv"
+            )
         self.there = bool(self.files) or not isinstance(data, Features)
 
     def __call__(self, index: int) -> NDArray[np.uint8]:
