@@ -1,9 +1,10 @@
 from typing import Any
 
 from noisygce import check
-from noisygce.losses.base import Learned, Loss, Matrix, Tensor, log_softmax, pick, rows
+from noisygce.losses.base import Learned, Loss, Matrix, Tensor
 from noisygce.losses.forward import ForwardHat
 from noisygce.losses.gce import CE
+from noisygce.losses.probabilities import log_softmax, pick, rows
 from noisygce.losses.volminnet import learned_transition
 
 _LOWEST = 1e-8  # entry of T, so that its logarithm has a gradient
