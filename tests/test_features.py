@@ -397,7 +397,7 @@ def test_pictures_of_samples_that_are_only_numbers_cannot_be_shown(finished, tmp
     bare = replace(found, manifest={**found.manifest, "config": {**config, "data": {**config["data"], "ids": None}}})
     root = f"paths.data={finished[0].parents[2]}"
     assert not suspects.Tiles(bare, [root]).there
-    with pytest.raises(ConfigError, match="have no names; train with data.ids"):
+    with pytest.raises(ConfigError, match=r"have no names; train with data\.ids"):
         suspects.Tiles(bare, [root], str(tmp_path))
 
 
