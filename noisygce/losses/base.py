@@ -101,6 +101,7 @@ class Loss(Module):
     mixes_labels: ClassVar[bool] = False  # whether it is given both labels at once instead, by ``of_mixed``
     # Parameters that name an epoch, and the outcome of a run that ends before it, of which the run warns.
     needs_epochs: Mapping[str, str] = {}
+    needs_steps: Mapping[str, str] = {}  # the same of parameters that name a step of training
     estimates_transition: ClassVar[bool] = (
         False  # whether p estimates P(given label | image), so that T can be estimated from it
     )
