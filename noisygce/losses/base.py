@@ -225,8 +225,9 @@ class Loss(Module):
         """The losses that this one is made of, by name."""
         return {}
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
-        """Called once before training: N, K, where the tensors are, and T[y, z] = P(noisy z | true y), (K, K)."""
+    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None) -> None:
+        """Called once before training: N, K, where the tensors are, and T[y, z] = P(noisy z | true y), (K, K); None if
+        it is not known which labels are wrong."""
         for part in self.parts().values():
             part.bind(samples=samples, classes=classes, device=device, transition=transition)
 
