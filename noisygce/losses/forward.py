@@ -28,7 +28,7 @@ class Forward(Loss):
         super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.clip = self._clip(clip)
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
+    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None) -> None:
         import torch
 
         self.log_transition = torch.as_tensor(_given(transition), dtype=torch.float64).log().float().to(device)
@@ -52,13 +52,14 @@ class Backward(Loss):
         super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.clip = self._clip(clip)
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
+    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None) -> None:
         import numpy as np
         import torch
 
-        if np.linalg.cond(_given(transition)) > 1e6:  # float32 has no digits left beyond
+        given = _given(transition)
+        if np.linalg.cond(given) > 1e6:  # float32 has no digits left beyond
             raise ConfigError("loss=backward: the noise's T has no inverse; choose another rate, or loss=forward")
-        self.inverse = torch.as_tensor(np.linalg.inv(transition)).to(device)
+        self.inverse = torch.as_tensor(np.linalg.inv(given)).to(device)
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         log_ps = clipped(log_softmax(logits), self.clip)
