@@ -28,6 +28,7 @@ from noisygce.errors import (
 from noisygce.losses import CE, Loss
 from noisygce.runs import Run, archive, artifacts, changed, identity, loaded, loggers, messages, noisy_validation
 from noisygce.runs.begin import resume, training_of
+from noisygce.runs.ids import with_loss
 from noisygce.runs.manifest import manifest_of
 from noisygce.runs.stops import process
 from noisygce.runs.watch import RunMonitor
@@ -100,7 +101,7 @@ def _claim(e: Experiment, run: Run, followers: loggers.Loggers, alone: bool, say
         _refuse_source(e.loss, run.identity["loss"])
     e.data.require(e.paths.data)
     if e.loss.source is not None:
-        theirs = {**run.identity, "loss": run.identity["loss"].get("source", _CE)}
+        theirs = with_loss(run.identity, run.identity["loss"].get("source", _CE))
         train(dataclasses.replace(e, loss=e.loss.source), theirs, say=say)
         source = Run(e.paths.results, theirs)
         try:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import noisygce
-from noisygce import runs, settings
+from noisygce import losses, runs, settings
 from noisygce.check import Invalid
 from noisygce.data import Arrays, Folder, ImageArrays
 from noisygce.errors import ConfigError, DataError
+from noisygce.runs.begin import training_of
 from noisygce.training.images import Images
 
 N, H, W = 12, 9, 8
@@ -191,3 +192,24 @@ def test_a_folder_of_class_folders_is_taken_as_it_is(tmp_path: Path, caplog: pyt
     (tmp_path / "fruit" / "test").mkdir()  # then it is a data set that lacks its train
     with pytest.raises(DataError, match="has no pictures to train on"):
         data.load(tmp_path)
+
+
+def test_without_known_labels_no_loss_receives_a_true_t_nor_is_an_estimate_of_t_compared_with_one(
+    tmp_path: Path,
+) -> None:
+    np.save(tmp_path / "x.npy", pictures(1, 60))
+    np.save(tmp_path / "y.npy", np.arange(60) % 3)
+
+    def bound(*words: str) -> losses.Loss:
+        own = ["data=arrays", "data.images=x.npy", "data.labels=y.npy", f"paths.data={tmp_path}", "model=convnet"]
+        return training_of(settings.read(settings.compose([*own, *words])), "cpu").loss
+
+    for loss in ("forward", "backward", "co_teaching", "co_teaching_plus", "jocor"):
+        with pytest.raises(ConfigError, match="needs the true T, and which labels of this data set are wrong is not"):
+            bound(f"loss={loss}")
+    assert "error" not in bound("loss=volminnet").report()["transition_hat"]
+    assert "error" in bound("loss=volminnet", "noise=uniform", "rate=0.2").report()["transition_hat"]
+    for words in (["loss.forget_rate=0.2"], ["noise=uniform", "rate=0.2"]):
+        loss = bound("loss=co_teaching", *words)
+        loss.start_epoch(10)
+        assert loss.state()["forgotten"].item() == pytest.approx(0.2)

@@ -221,6 +221,17 @@ def test_forward_hat_trains_the_ce_run_that_it_needs_and_finds_one_that_is_there
     assert not (hat.folder / "transition_hat.json").exists()
 
 
+def test_a_loss_of_one_s_own_that_starts_from_ce_finds_the_run_of_ce(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_hat.py").write_text("from noisygce.losses import ForwardHat\n\n\nclass Own(ForwardHat): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    own, _ = _run(tmp_path, "loss=forward_hat", "loss._target_=own_hat.Own")
+    ce, _ = _run(tmp_path, "loss=ce")
+    assert "code" in own.identity
+    assert (own.manifest() or {})["transition_hat"]["run_id"] == ce.id
+
+
 def test_forward_hat_goes_on_with_a_ce_run_that_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _ = _run(tmp_path / "whole", "loss=ce")
     with monkeypatch.context() as patch:

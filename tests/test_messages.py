@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import SMALL
 
-from noisygce import settings
+from noisygce import losses, settings
 from noisygce.runs import messages
 
 ROOT = settings.config_dir().parent
@@ -61,7 +61,7 @@ def test_it_is_known_of_which_classes_another_label_is_likelier(make, words: lis
 def test_a_run_says_at_its_begin_that_another_label_is_likelier(make, caplog: pytest.LogCaptureFixture) -> None:
     run = SimpleNamespace(id="a run", identity={"rate": 0.6, "data": {"name": "digits"}})
     with caplog.at_level("WARNING", "noisygce"):
-        messages.begin(run, make("noise=pair", "rate=0.6"), "cuda")  # type: ignore[arg-type]
+        messages.begin(run, make("noise=pair", "rate=0.6", "schedule.milestones=[]"), "cuda")  # type: ignore[arg-type]
     (said,) = caplog.messages
     assert said.startswith("rate=0.6: in 10 of 10 classes another label is likelier than the true one")
 
@@ -74,6 +74,7 @@ def test_a_run_says_at_its_begin_that_another_label_is_likelier(make, caplog: py
         ("jocor", "loss.gradual"),
         ("co_teaching_plus", "loss.warm_up"),
         ("tgce", "prune.start"),
+        ("ce", "schedule.milestones"),
     ],
 )
 def test_a_run_warns_of_an_epoch_that_it_ends_before(
@@ -81,11 +82,33 @@ def test_a_run_warns_of_an_epoch_that_it_ends_before(
 ) -> None:
     run, training = SimpleNamespace(id="a run", identity={"rate": 0.4, "data": {"name": "digits"}}), make()
     for epochs, warned in ((5, True), (6, False)):
-        e = settings.read(settings.compose([*SMALL, f"loss={loss}", f"{key}=5", f"schedule.epochs={epochs}"]))
+        value = "[2,5]" if key == "schedule.milestones" else 5
+        e = settings.read(settings.compose([*SMALL, f"loss={loss}", f"{key}={value}", f"schedule.epochs={epochs}"]))
         training.loss, training.pruning, training.schedule = e.loss, e.pruning, e.schedule
         caplog.clear()
         messages.begin(run, training, "cuda")  # type: ignore[arg-type]
         assert any(key in line for line in caplog.messages) == warned
+
+
+@pytest.mark.parametrize("key", ["ramp", "lam_ramp"])
+def test_a_run_warns_of_a_step_that_it_ends_before(make, key: str) -> None:
+    steps = 2 * 4  # 200 images in batches of 64
+    words = ["loss=elr_plus", "loss.ramp=0", "loss.lam_ramp=0", "schedule.epochs=2", "schedule.milestones=[1]"]
+    assert not [*messages.never_reached(make(*words, f"loss.{key}={steps}"))]
+    (line,) = messages.never_reached(make(*words, f"loss.{key}={steps + 1}"))
+    assert line.startswith(f"loss.{key}=9, and this run ends after 8 steps: ")
+
+
+def test_a_run_warns_of_an_epoch_of_a_loss_in_a_sum_by_its_whole_key(make) -> None:
+    class Late(losses.GCE):
+        needs_epochs = {"start": "nothing begins"}
+        start = 5
+
+    training = make("schedule.milestones=[]")
+    training.loss = losses.Mixup(of=losses.WeightedSum(1, 1, losses.CE(), Late()))
+    assert [*messages.never_reached(training)] == [
+        "loss.of.second.start=5, and this run ends after 5 epochs: nothing begins"
+    ]
 
 
 def test_a_loss_that_leaves_out_nothing_warns_of_no_epoch_until_which_it_leaves_out_less(

@@ -45,6 +45,13 @@ def test_a_key_of_the_command_line_takes_the_place_of_the_grid_s():
     ]
 
 
+@pytest.mark.parametrize("plus", ["+", "++"])
+def test_a_key_with_a_plus_is_the_same_key_as_without(plus):
+    grid = [{"seed": [0, 1], "+schedule.ema": [0.9, 0.99]}]
+    assert jobs([f"{plus}seed=5", "schedule.ema=0.5"], grid) == [[f"{plus}seed=5", "schedule.ema=0.5"]]
+    assert jobs(["seed=0", f"{plus}seed=1"]) == [[f"{plus}seed=1"]]
+
+
 def test_a_run_of_two_blocks_is_made_once():
     found = jobs([], [{"loss": ["ce", "gce"], "rate": 0.2}, {"rate": [0.2, 0.4], "loss": "gce"}])
     assert [sorted(job) for job in found] == [
@@ -63,6 +70,9 @@ def test_a_run_of_two_blocks_is_made_once():
         ("schedule.milestones", [[2, 3], []]),
         ("schedule.lr", [1e-5, 0.5]),
         ("loss", ["gce"]),
+        ("data.name", ["1", "null", "true", "a b", "x=(y)", "it's", "a,b"]),
+        ("data.cutout", [{"cat": "a, b", "dog": None}, "next"]),
+        ("data.cutout", [[None, "null", {"a": ["b c"]}]]),
     ],
 )
 def test_values_of_a_grid_mean_on_the_command_line_what_they_mean_in_yaml(key, values):

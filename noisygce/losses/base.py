@@ -58,6 +58,7 @@ class Loss(Module):
     mixes_labels: ClassVar[bool] = False  # whether it is given both labels at once instead, by ``of_mixed``
     # Parameters that name an epoch, and the outcome of a run that ends before it, of which the run warns.
     needs_epochs: Mapping[str, str] = {}
+    needs_steps: Mapping[str, str] = {}  # the same of parameters that name a step of training
     estimates_transition: ClassVar[bool] = (
         False  # whether p estimates P(given label | image), so that T can be estimated from it
     )
@@ -181,8 +182,9 @@ class Loss(Module):
         """The losses that this one is made of, by name."""
         return {}
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
-        """Called once before training: N, K, where the tensors are, and T[y, z] = P(noisy z | true y), (K, K)."""
+    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None) -> None:
+        """Called once before training: N, K, where the tensors are, and T[y, z] = P(noisy z | true y), (K, K); None if
+        it is not known which labels are wrong."""
         for part in self.parts().values():
             part.bind(samples=samples, classes=classes, device=device, transition=transition)
 

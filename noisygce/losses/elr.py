@@ -74,6 +74,7 @@ class ELRPlus(Loss):
 
     networks = 2
     ensemble = mixes_labels = True
+    needs_steps = {"ramp": "the decay of the teachers stays below gamma", "lam_ramp": "the weight stays below lam"}
     targets: Tensor  # (N, 2, K), of each network
     steps: Tensor  # (), int64, that have begun
 

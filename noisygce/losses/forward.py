@@ -28,7 +28,7 @@ class Forward(Loss):
         super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.clip = self._clip(clip)
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
+    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None) -> None:
         import torch
 
         self.log_transition = torch.as_tensor(_given(transition, classes)).log().float().to(device)
@@ -52,7 +52,7 @@ class Backward(Loss):
         super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.clip = self._clip(clip)
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix) -> None:
+    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None) -> None:
         import numpy as np
         import torch
 

@@ -64,6 +64,14 @@ def given(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in identity.items() if key not in _ADDED}
 
 
+def with_loss(identity: Mapping[str, Any], leaf: Mapping[str, Any]) -> dict[str, Any]:
+    """The identity of a run with another loss and all else equal: without the code and the revisions of the loss that
+    takes its place. Raises ConfigError as ``user_code`` does."""
+    run_config = {**given(identity), "loss": leaf}
+    rest = {key: identity[key] for key in ("numerics", "contents") if key in identity}
+    return {**rest, **_revisions(run_config), **user_code(run_config), **run_config}
+
+
 def _revisions(config: Mapping[str, Any]) -> dict[str, Any]:
     """``revisions``: of the classes that a config names, those of ``REVISIONS``; or nothing."""
     found = {name: REVISIONS[name] for name in _targets(config) if name in REVISIONS}

@@ -15,6 +15,7 @@ from noisygce import settings
 from noisygce.data import remarks
 from noisygce.data.preprocessing import merged
 from noisygce.errors import counted, user_code_error
+from noisygce.losses import Loss
 from noisygce.runs import atomic
 from noisygce.runs.begin import seconds_on_a_core
 from noisygce.runs.manifest import ORACLES, RULES
@@ -144,12 +145,8 @@ def begin(run: Run, training: Training, place: str) -> None:
         log.info(f"{counted(held_out, 'validation sample')}: one is {100 / held_out:.1f} points")
     if place == "cpu":
         _how_long(training, run.identity["data"]["name"] == "cifar10")
-    loss, epochs = training.loss, training.schedule.epochs
-    late = {f"loss.{key}": (getattr(loss, key), outcome) for key, outcome in loss.needs_epochs.items()}
-    late |= {"prune.start": (training.pruning.start, "nothing is pruned")} if loss.prunes else {}
-    for key, (epoch, outcome) in late.items():
-        if epoch is not None and epoch >= epochs:
-            log.warning(f"{key}={epoch}, and this run ends after {counted(epochs, 'epoch')}: {outcome}")
+    for line in never_reached(training):
+        log.warning(line)
     if wrong := majority_flipped_classes(training.task):
         log.warning(
             f"rate={run.identity['rate']}: in {len(wrong)} of {len(training.task.arrays.classes)} classes another "
@@ -159,6 +156,34 @@ def begin(run: Run, training: Training, place: str) -> None:
         log.info(
             "nothing is held out for validation: the rules val and val_clean have no number, the last model is kept"
         )
+
+
+def never_reached(training: Training) -> Iterator[str]:
+    """The epochs and steps that are configured and come after the end of a run, each with its outcome."""
+    schedule, pruning = training.schedule, training.pruning
+    epochs = counted(schedule.epochs, "epoch")
+    for loss, key in _parts(training.loss, "loss"):
+        for name, outcome in loss.needs_epochs.items():
+            if (epoch := getattr(loss, name)) is not None and epoch >= schedule.epochs:
+                yield f"{key}.{name}={epoch}, and this run ends after {epochs}: {outcome}"
+        for name, outcome in loss.needs_steps.items():
+            steps = schedule.epochs * len(training.batches())
+            if (step := getattr(loss, name)) > steps:
+                yield f"{key}.{name}={step}, and this run ends after {counted(steps, 'step')}: {outcome}"
+    if training.loss.prunes and pruning.start >= schedule.epochs:
+        yield f"prune.start={pruning.start}, and this run ends after {epochs}: nothing is pruned"
+    if late := [epoch for epoch in schedule.milestones if epoch >= schedule.epochs]:
+        yield (
+            f"schedule.milestones={schedule.milestones}, and this run ends after {epochs}: the learning rate does not "
+            f"fall after {', '.join(map(str, late))}"
+        )
+
+
+def _parts(loss: Loss, key: str) -> Iterator[tuple[Loss, str]]:
+    """A loss and the losses that it is made of, each with its key."""
+    yield loss, key
+    for name, part in loss.parts().items():
+        yield from _parts(part, f"{key}.{name}")
 
 
 @functools.cache

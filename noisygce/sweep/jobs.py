@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from noisygce import check, construct
 from noisygce.errors import ConfigError
 from noisygce.settings import Runtime, command
-from noisygce.settings.compose import parsed
+from noisygce.settings.compose import parsed, setting
 from noisygce.training import device
 
 if TYPE_CHECKING:
@@ -31,19 +31,28 @@ Job = list[str]  # the overrides that make one run
 def expand(arguments: Sequence[str], grid: Any = None) -> list[Job]:
     """The runs of a command line: the product of its choices, times the choices of each block of ``grid``, by seed.
 
-    grid: a list of {key: value or list of values}; a key on the command line replaces the same key of the grid. Raises
-    ConfigError.
+    grid: a list of {key: value or list of values}; a key on the command line, also with + or ++ before it, replaces the
+    same key of the grid. Raises ConfigError.
     """
-    typed = {override.get_key_element(): _values(override) for override in parsed(arguments)}
+    typed = {override.get_key_element().lstrip("+"): _values(override) for override in parsed(arguments)}
     found: dict[tuple[str, ...], Job] = {}
     for block in _blocks(grid):
         varied = {
-            key: [f"{key}={'null' if value is None else value}" for value in (v if isinstance(v, list) else [v])]
+            key.lstrip("+"): [f"{key}={_literal(value)}" for value in (v if isinstance(v, list) else [v])]
             for key, v in block.items()
         }
         for job in itertools.product(*{**varied, **typed}.values()):
             found.setdefault(tuple(sorted(job)), list(job))
     return sorted(found.values(), key=_seed)  # seed 0 before seed 1, so that a table fills evenly
+
+
+def _literal(value: Any) -> str:
+    """A value of YAML in Hydra's grammar."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_literal, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_literal(part)}' for key, part in value.items())}}}"
+    return "null" if value is None else setting("", value)[1:] if isinstance(value, str) else str(value)
 
 
 def _values(override: Override) -> list[str]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from noisygce.data import Preprocessing
-from noisygce.errors import CheckpointError, NonFinite
+from noisygce.errors import CheckpointError, ConfigError, NonFinite, user_code_error
 from noisygce.losses import Loss
 from noisygce.models.resnet import can_fuse
 from noisygce.schedule import Pruning, Schedule
@@ -78,7 +78,16 @@ class Training:
             if can_fuse(layer):
                 layer.fused = fused
         dropout.from_seed(self.network, seed, device)
-        loss.bind(samples=len(task.noisy), classes=len(arrays.classes), device=device, transition=task.transition)
+        known = task.transition if arrays.truth else None
+        try:
+            loss.bind(samples=len(task.noisy), classes=len(arrays.classes), device=device, transition=known)
+        except TypeError as error:
+            if arrays.truth:
+                raise
+            raise user_code_error(error) or ConfigError(
+                f"{type(loss).__name__} needs the true T, and which labels of this data set are wrong is not known: "
+                "give loss.forget_rate where the loss has it, or take a loss that estimates T, such as loss=forward_hat"
+            ) from error
         self.loader = Loader(self.images, self.train, schedule.batch_size, seed, loss.views, loss.mixup)
         pool = Pool(required=graph == "on") if graph != "off" else None
         self.step = Step(self.network, loss, self.images, self.noisy, schedule, precision, compile, pool)
