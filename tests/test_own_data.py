@@ -84,7 +84,7 @@ def test_labels_lie_here_or_below_the_data_or_the_home_folder_and_one_message_ha
     ("content", "says"),
     [
         (np.zeros(1499, dtype=np.int64), "must hold 1500 integers"),
-        (np.zeros(1500), "it holds float64"),
+        (np.zeros(1500), r"it holds float64 .*; save labels\.astype\(int\)"),
         (np.full(1500, 10), r"labels in 0\.\.9"),
         (np.full(1500, -1), r"labels in 0\.\.9"),
         (np.array([{}] * 1500, dtype=object), "not an npy file of numbers"),  # needs pickle, which is not run
