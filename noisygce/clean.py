@@ -66,7 +66,7 @@ def _how_far_to_trust(manifest: Mapping[str, Any]) -> None:
         return
     print(f"The model predicts {100 * best:.0f} % of the held-out labels, some of which may be wrong.", end=" ")
     if best < _GOOD:
-        print("It may be wrong where it disagrees: judge the labels at the top of the list first.")
+        print("The model may be wrong where it disagrees: judge the labels at the top of the list first.")
     else:
         print("Most labels with which it disagrees are probably wrong.")
 

@@ -166,6 +166,7 @@ class Tiles:
             raise ConfigError(
                 f"pictures={pictures}: the samples of {run.id} have no names; train with data.ids=FILE.csv"
             )
+        self.below = pictures
         self.there = bool(self.files) or not isinstance(data, Features)
 
     def __call__(self, index: int) -> NDArray[np.uint8]:
@@ -173,6 +174,9 @@ class Tiles:
             return self.images[index]  # type: ignore[return-value]
         try:
             small = inputs.opened(self.files[index]).convert("RGB")
+        except FileNotFoundError:
+            where = "pictures is the folder below which the names of samples are files" if self.below else "it has moved"
+            raise DataError(f"{self.files[index]}: there is no such picture; {where}") from None
         except Exception as error:  # a file of unknown origin can go wrong in any way
             reason = str(error).replace("\n", " ")
             raise DataError(f"{self.files[index]} cannot be read as a picture any more: {reason}") from None

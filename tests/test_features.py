@@ -91,6 +91,8 @@ def test_ids_that_are_files_bring_their_pictures_onto_the_page(finished, tmp_pat
     images = Digits().load(tmp_path).train_images
     for i, image in enumerate(images):
         Image.fromarray(image[..., 0]).save(tmp_path / f"digit-{i:04}.png")
+    with pytest.raises(DataError, match=r"there is no such picture; pictures is the folder below which the names"):
+        listed(run, tmp_path, f"pictures={run}", "top=100")
     listed(run, tmp_path, f"pictures={tmp_path}", "top=100")
     assert len(re.findall(r'class="sprite">', (tmp_path / f"{run.name}.html").read_text())) == 1
 
