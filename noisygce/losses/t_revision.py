@@ -15,8 +15,8 @@ class TRevision(ForwardHat):
 
     Xia et al. 2019 (NeurIPS, arXiv 1906.00189). T: the estimate ``anchor`` of a run with the loss ``source``, as in
     ``ForwardHat``. In the first ``start`` epochs dT is 0; then dT is learned with the network, by SGD with the learning
-    rate lr_t. For the network b is a constant: if b had a gradient, the loss would be least at p_y = 0, where b is 0. No
-    entry of T + dT falls below 1e-8; its rows are scaled to sum 1, since the loss would fall by larger entries alone.
+    rate lr_t. For the network b is a constant: if b had a gradient, the loss would be least at p_y = 0, where b is 0.
+    No entry of T + dT falls below 1e-8; its rows are scaled to sum 1, since the loss would fall by larger entries.
     """
 
     needs_epochs = {"start": "T is not revised"}
