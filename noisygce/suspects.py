@@ -175,7 +175,9 @@ class Tiles:
         try:
             small = inputs.opened(self.files[index]).convert("RGB")
         except FileNotFoundError:
-            where = "pictures is the folder below which the names of samples are files" if self.below else "it has moved"
+            where = (
+                "pictures is the folder below which the names of samples are files" if self.below else "it has moved"
+            )
             raise DataError(f"{self.files[index]}: there is no such picture; {where}") from None
         except Exception as error:  # a file of unknown origin can go wrong in any way
             reason = str(error).replace("\n", " ")

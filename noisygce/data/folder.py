@@ -150,7 +150,7 @@ def _of_table(base: Path, path: Path) -> list[tuple[Path, str]]:
         more = f"; {len(absent) - 1:,} more lines name none" if len(absent) > 1 else ""
         raise DataError(f"{table.where(absent[0])}: there is no file {name!r} below {base}; {remedy}{more}")
     found: dict[Path, str] = {}
-    for place, label in zip(places, labels, strict=True):
+    for place, label in zip(filter(None, places), labels, strict=True):
         if place in found:
             raise DataError(f"{path} has {place.relative_to(base)} twice, as {found[place]} and as {label}")
         found[place] = label
