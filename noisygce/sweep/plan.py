@@ -93,9 +93,7 @@ def _compose(arguments: Sequence[str], launching: bool) -> tuple[Plan, list[Any]
     for argument in filter(sweeps, arguments):
         key = argument.partition("=")[0].lstrip("+")
         if key.partition(".")[0] in NOT_SHAPING:
-            raise ConfigError(
-                f"{argument}: {key} is no part of a run's ID, each value would be the same run; give one"
-            )
+            raise ConfigError(f"{argument}: {key} is no part of a run's ID, each value would be the same run; give one")
     base = _base(arguments)
     jobs = _jobs(arguments, base)
     hydra = [argument for argument in arguments if argument.startswith("hydra.")]

@@ -144,7 +144,10 @@ def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accu
     )
     table = Table(spec, found)
     cells = table.cells.cell  # here, so that runs which would share a cell are refused
-    comparable = [each for each in under if against and each in runs.RULES]
+    known = {*runs.RULES, *((LABEL_WAVE, NOISY_VALIDATION) if against == "reference" else ())}
+    comparable = [each for each in under if against and each in known]
+    if against and not comparable:
+        raise ConfigError(f"against={against}: there are no such numbers under the rule {', '.join(under)}")
     compared = {each: {place: number(cell, each) for place, cell in cells.items()} for each in comparable}
     return replace(table, compared=compared)
 
