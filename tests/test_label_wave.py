@@ -13,7 +13,7 @@ from noisygce.errors import ConfigError
 from noisygce.results import Result
 from noisygce.runs.label_wave import label_wave
 from noisygce.sweep.plan import look
-from noisygce.view import tables
+from noisygce.view import figures, tables
 from noisygce.view.measures import MEASURES
 
 subtables = runpy.run_path(str(settings.config_dir().parent / "scripts" / "selection_regret"))["subtables"]
@@ -114,9 +114,11 @@ def test_an_experiment_may_name_the_rule_in_its_table(demo, tmp_path, monkeypatc
     for run in demo.runs:
         with_changes(tmp_path, run)
     assert [*tables.tabulate(demo).subtables] == ["last", "label_wave", "gap"]
-    monkeypatch.setitem(demo.table, "rules", ["noisy_validation"])
-    with pytest.raises(ConfigError, match=r"table.rules=.*one of val, .*label_wave"):
-        tables.tabulate(demo)
+    for refused in (["noisy_validation"], "val", []):
+        monkeypatch.setitem(demo.table, "rules", refused)
+        for view in (tables.tabulate, lambda plan: [*figures.draw_plan(plan, ["rates"])]):
+            with pytest.raises(ConfigError, match=r"table.rules=.*must be a list, of val, .*label_wave"):
+                view(demo)
 
 
 def test_it_needs_no_validation_data(demo, tmp_path):

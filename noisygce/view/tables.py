@@ -158,17 +158,13 @@ def _rules(plan: Plan, found: Sequence[Result], rule: str, measure: str) -> tupl
     known: Sequence[str] = MEASURES[measure].rules or RULES
     if measure == "per_class":  # of the model that a run keeps
         known = sorted({run.kept_by for run in done}, reverse=True) or ["val"]
-    asked = plan.table.get("rules", ["val", "last"])
-    allowed = (*runs.RULES, LABEL_WAVE)
-    for each in asked:
-        if each not in allowed:
-            raise ConfigError(f"table.rules={asked}: each must be one of {', '.join(allowed)}")
-    asked = [rule] if rule else [*asked, "gap"]
+    of_table = rules.of_table(plan.table, ["val", "last"])
+    asked = [rule] if rule else [*of_table, "gap"]
     if not rule and measure == "accuracy" and done and all(run.number("last") is None for run in done):
         asked = [NOISY_VALIDATION]  # without a test set
-    if not (rules := tuple(each for each in asked if each in known)):
+    if not (under := tuple(each for each in asked if each in known)):
         raise ConfigError(f"measure={measure}: it has only the rules {', '.join(known)}")
-    return rules
+    return under
 
 
 def _names(plan: Plan) -> dict[str, str]:
