@@ -145,7 +145,7 @@ def test_regret_is_what_the_best_epoch_has_more_by_seed_of_runs_that_have_all_ru
     ]
     known = [Known(str(i), tmp_path, "done", {"seed": seed}, each) for i, (seed, each) in enumerate(numbers)]
     alone, pairs = subtables(known, ["label_wave", "val"])
-    assert "The seeds have 1 to 2 runs, so that their means are of different settings." in alone.note
+    assert "The seeds have 1 to 2 runs, so their means are of different settings." in alone.note
     assert "The seeds have" not in subtables(known[1:3], ["val"])[0].note
     # 7 and 3 of one seed, 3 points of the other: 4 ± 12.706 * sqrt 2 / sqrt 2
     assert [entry.text for entry in alone.body[0]] == ["label_wave", "4.00", "−8.71 to 16.71", "2"]
