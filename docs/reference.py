@@ -34,6 +34,7 @@ MODULES = {
     "noisygce.data.base": "What every data set has",
     "noisygce.results": "Results",
     "noisygce.check": "Checks of values",
+    "noisygce.inputs": "Files of people",
 }
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import noisygce
-from noisygce import check, settings, suspects
+from noisygce import inputs, settings, suspects
 from noisygce.errors import ConfigError
 from noisygce.settings import arguments
 
@@ -82,7 +82,7 @@ def _data(named: Sequence[str]) -> list[str]:
     try:
         dimensions = np.load(paths[0], mmap_mode="r", allow_pickle=False).ndim
     except (OSError, ValueError, EOFError) as error:
-        raise ConfigError(f"{paths[0]} is not an .npy file of numbers: {check.no_array(error)}") from None
+        raise ConfigError(f"{paths[0]} is not an .npy file of numbers: {inputs.no_array(error)}") from None
     kind, key = ("features", "features") if dimensions == 2 else ("arrays", "images")
     files = {f"data.{key}": paths[0], "data.labels": paths[1]}
     return [f"data={kind}", *(_setting(*each) for each in files.items()), _name(paths[0])]

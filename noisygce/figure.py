@@ -42,7 +42,7 @@ def run(argv: list[str]) -> None:
     plan, drawings = _asked(argv)
     formats = ("png",) if paths.archived(plan) else canvas.FORMATS
     for drawing in drawings:
-        stem = paths.stem(plan, drawing.kind)
+        stem = paths.stem(plan, drawing.name)
         stem.parent.mkdir(parents=True, exist_ok=True)
         for ending in formats:
             atomic.write(paths.with_ending(stem, f".{ending}"), [drawing.file(ending)], durable=False)

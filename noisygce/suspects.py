@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from noisygce import check, results, settings
+from noisygce import check, inputs, results, settings
 from noisygce.data import Data, Features, Folder
 from noisygce.errors import ConfigError, DataError, MissingData, counted
 from noisygce.noise import Noise, digest
@@ -129,7 +129,7 @@ def write_labels(stem: Path, each: Sequence[Samples], verdicts: Path) -> None:
     write_csv(stem.with_name(f"{stem.name}-cleaned.csv"), labels)
     print(f"{stem}-cleaned.csv: {counted(len(labels), 'label')}; {changes}")
     path = verdicts.resolve()
-    again = f"data.verdicts={shlex.quote(str(path))} data.verdicts_sha256={check.sha256(path)}"
+    again = f"data.verdicts={shlex.quote(str(path))} data.verdicts_sha256={inputs.sha256(path)}"
     print(f"or train on the same labels as before with the verdicts themselves: {again}")
 
 
@@ -160,7 +160,7 @@ class Tiles:
         if other := changed(config, data, root):
             raise DataError(f"{other} is not the one of {run.id}: it holds something else now")
         self.images = arrays.train_images
-        base = check.located(root, data.folder) if isinstance(data, Folder) else pictures and Path(pictures)
+        base = inputs.located(root, data.folder) if isinstance(data, Folder) else pictures and Path(pictures)
         self.files = [Path(base) / name for name in arrays.train_names] if base else []
         if pictures and not self.files:
             raise ConfigError(f"pictures={pictures}: samples without names, such as data.ids=FILE.csv, have no files")
@@ -170,7 +170,7 @@ class Tiles:
         if not self.files:
             return self.images[index]  # type: ignore[return-value]
         try:
-            small = check.opened(self.files[index]).convert("RGB")
+            small = inputs.opened(self.files[index]).convert("RGB")
         except Exception as error:  # a file of unknown origin can go wrong in any way
             reason = str(error).replace("\n", " ")
             raise DataError(f"{self.files[index]} cannot be read as a picture any more: {reason}") from None

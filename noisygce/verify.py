@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from noisygce import check, results, runs, settings
+from noisygce import inputs, results, runs, settings
 from noisygce.data import Ints
 from noisygce.errors import ConfigError, DataError, MissingData
 from noisygce.losses import Loss
@@ -176,7 +176,7 @@ def files(run: Result) -> Iterator[str]:
         return
     yield from artifacts.faults(run.folder, run.manifest)
     if (path := run.folder / "transition_hat.json").is_file():
-        found, given = check.sha256(path), run.manifest.get("transition_hat_sha256")
+        found, given = inputs.sha256(path), run.manifest.get("transition_hat_sha256")
         if found != given:
             yield f"transition_hat_sha256 is {given}, transition_hat.json has {found}"
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from noisygce import check
+from noisygce import inputs
 from noisygce.data import cache
 
 
@@ -38,7 +38,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         found.append(path)
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
-    monkeypatch.setattr(check, "sha256", sha256)
+    monkeypatch.setattr(inputs, "sha256", sha256)
     monkeypatch.setattr(cache, "_TICK_NS", 0)  # a ctime cannot be set, and is that of this moment
     return found
 
@@ -90,9 +90,9 @@ def drawn(folder: Path, count: int) -> list[Path]:
 def test_cached_pictures_are_those_of_the_reader(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = drawn(tmp_path, 40)
     paths[7].write_bytes(b"not a picture")
-    expected = [check.picture(path, 8, 8, 3) for i, path in enumerate(paths) if i != 7]
+    expected = [inputs.picture(path, 8, 8, 3) for i, path in enumerate(paths) if i != 7]
     first, broken = cache.pictures(paths, 8, 3)
-    monkeypatch.setattr(check, "picture", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr(inputs, "picture", lambda *_: pytest.fail("decoded again"))
     second, again = cache.pictures(paths, 8, 3)
     assert np.array_equal(first, expected)
     assert np.array_equal(second, expected)
@@ -112,7 +112,7 @@ def test_other_pictures_are_another_entry(tmp_path: Path, home: Path, other: str
         paths.reverse()
     size, channels = 9 if other == "size" else 8, 1 if other == "channels" else 3
     found, _ = cache.pictures(paths, size, channels)
-    assert np.array_equal(found, [check.picture(path, size, size, channels) for path in paths])
+    assert np.array_equal(found, [inputs.picture(path, size, size, channels) for path in paths])
     assert len(list((home / "pictures").glob("*.npy"))) == 2
 
 
@@ -128,7 +128,7 @@ def test_what_is_written_into_the_arrays_stays_out_of_the_cache(tmp_path: Path) 
 def test_a_picture_that_could_not_be_read_this_once_is_not_cached_as_broken(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    paths, picture = drawn(tmp_path, 3), check.picture
+    paths, picture = drawn(tmp_path, 3), inputs.picture
 
     def fails_once(path: Path, *size: int) -> object:
         if path == paths[1] and not home.joinpath("failed").exists():
@@ -136,7 +136,7 @@ def test_a_picture_that_could_not_be_read_this_once_is_not_cached_as_broken(
             raise error
         return picture(path, *size)
 
-    monkeypatch.setattr(check, "picture", fails_once)
+    monkeypatch.setattr(inputs, "picture", fails_once)
     assert [*cache.pictures(paths, 8, 3)[1]] == [1]
     found, broken = cache.pictures(paths, 8, 3)
     assert broken == {}
@@ -158,7 +158,7 @@ def test_a_picture_that_changes_between_its_digest_and_its_decoding_does_not_ent
     cache.pictures(paths, 8, 3)
     monkeypatch.setattr(cache, "digests", digests)
     paths[0].write_bytes(content)
-    assert np.array_equal(cache.pictures(paths, 8, 3)[0][0], check.picture(paths[0], 8, 8, 3))
+    assert np.array_equal(cache.pictures(paths, 8, 3)[0][0], inputs.picture(paths[0], 8, 8, 3))
 
 
 def test_pictures_that_no_run_has_read_for_long_are_deleted_when_others_are_stored(

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from noisygce import losses, settings
 from noisygce.losses import Loss
-from noisygce.losses.base import pick
+from noisygce.losses.probabilities import pick
 
 LEAVES = sorted(path.stem for path in (settings.config_dir() / "loss").glob("*.yaml"))
 VARIANTS = [

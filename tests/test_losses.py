@@ -125,7 +125,8 @@ def test_gradient_equals_numeric_differences_and_sums_to_0_over_classes(words: s
     loss = bound("elr loss.b=0.999999999999" if words == "elr" else words)  # no gradient flows through its targets
     logits, labels, index = draw(loss)
     logits.requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: values(loss, x, labels, index), (logits,), eps=1e-6, atol=1e-6)
+    if words != "t_revision":  # whose weights are constants; tests/test_estimates.py has its gradient in closed form
+        assert torch.autograd.gradcheck(lambda x: values(loss, x, labels, index), (logits,), eps=1e-6, atol=1e-6)
     gradient = slopes(loss, logits, labels, index)[1]  # softmax does not change when all logits move together
     if words not in NOT_OF_SOFTMAX:
         torch.testing.assert_close(gradient.sum(1), torch.zeros(len(logits), dtype=torch.float64), rtol=0, atol=1e-12)

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from noisygce import check, models, results, runs, settings, suspects
+from noisygce import inputs, models, results, runs, settings, suspects
 from noisygce.data.verdicts import read
 from noisygce.errors import ConfigError, DataError
 from noisygce.noise import digest
@@ -189,7 +189,7 @@ def test_pictures_and_vectors_that_are_more_than_the_memory_are_refused_before_t
     np.save(tmp_path / "y.npy", np.arange(100) % 2)
     vectors = ["data=features", "data.features=X.npy", "data.labels=y.npy", f"paths.data={tmp_path}"]
     monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 4, "SC_PAGE_SIZE": 4096}.get)  # 100 pictures are 19,200 bytes
-    monkeypatch.setattr(check, "sha256", lambda _: pytest.fail("read"))
+    monkeypatch.setattr(inputs, "sha256", lambda _: pytest.fail("read"))
     with pytest.raises(DataError, match=r"data\.folder=mine: 100 pictures of 8x8x3 take 0\.0 GB.*lower data\.size"):
         task(*FOLDER, root=tmp_path)
     with pytest.raises(DataError, match=r"data\.folder=mine: 100 pictures of 8x8x3"):
@@ -243,15 +243,15 @@ def test_pictures_of_16_bits_are_read_whatever_their_format(tmp_path):
     deep = Image.fromarray(np.array([[0, 257 * 200]], dtype=np.uint16))
     for name in ("a.png", "a.pgm", "a.tiff"):
         deep.save(tmp_path / name)
-        assert check.picture(tmp_path / name, 2, 1, 1).ravel().tolist() == [0, 200]
-        assert check.picture(Image.open(tmp_path / name).copy(), 2, 1, 1).ravel().tolist() == [0, 200]
+        assert inputs.picture(tmp_path / name, 2, 1, 1).ravel().tolist() == [0, 200]
+        assert inputs.picture(Image.open(tmp_path / name).copy(), 2, 1, 1).ravel().tolist() == [0, 200]
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.int32])
 def test_pictures_of_no_known_range_are_refused(tmp_path, kind):
     Image.fromarray(np.ones((8, 8), dtype=kind)).save(tmp_path / "a.tiff")
     with pytest.raises(ValueError, match="no known range; save it with 8 or 16 bits"):
-        check.picture(tmp_path / "a.tiff", 8, 8, 3)
+        inputs.picture(tmp_path / "a.tiff", 8, 8, 3)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such file names")

@@ -548,7 +548,7 @@ from pathlib import Path
 
 import numpy as np
 
-from noisygce import check
+from noisygce import inputs
 from noisygce.data import Arrays, Data
 
 
@@ -562,7 +562,7 @@ class Shells(Data):
         return [Path(self.file)]
 
     def contents(self, root):
-        return {"file": check.sha256(Path(self.file))}
+        return {"file": inputs.sha256(Path(self.file))}
 
     def _read(self, root):
         x = np.load(self.file)

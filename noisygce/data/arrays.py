@@ -11,7 +11,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from noisygce import check
+from noisygce import check, inputs
 from noisygce.data.base import Arrays, refuse_too_large
 from noisygce.data.own_files import OwnFiles, array, labels_of, numbered, texts
 from noisygce.errors import DataError
@@ -47,14 +47,14 @@ class ImageArrays(OwnFiles):
         layout: str | None,
     ) -> None:
         if not isinstance(images, str) or not images:
-            allowed = f"an .npy file of N images, or an .npz of a whole data set: {check.PLACES}"
+            allowed = f"an .npy file of N images, or an .npz of a whole data set: {inputs.PLACES}"
             raise check.Invalid("images", images, allowed)
         whole = images.lower().endswith(".npz")
         for key, value in (("labels", labels), ("test_images", test_images), ("test_labels", test_labels)):
             if whole and value is not None:
                 raise check.Invalid(key, value, "null where data.images is an .npz, which holds all of the data set")
         if not whole and (not isinstance(labels, str) or not labels):
-            raise check.Invalid("labels", labels, f"an .npy or .csv file: {check.PLACES}")
+            raise check.Invalid("labels", labels, f"an .npy or .csv file: {inputs.PLACES}")
         if (test_images is None) != (test_labels is None):
             raise check.Invalid("test_images", test_images, "null where data.test_labels is, and only there")
         self.images, self.labels, self.test_images, self.test_labels = images, labels, test_images, test_labels
@@ -135,7 +135,7 @@ def _of_npz(path: Path) -> dict[str, NDArray[Any]]:
                 log.warning(f"{path.name}: left out: {', '.join(left)}")
             found = {key: archive[name] for key, name in used.items()}
     except (OSError, ValueError, EOFError, BadZipFile, AttributeError) as error:
-        raise DataError(f"{path} is not an .npz file of arrays: {check.no_array(error)}") from None
+        raise DataError(f"{path} is not an .npz file of arrays: {inputs.no_array(error)}") from None
     return {
         key: each[:, 0] if key.endswith("labels") and each.shape[1:] == (1,) else each for key, each in found.items()
     }

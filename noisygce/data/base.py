@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from noisygce import check
+from noisygce import inputs
 from noisygce.data.preprocessing import Preprocessing
 from noisygce.errors import DataError
 
@@ -56,7 +56,7 @@ class Data:
         Those read last are kept while their files stay as they are: the next run of a sweep mostly wants them too.
         """
         self.require(root)
-        source = type(self), str(sorted(vars(self).items())), *map(check.state, self.inputs(root))
+        source = type(self), str(sorted(vars(self).items())), *map(inputs.state, self.inputs(root))
         kept = Data._kept
         if source != kept[0]:
             kept = Data._kept = source, self._read(root)

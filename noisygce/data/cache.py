@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noisygce import check
+from noisygce import inputs
 
 log = logging.getLogger("noisygce")
 
-_READER = 1  # raised where ``check.picture`` makes other pixels of the same file
+_READER = 1  # raised where ``inputs.picture`` makes other pixels of the same file
 _TICK_NS = 2_000_000_000  # the coarsest clock of a file system, FAT's: a file may change within it and keep its times
 KEPT = 90  # days; a training that maps pictures is over by then
 _WORTH = 1000  # pictures from which decoding takes long enough to say that it is cached
@@ -64,7 +64,7 @@ def digests(paths: Sequence[Path]) -> list[str | None]:
 
 def _state(path: Path) -> str:
     try:
-        return repr(check.state(path)[1:])
+        return repr(inputs.state(path)[1:])
     except OSError:
         return ""
 
@@ -78,7 +78,7 @@ def _settled(path: Path) -> bool:
 
 def _digest(path: Path) -> str | None:
     try:
-        return check.sha256(path)
+        return inputs.sha256(path)
     except OSError:
         return None
 
@@ -130,7 +130,7 @@ def pictures(paths: Sequence[Path], size: int, channels: int) -> tuple[NDArray[n
 
     def decode(i: int) -> str:
         try:
-            images[i] = check.picture(paths[i], size, size, channels)
+            images[i] = inputs.picture(paths[i], size, size, channels)
         except Exception as error:  # a file of unknown origin can go wrong in any way
             if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
                 passing.append(i)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from noisygce import check
+from noisygce import inputs
 from noisygce.data.base import Arrays, Ints
 from noisygce.data.published import Published
 
@@ -51,7 +51,7 @@ class Cifar10(Published):
     _labels, _classes = "labels", "label_names"  # as its files call them
 
     def _arrays(self, content: Mapping[str, bytes]) -> Arrays:
-        *train, test, meta = (check.unpickled(part) for part in content.values())
+        *train, test, meta = (inputs.unpickled(part) for part in content.values())
         names = meta[self._classes.encode()]
         return Arrays(*self._part(train), *self._part([test]), tuple(name.decode() for name in names))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from noisygce import check
+from noisygce import check, inputs
 from noisygce.data import label_table
 from noisygce.data.base import Arrays, refuse_too_large
 from noisygce.data.own_files import OwnFiles, array, labels_of, numbered
@@ -42,7 +42,7 @@ class Features(OwnFiles):
         needed = {"features": (features, "an .npy file of N x D numbers"), "labels": (labels, "an .npy or .csv file")}
         for key, (value, what) in needed.items():
             if not isinstance(value, str) or not value:
-                raise check.Invalid(key, value, f"{what}: {check.PLACES}")
+                raise check.Invalid(key, value, f"{what}: {inputs.PLACES}")
         if (test_features is None) != (test_labels is None):
             raise check.Invalid("test_features", test_features, "null where data.test_labels is, and only there")
         self.features, self.labels, self.ids = features, labels, ids

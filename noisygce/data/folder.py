@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from noisygce import check
+from noisygce import check, inputs
 from noisygce.data import cache, label_table, listing
 from noisygce.data.base import Arrays, Data, refuse_too_large
 from noisygce.errors import DataError
@@ -40,7 +40,7 @@ class Folder(Data):
     def __init__(self, folder: str | int | None, size: int, channels: int) -> None:
         if isinstance(folder, bool) or not isinstance(folder, str | int) or folder == "":
             raise check.Invalid(
-                "folder", folder, f"a folder that holds train/, or a folder for each class: {check.PLACES}"
+                "folder", folder, f"a folder that holds train/, or a folder for each class: {inputs.PLACES}"
             )
         self.folder = str(folder)  # a folder may have a number for a name
         self.size = self.side = check.whole("size", size, "[8, 512]")
@@ -49,14 +49,14 @@ class Folder(Data):
         self.channels = channels
 
     def require(self, root: Path) -> None:
-        if not check.located(root, self.folder).is_dir():
-            raise DataError(check.not_located("data.folder", self.folder, root, "folder"))
+        if not inputs.located(root, self.folder).is_dir():
+            raise DataError(inputs.not_located("data.folder", self.folder, root, "folder"))
 
     def contents(self, root: Path) -> Mapping[str, str]:
         """Of the names, labels and contents of all pictures. A file is read again only where it has changed
         (cache.digests). A picture that cannot be read, and so is left out, is another content."""
         self.require(root)
-        base, whole = check.located(root, self.folder), hashlib.sha256()
+        base, whole = inputs.located(root, self.folder), hashlib.sha256()
         listed = [(part, path, label) for part in PARTS for path, label in self._list(base, part)]
         self._refuse_too_large(len(listed))
         for (part, path, label), digest in zip(listed, cache.digests([path for _, path, _ in listed]), strict=True):
@@ -70,13 +70,13 @@ class Folder(Data):
         refuse_too_large(f"data.folder={self.folder}: {pictures:,} pictures of {shape}", size, "lower data.size")
 
     def inputs(self, root: Path) -> Sequence[Path]:
-        base = check.located(root, self.folder)
+        base = inputs.located(root, self.folder)
         files = [base / f"{part}.csv" for part in PARTS]
         files += [path for part in PARTS for path, _ in self._list(base, part)]
         return [path for path in files if path.exists()]
 
     def _read(self, root: Path) -> Arrays:
-        base = check.located(root, self.folder)
+        base = inputs.located(root, self.folder)
         listed = [self._list(base, part) for part in PARTS]
         self._refuse_too_large(sum(map(len, listed)))
         train, test = (self._pictures(part) for part in listed)

@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from noisygce import check
+from noisygce import inputs
 from noisygce.data import label_table
 from noisygce.data.base import Data, Ints
 from noisygce.errors import DataError
@@ -23,17 +23,17 @@ class OwnFiles(Data):
     def require(self, root: Path) -> None:
         for key, path in self._files(root).items():
             if not path.is_file():
-                raise DataError(check.not_located(f"data.{key}", vars(self)[key], root))
+                raise DataError(inputs.not_located(f"data.{key}", vars(self)[key], root))
 
     def inputs(self, root: Path) -> Sequence[Path]:
         return list(self._files(root).values())
 
     def contents(self, root: Path) -> Mapping[str, str]:
         self.require(root)
-        return {key: check.sha256(path) for key, path in self._files(root).items()}
+        return {key: inputs.sha256(path) for key, path in self._files(root).items()}
 
     def _files(self, root: Path) -> dict[str, Path]:
-        return {key: check.located(root, str(name)) for key, name in vars(self).items() if name is not None}
+        return {key: inputs.located(root, str(name)) for key, name in vars(self).items() if name is not None}
 
 
 def array(path: Path) -> NDArray[Any]:
@@ -44,7 +44,7 @@ def array(path: Path) -> NDArray[Any]:
             raise ValueError("it is an archive of arrays")
         return found
     except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise DataError(f"{path} is not an .npy file of numbers or names: {check.no_array(error)}") from None
+        raise DataError(f"{path} is not an .npy file of numbers or names: {inputs.no_array(error)}") from None
 
 
 def labels_of(path: Path, samples: int, names: Sequence[str] = (), lacking: str = "") -> list[str]:

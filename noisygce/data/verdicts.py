@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from noisygce import check
+from noisygce import check, inputs
 from noisygce.data.base import Ints
 from noisygce.errors import DataError, MissingData
 
@@ -46,11 +46,11 @@ class Verdicts:
         changed, stay = labels.copy(), np.ones(len(labels), dtype=bool)
         if self.file is None:
             return changed, stay, {}
-        path = check.located(root, self.file)
+        path = inputs.located(root, self.file)
         try:
             content = path.read_bytes()
         except FileNotFoundError:
-            raise MissingData(check.not_located("data.verdicts", self.file, root)) from None
+            raise MissingData(inputs.not_located("data.verdicts", self.file, root)) from None
         except OSError as error:
             raise DataError(f"data.verdicts={self.file}: {path} cannot be read: {error.strerror}") from None
         found = hashlib.sha256(content).hexdigest()

@@ -9,7 +9,7 @@ Each loss is a class that holds its parameters, with its formula in the docstrin
 Everything is computed in float32 from log_softmax (float64 if the logits are), whatever the precision of the network:
 p = softmax(logits), p_y the probability of the given label. Value and gradient are finite for logit gaps up to 1e4.
 
-    what every loss is         base.py
+    what every loss is         base.py; probabilities.py: log p of logits
     functions of p_y           gce.py (ce, mae, gce, tgce) agce.py (agce, aul, ael) focal.py js.py phuber.py rce.py
                                taylor.py
     functions of all of p      bi_tempered.py bootstrap.py eps_softmax.py forward.py (forward, backward: with T)
@@ -28,7 +28,7 @@ May import check and errors.
 """
 
 from noisygce.losses.agce import AEL, AGCE, AUL
-from noisygce.losses.base import Learned, Loss, log_p, log_softmax
+from noisygce.losses.base import Learned, Loss
 from noisygce.losses.bi_tempered import BiTempered
 from noisygce.losses.bootstrap import BootstrapHard, BootstrapSoft
 from noisygce.losses.co_teaching import CoTeaching, CoTeachingPlus
@@ -53,6 +53,7 @@ from noisygce.losses.logit_clip import LogitClip
 from noisygce.losses.mixup import Mixup
 from noisygce.losses.nce import NCE, NFL, NGCE
 from noisygce.losses.phuber import PHuber, PHuberGCE
+from noisygce.losses.probabilities import log_p, log_softmax
 from noisygce.losses.rce import RCE
 from noisygce.losses.sop import SOP
 from noisygce.losses.t_revision import TRevision

@@ -3,7 +3,8 @@ import math
 from typing import Any
 
 from noisygce import check
-from noisygce.losses.base import Loss, Tensor, log_softmax, max_subtracted, pick
+from noisygce.losses.base import Loss, Tensor
+from noisygce.losses.probabilities import log_softmax, max_subtracted, pick
 
 _EDGE = -1 + 2**-24  # 1 + (1 - t) x has no digits left below: there exp_t(x) is 0
 

@@ -1,5 +1,6 @@
 from noisygce import check
-from noisygce.losses.base import Loss, Matrix, Tensor, log_p, log_softmax, pick
+from noisygce.losses.base import Loss, Matrix, Tensor
+from noisygce.losses.probabilities import log_p, log_softmax, pick
 
 _CLAMP = 1e-4  # of the authors' code: keeps <p, t> below 1, where the logarithm ends
 _LEAST = 1e-38  # target that weighs a label, so that one of two has a weight where both underflow

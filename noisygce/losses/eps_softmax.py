@@ -1,7 +1,8 @@
 import math
 
 from noisygce import check
-from noisygce.losses.base import Loss, Tensor, log_softmax, pick
+from noisygce.losses.base import Loss, Tensor
+from noisygce.losses.probabilities import log_softmax, pick
 
 
 class EpsSoftmaxCE(Loss):

@@ -5,8 +5,9 @@ from typing import Any
 
 from noisygce import check
 from noisygce.errors import ConfigError
-from noisygce.losses.base import Loss, Matrix, Tensor, clipped, log_softmax, rows
+from noisygce.losses.base import Loss, Matrix, Tensor
 from noisygce.losses.gce import CE
+from noisygce.losses.probabilities import clipped, log_softmax, rows
 
 # The quantile of p_i at which the sample stands that represents class i: q97 leaves outliers above it.
 ANCHORS = {"q97": 0.97, "max": 1.0}

@@ -1,7 +1,8 @@
 """Cross entropy, mean absolute error, and what lies between: the losses of Zhang & Sabuncu 2018 (arXiv 1805.07836)."""
 
 from noisygce import check
-from noisygce.losses.base import Pointwise, Tensor, clipped, log_p
+from noisygce.losses.base import Pointwise, Tensor
+from noisygce.losses.probabilities import clipped, log_p
 
 
 class CE(Pointwise):

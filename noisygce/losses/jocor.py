@@ -1,5 +1,6 @@
 from noisygce import check
-from noisygce.losses.base import Tensor, log_softmax, pick
+from noisygce.losses.base import Tensor
+from noisygce.losses.probabilities import log_softmax, pick
 from noisygce.losses.small_loss import SmallLoss
 
 

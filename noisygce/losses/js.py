@@ -1,7 +1,8 @@
 import math
 
 from noisygce import check
-from noisygce.losses.base import Pointwise, Tensor, log_softmax, pick
+from noisygce.losses.base import Pointwise, Tensor
+from noisygce.losses.probabilities import log_softmax, pick
 
 
 class JS(Pointwise):

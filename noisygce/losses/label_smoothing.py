@@ -1,5 +1,6 @@
 from noisygce import check
-from noisygce.losses.base import Loss, Tensor, log_softmax, pick
+from noisygce.losses.base import Loss, Tensor
+from noisygce.losses.probabilities import log_softmax, pick
 
 
 class LabelSmoothing(Loss):

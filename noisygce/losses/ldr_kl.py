@@ -1,7 +1,8 @@
 import math
 
 from noisygce import check
-from noisygce.losses.base import Loss, Tensor, max_subtracted, pick
+from noisygce.losses.base import Loss, Tensor
+from noisygce.losses.probabilities import max_subtracted, pick
 
 
 class LDRKL(Loss):

@@ -1,6 +1,7 @@
 from noisygce import check
-from noisygce.losses.base import Loss, Tensor, max_subtracted
+from noisygce.losses.base import Loss, Tensor
 from noisygce.losses.gce import CE
+from noisygce.losses.probabilities import max_subtracted
 
 
 class LogitClip(Loss):

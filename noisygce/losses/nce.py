@@ -3,9 +3,10 @@
 All are symmetric: they sum to 1 over the labels.
 """
 
-from noisygce.losses.base import Loss, Tensor, log_softmax, pick
+from noisygce.losses.base import Loss, Tensor
 from noisygce.losses.focal import Focal
 from noisygce.losses.gce import GCE
+from noisygce.losses.probabilities import log_softmax, pick
 
 
 class NCE(Loss):

@@ -1,5 +1,6 @@
 from noisygce import check
-from noisygce.losses.base import Learned, Loss, Matrix, Tensor, log_softmax, pick
+from noisygce.losses.base import Learned, Loss, Matrix, Tensor
+from noisygce.losses.probabilities import log_softmax, pick
 
 START = 1e-8  # of every entry of u and v; the authors draw them with this standard deviation, and only squares count
 _CLAMP = 1e-4  # of the authors' code: the smallest probability

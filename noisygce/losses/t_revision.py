@@ -1,9 +1,10 @@
 from typing import Any
 
 from noisygce import check
-from noisygce.losses.base import Learned, Loss, Matrix, Tensor, log_softmax, pick, rows
+from noisygce.losses.base import Learned, Loss, Matrix, Tensor
 from noisygce.losses.forward import ForwardHat
 from noisygce.losses.gce import CE
+from noisygce.losses.probabilities import log_softmax, pick, rows
 from noisygce.losses.volminnet import learned_transition
 
 _LOWEST = 1e-8  # entry of T, so that its logarithm has a gradient
@@ -13,9 +14,9 @@ class TRevision(ForwardHat):
     """Importance reweighting with an estimated T that is revised: -b log p_y, b = p_y / sum_j p_j (T + dT)[j, y].
 
     Xia et al. 2019 (NeurIPS, arXiv 1906.00189). T: the estimate ``anchor`` of a run with the loss ``source``, as in
-    ``ForwardHat``. In the first ``start`` epochs dT is 0 and b a constant of the gradient; then dT is learned with the
-    network, by SGD with the learning rate lr_t, and b has a gradient. No entry of T + dT falls below 1e-8; its rows are
-    scaled to sum 1, since the loss would fall by larger entries alone.
+    ``ForwardHat``. In the first ``start`` epochs dT is 0; then dT is learned with the network, by SGD with the learning
+    rate lr_t. For the network b is a constant: if b had a gradient, the loss would be least at p_y = 0, where b is 0.
+    No entry of T + dT falls below 1e-8; its rows are scaled to sum 1, since the loss would fall by larger entries.
     """
 
     needs_epochs = {"start": "T is not revised"}
@@ -26,7 +27,7 @@ class TRevision(ForwardHat):
         self,
         anchor: str = "q97",
         start: int = 20,
-        lr_t: float = 0.01,
+        lr_t: float = 1e-5,
         source: Loss | None = None,
         *,
         reduction: str = "mean",
@@ -61,8 +62,8 @@ class TRevision(ForwardHat):
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         log_ps = log_softmax(logits)
         log_py = pick(log_ps, labels)
-        log_b = log_py - (log_ps + rows(self._log_t().t(), labels, log_ps)).logsumexp(1)
-        b = log_b.exp()
+        fixed = log_ps.detach()
+        b = (log_py.detach() - (fixed + rows(self._log_t().t(), labels, fixed)).logsumexp(1)).exp()
         return -b.where(self._bound("revising"), b.detach()) * log_py
 
     def report(self) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 from typing import Any
 
 from noisygce import check
-from noisygce.losses.base import Learned, Loss, Matrix, Tensor, log_softmax, rows
+from noisygce.losses.base import Learned, Loss, Matrix, Tensor
+from noisygce.losses.probabilities import log_softmax, rows
 
 MOMENTUM = 0.9  # of T, as in the authors' code
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from noisygce import check
+from noisygce import inputs
 from noisygce.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def digest(depth: int, weights: str) -> str:
     file, and OSError where it cannot be read."""
     name = FILES[depth].get(weights)
     try:
-        return name.rpartition("-")[2].partition(".")[0] if name else check.sha256(Path(weights).expanduser())
+        return name.rpartition("-")[2].partition(".")[0] if name else inputs.sha256(Path(weights).expanduser())
     except FileNotFoundError:
         raise _missing(depth, weights) from None
 
@@ -83,7 +83,7 @@ def _fetched(depth: int, weights: str) -> Path:
                 f"model.weights={weights}: {name} is not in {folder} and could not be fetched ({cause}); put "
                 f"{ADDRESS}{name} there, or name a file that is here: model.weights=FILE"
             ) from None
-    if not check.sha256(path).startswith(prefix):
+    if not inputs.sha256(path).startswith(prefix):
         raise DataError(f"{path} is damaged or another file: its SHA-256 does not begin with {prefix}; delete it")
     return path
 

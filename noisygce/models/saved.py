@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from noisygce import check, construct
+from noisygce import construct, inputs
 from noisygce.errors import DataError, NoisygceError
 from noisygce.models.base import Model
 
@@ -72,7 +72,7 @@ class Preprocess:
             return picture
         height, width, channels = self.shape
         try:
-            found: NDArray[np.uint8] = check.picture(picture, width, height, channels)
+            found: NDArray[np.uint8] = inputs.picture(picture, width, height, channels)
             return found
         except FileNotFoundError:
             raise DataError(f"{picture} is not there") from None

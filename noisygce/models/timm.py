@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from noisygce import check
+from noisygce import check, inputs
 from noisygce.errors import ConfigError, DataError, installing
 from noisygce.models import own, pretrained
 from noisygce.models.base import Model
@@ -42,7 +42,7 @@ class Timm(Model):
         if self.weights is None:
             return made_by
         try:
-            return {**made_by, "weights": check.sha256(Path(self.weights).expanduser())}
+            return {**made_by, "weights": inputs.sha256(Path(self.weights).expanduser())}
         except FileNotFoundError:
             raise DataError(f"model.weights={self.weights}: there is no such file") from None
 

@@ -19,7 +19,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from noisygce import check
+from noisygce import inputs
 from noisygce.errors import DataError
 
 
@@ -31,7 +31,7 @@ def labels(path: Path, key: str | None) -> Any:
         if not isinstance(content, Mapping):
             found = np.asarray(content)
     except Exception as error:  # a pickle can go wrong in any way
-        raise DataError(f"{path} is not {kind}: {check.no_array(error)}") from None
+        raise DataError(f"{path} is not {kind}: {inputs.no_array(error)}") from None
     if isinstance(content, Mapping):
         return np.asarray(_chosen(path, content, key))
     if key is not None:
@@ -52,7 +52,7 @@ def by_torch(path: Path) -> dict[str, Any]:
         inner = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(inner) != 1:
             raise ValueError("no data.pkl in it")
-        content = check.unpickled(archive.read(inner[0]))
+        content = inputs.unpickled(archive.read(inner[0]))
     if not isinstance(content, dict):
         raise ValueError(f"it holds a {type(content).__name__}")
     return content

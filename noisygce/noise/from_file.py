@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from noisygce import check
+from noisygce import check, inputs
 from noisygce.errors import DataError, MissingData
 from noisygce.noise import files
 from noisygce.noise.base import Images, Labels, Noise, digest, realised_rate
@@ -28,7 +28,7 @@ class FromFile(Noise):
     def __init__(self, rate: float, file: str | None, sha256: str | None, *, key: str | None = None) -> None:
         super().__init__(rate, None)
         if not isinstance(file, str) or not file:
-            raise check.Invalid("file", file, f"a file of labels: {check.PLACES}")
+            raise check.Invalid("file", file, f"a file of labels: {inputs.PLACES}")
         if key is not None and (not isinstance(key, str) or not key):
             raise check.Invalid("key", key, "the name of the labels in noise.file, or null")
         if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", str(sha256)):
@@ -37,9 +37,9 @@ class FromFile(Noise):
         self._given: Labels
 
     def bind(self, root: Path, labels: Labels, classes: Sequence[str]) -> None:
-        path = check.located(root, self.file)
+        path = inputs.located(root, self.file)
         if not path.is_file():
-            raise MissingData(check.not_located("noise.file", self.file, root))
+            raise MissingData(inputs.not_located("noise.file", self.file, root))
         given = self._read(path, self.key, len(labels), len(classes))
         found, real = digest(given), realised_rate(labels, given)
         other_rate = abs(real - self.rate) > 0.02

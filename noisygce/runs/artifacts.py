@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from noisygce import check, models
+from noisygce import inputs, models
 from noisygce.data import Arrays
 from noisygce.errors import DataError
 from noisygce.runs import atomic
@@ -140,7 +140,7 @@ def predictions(folder: Path, manifest: Mapping[str, Any]) -> StoredPredictions:
             found |= _of_p(found["p"], found["given"])
         return StoredPredictions(**{**found, "classes": tuple(map(str, found["classes"]))})
     except (ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is not a file of predictions kept by a run: {check.no_array(error)}") from None
+        raise DataError(f"{path} is not a file of predictions kept by a run: {inputs.no_array(error)}") from None
 
 
 def _refuse_bomb(content: bytes) -> None:

@@ -27,6 +27,7 @@ REVISIONS: dict[str, int] = {
     "noisygce.data.Features": 2,  # headers, blank lines and columns to join on; scaled before values are cast
     "noisygce.folder.Folder": 2,  # likewise; labels without the space around them, every picture that Pillow opens
     "noisygce.losses.LDRKL": 2,  # gradient at logits of 0, and value and gradient at logits near -30
+    "noisygce.losses.TRevision": 2,  # the weight b has no gradient in the network
 }
 
 # How and where a run is made, and what is printed about it. Of these only the device, the number of threads and the

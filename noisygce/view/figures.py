@@ -31,10 +31,16 @@ DRAWN = tuple(kind for kind in TITLES if kind != "ranks")  # where no kind is as
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure, of matplotlib. It draws itself in a notebook."""
+    """One figure, of matplotlib. It draws itself in a notebook. against: the numbers that stand beside ours."""
 
     kind: str
     figure: Figure = field(repr=False)
+    against: str = ""
+
+    @property
+    def name(self) -> str:
+        """As its files have it."""
+        return f"{self.kind}-{self.against}" if self.against else self.kind
 
     @property
     def title(self) -> str:
@@ -78,4 +84,4 @@ def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = DRAWN, against: str = 
     }
     for kind in kinds:
         if (figure := drawings[kind]()) is not None:
-            yield Drawing(kind, figure)
+            yield Drawing(kind, figure, against if kind == "rates" else "")
