@@ -89,6 +89,10 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("runtime.concurrent=0", "runtime.concurrent=0: runtime.concurrent must be an integer in [1, 16]"),
         ("runtime.whole_runs=3", "runtime.whole_runs=3: runtime.whole_runs must be true or false"),
         (
+            "runtime.whole_runs=true",
+            "runtime.whole_runs=true: runtime.whole_runs must be false where runtime.stop_after=null",
+        ),
+        (
             "runtime.share=2/2",
             "runtime.share=2/2: runtime.share must be i/n for worker i of n, from 0/n to (n-1)/n, or null",
         ),

@@ -102,6 +102,15 @@ def test_noisy_labels_do_not_depend_on_split_subset_loss_or_model():
     assert all(np.array_equal(labels[0], other) for other in labels)
 
 
+def test_a_share_that_leaves_nothing_to_train_on_is_refused_by_its_name():
+    with pytest.raises(
+        ConfigError, match=r"data\.validation=0\.9999: data\.validation must be a share that leaves some"
+    ):
+        settings.read(settings.compose(["data=digits", "data.validation=0.9999"]))
+    with pytest.raises(DataError, match=r"data\.validation=0\.9: there are 4 training samples in all"):
+        held_out(4, 0, 0.9)
+
+
 def test_validation_labels_are_noisy_and_test_labels_clean():
     task = task_of("rate=0.6")
     changed = task.noisy != task.clean

@@ -194,6 +194,12 @@ def test_volminnet_is_forward_correction_with_its_t_and_the_logarithm_of_its_vol
     torch.testing.assert_close(loss.per_sample(logits, labels), expected.detach(), rtol=1e-6, atol=1e-6)
 
 
+def test_a_t_that_a_loss_in_another_one_learns_is_in_the_manifest() -> None:
+    alone = bound(losses.VolMinNet())
+    mixed = bound(losses.Mixup(of=losses.WeightedSum(1, 1, losses.CE(), losses.VolMinNet())))
+    assert mixed.report() == alone.report() != {}
+
+
 def test_t_revision_reweighs_by_p_over_the_noisy_posterior_and_learns_t_from_its_epoch_on() -> None:
     import torch
 

@@ -13,7 +13,7 @@ from noisygce.errors import ConfigError
 from noisygce.results import Result
 from noisygce.runs.label_wave import label_wave
 from noisygce.sweep.plan import look
-from noisygce.view import tables
+from noisygce.view import figures, tables
 from noisygce.view.measures import MEASURES
 
 subtables = runpy.run_path(str(settings.config_dir().parent / "scripts" / "selection_regret"))["subtables"]
@@ -114,9 +114,11 @@ def test_an_experiment_may_name_the_rule_in_its_table(demo, tmp_path, monkeypatc
     for run in demo.runs:
         with_changes(tmp_path, run)
     assert [*tables.tabulate(demo).subtables] == ["last", "label_wave", "gap"]
-    monkeypatch.setitem(demo.table, "rules", ["noisy_validation"])
-    with pytest.raises(ConfigError, match=r"table.rules=.*one of val, .*label_wave"):
-        tables.tabulate(demo)
+    for refused in (["noisy_validation"], "val", []):
+        monkeypatch.setitem(demo.table, "rules", refused)
+        for view in (tables.tabulate, lambda plan: [*figures.draw_plan(plan, ["rates"])]):
+            with pytest.raises(ConfigError, match=r"table.rules=.*must be a list, of val, .*label_wave"):
+                view(demo)
 
 
 def test_it_needs_no_validation_data(demo, tmp_path):
@@ -143,6 +145,8 @@ def test_regret_is_what_the_best_epoch_has_more_by_seed_of_runs_that_have_all_ru
     ]
     known = [Known(str(i), tmp_path, "done", {"seed": seed}, each) for i, (seed, each) in enumerate(numbers)]
     alone, pairs = subtables(known, ["label_wave", "val"])
+    assert "The seeds have 1 to 2 runs, so their means are of different settings." in alone.note
+    assert "The seeds have" not in subtables(known[1:3], ["val"])[0].note
     # 7 and 3 of one seed, 3 points of the other: 4 ± 12.706 * sqrt 2 / sqrt 2
     assert [entry.text for entry in alone.body[0]] == ["label_wave", "4.00", "−8.71 to 16.71", "2"]
     # val - label_wave: +5 and -3 points

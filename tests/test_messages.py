@@ -99,6 +99,13 @@ def test_a_run_warns_of_a_step_that_it_ends_before(make, key: str) -> None:
     assert line.startswith(f"loss.{key}=9, and this run ends after 8 steps: ")
 
 
+def test_a_run_warns_of_a_moving_average_that_keeps_its_initial_weights(make) -> None:
+    words = ["schedule.epochs=2", "schedule.milestones=[]"]  # 8 steps, and 0.5 ** 8 < 0.01 < 0.9 ** 8 = 0.43
+    assert not [*messages.never_reached(make(*words, "schedule.ema=0.5"))]
+    (line,) = messages.never_reached(make(*words, "schedule.ema=0.9"))
+    assert line.startswith("schedule.ema=0.9, and this run ends after 8 steps: 43 % of the average that")
+
+
 def test_a_run_warns_of_an_epoch_of_a_loss_in_a_sum_by_its_whole_key(make) -> None:
     class Late(losses.GCE):
         needs_epochs = {"start": "nothing begins"}

@@ -215,3 +215,16 @@ def test_a_run_that_cannot_be_is_named_before_any_starts():
     with pytest.raises(ConfigError, match=r"^loss\.q=7: .* \(in the run data=digits loss=gce loss\.q=7\)$"):
         plan_of(["data=digits", "loss=gce", "loss.q=0.7,7"], launching=True)
     assert not list(Path("results").iterdir())
+
+
+def test_a_run_that_two_blocks_of_a_grid_give_by_other_words_is_planned_once():
+    words = ["data=digits", "+grid=[{loss: [ce, gce]}, {loss: ce, rate: [0.4, 0.2]}]"]
+    assert len(plan_of(words).runs) == 3  # rate=0.4 is the default
+    cells = table.of(*words).cells
+    assert {len(cell.runs) for cell in cells.cell.values()} == {1}
+
+
+@pytest.mark.parametrize("swept", ["runtime.threads=1,2", "++runtime.threads=1,2", "paths.results=a,b"])
+def test_values_that_no_id_holds_are_not_swept(swept):
+    with pytest.raises(ConfigError, match=r"is no part of a run's ID, each value would be the same run; give one"):
+        plan_of(["data=digits", "loss=ce", swept])

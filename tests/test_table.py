@@ -418,6 +418,30 @@ def test_against_reference(demo, tmp_path, monkeypatch):
     assert "none known" in text
 
 
+@pytest.mark.parametrize(("rule", "share"), [("noisy_validation", 0.6), ("label_wave", 0.45)])
+def test_any_rule_of_one_accuracy_is_compared_with_the_reference(demo, tmp_path, monkeypatch, rule, share):
+    monkeypatch.setattr(results, "reference", lambda: tmp_path / "reference")
+    for run in demo.runs:
+        for folder, last in ((tmp_path, 0.5), (tmp_path / "reference", 0.45)):
+            made = made_up.finish(folder, run, last)
+            text = (made / "metrics.csv").read_text().splitlines()
+            (made / "metrics.csv").write_text(
+                "\n".join([f"{text[0]},prediction_changes", *(f"{r},0.1" for r in text[1:])])
+            )
+    compared = tables.tabulate(demo, rule=rule, against="reference").compared[rule]
+    assert [number.mean for number in compared.values()] == pytest.approx([share] * len(compared))
+
+
+@pytest.mark.parametrize(
+    ("rule", "against"), [("gap", "reference"), ("gap", "published"), ("label_wave", "published"), ("gap", "x.csv")]
+)
+def test_a_rule_of_which_there_is_no_number_to_compare_with_is_refused(demo, tmp_path, monkeypatch, rule, against):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.csv").write_text("dataset,model,rule,noise,rate,loss,mean,std\n")
+    with pytest.raises(ConfigError, match=f"against={against}: there are no such numbers under the rule {rule}"):
+        tables.tabulate(demo, rule=rule, against=against)
+
+
 def test_against_reference_without_a_clone_says_where_the_results_are(demo, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "reference", lambda: tmp_path / "absent")
     with pytest.raises(DataError, match="results/reference of a clone"):

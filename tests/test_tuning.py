@@ -104,6 +104,14 @@ def test_a_trial_is_the_mean_over_its_seeds_and_each_run_has_the_id_of_its_seed(
             settings.read(settings.compose([*words, f"runtime.trial_seeds={wrong}"]))
 
 
+def test_seeds_of_trials_are_refused_where_nothing_searches() -> None:
+    words = ["-m", "runtime.trial_seeds=[0,1]"]
+    assert tuning.overrides(optuna().copy(), [*words, "paths.results=absent"])
+    hydra = settings.compose(["data=digits"], with_hydra=True).hydra
+    with pytest.raises(ConfigError, match=r"runtime\.trial_seeds=\[0,1\]: only a search trains these seeds"):
+        tuning.overrides(hydra, words)
+
+
 @pytest.mark.slow
 def test_a_search_by_optuna_chooses_by_noisy_validation_and_goes_on_with_the_same_trials(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="needs noisygce[tuning]")

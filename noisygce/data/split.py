@@ -35,6 +35,8 @@ class Split:
             raise check.Invalid("fold", fold, "null where data.folds=null")
         if folds is not None:
             check.whole("fold", fold, f"[0, {folds - 1}]")
+        if samples and self._held_out(samples) >= samples:
+            raise check.Invalid("validation", validation, f"a share that leaves some of {samples} samples to train on")
         self.subset = check.or_null(check.whole, "subset", subset, f"[1, {most + 1 - self._held_out(most + 1)}]")
 
     @property

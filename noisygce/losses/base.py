@@ -208,7 +208,7 @@ class Loss(Module):
 
     def report(self) -> dict[str, Any]:
         """What the manifest of a run should say of the loss beyond its parameters."""
-        return {}
+        return {key: value for part in self.parts().values() for key, value in part.report().items()}
 
     def values(self) -> dict[str, Any]:
         """The parameters of the constructor, by name, as far as they are attributes."""

@@ -32,7 +32,7 @@ REVISIONS: dict[str, int] = {
 
 # How and where a run is made, and what is printed about it. Of these only the device, the number of threads and the
 # kernels of a GPU (runtime.fused) round differently, and a manifest says what they were.
-_NOT_SHAPING = ("runtime", "paths", "logger", "hydra", "grid", "table")
+NOT_SHAPING = ("runtime", "paths", "logger", "hydra", "grid", "table")
 UNREAD = "unread"  # in the place of digests of files that cannot be read
 _ADDED = ("numerics", "revisions", "code", "contents")  # what an identity holds beside the config
 
@@ -43,7 +43,7 @@ def identity(config: Mapping[str, Any], unread: Callable[[str], object] | None =
     unread: called with the reason where a person's own files cannot be read, by those who only look at runs; the
     identity is then that of no run. Without it, raises ConfigError or DataError there.
     """
-    run_config = {key: _older(key, value) for key, value in config.items() if key not in _NOT_SHAPING}
+    run_config = {key: _older(key, value) for key, value in config.items() if key not in NOT_SHAPING}
     try:
         contents = user_data(config)
     except (ConfigError, DataError) as error:

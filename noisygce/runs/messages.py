@@ -162,12 +162,12 @@ def never_reached(training: Training) -> Iterator[str]:
     """The epochs and steps that are configured and come after the end of a run, each with its outcome."""
     schedule, pruning = training.schedule, training.pruning
     epochs = counted(schedule.epochs, "epoch")
+    steps = schedule.epochs * len(training.loader.sizes(len(training.train)))
     for loss, key in _parts(training.loss, "loss"):
         for name, outcome in loss.needs_epochs.items():
             if (epoch := getattr(loss, name)) is not None and epoch >= schedule.epochs:
                 yield f"{key}.{name}={epoch}, and this run ends after {epochs}: {outcome}"
         for name, outcome in loss.needs_steps.items():
-            steps = schedule.epochs * len(training.batches())
             if (step := getattr(loss, name)) > steps:
                 yield f"{key}.{name}={step}, and this run ends after {counted(steps, 'step')}: {outcome}"
     if training.loss.prunes and pruning.start >= schedule.epochs:
@@ -176,6 +176,11 @@ def never_reached(training: Training) -> Iterator[str]:
         yield (
             f"schedule.milestones={schedule.milestones}, and this run ends after {epochs}: the learning rate does not "
             f"fall after {', '.join(map(str, late))}"
+        )
+    if schedule.ema is not None and (left := schedule.ema**steps) > 0.01:
+        yield (
+            f"schedule.ema={schedule.ema:g}, and this run ends after {counted(steps, 'step')}: {100 * left:.0f} % of "
+            "the average that is evaluated are initial weights"
         )
 
 

@@ -59,6 +59,8 @@ class Runtime:
         self.checkpoint_every = check.number("checkpoint_every", checkpoint_every, "[0, inf)")
         self.stop_after = None if stop_after is None else self._seconds(stop_after)
         self.whole_runs = check.flag("whole_runs", whole_runs)
+        if whole_runs and stop_after is None:
+            raise check.Invalid("whole_runs", whole_runs, "false where runtime.stop_after=null")
         self.share = self.share_of(share)
         self.trial_seeds = check.or_null(check.wholes, "trial_seeds", trial_seeds, "[0, 4294967295]")
         if self.trial_seeds is not None and len({*self.trial_seeds}) < max(len(self.trial_seeds), 1):

@@ -21,6 +21,7 @@ from noisygce import check, results, runs, settings
 from noisygce.errors import ConfigError, DataError
 from noisygce.results import Result
 from noisygce.runs import loggers
+from noisygce.runs.ids import NOT_SHAPING
 from noisygce.settings import guard, hints
 from noisygce.settings.compose import CHOSEN, of_each_run, parsed, sweeps
 from noisygce.settings.experiment import SEEDS
@@ -89,6 +90,10 @@ def _compose(arguments: Sequence[str], launching: bool) -> tuple[Plan, list[Any]
             "no run is named: name an experiment, such as experiment=demo, or runs, such as data=digits loss=gce,tgce "
             f"seed=0,1; experiments are {there}"
         )
+    for argument in filter(sweeps, arguments):
+        key = argument.partition("=")[0].lstrip("+")
+        if key.partition(".")[0] in NOT_SHAPING:
+            raise ConfigError(f"{argument}: {key} is no part of a run's ID, each value would be the same run; give one")
     base = _base(arguments)
     jobs = _jobs(arguments, base)
     hydra = [argument for argument in arguments if argument.startswith("hydra.")]
@@ -97,14 +102,15 @@ def _compose(arguments: Sequence[str], launching: bool) -> tuple[Plan, list[Any]
     if not isinstance(table, dict):
         raise ConfigError(f"table={table}: must be a mapping, such as {{rows: [loss.name], columns: [rate]}}")
     grid = OmegaConf.to_container(base.grid, resolve=True) if base.get("grid") else None
-    planned = tuple(
-        Planned(tuple(job), runs.run_id(identity), identity) for job, (identity, _) in zip(jobs, made, strict=True)
-    )
+    planned: dict[str, Planned] = {}  # jobs of other words may make the same run
+    for job, (identity, _) in zip(jobs, made, strict=True):
+        name_of_run = runs.run_id(identity)
+        planned.setdefault(name_of_run, Planned(tuple(job), name_of_run, identity))
     shown = {str(key): value for key, value in table.items()}
     if not {"rows", "columns"} & {*shown}:  # table.decimals on the command line may be all of it
         shown = _TABLE | shown
     table = _with_all_that_varies(shown, arguments)
-    return Plan(name, typed, planned, grid, table, settings.read(base).paths.results), _user_files(made)
+    return Plan(name, typed, tuple(planned.values()), grid, table, settings.read(base).paths.results), _user_files(made)
 
 
 def _base(arguments: Sequence[str]) -> DictConfig:

@@ -34,9 +34,12 @@ _OPTUNA = {"n_jobs": (2, "1"), "sampler.seed": (None, "0"), "max_failure_rate": 
 def overrides(hydra: DictConfig, words: Sequence[str]) -> list[str]:
     """The overrides that a search needs beside the ``words`` of its command line; none for a sweep over a grid.
 
-    hydra: as composed. Raises ConfigError for a direction that would find the worst run, and for a storage that cannot
-    be opened.
+    hydra: as composed. Raises ConfigError for a direction that would find the worst run, for a storage that cannot be
+    opened, and for seeds of trials where nothing searches.
     """
+    seeds = [word for word in words if word.lstrip("+").startswith("runtime.trial_seeds=[")]
+    if seeds and not searches(hydra):
+        raise ConfigError(f"{seeds[0]}: only a search trains these seeds (hydra/sweeper=optuna); of a grid: seed=0,1")
     if "optuna" not in str(hydra.sweeper.get("_target_")):
         return []
     typed = {word.partition("=")[0].lstrip("+") for word in words}
@@ -79,7 +82,7 @@ def _try_storage(url: Any) -> None:
 
 
 def searches(hydra: Any) -> bool:
-    """Whether the sweeper of a multirun searches: it chooses runs by the values that earlier runs have returned."""
+    """Whether the sweeper searches: it chooses runs by the values that earlier runs have returned."""
     return not str(hydra.sweeper.get("_target_")).endswith((".NoisygceSweeper", ".BasicSweeper"))
 
 

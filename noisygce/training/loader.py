@@ -44,7 +44,7 @@ class Loader:
         top, left, mirror, turn = philox((index, epoch, view, 0), (self.seed, _AUGMENT))  # (V, N)
         side = 2 * self.images.padding + 1
         mirror = mirror >> 31 if self.images.flip else torch.zeros_like(mirror)
-        sizes = self._sizes(len(index))
+        sizes = self.sizes(len(index))
         drawn = (below(top, side), below(left, side), mirror, below(turn, ANGLES))
         windows = (part.split(sizes, 1) for part in drawn)
         parts = zip(index.split(sizes), *windows, strict=True)
@@ -74,7 +74,7 @@ class Loader:
         mixing = zip(draws, partners, weights.unbind(), strict=True)
         return [replace(draw, partner=partner, weight=weight) for draw, partner, weight in mixing]
 
-    def _sizes(self, images: int) -> list[int]:
+    def sizes(self, images: int) -> list[int]:
         """Images of each batch. A last one alone joins the batch before: batch norm cannot normalise a single value."""
         whole, rest = divmod(images, self.batch_size)
         sizes = [self.batch_size] * whole

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from noisygce.errors import NoisygceError
 from noisygce.sweep.plan import Plan, look
-from noisygce.view import canvas, curves, heatmaps, memorisation, ranks, rates, reliability
+from noisygce.view import canvas, curves, heatmaps, memorisation, ranks, rates, reliability, rules
 from noisygce.view.cells import Cells, lay_out
 
 if TYPE_CHECKING:
@@ -69,18 +69,18 @@ def draw(plan: Plan, cells: Cells, kinds: Iterable[str] = DRAWN, against: str = 
     cells = replace(cells, names={})  # names with formulas are for tables, and table.overview has those of the config
     overview = plan.table.get("overview", {})
     first = str(overview.get("column", ""))
-    rules = plan.table.get("rules", ["val"])
+    under = rules.of_table(plan.table, ["val"])
     drawings: dict[str, Callable[[], Figure | None]] = {
         "overview": lambda: memorisation.overview(cells, overview),
         "accuracy": lambda: curves.accuracy(cells),
-        "rates": lambda: rates.rates(cells, rules, against),
+        "rates": lambda: rates.rates(cells, under, against),
         "pruning": lambda: curves.pruning(cells),
         "memorisation": lambda: memorisation.memorisation(cells, first),
         "noise": lambda: heatmaps.noise(cells),
         "confusion": lambda: heatmaps.confusion(cells, first),
         "calibration": lambda: reliability.reliability(cells, first),
-        "ranks": lambda: ranks.diagram(cells, rules),
-        "q_and_k": lambda: heatmaps.q_and_k(cells, rules),
+        "ranks": lambda: ranks.diagram(cells, under),
+        "q_and_k": lambda: heatmaps.q_and_k(cells, under),
     }
     for kind in kinds:
         if (figure := drawings[kind]()) is not None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from noisygce import runs
+from noisygce.errors import ConfigError
 from noisygce.results import LABEL_WAVE, NOISY_VALIDATION
 from noisygce.view.cells import Cells, Key
 from noisygce.view.measures import MEASURES
@@ -21,6 +25,14 @@ MEANING = {
     "gap": "last − val of each run, in percentage points: what training to the end costs (−) or brings (+)",
 }
 _MODELS = {"val": "the best-validation model", "last": "the model at the end"}  # whose other measures these rules give
+
+
+def of_table(table: Mapping[str, Any], otherwise: Sequence[str]) -> list[str]:
+    """The rules that an experiment's table names, of those that choose an epoch. Raises ConfigError."""
+    asked, allowed = table.get("rules", otherwise), (*runs.RULES, LABEL_WAVE)
+    if not isinstance(asked, list | tuple) or not asked or not all(rule in allowed for rule in asked):
+        raise ConfigError(f"table.rules={asked}: must be a list, of {', '.join(allowed)}")
+    return [*asked]
 
 
 def title(rule: str) -> str:

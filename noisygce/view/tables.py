@@ -144,7 +144,10 @@ def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accu
     )
     table = Table(spec, found)
     cells = table.cells.cell  # here, so that runs which would share a cell are refused
-    comparable = [each for each in under if against and each in runs.RULES]
+    known = {*runs.RULES, *((LABEL_WAVE, NOISY_VALIDATION) if against == "reference" else ())}
+    comparable = [each for each in under if against and each in known]
+    if against and not comparable:
+        raise ConfigError(f"against={against}: there are no such numbers under the rule {', '.join(under)}")
     compared = {each: {place: number(cell, each) for place, cell in cells.items()} for each in comparable}
     return replace(table, compared=compared)
 
@@ -155,17 +158,13 @@ def _rules(plan: Plan, found: Sequence[Result], rule: str, measure: str) -> tupl
     known: Sequence[str] = MEASURES[measure].rules or RULES
     if measure == "per_class":  # of the model that a run keeps
         known = sorted({run.kept_by for run in done}, reverse=True) or ["val"]
-    asked = plan.table.get("rules", ["val", "last"])
-    allowed = (*runs.RULES, LABEL_WAVE)
-    for each in asked:
-        if each not in allowed:
-            raise ConfigError(f"table.rules={asked}: each must be one of {', '.join(allowed)}")
-    asked = [rule] if rule else [*asked, "gap"]
+    of_table = rules.of_table(plan.table, ["val", "last"])
+    asked = [rule] if rule else [*of_table, "gap"]
     if not rule and measure == "accuracy" and done and all(run.number("last") is None for run in done):
         asked = [NOISY_VALIDATION]  # without a test set
-    if not (rules := tuple(each for each in asked if each in known)):
+    if not (under := tuple(each for each in asked if each in known)):
         raise ConfigError(f"measure={measure}: it has only the rules {', '.join(known)}")
-    return rules
+    return under
 
 
 def _names(plan: Plan) -> dict[str, str]:
