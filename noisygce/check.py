@@ -8,6 +8,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 from noisygce.errors import ConfigError
@@ -59,17 +60,17 @@ def _inside(value: float, interval: str) -> bool:
 
 def number(key: str, value: Any, interval: str) -> float:
     """A real number within ``interval``; NaN lies in none."""
-    real = isinstance(value, int | float) and not isinstance(value, bool)
-    if not real or math.isnan(value) or not _inside(value, interval):
+    found = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not _inside(found, interval):
         raise Invalid(key, value, f"a number in {interval}")
-    return float(value)
+    return found
 
 
 def whole(key: str, value: Any, interval: str) -> int:
     """An integer within ``interval``; true and false are none."""
-    if not isinstance(value, int) or isinstance(value, bool) or not _inside(value, interval):
+    if not isinstance(value, Integral) or isinstance(value, bool) or not _inside(int(value), interval):
         raise Invalid(key, value, f"an integer in {interval}")
-    return value
+    return int(value)
 
 
 def flag(key: str, value: Any) -> bool:

@@ -2,6 +2,7 @@
 
     python -m noisygce.clean flowers                  pictures flowers/CLASS/FILE, or flowers/train.csv of FILE,LABEL
     python -m noisygce.clean X.npy y.npy              vectors (N, D), or images uint8 (N, H, W) or (N, H, W, C); labels
+    python -m noisygce.clean X.npy y.csv              labels in the last column of a CSV file
     python -m noisygce.clean flowers data.size=64     with any key of noisygce.train
 
 Trains one run with a loss that resists wrong labels (elr) on four fifths of the samples, validates it on the rest, and
@@ -63,9 +64,9 @@ def _how_far_to_trust(manifest: Mapping[str, Any]) -> None:
     best = manifest["noisy_validation"]["best"]
     if best is None:
         return
-    print(f"The model predicts {100 * best:.0f} % of the held-out labels.", end=" ")
+    print(f"The model predicts {100 * best:.0f} % of the held-out labels, some of which may be wrong.", end=" ")
     if best < _GOOD:
-        print("It may be wrong where it disagrees: judge the labels at the top of the list first.")
+        print("The model may be wrong where it disagrees: judge the labels at the top of the list first.")
     else:
         print("Most labels with which it disagrees are probably wrong.")
 
@@ -77,8 +78,9 @@ def _data(named: Sequence[str]) -> list[str]:
         raise ConfigError(f"{missing[0]}: there is no such file or folder")
     if len(paths) == 1 and paths[0].is_dir():
         return ["data=folder", _setting("data.folder", paths[0]), _name(paths[0])]
-    if len(paths) != 2 or any(path.suffix != ".npy" for path in paths):
-        raise ConfigError("name a folder of pictures, or two files: X.npy y.npy; --help shows examples")
+    kinds = [path.suffix.lower() for path in paths]
+    if len(paths) != 2 or kinds[0] != ".npy" or kinds[1] not in (".npy", ".csv"):
+        raise ConfigError("name a folder of pictures, or two files: X.npy y.npy, or X.npy y.csv; --help shows examples")
     try:
         dimensions = np.load(paths[0], mmap_mode="r", allow_pickle=False).ndim
     except (OSError, ValueError, EOFError) as error:

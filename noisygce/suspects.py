@@ -163,7 +163,10 @@ class Tiles:
         base = inputs.located(root, data.folder) if isinstance(data, Folder) else pictures and Path(pictures)
         self.files = [Path(base) / name for name in arrays.train_names] if base else []
         if pictures and not self.files:
-            raise ConfigError(f"pictures={pictures}: samples without names, such as data.ids=FILE.csv, have no files")
+            raise ConfigError(
+                f"pictures={pictures}: the samples of {run.id} have no names; train with data.ids=FILE.csv"
+            )
+        self.below = pictures
         self.there = bool(self.files) or not isinstance(data, Features)
 
     def __call__(self, index: int) -> NDArray[np.uint8]:
@@ -171,6 +174,11 @@ class Tiles:
             return self.images[index]  # type: ignore[return-value]
         try:
             small = inputs.opened(self.files[index]).convert("RGB")
+        except FileNotFoundError:
+            where = (
+                "pictures is the folder below which the names of samples are files" if self.below else "it has moved"
+            )
+            raise DataError(f"{self.files[index]}: there is no such picture; {where}") from None
         except Exception as error:  # a file of unknown origin can go wrong in any way
             reason = str(error).replace("\n", " ")
             raise DataError(f"{self.files[index]} cannot be read as a picture any more: {reason}") from None

@@ -76,9 +76,11 @@ def test_a_folder_whose_name_looks_like_a_setting_is_a_folder(tmp_path: Path, mo
 def test_arrays_are_vectors_or_images_by_their_dimensions(tmp_path: Path, shape: tuple[int, ...], kind: str) -> None:
     np.save(tmp_path / "my X.npy", np.zeros(shape, dtype=np.uint8))
     np.save(tmp_path / "y.npy", np.zeros(6, dtype=int))
-    first, *rest = clean._data([str(tmp_path / "my X.npy"), str(tmp_path / "y.npy")])
-    assert first == f"data={kind}"
-    assert rest[-1] == "data.name=my_X"
+    (tmp_path / "y.CSV").write_text("label\n" + "0\n" * 6)
+    for labels in ("y.npy", "y.CSV"):
+        first, *rest = clean._data([str(tmp_path / "my X.npy"), str(tmp_path / labels)])
+        assert first == f"data={kind}"
+        assert rest[-1] == "data.name=my_X"
 
 
 @pytest.mark.parametrize(("samples", "epochs"), [(300, None), (2000, None), (4000, 30), (10**6, 15)])

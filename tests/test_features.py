@@ -91,6 +91,8 @@ def test_ids_that_are_files_bring_their_pictures_onto_the_page(finished, tmp_pat
     images = Digits().load(tmp_path).train_images
     for i, image in enumerate(images):
         Image.fromarray(image[..., 0]).save(tmp_path / f"digit-{i:04}.png")
+    with pytest.raises(DataError, match=r"there is no such picture; pictures is the folder below which the names"):
+        listed(run, tmp_path, f"pictures={run}", "top=100")
     listed(run, tmp_path, f"pictures={tmp_path}", "top=100")
     assert len(re.findall(r'class="sprite">', (tmp_path / f"{run.name}.html").read_text())) == 1
 
@@ -397,7 +399,7 @@ def test_pictures_of_samples_that_are_only_numbers_cannot_be_shown(finished, tmp
     bare = replace(found, manifest={**found.manifest, "config": {**config, "data": {**config["data"], "ids": None}}})
     root = f"paths.data={finished[0].parents[2]}"
     assert not suspects.Tiles(bare, [root]).there
-    with pytest.raises(ConfigError, match="samples without names"):
+    with pytest.raises(ConfigError, match=r"have no names; train with data\.ids"):
         suspects.Tiles(bare, [root], str(tmp_path))
 
 

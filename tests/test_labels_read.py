@@ -120,9 +120,10 @@ def test_labels_have_no_space_around_them(meant) -> None:
 @pytest.mark.parametrize(
     ("classes", "says"),
     [
-        (("Ant", "ant", "bee"), "differ by case, space or .0 alone: 'Ant' and 'ant';"),
+        (("Ant", "ant", "bee"), "differ only by case, space, leading zeros or a final .0: 'Ant' and 'ant';"),
         (("a b", "ab"), "'a b' and 'ab'"),
         (("1", "1.0", "2"), "'1' and '1.0'"),
+        (("0", "00", "01", "1", "10"), "'0' and '00'; '01' and '1'; if"),
         (("-1", "0", "1"), "a class -1"),
         (tuple(f"{i}" for i in range(51)), "51 classes for 100 samples"),
     ],
@@ -148,7 +149,7 @@ def test_a_run_says_how_it_understood_labels_and_what_a_validation_sample_is_wor
     code, text = train(tmp_path, *words, "schedule.milestones=[]")
     assert code == 0
     assert "4 classes, the smallest: cat (30), Ant (50), bee (70)" in text
-    assert "names differ by case, space or .0 alone: 'Ant' and 'ant'" in text
+    assert "names differ only by case, space, leading zeros or a final .0: 'Ant' and 'ant'" in text
     assert "60 validation samples: one is 1.7 points" in text, "a fifth is held out"
 
 
@@ -268,8 +269,15 @@ def test_a_first_line_that_names_a_picture_is_no_header(mine: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("../mine/train/ant/00.png,x", r"line 2: a line is FILE,LABEL .*'\.\./mine/train/ant/00\.png' is none"),
-        ("{root}/other/1.png,x", "line 2: a line is FILE,LABEL with a file below"),
+        (
+            "../mine/train/ant/00.png,x",
+            r"line 2: .* '\.\./mine/train/ant/00\.png' .*; did you mean train/ant/00\.png\?",
+        ),
+        ("{root}/other/1.png,x", "line 2: there is no file '.*/other/1.png' below .*/mine; remove the line$"),
+        ("01.png,x", r"line 2: .* '01\.png' below .*; did you mean train/bee/01\.png\?"),
+        (r"train\ant\00.png,x", r"line 2: .*; did you mean train/ant/00\.png\?"),
+        ("train/gr\udcfcn.png,x", "line 2: .*; save the table as CSV in UTF-8"),
+        ("gone.png,x\nlost.png,x", "line 2: there is no file 'gone.png' .*; 1 more lines name none"),
         ("train/ant/00.png,", "line 2: its label is empty"),
         ("train/ant/00.png,x,y", "line 2: it has 3 fields, and the first line 2"),
         ("", "line 2 is blank"),
@@ -278,17 +286,41 @@ def test_a_first_line_that_names_a_picture_is_no_header(mine: Path) -> None:
 def test_a_line_of_a_train_csv_that_is_no_picture_below_is_refused(mine: Path, line: str, says: str) -> None:
     picture(mine.parent / "other" / "1.png")
     lines = ["train/bee/01.png,y1", line.replace("{root}", str(mine.parent)), "train/bee/03.png,z"]
-    (mine / "train.csv").write_text("\n".join(lines))
+    (mine / "train.csv").write_text("\n".join(lines), errors="surrogateescape")
     with pytest.raises(DataError, match=says):
         task(*WORDS, root=mine.parent)
     with pytest.raises(DataError, match=says):
         id_of(mine.parent)
 
 
-def test_a_header_without_the_column_file_is_refused(mine: Path) -> None:
-    (mine / "train.csv").write_text("image,label\ntrain/ant/00.png,a\ntrain/bee/01.png,b\n")
-    with pytest.raises(DataError, match="needs the header file,label"):
+def test_the_first_of_two_columns_names_the_picture_and_of_more_the_one_called_file(mine: Path) -> None:
+    table = mine / "train.csv"
+    table.write_text("image,label\ntrain/ant/00.png,a\ntrain/bee/01.png,b\n")
+    assert task(*WORDS, "data.validation=1", root=mine.parent).arrays.train_names == (
+        "train/ant/00.png",
+        "train/bee/01.png",
+    )
+    table.write_text("image,by,label\ntrain/ant/00.png,me,a\ntrain/bee/01.png,me,b\n")
+    with pytest.raises(DataError, match="a first line calls one of them file"):
         task(*WORDS, root=mine.parent)
+
+
+def test_a_picture_is_found_whichever_way_its_accents_are_written(mine: Path) -> None:
+    composed, apart = "train/ant/gr\u00fcn.png", "train/bee/gru\u0308n.png"
+    for name in (composed, apart):
+        picture(mine / name)
+    (mine / "train.csv").write_text("train/ant/gru\u0308n.png,a\ntrain/bee/gr\u00fcn.png,b\n")
+    assert task(*WORDS, "data.validation=1", root=mine.parent).arrays.train_names == (composed, apart)
+
+
+def test_a_table_of_another_name_than_train_csv_is_named(tmp_path: Path) -> None:
+    picture(tmp_path / "mine" / "all" / "1.png")
+    (tmp_path / "mine" / "labels.csv").write_text("all/1.png,a\n")
+    with pytest.raises(DataError, match=r"all have all; labels\.csv is not read: .* is called train\.csv"):
+        task(*WORDS, root=tmp_path)
+    (tmp_path / "mine" / "all" / "1.png").unlink()
+    with pytest.raises(DataError, match=r"has no pictures .*; labels\.csv is not read"):
+        task(*WORDS, root=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["100", "a,b"])

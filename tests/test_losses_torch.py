@@ -177,9 +177,14 @@ MISSING = {
     r"ELR remembers samples: samples is missing: call bind\(samples=N": lambda x, y, i: losses.ELR()(x, y, i),
     r"ELR remembers samples: give index": lambda x, y, _: elr()(x, y),
     r"transition is missing: T \(K, K\)": lambda x, y, _: losses.Forward()(x, y),
-    r"CoTeaching: transition is missing: T \(K, K\), or give forget_rate": lambda x, y, _: losses.CoTeaching()(x, y),
-    r"CoTeaching follows a schedule: give epoch, counted from 0": lambda x, y, _: losses.CoTeaching(0.2)(x, y),
-    r"JoCoR follows a schedule": lambda x, y, _: losses.JoCoR(0.2)(x, y),
+    r"CoTeaching: transition is missing: T \(K, K\), or give forget_rate": lambda x, y, _: losses.CoTeaching()(
+        torch.cat([x, x]), y
+    ),
+    r"CoTeaching follows a schedule: give epoch, counted from 0": lambda x, y, _: losses.CoTeaching(0.2)(
+        torch.cat([x, x]), y
+    ),
+    r"JoCoR follows a schedule": lambda x, y, _: losses.JoCoR(0.2)(torch.cat([x, x]), y),
+    r"VolMinNet learns T: call bind\(classes=K\) once": lambda x, y, _: losses.VolMinNet()(x, y),
     r"TruncatedGCE prunes: give keep": lambda x, y, i: losses.TruncatedGCE()(x, y, i),
 }
 
@@ -188,6 +193,37 @@ MISSING = {
 def test_a_loss_says_what_it_has_not_been_given(reason: str) -> None:
     with pytest.raises(TypeError, match=reason):
         MISSING[reason](*batch())
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.int16, torch.uint8])
+def test_labels_may_be_of_any_integer_type(kind: torch.dtype) -> None:
+    logits, labels, _ = batch()
+    assert torch.equal(losses.GCE()(logits, labels.to(kind)), losses.GCE()(logits, labels))
+
+
+UNFIT = {
+    r"GCE: labels must be a torch\.Tensor, not ndarray": lambda x, y: losses.GCE()(x, y.numpy()),
+    r"GCE: labels \(B,\) must be integers, not torch\.float32": lambda x, y: losses.GCE()(x, y.float()),
+    r"GCE: logits must be \(B, K\) .*, not \(6, 4\) and \(6, 1\)": lambda x, y: losses.GCE()(x, y[:, None]),
+    r"GCE: logits must be \(B, K\) .*, not \(4,\) and \(\)": lambda x, y: losses.GCE()(x[0], y[0]),
+    r"GJS: logits of 2 views must be \(2 B, K\)": lambda x, y: losses.GJS()(x, y),
+    r"JoCoR: logits of 2 networks must be \(2 B, K\)": lambda x, y: losses.JoCoR(0.2)(x, y, epoch=0),
+    r"transition must be .* K = 4; its shape is \(3, 3\)": lambda x, y: losses.Forward()(x, y, transition=np.eye(3)),
+    r"transition must be .* rows of sum 1": lambda x, y: losses.Backward()(x, y, transition=np.ones((K, K))),
+    r"transition must be .* at least 0": lambda x, y: losses.Forward()(x, y, transition=2 * np.eye(K) - 1 / K),
+}
+
+
+@pytest.mark.parametrize("reason", UNFIT)
+def test_what_does_not_fit_a_loss_is_refused_with_what_it_takes(reason: str) -> None:
+    logits, labels, _ = batch()
+    with pytest.raises((TypeError, ValueError), match=reason):
+        UNFIT[reason](logits, labels)
+
+
+def test_parameters_may_be_numpy_numbers() -> None:
+    loss = losses.CoTeaching(np.float32(0.5), np.int64(3))
+    assert [(type(each), each) for each in (loss.forget_rate, loss.gradual)] == [(float, 0.5), (int, 3)]
 
 
 def test_a_loss_with_a_schedule_takes_the_epoch() -> None:
@@ -287,7 +323,7 @@ def test_cross_entropy_of_a_soft_label_is_torch_s() -> None:
     logits, _, _ = batch()
     soft = torch.rand(B, K).softmax(1)
     torch.testing.assert_close(losses.CE()(logits, soft), F.cross_entropy(logits, soft))
-    with pytest.raises(ValueError, match=r"soft labels must be \(B, K\)"):
+    with pytest.raises(ValueError, match=r"labels \(B,\) or, soft, \(B, K\)"):
         losses.CE()(logits, soft[:, :2])
 
 

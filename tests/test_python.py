@@ -297,7 +297,15 @@ REFUSED: dict[str, tuple[Callable[[], object], type[Exception]]] = {
     "loss.q=2.0: loss.q must be a number in (0, 1]": (lambda: noisygce.run(**{"loss.q": 2.0}), ConfigError),
     "losss: there is no such key; did you mean loss?": (lambda: noisygce.run(losss="gce"), ConfigError),
     "-m: options are for the command line": (lambda: noisygce.run("-m", loss="gce"), ConfigError),
-    "seed=[]: it has no value": (lambda: noisygce.grid(data="digits", seed=[]), ConfigError),
+    "data=array(": (lambda: noisygce.run(data=np.zeros((300, 4))), ConfigError),
+    "data.features: an array of shape (3, 4); numpy.save it": (
+        lambda: noisygce.run(data="features", **{"data.features": np.zeros((3, 4))}),
+        ConfigError,
+    ),
+    "seed=[]: no value to train with; [[]] is one value, an empty list": (
+        lambda: noisygce.grid(data="digits", seed=[]),
+        ConfigError,
+    ),
     "must be a number, a text": (lambda: noisygce.run(rate=object()), ConfigError),
     "there is no such folder": (lambda: noisygce.run(data="folder", **{"data.folder": "nowhere"}), DataError),
     "loss: a run has one loss; noisygce.grid": (

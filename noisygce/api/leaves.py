@@ -13,6 +13,7 @@ import importlib
 import inspect
 import json
 import re
+import reprlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -184,7 +185,10 @@ def _importable(key: str, value: Any, base: type) -> type:
     cls: type = value if isinstance(value, type) else getattr(value, "made_of", type(value))  # of a loss: as written
     if not issubclass(cls, base):
         room = base.__module__.removesuffix(".base")
-        raise ConfigError(f"{key}={value!r}: must be the name of a choice, or a {room}.{base.__name__}")
+        files = "; arrays are files: data='features' or data='arrays'" if base is Data else ""
+        raise ConfigError(
+            f"{key}={reprlib.repr(value)}: must be the name of a choice, or a {room}.{base.__name__}{files}"
+        )
     target = _full_name(cls)
     if cls.__module__ == "__main__":
         raise ConfigError(

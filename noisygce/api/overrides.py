@@ -23,11 +23,13 @@ def overrides_of(given: Sequence[str], values: Mapping[str, Any], swept: bool) -
         if word.startswith("-"):
             raise ConfigError(f"{word}: options are for the command line; noisygce.grid trains what -m does")
     for key, value in values.items():
+        if getattr(value, "ndim", 0) > 1:
+            raise ConfigError(f"{key}: an array of shape {tuple(value.shape)}; numpy.save it and give the file's name")
         value = _of_python(value)
         if not isinstance(value, _SEVERAL):
             overrides.append(f"{key}={_literal(key, value)}")
         elif swept and not len(value):
-            raise ConfigError(f"{key}=[]: it has no value, and would make no run")
+            raise ConfigError(f"{key}=[]: no value to train with; [[]] is one value, an empty list")
         elif swept:
             overrides.append(f"{key}={','.join(_literal(key, each) for each in value)}")
         elif key in (*GROUPS, *VALUES):

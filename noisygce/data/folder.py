@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import logging
 import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +31,8 @@ class Folder(Data):
     Pictures are the files that Pillow can open, of any size and mode: turned as their EXIF data says, transparent parts
     on white, 16 bits brought to 8, the first of several frames.
     Labels come from the folders, ``train/cat/7.png``, or from ``train.csv`` and ``test.csv`` with a line
-    ``file,label`` a picture, its file below ``folder``; below a header the column ``file`` names it. Classes are the
-    labels found, without space around them, in alphabetical order. Samples are named by their files, below ``folder``.
+    ``file,label`` a picture, its file below ``folder``; of more than two columns a header calls one ``file``.
+    Classes are the labels found, without space around them, in alphabetical order. Samples are named by their files.
     Nothing is known of which labels are true. Names that begin with a dot are passed over, such as those that notebooks
     leave; all else that is left out is counted in one warning.
     folder: below the data root, from the current folder, or an absolute path. size: pixels, 8..512. channels: 3 for
@@ -90,12 +92,15 @@ class Folder(Data):
         if not len(train.labels):
             raise DataError(
                 f"{base} has no pictures to train on: neither train/CLASS/*.png nor train.csv nor CLASS/*.png"
+                f"{_other_table(base)}"
             )
         classes = tuple(sorted({*train.labels}))
         if extra := {*test.labels} - {*classes}:
             raise DataError(f"{base}: no training picture is labelled {', '.join(sorted(extra))}, but test ones are")
         if len(classes) < 2:
-            raise DataError(f"{base}: the training pictures must have at least two labels; they have {classes}")
+            raise DataError(
+                f"{base}: training pictures must have at least two labels; all have {classes[0]}{_other_table(base)}"
+            )
         number = {name: y for y, name in enumerate(classes)}
         labels, test_labels = (np.array([number[y] for y in part.labels], dtype=np.int64) for part in (train, test))
         names, test_names = (tuple(path.relative_to(base).as_posix() for path in part.paths) for part in (train, test))
@@ -131,25 +136,46 @@ class _Part:
 
 def _of_table(base: Path, path: Path) -> list[tuple[Path, str]]:
     """The pictures that a table names, below ``base``, and their labels. Raises DataError, with the line."""
-    table = label_table.read(path, lambda fields: os.path.isfile(base / fields[0]))
-    labels, names = table.labels(), table.column("file") if table.header else [row[0] for row in table.rows]
-    if names is None or (table.rows and len(table.rows[0]) != 2 and not table.header):
+    table = label_table.read(path, lambda fields: _file(base, fields[0]) is not None)
+    labels = table.labels()
+    if table.rows and len(table.rows[0]) != 2 and "file" not in table.header:
         raise DataError(
-            f"{path}: a line is FILE,LABEL; of more columns, or in another order, needs the header file,label"
+            f"{path}: a line is FILE,LABEL; where there are more columns, a first line calls one of them file"
         )
+    names = table.names()
+    places = [_file(base, name) for name in names]
+    if absent := [row for row, place in enumerate(places) if place is None]:
+        name = names[absent[0]]
+        remedy = _remedy(base, name, "remove the line" if len(absent) < len(names) else "a line is FILE,LABEL")
+        more = f"; {len(absent) - 1:,} more lines name none" if len(absent) > 1 else ""
+        raise DataError(f"{table.where(absent[0])}: there is no file {name!r} below {base}; {remedy}{more}")
     found: dict[Path, str] = {}
-    for row, (name, label) in enumerate(zip(names, labels, strict=True)):
-        place = _below(base, name)
-        if place is None or not os.path.isfile(place):
-            raise DataError(f"{table.where(row)}: a line is FILE,LABEL with a file below {base}; {name!r} is none")
+    for place, label in zip(filter(None, places), labels, strict=True):
         if place in found:
             raise DataError(f"{path} has {place.relative_to(base)} twice, as {found[place]} and as {label}")
         found[place] = label
     return list(found.items())
 
 
+def _file(base: Path, name: str) -> Path | None:
+    """The file of this name, as a path from ``base``, whichever way its accents are written (Unicode NFC or NFD)."""
+    spellings = (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
+    return next(
+        (place for place in (_below(base, each) for each in spellings) if place and os.path.isfile(place)), None
+    )
+
+
+def _remedy(base: Path, name: str, otherwise: str) -> str:
+    """What to do about a line of a table whose file is not there."""
+    if not name.isprintable():
+        return "save the table as CSV in UTF-8"
+    last = PurePosixPath(name.replace("\\", "/")).name
+    found = next(base.rglob(glob.escape(last)), None) if last else None
+    return f"did you mean {found.relative_to(base).as_posix()}?" if found else otherwise
+
+
 def _below(base: Path, name: str) -> Path | None:
-    """The file of this name as a path from ``base``, where the name is a whole path too; None where it is not below."""
+    """The path of this name from ``base``, where the name is a whole path too; None where it is not below."""
     if ".." in Path(name).parts:
         return None
     if not Path(name).is_absolute():
@@ -158,6 +184,12 @@ def _below(base: Path, name: str) -> Path | None:
         if Path(name).is_relative_to(folder):
             return base / Path(name).relative_to(folder)
     return None
+
+
+def _other_table(base: Path) -> str:
+    """A hint at a table that is not called as one of labels must be."""
+    tables = [] if (base / "train.csv").exists() else sorted(base.glob("*.csv"))
+    return f"; {tables[0].name} is not read: a table of labels is called train.csv" if tables else ""
 
 
 def _is_plain(base: Path) -> bool:

@@ -29,7 +29,8 @@ def odd(arrays: Arrays) -> Iterator[str]:
         alike.setdefault(_letters(name), []).append(name)
     if twins := [names for names in alike.values() if len(names) > 1]:
         shown = "; ".join(" and ".join(map(repr, names)) for names in twins[:_SHOWN])
-        yield f"classes whose names differ by case, space or .0 alone: {shown}; if two are one, give them one name"
+        way = "only by case, space, leading zeros or a final .0"
+        yield f"classes whose names differ {way}: {shown}; if two are one, give them one name"
     if len(classes) > samples / 2:
         yield f"{len(classes):,} classes for {samples:,} samples: are these their labels, and not their names?"
     if "-1" in classes:
@@ -37,5 +38,6 @@ def odd(arrays: Arrays) -> Iterator[str]:
 
 
 def _letters(name: str) -> str:
-    """A name without case, space and a .0 at the end."""
-    return re.sub(r"\s|\.0+\s*$", "", unicodedata.normalize("NFKC", name)).casefold()
+    """A name without case and space; of a number, without what a spreadsheet changes: leading zeros, a final .0."""
+    plain = re.sub(r"\s|\.0+\s*$", "", unicodedata.normalize("NFKC", name)).casefold()
+    return plain.lstrip("0") or "0" if plain.isdecimal() else plain

@@ -31,7 +31,7 @@ class Forward(Loss):
     def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None) -> None:
         import torch
 
-        self.log_transition = torch.as_tensor(_given(transition), dtype=torch.float64).log().float().to(device)
+        self.log_transition = torch.as_tensor(_given(transition, classes)).log().float().to(device)
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         # In logarithms: the sum underflows where the network is sure of a class that never turns into y.
@@ -56,7 +56,7 @@ class Backward(Loss):
         import numpy as np
         import torch
 
-        given = _given(transition)
+        given = _given(transition, classes)
         if np.linalg.cond(given) > 1e6:  # float32 has no digits left beyond
             raise ConfigError("loss=backward: the noise's T has no inverse; choose another rate, or loss=forward")
         self.inverse = torch.as_tensor(np.linalg.inv(given)).to(device)
@@ -134,7 +134,17 @@ class DualT(ForwardHat):
         super().__init__(anchor, source, clip=clip, reduction=reduction, ignore_index=ignore_index)
 
 
-def _given(transition: Matrix | None) -> Matrix:
+def _given(transition: Matrix | None, classes: int) -> Matrix:
+    """T (K, K). Raises TypeError where it is missing, ValueError where it is none of K classes."""
+    import numpy as np
+    import torch
+
+    what = "T (K, K), T[y, z] = P(given label z | true class y)"
     if transition is None:
-        raise TypeError("transition is missing: T (K, K), T[y, z] = P(given label z | true class y)")
-    return transition
+        raise TypeError(f"transition is missing: {what}")
+    given: Matrix = torch.as_tensor(transition, dtype=torch.float64, device="cpu").numpy()
+    if given.shape != (classes, classes):
+        raise ValueError(f"transition must be {what}, for K = {classes}; its shape is {given.shape}")
+    if not (given >= 0).all() or not np.allclose(given.sum(1), 1, rtol=0, atol=1e-3):
+        raise ValueError(f"transition must be {what}: entries of at least 0, rows of sum 1")
+    return given

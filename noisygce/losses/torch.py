@@ -76,7 +76,11 @@ class Module(nn.Module):
         epoch: int | None = None,
         transition: Matrix | None = None,
     ) -> Tensor:
-        """``Loss.forward``. epoch: from 0, of a loss that follows a schedule. transition: T, as in ``bind``."""
+        """``Loss.forward``. epoch: from 0, of a loss that follows a schedule. transition: T, as in ``bind``.
+
+        Raises TypeError and ValueError where logits and labels do not fit each other or the loss.
+        """
+        labels = _fitting(self, logits, labels)
         if not self._is_bound or (transition is not None and not _equal(transition, self._transition_given)):
             if self._is_bound and super(nn.Module, self).learned():  # type: ignore[misc]
                 raise TypeError(
@@ -84,6 +88,12 @@ class Module(nn.Module):
                 )
             self._transition_given = transition
             self.bind(samples=self._samples, classes=logits.shape[1], device=logits.device, transition=transition)
+            if super(nn.Module, self).learned():  # type: ignore[misc]
+                self._is_bound = False
+                raise TypeError(
+                    f"{type(self).__name__} learns T: call bind(classes=K) once, and give criterion.parameters() to "
+                    "the optimizer"
+                )
         if epoch is not None:
             self.start_epoch(epoch)
         elif not self._started and _follows_a_schedule(self):
@@ -135,6 +145,25 @@ def as_module(cls: type[Loss]) -> type[Loss]:
         return cls
     names = {"made_of": cls, "__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     return type(cls.__name__, (Module, cls), names)  # type: ignore[return-value]
+
+
+def _fitting(loss: Any, logits: Any, labels: Any) -> Tensor:
+    """The labels, integers as torch's losses take them. Raises TypeError and ValueError where they cannot be."""
+    name, copies = type(loss).__name__, loss.views * loss.networks
+    for what, each in (("logits", logits), ("labels", labels)):
+        if not isinstance(each, Tensor):
+            raise TypeError(f"{name}: {what} must be a torch.Tensor, not {type(each).__name__}")
+    fit = logits.dim() == 2 and labels.dim() in (1, 2) and len(logits) == copies * len(labels)
+    if not fit or labels.shape[1:] not in ((), logits.shape[1:]):
+        rows = "B" if copies == 1 else f"{copies} B"
+        kind = "" if copies == 1 else f" of {copies} {'networks' if loss.networks > 1 else 'views'}"
+        raise ValueError(
+            f"{name}: logits{kind} must be ({rows}, K) and labels (B,) or, soft, (B, K), not {tuple(logits.shape)} and "
+            f"{tuple(labels.shape)}"
+        )
+    if labels.dim() == 1 and labels.is_floating_point():
+        raise TypeError(f"{name}: labels (B,) must be integers, not {labels.dtype}")
+    return labels.long() if labels.dim() == 1 else labels
 
 
 def _equal(one: Any, other: Any) -> bool:

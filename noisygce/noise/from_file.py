@@ -61,6 +61,7 @@ class FromFile(Noise):
         given = files.labels(path, key)
         if given.shape != (samples,) or given.dtype.kind not in "iu":
             what = f"{given.dtype} of shape {given.shape}"
+            what += "; save labels.astype(int)" if given.dtype.kind == "f" else ""
             raise DataError(f"{path} must hold {samples} integers, one for each training image; it holds {what}")
         if given.min() < 0 or given.max() >= classes:
             raise DataError(f"{path} must hold labels in 0..{classes - 1}; they go from {given.min()} to {given.max()}")

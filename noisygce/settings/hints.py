@@ -44,7 +44,8 @@ def explain(error: BaseException) -> str:
         package, module = _PLUGINS.get(f"{group}={choice.partition('_')[0]}", ("", ""))
         if package and find_spec(f"hydra_plugins.{module}") is None:
             return f"{group}={choice} is not installed: {installing(package)}"
-        hint = meant(choice, options) or f"; there are {', '.join(options)}"
+        own = "" if group.startswith("hydra") else "; --config-dir FOLDER adds your own"
+        hint = meant(choice, options) or f"; there are {', '.join(options)}{own}"
         return f"{group}={choice}: there is no such {group}{hint}"
     if match := re.search(r"Could not override '([^']+)'", text):
         return unknown(match[1], getattr(cause, "parent_node", None))
@@ -71,7 +72,9 @@ def unknown(key: str, node: Any = None, options: Sequence[str] = ()) -> str:
     if group and not beside:  # the group is mistyped
         keys = difflib.get_close_matches(key, keys)
     listed = ", ".join(beside or options)
-    hint = meant(key, beside or keys) or (f"; there are {listed}" if listed else "")
+    dotted = key.replace("_", ".", 1)  # as Python's keywords are written
+    hint = f"; did you mean {dotted}?" if dotted in keys else meant(key, beside or keys)
+    hint = hint or (f"; there are {listed}" if listed else "")
     return f"{key}: there is no such key{hint or '; python -m noisygce.train --cfg job shows all keys'}"
 
 
