@@ -228,6 +228,9 @@ def test_a_loss_of_one_s_own_that_starts_from_ce_finds_the_run_of_ce(
     monkeypatch.syspath_prepend(tmp_path)
     own, _ = _run(tmp_path, "loss=forward_hat", "loss._target_=own_hat.Own")
     ce, _ = _run(tmp_path, "loss=ce")
+    revised, _ = _run(tmp_path, "loss=t_revision")  # a class of REVISIONS
+    assert (revised.manifest() or {})["transition_hat"]["run_id"] == ce.id
+    assert "revisions" in revised.identity
     assert "code" in own.identity
     assert (own.manifest() or {})["transition_hat"]["run_id"] == ce.id
 
