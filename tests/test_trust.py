@@ -387,7 +387,7 @@ def test_a_list_of_pictures_names_none_outside_its_folder(tmp_path: Path) -> Non
     (tmp_path / "data").mkdir()
     for name in ("../secret.png", "x/../../secret.png", str(tmp_path / "secret.png")):
         (tmp_path / "data" / "train.csv").write_text(f"file,label\n{name},cat\n")
-        with pytest.raises(DataError, match="is none"):
+        with pytest.raises(DataError, match="there is no file"):
             Folder(str(tmp_path / "data"), 8, 1).contents(tmp_path)
 
 

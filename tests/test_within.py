@@ -30,7 +30,7 @@ RUNS = [
 
 @pytest.mark.parametrize(
     ("stop_after", "whole", "longest", "refused"),
-    [("100s", True, 70.0, True), ("100s", True, 30.0, False), ("100s", False, 70.0, False), (None, True, 1e9, False)],
+    [("100s", True, 70.0, True), ("100s", True, 30.0, False), ("100s", False, 70.0, False), (None, False, 1e9, False)],
 )
 def test_a_run_that_could_not_end_in_time_is_not_begun(stop_after, whole, longest, refused):
     process = stops.Process()

@@ -35,7 +35,7 @@ class Drawing:
 
     kind: str
     figure: Figure = field(repr=False)
-    against: str = ""
+    against: str = field(default="", repr=False)
 
     @property
     def name(self) -> str:
