@@ -1,4 +1,4 @@
-"""Files of people: where they lie, their digests, and what a picture, an array or a pickle of theirs holds."""
+"""Files of people: where they lie, their digests, and what their pictures, arrays and pickles hold."""
 
 from __future__ import annotations
 

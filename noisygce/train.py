@@ -101,9 +101,9 @@ def _claim(e: Experiment, run: Run, followers: loggers.Loggers, alone: bool, say
         _refuse_source(e.loss, run.identity["loss"])
     e.data.require(e.paths.data)
     if e.loss.source is not None:
-        theirs = with_loss(run.identity, run.identity["loss"].get("source", _CE))
-        train(dataclasses.replace(e, loss=e.loss.source), theirs, say=say)
-        source = Run(e.paths.results, theirs)
+        its_identity = with_loss(run.identity, run.identity["loss"].get("source", _CE))
+        train(dataclasses.replace(e, loss=e.loss.source), its_identity, say=say)
+        source = Run(e.paths.results, its_identity)
         try:
             e.loss.load_source_estimates(source.id, source.estimates())
         except KeyError as error:

@@ -59,9 +59,7 @@ class Loss(Module):
     # Parameters that name an epoch, and the outcome of a run that ends before it, of which the run warns.
     needs_epochs: Mapping[str, str] = {}
     needs_steps: Mapping[str, str] = {}  # the same of parameters that name a step of training
-    estimates_transition: ClassVar[bool] = (
-        False  # whether p estimates P(given label | image), so that T can be estimated from it
-    )
+    estimates_transition: ClassVar[bool] = False  # whether p estimates P(given label | image), by which T is estimated
     source: Loss | None = None  # the loss of another run, all else equal, that must be finished before this one starts
 
     @property
