@@ -3,11 +3,12 @@
     python -m noisygce.predict results/runs/<id> cat.png dog.jpg     a run by its folder or ID
     python -m noisygce.predict <id> holiday/ out=predictions.csv     all pictures below a folder, into a file
     python -m noisygce.predict model.safetensors cat.png             a model that was copied elsewhere
-    python -m noisygce.predict <id> X.npy                            vectors, by a run on data=features
+    python -m noisygce.predict <id> X.npy                            vectors, by a run on data=features; or images
+                                                                     of the run's size, uint8 (n, H, W, C)
 
 Writes CSV, a line a picture: file, the likeliest class and its p, then the next three. Pictures of any size are resized
-as data=folder resizes them; the line of an unreadable picture is empty. A vector has the number of its row in place of
-a file. Needs the run's model.safetensors (runtime.keep_model=best) and no data set.
+as data=folder resizes them; the line of an unreadable picture is empty. Samples of an .npy file have the number of
+their row in place of a file. Needs the run's model.safetensors (runtime.keep_model=best) and no data set.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 from noisygce import models, results
 from noisygce.data.features import vectors
 from noisygce.data.listing import endings, is_picture
+from noisygce.data.own_files import array
 from noisygce.errors import ConfigError, DataError, counted
 from noisygce.runs import atomic
 from noisygce.settings import arguments
@@ -45,8 +47,8 @@ def run(argv: list[str]) -> None:
         _refuse_file(Path(options["out"]))
     path = Path(names[0])
     trained = models.load(path if path.is_file() else results.finished(names[0]).folder)
-    of_vectors = trained.preprocess.vectors
-    samples: Sequence[Any] = _vectors(trained, names[1:]) if of_vectors else [*listed(names[1:])]
+    of_array = trained.preprocess.vectors or any(name.lower().endswith(".npy") for name in names[1:])
+    samples: Sequence[Any] = _rows(trained, names[1:]) if of_array else [*listed(names[1:])]
     lines = [*predict(trained, samples)]
     broken = [line for line in lines if isinstance(line, DataError)]
     if broken and len(broken) == len(lines):
@@ -55,11 +57,11 @@ def run(argv: list[str]) -> None:
         print(printable(f"noisygce: {error}"), file=sys.stderr)
     known = [{} if isinstance(line, DataError) else dict(zip(_COLUMNS, line, strict=False)) for line in lines]
     frame = pd.DataFrame(known, columns=_COLUMNS, dtype=object)
-    frame.insert(0, "row" if of_vectors else "file", range(len(samples)) if of_vectors else [*map(str, samples)])
+    frame.insert(0, "row" if of_array else "file", range(len(samples)) if of_array else [*map(str, samples)])
     text = frame.to_csv(index=False, lineterminator="\n")
     if "out" in options:
         atomic.write_text(Path(options["out"]), text)
-        print(f"{options['out']}: {len(samples):,} {'rows' if of_vectors else 'pictures'}")
+        print(f"{options['out']}: {len(samples):,} {'rows' if of_array else 'pictures'}")
     elif sys.stdout.isatty():
         print("\n".join(map(printable, text.splitlines())))
     else:
@@ -75,14 +77,34 @@ def _refuse_file(out: Path) -> None:
         raise ConfigError(f"out={out}: there is no folder {out.parent}")
 
 
-def _vectors(trained: models.Trained, names: Sequence[str]) -> Any:
-    """The rows of an .npy file (n, width). Raises ConfigError or DataError."""
+def _rows(trained: models.Trained, names: Sequence[str]) -> Any:
+    """The samples of an .npy file: vectors (n, D), or images as uint8 (n, H, W, C). Raises ConfigError or DataError."""
     if len(names) != 1:
-        raise ConfigError(f"{' '.join(names)}: this run was trained on vectors; name one .npy file of them")
-    found, width = vectors(Path(names[0])), trained.preprocess.shape[2]
-    if found.shape[1] != width:
-        raise DataError(f"{names[0]} has {counted(found.shape[1], 'column')}, and the run was trained on {width}")
+        kind = "this run was trained on vectors; name" if trained.preprocess.vectors else "of arrays, name"
+        raise ConfigError(f"{' '.join(names)}: {kind} one .npy file alone")
+    path, shape = Path(names[0]), trained.preprocess.shape
+    if not trained.preprocess.vectors:
+        return _images(path, shape)
+    found = vectors(path)
+    if found.shape[1] != shape[2]:
+        raise DataError(f"{path} has {counted(found.shape[1], 'column')}, and the run was trained on {shape[2]}")
     return found
+
+
+def _images(path: Path, shape: tuple[int, int, int]) -> Any:
+    """The images of an .npy file, whose layout their shape says, as uint8 (n, H, W, C). Raises DataError."""
+    found, (height, width, channels) = array(path), shape
+    if found.dtype == "uint8" and found.ndim > 1:
+        if found.shape[1:] == shape:
+            return found
+        if found.shape[1:] == (channels, height, width):
+            return found.transpose(0, 2, 3, 1)
+        if (*found.shape[1:], 1) == shape:
+            return found[..., None]
+    raise DataError(
+        f"{path} holds {found.dtype} of shape {found.shape}; the run's images are uint8 "
+        f"(n, {height}, {width}, {channels})"
+    )
 
 
 def listed(names: Iterable[str]) -> Iterator[Path]:

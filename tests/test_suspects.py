@@ -263,12 +263,24 @@ def test_pictures_get_their_likeliest_classes(run: Path, pictures: Path, capsys,
     (pictures / "0-broken.png").unlink()
 
 
+@pytest.mark.parametrize("layout", [lambda x: x, lambda x: x[..., 0], lambda x: x.transpose(0, 3, 1, 2)])
+def test_images_of_an_array_get_the_classes_of_the_run(run: Path, task, layout, tmp_path: Path, capsys) -> None:
+    np.save(tmp_path / "test.npy", layout(task.arrays.test_images))
+    predict.run([str(run), str(tmp_path / "test.npy")])
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["row"] for row in rows] == [*map(str, range(len(task.arrays.test_images)))]
+    found = artifacts.predictions(run, results.of_folder(run).manifest)
+    assert [row["class"] for row in rows] == [found.classes[y] for y in found.predicted[found.split == "test"]]
+
+
 def test_what_cannot_be_predicted_or_listed_is_told_in_one_line(
     run: Path, pictures: Path, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.png").write_bytes(b"not a picture")
     (tmp_path / "empty").mkdir()
+    np.save(tmp_path / "floats.npy", np.zeros((2, 8, 8)))
+    np.save(tmp_path / "large.npy", np.zeros((2, 9, 9), dtype=np.uint8))
     bare = trained(tmp_path / "bare", *SMALL, "runtime.keep_model=none", "runtime.keep_predictions=false")
     copy = tmp_path / "changed" / run.name
     shutil.copytree(run, copy)
@@ -284,6 +296,13 @@ def test_what_cannot_be_predicted_or_listed_is_told_in_one_line(
         ("predict", str(run), str(tmp_path / "none.png")): "is not there",
         ("predict", str(run), str(tmp_path / "broken.png")): "cannot be read as a picture",
         ("predict", str(run), str(tmp_path / "empty")): "there is no picture below this folder",
+        (
+            "predict",
+            str(run),
+            "floats.npy",
+        ): "holds float64 of shape (2, 8, 8); the run's images are uint8 (n, 8, 8, 1)",
+        ("predict", str(run), "large.npy"): "holds uint8 of shape (2, 9, 9); the run's images are uint8 (n, 8, 8, 1)",
+        ("predict", str(run), "large.npy", picture): "of arrays, name one .npy file alone",
         ("predict", str(bare), picture): "holds no model",
         ("predict", str(copy), picture): "is damaged or was changed",
         ("suspects",): "name a finished run",
