@@ -136,6 +136,15 @@ def test_mixed_runs_are_warned_of(demo, tmp_path):
     assert "changes beside the commit" in tables.markdown(tables.tabulate(demo))
 
 
+@pytest.mark.parametrize(("device", "differ"), [("cpu (x86_64)", True), ("NVIDIA H200", False)])
+def test_runs_of_two_models_of_processor_are_warned_of_on_a_cpu_alone(demo, tmp_path, device, differ):
+    for i, run in enumerate(demo.runs):
+        made_up.finish(tmp_path, run, device=device, processor=f"GenuineIntel 6-{i % 2}-2")
+    text = tables.markdown(tables.tabulate(demo))
+    assert ("they differ in devices" in text) == differ
+    assert ("cpu (x86_64), GenuineIntel 6-0-2 (12 runs)" in text) == differ
+
+
 def test_an_oracle_is_called_one(demo, tmp_path):
     made(demo, tmp_path)
     text = tables.markdown(tables.tabulate(demo, rule="test"))

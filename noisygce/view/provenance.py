@@ -59,10 +59,16 @@ def _versions(run: Result) -> str:
     return ", ".join(f"{k} {v}" for k, v in run.manifest.get("versions", {}).items() if v is not None)
 
 
+def _device(run: Result) -> str:
+    """Device of a run; of a CPU its model too, where it is recorded, since another one has other bits."""
+    device, processor = str(run.manifest.get("device")), run.manifest.get("processor")
+    return f"{device}, {processor}" if processor and device.startswith("cpu") else device
+
+
 _MADE: dict[str, Callable[[Result], str]] = {
     "commits": _commit,
     "versions": _versions,
-    "devices": lambda run: str(run.manifest.get("device")),
+    "devices": _device,
     "CPU threads": lambda run: str(run.manifest.get("threads")),
 }
 
