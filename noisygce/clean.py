@@ -51,7 +51,8 @@ def run(argv: list[str]) -> None:
     paths = [word for word in words if word.startswith("paths.")]
     suspects.run([str(trained.folder), *(f"{key}={value}" for key, value in options.items()), *paths])
     _how_far_to_trust(trained.manifest)
-    again = shlex.join(["python", "-m", "noisygce.suspects", str(trained.folder)])
+    place = [f"out={options['out']}"] if "out" in options else []
+    again = shlex.join(["python", "-m", "noisygce.suspects", str(trained.folder), *place])
     print(f"Judge labels on the page and save your verdicts. For a file of clean labels:\n    {again} verdicts=FILE")
     train = shlex.join(["python", "-m", "noisygce.train", *words])
     print(

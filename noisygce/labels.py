@@ -17,7 +17,7 @@ import numpy as np
 
 from noisygce import settings
 from noisygce.errors import ConfigError
-from noisygce.noise import digest, realised_rate
+from noisygce.noise import Noise, digest, realised_rate
 from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.training.task import prepare
@@ -37,6 +37,8 @@ def run(argv: list[str]) -> None:
         raise ConfigError(f"out={out}: there is no folder {out.parent}")
     arguments.split(rest, {})
     e = settings.read(settings.compose(rest))
+    if type(e.noise).replace is not Noise.replace:
+        raise ConfigError(f"{type(e.noise).__name__}: this noise changes images, not labels: there are none to write")
     task = prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
     buffer = io.BytesIO()
     np.save(buffer, task.noisy)
@@ -45,7 +47,7 @@ def run(argv: list[str]) -> None:
     print(f"{out}: {len(task.noisy):,} labels, {100 * rate:.2f} % of them changed, SHA-256 {sha256}")
     others = [word for word in rest if not word.lstrip("+~").startswith(("noise", "rate=", "data.verdicts"))]
     file = settings.setting("noise.file", str(out.resolve()))
-    given = [*arguments.typed(others), "noise=file", file, f"noise.sha256={sha256}", f"rate={rate:.4f}"]
+    given = [*arguments.typed(others), "noise=file", file, f"noise.sha256={sha256}", f"rate={min(rate, 0.9999):.4f}"]
     print(f"to train on them: {shlex.join(['python', '-m', 'noisygce.train', *given])}")
     if dropped := task.verdicts.get("drop"):
         print(f"the {dropped:,} samples that data.verdicts drops are in the file, and are trained on with it")

@@ -14,7 +14,8 @@ the data set for the pictures (paths.data=FOLDER). Vectors have pictures if thei
 
 With verdicts it writes <id>-cleaned.csv instead, file,label of all samples that you have not dropped: a train.csv of
 data=folder, or, if you have dropped none, the data.labels of data=features. Samples without a file are named by their
-index. With data.verdicts=FILE any run trains on the verdicts, dropped vectors included.
+index. With data.verdicts=FILE any run trains on the verdicts, dropped vectors included. Of a run that was trained on
+verdicts already it also writes <id>-verdicts.csv: the earlier ones and yours, for data.verdicts.
 
 score, and the column that holds it:
 
@@ -37,6 +38,7 @@ from numpy.typing import NDArray
 
 from noisygce import check, inputs, results, settings
 from noisygce.data import Data, Features, Folder
+from noisygce.data.verdicts import COLUMNS, joined, read
 from noisygce.errors import ConfigError, DataError, MissingData, counted
 from noisygce.noise import Noise, digest
 from noisygce.results import Result
@@ -81,7 +83,7 @@ def run(argv: list[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     stem = out / _name(runs)
     if "verdicts" in options:
-        write_labels(stem, each, Path(options["verdicts"]))
+        write_labels(stem, each, Path(options["verdicts"]), runs[0], paths)
         return
     if score != "margin":
         stem = stem.with_name(f"{stem.name}-{score}")
@@ -123,14 +125,36 @@ def write_page(stem: Path, listed: DataFrame, score: str, classes: Sequence[str]
     print(f"{stem}.html: {shown}, to open in a browser")
 
 
-def write_labels(stem: Path, each: Sequence[Samples], verdicts: Path) -> None:
-    """Writes the labels of all samples after the verdicts."""
+def write_labels(stem: Path, each: Sequence[Samples], verdicts: Path, run: Result, paths: Sequence[str]) -> None:
+    """Writes the labels of all samples after the verdicts; and, where the run was trained on verdicts already, those
+    and these as one file."""
     labels, changes = ranking.cleaned(each, verdicts)
     write_csv(stem.with_name(f"{stem.name}-cleaned.csv"), labels)
     print(f"{stem}-cleaned.csv: {counted(len(labels), 'label')}; {changes}")
+    if each[0].after:
+        verdicts = _write_joined(stem, verdicts, run, paths)
     path = verdicts.resolve()
     again = f"data.verdicts={shlex.quote(str(path))} data.verdicts_sha256={inputs.sha256(path)}"
     print(f"or train on the same labels as before with the verdicts themselves: {again}")
+
+
+def _write_joined(stem: Path, verdicts: Path, run: Result, paths: Sequence[str]) -> Path:
+    """Writes the verdicts that a run was trained on and further ones as one file. Raises DataError where the first are
+    not there any more."""
+    import pandas as pd
+
+    name, sha256 = str(run.config["data.verdicts"]), run.config["data.verdicts_sha256"]
+    before = inputs.located(settings.read(settings.compose(paths)).paths.data, name)
+    if not before.is_file() or inputs.sha256(before) != sha256:
+        raise DataError(
+            f"{before} is not the file of verdicts that {run.id} was trained on (SHA-256 {sha256}): without it "
+            f"{verdicts} cannot be trained on; the clean labels are written, and hold both"
+        )
+    rows = joined(*(read(path, path.read_bytes()) for path in (before, verdicts)))
+    both = stem.with_name(f"{stem.name}-verdicts.csv")
+    write_csv(both, pd.DataFrame(rows, columns=[*COLUMNS], dtype=object))
+    print(f"{both}: the verdicts of {before} and of {verdicts}")
+    return both
 
 
 def write_csv(path: Path, table: DataFrame) -> None:

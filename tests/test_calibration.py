@@ -52,11 +52,22 @@ def test_measures_are_those_of_scikit_learn_and_of_plain_loops(sample):
 
 
 def test_two_samples_by_head():
-    """p = (0.8, 0.2) twice, right and wrong: 15 bins of at most one sample each, or one bin of both."""
+    """p = (0.8, 0.2) twice, right and wrong: both are right in half of the cases, in one bin or in two."""
     found = calibration.measure(np.log([[0.8, 0.2], [0.8, 0.2]]), np.array([0, 1]))
     assert found["brier"] == pytest.approx((0.08 + 1.28) / 2)
-    assert found["ece"] == pytest.approx((0.2 + 0.8) / 2)
+    assert found["ece"] == pytest.approx(abs(0.5 - 0.8))
     assert found["ece_equal_width"] == pytest.approx(abs(0.5 - 0.8))
+
+
+def test_the_order_of_samples_does_not_matter_where_confidences_are_equal():
+    """A network that says the same of all images is right for a third of them, though the test set is sorted."""
+    log_p = calibration.log_softmax(np.tile([1.0, 0.0, 0.0], (150, 1)))
+    sorted_labels = np.repeat([0, 1, 2], 50)
+    found = calibration.measure(log_p, sorted_labels)
+    assert found["ece"] == pytest.approx(abs(1 / 3 - np.exp(log_p[0, 0])), rel=1e-12)
+    assert found["ece"] == pytest.approx(found["ece_equal_width"], rel=1e-12)
+    labels = np.random.default_rng(0).permutation(sorted_labels)
+    assert calibration.measure(log_p, labels)["ece"] == pytest.approx(found["ece"], rel=1e-12)
 
 
 def test_the_temperature_minimises_the_nll(sample):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from noisygce import losses, settings
+from noisygce import check, losses, settings
 from noisygce.losses import log_p
 
 B, K, N = 6, 4, 20
@@ -162,6 +162,39 @@ def test_an_estimated_transition_must_be_adopted_first_and_may_be_all_that_is_kn
     assert hat.report()["transition_hat"]["error"] == 0
 
 
+def test_a_transition_may_be_a_tensor_and_is_no_part_of_the_state_twice() -> None:
+    logits, labels, _ = batch()
+    given = torch.as_tensor(T)
+    criterion = losses.Forward()
+    value = criterion(logits, labels, transition=given)
+    assert torch.equal(value, losses.Forward().bind(transition=T)(logits, labels))
+    assert torch.equal(value, criterion(logits, labels, transition=given))
+    losses.Forward().bind(classes=K, transition=T).load_state_dict(criterion.state_dict())
+    learned = losses.VolMinNet().bind(classes=K, transition=given)
+    assert [*learned.state_dict()] == ["w"]
+    assert learned.report() == losses.VolMinNet().bind(classes=K, transition=T).report()
+    revised = losses.TRevision()
+    revised.load_source_estimates("a run", {"q97": T})
+    revised.bind(classes=K, samples=N, transition=given)
+    assert revised.report()["transition_hat"]["error"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_learned_transition_in_half_precision_is_computed_in_float32() -> None:
+    logits, labels, _ = batch()
+    one, half = (losses.VolMinNet().bind(classes=K) for _ in range(2))
+    torch.testing.assert_close(half.half()(logits, labels), one(logits, labels), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("value", [{"reduction": "sum"}, {"ignore_index": 0}])
+@pytest.mark.parametrize(
+    "whole", [lambda part: losses.WeightedSum(1, 1, losses.CE(), part), losses.LogitClip, losses.Mixup]
+)
+def test_reduction_and_ignored_labels_of_a_part_are_refused(whole: Callable[..., losses.Loss], value: Any) -> None:
+    part = losses.CE(**value)
+    with pytest.raises(check.Invalid, match="without reduction and ignore_index"):
+        whole(part) if not isinstance(whole, type) else whole(of=part)
+
+
 @pytest.mark.parametrize(
     "loss",
     [losses.ELR(3, 0.7), losses.Forward(), losses.Backward(), losses.WeightedSum(1, 1, losses.Forward(), losses.CE())],
@@ -258,6 +291,11 @@ def test_an_ignored_sample_is_remembered_by_no_loss_and_chosen_by_none() -> None
     loss(logits, labels, index)
     assert not loss.targets[index[0]].any()
     assert loss.targets[index[1:]].any(1).all()
+    pruned = losses.TruncatedGCE(ignore_index=-100).bind(samples=N)
+    pruned.prune(logits, labels, index)
+    expected = losses.TruncatedGCE().keep(logits[1:], labels[1:])
+    assert pruned.kept[index[1:]].tolist() == (expected.tolist() if expected.any() else [True] * len(expected))
+    assert pruned.keep(logits, labels).tolist() == [False, *expected.tolist()]
     views, loss = logits.repeat(2, 1), losses.CoTeaching(0.5, ignore_index=-100)
     some = logits[1:].repeat(2, 1)
     assert torch.equal(loss(views, labels, epoch=10), loss(some, labels[1:], epoch=10))

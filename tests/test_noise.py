@@ -75,8 +75,9 @@ def test_class_names_are_those_of_the_official_files(official, data, classes):
 def test_class_map_refuses_names_that_the_data_set_has_not():
     with pytest.raises(Invalid, match="lorry"):
         ClassMap(0.4, None, {"lorry": "automobile"}, False, False).transition(CIFAR10)
-    with pytest.raises(Invalid, match="map=previous"):
-        ClassMap(0.4, None, "previous", False, False)
+    for nothing in ("previous", {}, {"cat": "dog", "truck": "truck"}):
+        with pytest.raises(Invalid, match="map="):
+            ClassMap(0.4, None, nothing, True, False)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10, 100])

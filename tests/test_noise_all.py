@@ -209,6 +209,19 @@ def test_instance_noise_depends_on_image_seed_and_nothing_else() -> None:
     assert of.transition(TEN) is None
 
 
+def test_a_channel_that_never_changes_does_not_change_normalised_instance_noise() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2000, 8, 8, 3), dtype=np.uint8)
+    labels = LABELS[10][:2000]
+    for value in (0, 200):
+        pixels[..., 2] = value
+        of_bytes, of_floats = (
+            noise.Instance(0.2, None, "normalised").draw(labels, x, TEN, 0) for x in (pixels, pixels.astype(np.float64))
+        )
+        assert np.array_equal(of_bytes, of_floats)
+        assert realised_rate(labels, of_bytes) == pytest.approx(0.2, abs=0.03)
+        assert np.bincount(of_bytes, minlength=10).min() > 100
+
+
 def test_instance_noise_on_normalised_pixels_is_another_noise() -> None:
     """Raw images of a class have a mean in common, so that most of them get the same wrong class."""
     labels = LABELS[10][:5000]

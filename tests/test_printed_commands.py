@@ -68,6 +68,13 @@ def test_the_command_that_labels_prints_trains_on_them(tmp_path: Path, name: str
         assert np.array_equal(kept["given"][mine], np.load(tmp_path / name / "l.npy")[kept["index"][mine]])
 
 
+def test_labels_of_noise_that_changes_images_are_not_written(tmp_path: Path) -> None:
+    code, text = train(tmp_path, "out=l.npy", "data=cifar10", "noise=open_set", "rate=0.4", module="labels")
+    assert code == 2, text
+    assert "changes images, not labels" in text
+    assert not (tmp_path / "l.npy").exists()
+
+
 def test_the_command_that_labels_prints_does_not_judge_labels_again_that_verdicts_have_changed(tmp_path: Path) -> None:
     classes = [str(i) for i in range(10)]
     base = (*SMALL, "noise=clean", "rate=0")

@@ -21,7 +21,7 @@ import pytest
 from helpers_reliability import SMALL, Command, one_line, run_folder, train, trained
 from PIL import Image
 
-from noisygce import check, predict, results, settings, suspects
+from noisygce import check, inputs, predict, results, settings, suspects
 from noisygce.errors import ConfigError, DataError, NoisygceError
 from noisygce.runs import artifacts
 from noisygce.settings import arguments
@@ -195,6 +195,44 @@ def test_verdicts_make_a_file_of_clean_labels(run: Path, task, tmp_path: Path, c
     saved.write_text("hello\n")
     with pytest.raises(DataError, match="has no column index"):
         suspects.run([str(run), f"out={tmp_path}", f"verdicts={saved}"])
+
+
+def test_a_second_round_of_verdicts_keeps_the_first(run: Path, tmp_path: Path, capsys) -> None:
+    """What both rounds decide on a run's labels is what their joined file decides on the labels as they came."""
+    rows = written(run, tmp_path)[:5]
+    for row, verdict in zip(rows, ("relabel", "drop", "keep", "relabel", "relabel"), strict=True):
+        row["verdict"] = verdict
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    save(one, rows)
+    second = trained(tmp_path, *SMALL, f"data.verdicts={one}", f"data.verdicts_sha256={inputs.sha256(one)}")
+    listed = {row["index"]: row for row in written(second, tmp_path)}
+    assert rows[1]["index"] not in listed
+    back, gone, kept = (listed[rows[i]["index"]] for i in (0, 3, 4))
+    assert back["given"] == rows[0]["suggested"]
+    back.update(suggested=rows[0]["given"], verdict="relabel")  # as it was
+    gone.update(verdict="drop")
+    kept.update(verdict="keep")  # as the first round has it
+    new = next(row for index, row in listed.items() if index not in {row["index"] for row in rows})
+    new.update(suggested=str((int(new["given"]) + 1) % 10), verdict="relabel")
+    save(two, [*listed.values()])
+    alone = (f"data.verdicts={two}", f"data.verdicts_sha256={inputs.sha256(two)}")
+    code, text = train(tmp_path / "alone", *SMALL, *alone)
+    assert (code, "had changed before" in one_line(text)) == (2, True), text
+    capsys.readouterr()
+    suspects.run([str(second), f"out={tmp_path}", f"verdicts={two}"])
+    both = tmp_path / f"{second.name}-verdicts.csv"
+    words = [f"data.verdicts={both}", f"data.verdicts_sha256={inputs.sha256(both)}"]
+    assert " ".join(words) in capsys.readouterr().out
+    e = settings.read(settings.compose([*SMALL, *words]))
+    task = prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
+    used = {*task.train.tolist(), *task.validation.tolist()}
+    cleaned = {int(row["index"]): row["label"] for row in table(tmp_path / f"{second.name}-cleaned.csv")}
+    assert {i: str(task.noisy[i]) for i in used} == cleaned
+    assert cleaned[int(back["index"])] == rows[0]["given"]
+    assert cleaned[int(kept["index"])] == rows[4]["suggested"]
+    one.write_text("lost")
+    with pytest.raises(DataError, match=r"one\.csv is not the file of verdicts that"):
+        suspects.run([str(second), f"out={tmp_path}", f"verdicts={two}"])
 
 
 @pytest.mark.slow

@@ -18,6 +18,8 @@ from noisygce.errors import DataError, MissingData
 
 COLUMNS = ("index", "file", "given", "suggested", "verdict")
 VERDICTS = ("keep", "relabel", "drop")
+AFTER = "after_verdicts"  # a further column: the first digits of the SHA-256 of the verdicts that came before
+_DIGITS = 16
 
 
 class Verdicts:
@@ -70,19 +72,35 @@ class Verdicts:
         return changed, stay, counts
 
 
+def mark(sha256: str | None) -> str:
+    """What ``AFTER`` holds of labels that the verdicts of this digest have changed; empty of labels as they came."""
+    return (sha256 or "")[:_DIGITS]
+
+
 def decisions(
-    path: Path, content: bytes, given: Mapping[int, str], names: Mapping[int, str], classes: Sequence[str]
+    path: Path,
+    content: bytes,
+    given: Mapping[int, str],
+    names: Mapping[int, str],
+    classes: Sequence[str],
+    after: str = "",
 ) -> tuple[dict[int, str | None], dict[str, int]]:
     """What a file of verdicts decides: the label of each sample that was judged, by index, None where it is dropped;
     and how many verdicts of each kind there are.
 
-    given, names: labels and files of the samples, by index; no names where they have no files. Raises DataError for
-    verdicts on other samples or labels, with the line.
+    given, names: labels and files of the samples, by index; no names where they have no files. after: ``mark`` of the
+    verdicts that have changed these labels before. Raises DataError for verdicts on other samples or labels, with the
+    line.
     """
     decided: dict[int, str | None] = {}
     counts = dict.fromkeys(VERDICTS, 0)
     for row in read(path, content):
         where = f"{path}, line {row.line}"
+        if row.after not in ("", after):
+            raise DataError(
+                f"{path}: verdicts on labels that the verdicts {row.after}... had changed before; python -m "
+                f"noisygce.suspects RUN verdicts={path}, with the run that was judged, writes both as one file"
+            )
         if not row.sample.isdecimal() or (i := int(row.sample)) not in given:
             raise DataError(f"{where}: index {row.sample!r} must be in 0..{max(given)}")
         if names.get(i) and row.file and Path(row.file).name != Path(names[i]).name:
@@ -98,7 +116,8 @@ def decisions(
 
 
 class Row(NamedTuple):
-    """A line of a file of verdicts, as text. sample: its index; verdict: empty where it was not judged."""
+    """A line of a file of verdicts, as text. sample: its index; verdict: empty where it was not judged; after:
+    ``AFTER``."""
 
     line: int
     sample: str
@@ -106,6 +125,7 @@ class Row(NamedTuple):
     given: str
     suggested: str
     verdict: str
+    after: str = ""
 
 
 def read(path: Path, content: bytes) -> list[Row]:
@@ -127,7 +147,7 @@ def read(path: Path, content: bytes) -> list[Row]:
             if len(fields) != len(header):
                 raise DataError(f"{where}: it has {len(fields)} fields, and the first line {len(header)}")
             by_name = dict(zip(header, fields, strict=True))
-            row = Row(number, *(by_name[column] for column in COLUMNS))
+            row = Row._make([number, *(by_name[column] for column in COLUMNS), by_name.get(AFTER, "")])
             if row.verdict not in ("", *VERDICTS):
                 raise DataError(f"{where}: verdict {row.verdict!r} must be keep, relabel, drop or empty")
             if row.verdict and judged.setdefault(row.sample, number) != number:
@@ -138,3 +158,17 @@ def read(path: Path, content: bytes) -> list[Row]:
     if not judged:
         raise DataError(f"{path} holds no verdict: judge samples on the page of noisygce.suspects, and save it there")
     return rows
+
+
+def joined(before: Sequence[Row], after: Sequence[Row]) -> list[tuple[str, str, str, str, str]]:
+    """Lines of ``COLUMNS``: verdicts that do at once what those of ``before`` do, and then those of ``after``."""
+    known = {row.sample: row for row in before if row.verdict}
+    for row in after:
+        earlier = known.get(row.sample)
+        if row.verdict == "keep" and earlier:
+            continue
+        given = earlier.given if earlier else row.given
+        back = row.verdict == "relabel" and row.suggested == given
+        if row.verdict:
+            known[row.sample] = row._replace(given=given, verdict="keep" if back else row.verdict)
+    return [(row.sample, row.file, row.given, row.suggested, row.verdict) for row in known.values()]

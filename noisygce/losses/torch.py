@@ -28,7 +28,7 @@ class Module(nn.Module):
         super().__init__(*values, **named)
         self.register_buffer("kept", None)
         self._samples, self._started = 0, False
-        self._transition_given: Any = None
+        self._transition_given: tuple[Any] = (None,)  # in a tuple no tensor becomes part of the state_dict
         self._is_bound = False
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -45,6 +45,8 @@ class Module(nn.Module):
         needs some or none. TypeError where one is missing."""
         if self._is_bound and not samples and transition is None:  # nothing new, such as to a part that knows N already
             return self
+        if isinstance(transition, Tensor):
+            transition = transition.detach().double().cpu().numpy()
         classes = classes or (0 if transition is None else len(transition))
         super(nn.Module, self).bind(samples=samples, classes=classes, device=device, transition=transition)  # type: ignore[misc]
         for name, tensor in [*vars(self).items()]:
@@ -81,12 +83,12 @@ class Module(nn.Module):
         Raises TypeError and ValueError where logits and labels do not fit each other or the loss.
         """
         labels = _fitting(self, logits, labels)
-        if not self._is_bound or (transition is not None and not _equal(transition, self._transition_given)):
+        if not self._is_bound or (transition is not None and not _equal(transition, *self._transition_given)):
             if self._is_bound and super(nn.Module, self).learned():  # type: ignore[misc]
                 raise TypeError(
                     f"{type(self).__name__} learns with the transition that it was bound to: make another one"
                 )
-            self._transition_given = transition
+            self._transition_given = (transition,)
             self.bind(samples=self._samples, classes=logits.shape[1], device=logits.device, transition=transition)
             if super(nn.Module, self).learned():  # type: ignore[misc]
                 self._is_bound = False

@@ -55,6 +55,7 @@ class VolMinNet(Loss):
         import torch
 
         w = self._bound("w")
+        w = w if w.element_size() == 8 else w.float()  # of a loss in float16
         same = torch.eye(len(w), dtype=torch.bool, device=w.device)
         return torch.nn.functional.logsigmoid(w).masked_fill(same, 0.0).log_softmax(1)
 

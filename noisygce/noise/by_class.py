@@ -109,8 +109,9 @@ class ClassMap(Noise):
         self, rate: float, seed: int | None, map: Mapping[str, str] | str, sequential: bool, exact: bool
     ) -> None:
         super().__init__(rate, seed)
-        if map != "next" and not isinstance(map, Mapping):
-            raise check.Invalid("map", map, "next, or {class: class, ...}")
+        named = isinstance(map, Mapping) and map and all(str(y) != str(z) for y, z in map.items())
+        if map != "next" and not named:
+            raise check.Invalid("map", map, "next, or {class: another class, ...}")
         self.map: Any = map
         self.sequential = check.flag("sequential", sequential)
         self.exact = check.flag("exact", exact)

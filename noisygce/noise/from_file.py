@@ -42,15 +42,17 @@ class FromFile(Noise):
             raise MissingData(inputs.not_located("noise.file", self.file, root))
         given = self._read(path, self.key, len(labels), len(classes))
         found, real = digest(given), realised_rate(labels, given)
-        other_rate = abs(real - self.rate) > 0.02
+        if real == 1:
+            raise DataError(f"no label in {path} is that of data.labels; are the classes numbered in another order?")
+        other_rate, to_give = abs(real - self.rate) > 0.02, f"{min(real, 0.9999):.4f}"  # a rate is below 1
         if found != self.sha256:
-            values = f"noise.sha256={found}{f' rate={real:.4f}' if other_rate else ''}"
+            values = f"noise.sha256={found}{f' rate={to_give}' if other_rate else ''}"
             raise DataError(
                 f"noise.sha256={'null' if self.sha256 is None else self.sha256}: the labels in {path} have {values}; "
                 f"give {'these' if other_rate else 'this one'} if they are the labels you mean"
             )
         if other_rate:
-            raise check.Invalid("rate", self.rate, f"within 0.02 of the {real:.4f} that these labels have")
+            raise check.Invalid("rate", self.rate, f"within 0.02 of the {to_give} that these labels have")
         self._given = given
 
     def draw(self, labels: Labels, images: Images, classes: Sequence[str], seed: int) -> Labels:

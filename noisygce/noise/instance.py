@@ -61,7 +61,6 @@ class Instance(Noise):
             if self.pixels == "normalised":
                 flat = images.reshape(-1, channels)
                 shift, scale = flat.mean(0, dtype=np.float64), flat.std(0, dtype=np.float64)
-                scale[scale == 0] = 1
         elif self.pixels == "normalised":
             counts = [np.bincount(images[..., c].ravel(), minlength=256) for c in range(channels)]
             values = np.arange(256)
@@ -69,6 +68,7 @@ class Instance(Noise):
             scale = np.array(
                 [np.average((values - m) ** 2, weights=n) ** 0.5 for m, n in zip(shift, counts, strict=True)]
             )
+        scale[scale == 0] = 1  # of a channel that never changes
         places = images[0, ..., 0].size
         return np.tile(shift, places), np.tile(scale, places)
 

@@ -30,13 +30,16 @@ def measure(log_p: Floats, labels: Ints) -> dict[str, Any]:
 
     nll: mean of -log p_y. brier: mean of the sum over classes of (p_k - 1[k = y])^2, in [0, 2] (Brier 1950).
     ece: expected calibration error, the mean over samples of |accuracy - mean confidence| of their bin, 15 bins of
-    equal numbers of samples by confidence (Nguyen & O'Connor 2015). ece_equal_width: the same with 15 bins of equal
+    equal numbers of samples by confidence (Nguyen & O'Connor 2015); samples of equal confidence count by their mean
+    accuracy, whatever their order. ece_equal_width: the same with 15 bins of equal
     width (Guo et al. 2017, arXiv 1706.04599). bins: of ``ece``, each with count, confidence and accuracy.
     """
     rows = np.arange(len(labels))
     p = np.exp(log_p)
     own = p[rows, labels]
     confidence, right = p.max(axis=1), (p.argmax(axis=1) == labels).astype(np.float64)
+    _, equal, counts = np.unique(confidence, return_inverse=True, return_counts=True)
+    right = (np.bincount(equal, right) / counts)[equal]
     order = np.argsort(confidence, kind="stable")
     equal_mass = [part for part in np.array_split(order, BINS) if len(part)]
     width = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)  # bins are (i / 15, (i + 1) / 15]

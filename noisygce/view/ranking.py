@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisygce.data import Ints
-from noisygce.data.verdicts import decisions
+from noisygce.data.verdicts import AFTER, decisions, mark
 from noisygce.errors import ConfigError, DataError, installing
 from noisygce.results import Result
 from noisygce.runs import artifacts
@@ -31,12 +31,13 @@ class Samples:
 
     frame: a row a sample. index: in the training set; name: of its file, or empty; given, predicted: numbers of
     classes; kept: 0 where pruned, 1 where trained on to the end, -1 where held out; margin_log_odds, log_p_given: as in
-    predictions.npz. p: (n, K).
+    predictions.npz. p: (n, K). after: ``verdicts.mark`` of the verdicts that the run was trained on, or empty.
     """
 
     frame: DataFrame
     p: NDArray[np.float64]
     classes: tuple[str, ...]
+    after: str = ""
 
 
 def samples_of(run: Result) -> Samples:
@@ -50,7 +51,8 @@ def samples_of(run: Result) -> Samples:
     for key in detection.SCORES.values():
         frame[key] = getattr(found, key).astype(np.float64)
     used = found.split != "test"
-    return Samples(frame[used].reset_index(drop=True), found.p[used].astype(np.float64), found.classes)
+    after = mark(run.config.get("data.verdicts_sha256"))
+    return Samples(frame[used].reset_index(drop=True), found.p[used].astype(np.float64), found.classes, after)
 
 
 def held_out(runs: Sequence[Samples]) -> Samples:
@@ -64,7 +66,7 @@ def held_out(runs: Sequence[Samples]) -> Samples:
 
     every, p = pd.concat([samples.frame for samples in runs]), np.concatenate([samples.p for samples in runs])
     one_label = (every.groupby("index")["given"].nunique() == 1).all()
-    if len({samples.classes for samples in runs}) > 1 or not one_label:
+    if len({(samples.classes, samples.after) for samples in runs}) > 1 or not one_label:
         raise ConfigError("these runs were trained on other labels: name runs that differ in their split alone")
     out = (every["kept"] < 0).to_numpy()
     held, trained = every[out].groupby("index"), every[~out].groupby("index")
@@ -73,7 +75,7 @@ def held_out(runs: Sequence[Samples]) -> Samples:
     several = held.size() > 1
     frame.loc[several, "predicted"] = mean.argmax(1)[several]
     frame["kept"] = (trained["kept"].mean() >= 0.5).astype(int).reindex(frame.index, fill_value=-1)
-    return Samples(frame.reset_index(), mean, runs[0].classes)
+    return Samples(frame.reset_index(), mean, runs[0].classes, runs[0].after)
 
 
 def ranked(samples: Samples, score: str) -> tuple[Ints, Floats]:
@@ -125,6 +127,7 @@ def table(samples: Samples, score: str) -> DataFrame:
             SCORES[score]: [f"{value:.4g}" for value in values],
             "kept": ["" if kept < 0 else str(kept) for kept in frame["kept"]],
             "verdict": "",
+            **({AFTER: samples.after} if samples.after else {}),
         },
         dtype=object,
     ).iloc[order]
@@ -145,7 +148,7 @@ def cleaned(runs: Sequence[Samples], path: Path) -> tuple[DataFrame, str]:
     given = {index: classes[label] for index, label in zip(every["index"], every["given"], strict=True)}
     names = {index: name for index, name in zip(every["index"], every["name"], strict=True) if name}
     try:
-        decided, counts = decisions(path, path.read_bytes(), given, names, classes)
+        decided, counts = decisions(path, path.read_bytes(), given, names, classes, runs[0].after)
     except OSError as error:
         raise DataError(f"verdicts={path}: cannot be read: {error.strerror}") from None
     labels = [(names.get(index, str(index)), label) for index, label in (given | decided).items() if label is not None]
