@@ -52,7 +52,7 @@ def run(argv: list[str]) -> None:
     suspects.run([str(trained.folder), *(f"{key}={value}" for key, value in options.items()), *paths])
     _how_far_to_trust(trained.manifest)
     place = [f"out={options['out']}"] if "out" in options else []
-    again = shlex.join(["python", "-m", "noisygce.suspects", str(trained.folder), *place])
+    again = shlex.join(["python", "-m", "noisygce.suspects", str(trained.folder), *place, *paths])
     print(f"Judge labels on the page and save your verdicts. For a file of clean labels:\n    {again} verdicts=FILE")
     train = shlex.join(["python", "-m", "noisygce.train", *words])
     print(

@@ -47,7 +47,7 @@ def run(argv: list[str]) -> None:
         _refuse_file(Path(options["out"]))
     path = Path(names[0])
     trained = models.load(path if path.is_file() else results.finished(names[0]).folder)
-    of_array = trained.preprocess.vectors or any(name.lower().endswith(".npy") for name in names[1:])
+    of_array = trained.preprocess.vectors or any(name.lower().endswith((".npy", ".npz")) for name in names[1:])
     samples: Sequence[Any] = _rows(trained, names[1:]) if of_array else [*listed(names[1:])]
     lines = [*predict(trained, samples)]
     broken = [line for line in lines if isinstance(line, DataError)]
@@ -80,8 +80,7 @@ def _refuse_file(out: Path) -> None:
 def _rows(trained: models.Trained, names: Sequence[str]) -> Any:
     """The samples of an .npy file: vectors (n, D), or images as uint8 (n, H, W, C). Raises ConfigError or DataError."""
     if len(names) != 1:
-        kind = "this run was trained on vectors; name" if trained.preprocess.vectors else "of arrays, name"
-        raise ConfigError(f"{' '.join(names)}: {kind} one .npy file alone")
+        raise ConfigError(f"{' '.join(names)}: name one .npy file, and nothing beside it")
     path, shape = Path(names[0]), trained.preprocess.shape
     if not trained.preprocess.vectors:
         return _images(path, shape)
@@ -101,9 +100,10 @@ def _images(path: Path, shape: tuple[int, int, int]) -> Any:
             return found.transpose(0, 2, 3, 1)
         if (*found.shape[1:], 1) == shape:
             return found[..., None]
+    hint = "; of values in 0..1 save (255 * X).round().astype(np.uint8)" if found.dtype.kind == "f" else ""
     raise DataError(
         f"{path} holds {found.dtype} of shape {found.shape}; the run's images are uint8 "
-        f"(n, {height}, {width}, {channels})"
+        f"(n, {height}, {width}, {channels}){hint}"
     )
 
 

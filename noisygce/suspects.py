@@ -15,7 +15,7 @@ the data set for the pictures (paths.data=FOLDER). Vectors have pictures if thei
 With verdicts it writes <id>-cleaned.csv instead, file,label of all samples that you have not dropped: a train.csv of
 data=folder, or, if you have dropped none, the data.labels of data=features. Samples without a file are named by their
 index. With data.verdicts=FILE any run trains on the verdicts, dropped vectors included. Of a run that was trained on
-verdicts already it also writes <id>-verdicts.csv: the earlier ones and yours, for data.verdicts.
+verdicts already it also writes <id>-joined-DIGITS.csv: the earlier ones and yours, for data.verdicts.
 
 score, and the column that holds it:
 
@@ -144,15 +144,19 @@ def _write_joined(stem: Path, verdicts: Path, run: Result, paths: Sequence[str])
     import pandas as pd
 
     name, sha256 = str(run.config["data.verdicts"]), run.config["data.verdicts_sha256"]
-    before = inputs.located(settings.read(settings.compose(paths)).paths.data, name)
+    root = settings.read(settings.compose(paths)).paths.data
+    before = inputs.located(root, name)
     if not before.is_file() or inputs.sha256(before) != sha256:
+        told = f"{before} has changed since {run.id} was trained on it"
         raise DataError(
-            f"{before} is not the file of verdicts that {run.id} was trained on (SHA-256 {sha256}): without it "
-            f"{verdicts} cannot be trained on; the clean labels are written, and hold both"
+            f"{told if before.is_file() else inputs.not_located('data.verdicts', name, root)}; the clean labels are "
+            f"written, and hold the verdicts of {verdicts} too, which cannot be trained on without the earlier ones"
         )
     rows = joined(*(read(path, path.read_bytes()) for path in (before, verdicts)))
-    both = stem.with_name(f"{stem.name}-verdicts.csv")
-    write_csv(both, pd.DataFrame(rows, columns=[*COLUMNS], dtype=object))
+    table = pd.DataFrame(rows, columns=[*COLUMNS], dtype=object)
+    content = hashlib.sha256(table.to_csv().encode(errors="surrogateescape")).hexdigest()
+    both = stem.with_name(f"{stem.name}-joined-{content[:8]}.csv")  # in the place of no file that a run was trained on
+    write_csv(both, table)
     print(f"{both}: the verdicts of {before} and of {verdicts}")
     return both
 

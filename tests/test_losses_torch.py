@@ -170,6 +170,12 @@ def test_a_transition_may_be_a_tensor_and_is_no_part_of_the_state_twice() -> Non
     assert torch.equal(value, losses.Forward().bind(transition=T)(logits, labels))
     assert torch.equal(value, criterion(logits, labels, transition=given))
     losses.Forward().bind(classes=K, transition=T).load_state_dict(criterion.state_dict())
+    copy.deepcopy(criterion)
+    given[:] = torch.eye(K)  # changed in its place
+    torch.testing.assert_close(criterion(logits, labels, transition=given), losses.CE()(logits, labels))
+    given = torch.as_tensor(T)
+    with pytest.raises(TypeError, match="is a constant"):
+        losses.Forward()(logits, labels, transition=given.clone().requires_grad_())
     learned = losses.VolMinNet().bind(classes=K, transition=given)
     assert [*learned.state_dict()] == ["w"]
     assert learned.report() == losses.VolMinNet().bind(classes=K, transition=T).report()

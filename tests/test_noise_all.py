@@ -214,10 +214,13 @@ def test_a_channel_that_never_changes_does_not_change_normalised_instance_noise(
     labels = LABELS[10][:2000]
     for value in (0, 200):
         pixels[..., 2] = value
-        of_bytes, of_floats = (
-            noise.Instance(0.2, None, "normalised").draw(labels, x, TEN, 0) for x in (pixels, pixels.astype(np.float64))
+        floats = pixels.astype(np.float64)
+        of_bytes, of_floats, of_fractions = (
+            noise.Instance(0.2, None, "normalised").draw(labels, x, TEN, 0)
+            for x in (pixels, floats, np.concatenate([floats[..., :2], np.full_like(floats[..., :1], 0.1)], -1))
         )
         assert np.array_equal(of_bytes, of_floats)
+        assert np.array_equal(of_bytes, of_fractions)
         assert realised_rate(labels, of_bytes) == pytest.approx(0.2, abs=0.03)
         assert np.bincount(of_bytes, minlength=10).min() > 100
 

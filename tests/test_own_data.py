@@ -65,6 +65,15 @@ def test_a_label_file_must_be_the_one_that_was_meant(tmp_path):
         task("data=digits", "noise=file", root=tmp_path)
 
 
+def test_labels_of_classes_in_another_order_are_named_so_unless_they_are_meant(tmp_path):
+    labels = (task("data=digits", "noise=clean", root=tmp_path).clean + 1) % 10
+    np.save(tmp_path / "a.npy", labels)
+    own = ["data=digits", "noise=file", "rate=0.99", "noise.file=a.npy"]
+    with pytest.raises(DataError, match="are the classes numbered in another order"):
+        task(*own, root=tmp_path)
+    assert np.array_equal(task(*own, f"noise.sha256={digest(labels)}", root=tmp_path).noisy, labels)
+
+
 def test_labels_lie_here_or_below_the_data_or_the_home_folder_and_one_message_has_all_values(tmp_path, monkeypatch):
     labels = task("data=digits", "noise=pair", "rate=0.3", root=tmp_path).noisy
     np.save(tmp_path / "a.npy", labels)
@@ -375,7 +384,7 @@ def test_verdicts_relabel_and_drop_samples_and_change_nothing_else(tmp_path):
     ("row", "said"),
     [
         ("1,0,,7,9,0.1,drop", "line 2: sample 0 is labelled 0 here, not 7"),
-        ("1,5000,,0,9,0.1,drop", r"index '5000' must be in 0\.\.1499"),
+        ("1,5000,,0,9,0.1,drop", r"there is no sample '5000': an index is in 0\.\.1499"),
         ("1,0,,0,ten,0.1,relabel", "'ten' is none of the classes 0, 1"),
         ("1,0,,0,9,0.1,maybe", "verdict 'maybe' must be keep, relabel, drop or empty"),
     ],

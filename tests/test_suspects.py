@@ -182,7 +182,7 @@ def test_verdicts_make_a_file_of_clean_labels(run: Path, task, tmp_path: Path, c
     assert labels == expected
     for column, value, says in (
         ("given", judged[0]["suggested"], f"line 2: sample {judged[0]['index']} is labelled"),
-        ("index", "9999", r"line 2: index '9999' must be in 0\.\.1499"),
+        ("index", "9999", r"line 2: there is no sample '9999': an index is in 0\.\.1499"),
         ("verdict", "maybe", "line 2: verdict 'maybe' must be keep, relabel, drop or empty"),
         ("suggested", "cat", "line 2: 'cat' is none of the classes 0, 1"),
     ):
@@ -220,7 +220,7 @@ def test_a_second_round_of_verdicts_keeps_the_first(run: Path, tmp_path: Path, c
     assert (code, "had changed before" in one_line(text)) == (2, True), text
     capsys.readouterr()
     suspects.run([str(second), f"out={tmp_path}", f"verdicts={two}"])
-    both = tmp_path / f"{second.name}-verdicts.csv"
+    (both,) = tmp_path.glob(f"{second.name}-joined-*.csv")
     words = [f"data.verdicts={both}", f"data.verdicts_sha256={inputs.sha256(both)}"]
     assert " ".join(words) in capsys.readouterr().out
     e = settings.read(settings.compose([*SMALL, *words]))
@@ -231,7 +231,7 @@ def test_a_second_round_of_verdicts_keeps_the_first(run: Path, tmp_path: Path, c
     assert cleaned[int(back["index"])] == rows[0]["given"]
     assert cleaned[int(kept["index"])] == rows[4]["suggested"]
     one.write_text("lost")
-    with pytest.raises(DataError, match=r"one\.csv is not the file of verdicts that"):
+    with pytest.raises(DataError, match=r"one\.csv has changed since"):
         suspects.run([str(second), f"out={tmp_path}", f"verdicts={two}"])
 
 
@@ -340,7 +340,7 @@ def test_what_cannot_be_predicted_or_listed_is_told_in_one_line(
             "floats.npy",
         ): "holds float64 of shape (2, 8, 8); the run's images are uint8 (n, 8, 8, 1)",
         ("predict", str(run), "large.npy"): "holds uint8 of shape (2, 9, 9); the run's images are uint8 (n, 8, 8, 1)",
-        ("predict", str(run), "large.npy", picture): "of arrays, name one .npy file alone",
+        ("predict", str(run), "large.npy", picture): "name one .npy file, and nothing beside it",
         ("predict", str(bare), picture): "holds no model",
         ("predict", str(copy), picture): "is damaged or was changed",
         ("suspects",): "name a finished run",

@@ -102,7 +102,10 @@ def decisions(
                 f"noisygce.suspects RUN verdicts={path}, with the run that was judged, writes both as one file"
             )
         if not row.sample.isdecimal() or (i := int(row.sample)) not in given:
-            raise DataError(f"{where}: index {row.sample!r} must be in 0..{max(given)}")
+            raise DataError(
+                f"{where}: there is no sample {row.sample!r}: an index is in 0..{max(given)}, and not of one that "
+                "verdicts have dropped before"
+            )
         if names.get(i) and row.file and Path(row.file).name != Path(names[i]).name:
             raise DataError(f"{where}: sample {i} is {names[i]} here; the verdicts are on another data set")
         if row.given != given[i]:

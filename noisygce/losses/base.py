@@ -237,7 +237,7 @@ class Loss(Module):
         if not untaught or loss.prunes or loss.views * loss.networks > 1 or loss.mixup or loss.source:
             may = "neither prunes, nor mixes images, nor has a teacher, nor needs another run"
             raise check.Invalid(key, loss, f"a loss of one network and one view that {may}")
-        if loss.reduction != "mean" or loss.ignore_index is not None:
+        if getattr(loss, "reduction", "mean") != "mean" or getattr(loss, "ignore_index", None) is not None:
             raise check.Invalid(key, loss, "a loss without reduction and ignore_index, which are given to the whole")
         return loss
 

@@ -72,7 +72,7 @@ class TruncatedGCE(GCE):
         return (1 - self.k**self.q) / self.q
 
     def keep(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """w (B,): p_y > k, not of the label ``ignore_index``. L_q falls as p_y grows, so no L_q need be computed."""
+        """w (B,): p_y > k, and False of the label ``ignore_index``. L_q falls as p_y grows: none need be computed."""
         if self.ignore_index is None:
             return log_p(logits.detach(), labels).exp() > self.k
         some = labels != self.ignore_index

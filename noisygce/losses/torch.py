@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +29,7 @@ class Module(nn.Module):
         super().__init__(*values, **named)
         self.register_buffer("kept", None)
         self._samples, self._started = 0, False
-        self._transition_given: tuple[Any] = (None,)  # in a tuple no tensor becomes part of the state_dict
+        self._transition_given: Any = None
         self._is_bound = False
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -45,8 +46,7 @@ class Module(nn.Module):
         needs some or none. TypeError where one is missing."""
         if self._is_bound and not samples and transition is None:  # nothing new, such as to a part that knows N already
             return self
-        if isinstance(transition, Tensor):
-            transition = transition.detach().double().cpu().numpy()
+        transition = None if transition is None else _constant(transition)
         classes = classes or (0 if transition is None else len(transition))
         super(nn.Module, self).bind(samples=samples, classes=classes, device=device, transition=transition)  # type: ignore[misc]
         for name, tensor in [*vars(self).items()]:
@@ -83,12 +83,12 @@ class Module(nn.Module):
         Raises TypeError and ValueError where logits and labels do not fit each other or the loss.
         """
         labels = _fitting(self, logits, labels)
-        if not self._is_bound or (transition is not None and not _equal(transition, *self._transition_given)):
+        if not self._is_bound or (transition is not None and not _equal(transition, self._transition_given)):
             if self._is_bound and super(nn.Module, self).learned():  # type: ignore[misc]
                 raise TypeError(
                     f"{type(self).__name__} learns with the transition that it was bound to: make another one"
                 )
-            self._transition_given = (transition,)
+            self._transition_given = None if transition is None else _constant(transition)
             self.bind(samples=self._samples, classes=logits.shape[1], device=logits.device, transition=transition)
             if super(nn.Module, self).learned():  # type: ignore[misc]
                 self._is_bound = False
@@ -168,9 +168,20 @@ def _fitting(loss: Any, logits: Any, labels: Any) -> Tensor:
     return labels.long() if labels.dim() == 1 else labels
 
 
+def _constant(transition: Any) -> Matrix:
+    """The values of T, an array or a tensor, as they are now. TypeError for a T that is to be learned."""
+    if isinstance(transition, Tensor):
+        if transition.requires_grad:
+            raise TypeError(
+                "transition is a constant: give T.detach(), or take a loss that learns T, VolMinNet"
+            )
+        transition = transition.double().cpu().numpy()
+    return np.array(transition)
+
+
 def _equal(one: Any, other: Any) -> bool:
     """Whether two transition matrices, tensors or arrays, have the same values."""
-    if one is other or one is None or other is None:
+    if one is None or other is None:
         return one is other
     first, second = (torch.as_tensor(each) for each in (one, other))
     return first.shape == second.shape and bool((first == second.to(first)).all())

@@ -68,7 +68,7 @@ class Instance(Noise):
             scale = np.array(
                 [np.average((values - m) ** 2, weights=n) ** 0.5 for m, n in zip(shift, counts, strict=True)]
             )
-        scale[scale == 0] = 1  # of a channel that never changes
+        scale[scale <= 1e-9 * np.abs(shift)] = 1  # of a channel that never changes, but for the rounding of float64
         places = images[0, ..., 0].size
         return np.tile(shift, places), np.tile(scale, places)
 

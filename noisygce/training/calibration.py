@@ -31,8 +31,8 @@ def measure(log_p: Floats, labels: Ints) -> dict[str, Any]:
     nll: mean of -log p_y. brier: mean of the sum over classes of (p_k - 1[k = y])^2, in [0, 2] (Brier 1950).
     ece: expected calibration error, the mean over samples of |accuracy - mean confidence| of their bin, 15 bins of
     equal numbers of samples by confidence (Nguyen & O'Connor 2015); samples of equal confidence count by their mean
-    accuracy, whatever their order. ece_equal_width: the same with 15 bins of equal
-    width (Guo et al. 2017, arXiv 1706.04599). bins: of ``ece``, each with count, confidence and accuracy.
+    accuracy, whatever their order. ece_equal_width: the same with 15 bins of equal width (Guo et al. 2017, arXiv
+    1706.04599). bins: of ``ece``, each with count, confidence and accuracy.
     """
     rows = np.arange(len(labels))
     p = np.exp(log_p)
