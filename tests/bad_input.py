@@ -26,7 +26,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("noise=clean rate=0.4", "rate=0.4: rate must be 0 with noise=clean"),
         ("noise.seed=-1", "noise.seed=-1: noise.seed must be an integer in [0, 4294967296), or null"),
         ("noise.include_true=1", "noise.include_true=1: noise.include_true must be true or false"),
-        ("noise=class_map noise.map=typo", "noise.map=typo: noise.map must be next, or {class: class, ...}"),
+        ("noise=class_map noise.map=typo", "noise.map=typo: noise.map must be next, or {class: another class, ...}"),
         ("seed=1.5", "seed=1.5: seed must be an integer in [0, 4294967296)"),
         ("seed=true", "seed=true: seed must be an integer in [0, 4294967296)"),
         ("seed=4294967296", "seed=4294967296: seed must be an integer in [0, 4294967296)"),

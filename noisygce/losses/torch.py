@@ -172,9 +172,7 @@ def _constant(transition: Any) -> Matrix:
     """The values of T, an array or a tensor, as they are now. TypeError for a T that is to be learned."""
     if isinstance(transition, Tensor):
         if transition.requires_grad:
-            raise TypeError(
-                "transition is a constant: give T.detach(), or take a loss that learns T, VolMinNet"
-            )
+            raise TypeError("transition is a constant: give T.detach(), or take a loss that learns T, VolMinNet")
         transition = transition.double().cpu().numpy()
     return np.array(transition)
 
