@@ -46,7 +46,7 @@ def test_wrong_labels_of_a_folder_come_first_and_the_printed_command_is_the_run(
     assert {row["file"] for row in rows[: len(wrong)]} == wrong
     assert len(rows) == 80
     printed = capsys.readouterr().out.splitlines()
-    assert any(f" {places[0]} verdicts=FILE" in line for line in printed)
+    assert any(line.endswith(f" {' '.join(places)} verdicts=FILE") for line in printed)
     words = shlex.split(printed[-1].partition(" data.verdicts=")[0])[3:]
     run_id = runs.run_id(runs.identity(settings.resolved(settings.compose(words))))
     assert [path.name for path in (tmp_path / "results" / "runs").iterdir()] == [run_id]
