@@ -21,7 +21,7 @@ from typing import Any
 from noisygce import models, results
 from noisygce.data.features import vectors
 from noisygce.data.listing import endings, is_picture
-from noisygce.data.own_files import array
+from noisygce.data.own_files import array, as_bytes
 from noisygce.errors import ConfigError, DataError, counted
 from noisygce.runs import atomic
 from noisygce.settings import arguments
@@ -100,10 +100,9 @@ def _images(path: Path, shape: tuple[int, int, int]) -> Any:
             return found.transpose(0, 2, 3, 1)
         if (*found.shape[1:], 1) == shape:
             return found[..., None]
-    hint = "; of values in 0..1 save (255 * X).round().astype(np.uint8)" if found.dtype.kind == "f" else ""
     raise DataError(
         f"{path} holds {found.dtype} of shape {found.shape}; the run's images are uint8 "
-        f"(n, {height}, {width}, {channels}){hint}"
+        f"(n, {height}, {width}, {channels}){as_bytes(found)}"
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from noisygce import check, inputs
 from noisygce.data.base import Arrays, refuse_too_large
-from noisygce.data.own_files import OwnFiles, array, labels_of, numbered, texts
+from noisygce.data.own_files import OwnFiles, array, as_bytes, labels_of, numbered, texts
 from noisygce.errors import DataError
 
 log = logging.getLogger("noisygce")
@@ -93,10 +93,9 @@ class ImageArrays(OwnFiles):
     def _images(self, found: NDArray[Any], where: Path) -> NDArray[np.uint8]:
         """Images (N, H, W, C), whatever the layout of the file. Raises DataError."""
         if found.dtype != np.uint8 or found.ndim not in (3, 4) or not found.size:
-            hint = "; of values in 0..1 save (255 * X).round().astype(np.uint8)" if found.dtype.kind == "f" else ""
             raise DataError(
                 f"{where} must hold uint8 images (N, H, W), (N, H, W, C) or (N, C, H, W); it holds {found.dtype} of "
-                f"shape {found.shape}{hint}"
+                f"shape {found.shape}{as_bytes(found)}"
             )
         if found.ndim == 3:
             layout, images = "NHW", found[..., None]

@@ -47,6 +47,11 @@ def array(path: Path) -> NDArray[Any]:
         raise DataError(f"{path} is not an .npy file of numbers or names: {inputs.no_array(error)}") from None
 
 
+def as_bytes(found: NDArray[Any]) -> str:
+    """The end of a message: how images that are numbers in 0..1 become uint8; or nothing."""
+    return "; of values in 0..1 save (255 * X).round().astype(np.uint8)" if found.dtype.kind == "f" else ""
+
+
 def labels_of(path: Path, samples: int, names: Sequence[str] = (), lacking: str = "") -> list[str]:
     """The labels of an .npy or .csv file, as text, in the order of the samples. Raises DataError."""
     if path.suffix.lower() == ".csv":

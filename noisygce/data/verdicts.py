@@ -168,10 +168,9 @@ def joined(before: Sequence[Row], after: Sequence[Row]) -> list[tuple[str, str, 
     known = {row.sample: row for row in before if row.verdict}
     for row in after:
         earlier = known.get(row.sample)
-        if row.verdict == "keep" and earlier:
+        if not row.verdict or (row.verdict == "keep" and earlier):
             continue
         given = earlier.given if earlier else row.given
         back = row.verdict == "relabel" and row.suggested == given
-        if row.verdict:
-            known[row.sample] = row._replace(given=given, verdict="keep" if back else row.verdict)
+        known[row.sample] = row._replace(given=given, verdict="keep" if back else row.verdict)
     return [(row.sample, row.file, row.given, row.suggested, row.verdict) for row in known.values()]
