@@ -13,7 +13,7 @@ import noisygce.data.published
 from noisygce import settings
 from noisygce.data import Arrays, Cifar10, Cifar100, Data, Digits, FashionMnist, Published, Split, Verdicts
 from noisygce.data.split import shuffled, stratified
-from noisygce.errors import ConfigError, DataError
+from noisygce.errors import ConfigError, DataError, UserCodeError
 from noisygce.noise import Uniform
 from noisygce.training.task import prepare
 
@@ -242,7 +242,8 @@ def refused(data, root, file, content):
     assert "\n" not in message
 
 
-NOTHING = Arrays(*(np.zeros(0, dtype=int) for _ in range(4)), ("nothing",))
+NO_IMAGES, NO_LABELS = np.zeros((0, 1, 1, 1), dtype=np.uint8), np.zeros(0, dtype=int)
+NOTHING = Arrays(NO_IMAGES, NO_LABELS, NO_IMAGES, NO_LABELS, ("no", "thing"))
 
 
 @pytest.fixture
@@ -382,8 +383,9 @@ class TwoFiles(Published):
         self.value = value
 
     def _arrays(self, content):
-        letters = np.array([list(part) for part in content.values()])
-        return Arrays(letters, letters[:, 0], letters, letters[:, 1], ("a", "b"))
+        letters = np.array([list(part) for part in content.values()], dtype=np.uint8)
+        images, labels = letters[:, None, None], np.array([0, 1], dtype=np.uint8)
+        return Arrays(images, labels, images, 1 - labels, ("a", "b"))
 
 
 def test_a_data_set_is_read_once_for_the_runs_of_a_sweep_and_again_when_a_file_changes(tmp_path):
@@ -391,10 +393,11 @@ def test_a_data_set_is_read_once_for_the_runs_of_a_sweep_and_again_when_a_file_c
         (tmp_path / name).write_text(name)
     data = TwoFiles()
     first = data.load(tmp_path)
-    assert first.train_images[0].tolist() == [ord(letter) for letter in "one"]
+    assert first.train_images[0].tolist() == [[[ord(letter) for letter in "one"]]]
+    assert first.train_labels.dtype == np.int64
     assert data.load(tmp_path).train_images is first.train_images
     first.train_labels[:] = 0
-    assert data.load(tmp_path).train_labels.all()  # labels are the caller's own
+    assert data.load(tmp_path).train_labels.tolist() == [0, 1]  # labels are the caller's own
     assert TwoFiles(1).load(tmp_path).train_images is not first.train_images  # whose values may shape what is read
     other = tmp_path / "elsewhere"
     other.mkdir()
@@ -405,3 +408,52 @@ def test_a_data_set_is_read_once_for_the_runs_of_a_sweep_and_again_when_a_file_c
     with pytest.raises(DataError, match="two is damaged"):
         data.load(other)
     assert np.array_equal(data.load(tmp_path).train_images, first.train_images)
+
+
+X, Y = np.zeros((4, 2, 2, 1), dtype=np.uint8), np.array([0, 1, 2, 0])
+MADE = {"train_images": X, "train_labels": Y, "test_images": X[:2], "test_labels": Y[:2], "classes": ("a", "b", "c")}
+
+
+class Own(Data):
+    """A data set whose reader gives whatever it is told."""
+
+    def __init__(self, **made):
+        self.made = made
+
+    def _read(self, root):
+        return Arrays(**MADE | self.made)
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        ({"train_images": X[..., 0]}, r"train_images must be an array \(N, H, W, C\) of uint8 or floats, not uint8 \(4, 2, 2\)"),
+        ({"train_images": X.astype(np.int64)}, "train_images must be .* not int64"),
+        ({"train_images": X.astype(bool)}, "train_images must be .* not bool"),
+        ({"train_images": [0] * 4}, "train_images must be .* not list"),
+        ({"train_images": np.full(X.shape, np.nan)}, "train_images must be finite"),
+        ({"train_labels": Y[:3]}, r"train_labels must be an array of 4 integers, .* not int64 \(3,\)"),
+        ({"train_labels": Y.astype(float)}, "train_labels must be .* not float64"),
+        ({"train_labels": Y > 0}, "train_labels must be .* not bool"),
+        ({"train_labels": Y.tolist()}, "train_labels must be .* not list"),
+        ({"train_labels": Y + 1}, r"train_labels must be in 0\.\.2, .* go from 1 to 3"),
+        ({"test_labels": Y[:2] - 1}, r"test_labels must be in 0\.\.2, .* go from -1 to 0"),
+        ({"test_labels": Y[:1]}, "test_labels must be an array of 2 integers"),
+        ({"test_images": X[:2, 1:]}, r"test_images must be of the size and kind of train_images, .* not uint8 \(2, 1, 2, 1\)"),
+        ({"test_images": X[:2] / 1.0}, "test_images must be of the size and kind"),
+        ({"train_names": ("one",)}, "train_names must be none or 4, one for each image, not 1"),
+        ({"classes": ("a", "b", "a")}, "classes must be at least two different names"),
+        ({"classes": (0, 1, 2)}, "classes must be at least two different names"),
+        ({"classes": ("a",)}, "classes must be at least two different names"),
+    ],
+)
+def test_what_an_own_data_set_gives_is_refused_where_no_run_could_be_trained_or_judged_by_it(made, says, tmp_path):
+    with pytest.raises(UserCodeError, match=rf"test_data\.py:\d+: Own: {says}"):
+        Own(**made).load(tmp_path)
+
+
+def test_an_own_data_set_may_have_labels_of_any_integer_type_and_no_test_images(tmp_path):
+    found = Own(train_labels=Y.astype(np.int8), test_images=np.zeros((0, 1, 1, 1)), test_labels=Y[:0]).load(tmp_path)
+    assert found.train_labels.dtype == np.int64
+    assert found.train_labels.tolist() == Y.tolist()
+    assert not len(found.test_labels)

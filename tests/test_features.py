@@ -276,6 +276,7 @@ X, Y = np.ones((6, 3)), np.array(["a", "b"] * 3)
         (X * 1e300, Y, "", "6 of 6 rows hold NaN or infinity"),
         (X, Y[:5], "", r"y\.npy must hold 6 labels, one for each sample; its shape is \(5,\)"),
         (X, np.arange(6) / 2, "", "labels are integers or names, not float64"),
+        (X, np.array([1e19, 2e19, 3, 4, 5, 6]), "", "labels are integers or names, not float64"),
         (X, np.array([{}] * 6, dtype=object), "", "it holds objects; save names by np.save"),
         (X, np.array([b"\xe9t\xe9", b"\xe8t\xe8"] * 3), "", r"y\.npy, sample 0: its label b'\\xe9t\\xe9' is not UTF-8"),
         (X, np.array(["a", " "] * 3), "", r"y\.npy, sample 1: its label is empty"),

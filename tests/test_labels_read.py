@@ -126,6 +126,7 @@ def test_labels_have_no_space_around_them(meant) -> None:
         (("0", "00", "01", "1", "10"), "'0' and '00'; '01' and '1'; if"),
         (("-1", "0", "1"), "a class -1"),
         (tuple(f"{i}" for i in range(51)), "51 classes for 100 samples"),
+        (("0", "1", "10", "11", "2", "3"), "alphabetical order (0, 1, 10, 11, ...), which noise=pair, matrices and"),
     ],
 )
 def test_labels_that_look_odd_are_named(classes: tuple[str, ...], says: str) -> None:

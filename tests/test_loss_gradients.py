@@ -116,6 +116,17 @@ def test_first_and_second_derivatives_are_those_of_the_value(words: str, classes
         assert outside(curvature, below, gradient.detach(), above) < 1e-5
 
 
+@pytest.mark.parametrize("words", [*LEAVES, *VARIANTS])
+def test_second_derivatives_are_finite_in_float32_where_views_and_networks_contradict(words: str) -> None:
+    loss = bound(words, 10)
+    logits, labels = hard(loss, 10)
+    logits[B:] *= -1  # of the second view or network
+    leaf, _, gradient = slopes(loss, logits.float(), labels, graph=True)
+    (curvature,) = torch.autograd.grad(gradient.square().sum(), leaf)
+    assert gradient.isfinite().all()
+    assert curvature.isfinite().all()
+
+
 @pytest.mark.parametrize("classes", CLASSES)
 @pytest.mark.parametrize("words", [*LEAVES, "elr loss.b=0.7"])
 def test_a_label_outside_the_classes_raises_and_is_not_remembered(words: str, classes: int) -> None:

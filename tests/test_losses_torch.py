@@ -236,8 +236,14 @@ def test_a_loss_says_what_it_has_not_been_given(reason: str) -> None:
 
 @pytest.mark.parametrize("kind", [torch.int32, torch.int16, torch.uint8])
 def test_labels_may_be_of_any_integer_type(kind: torch.dtype) -> None:
-    logits, labels, _ = batch()
+    logits, labels, index = batch()
     assert torch.equal(losses.GCE()(logits, labels.to(kind)), losses.GCE()(logits, labels))
+    for pruning in (losses.TruncatedGCE(k=0.2), losses.TruncatedGCE(k=0.2, ignore_index=1)):
+        assert torch.equal(pruning.keep(logits, labels.to(kind)), pruning.keep(logits, labels))
+    mixing = losses.ELRPlus().bind(samples=N, classes=K)
+    given = torch.cat([logits, logits]), index, torch.arange(len(index)).flip(0), torch.tensor(0.7)
+    one, other = (mixing.of_mixed(given[0], each, *given[1:]) for each in (labels.to(kind), labels))
+    assert torch.equal(one, other)
 
 
 UNFIT = {
@@ -258,6 +264,16 @@ def test_what_does_not_fit_a_loss_is_refused_with_what_it_takes(reason: str) -> 
     logits, labels, _ = batch()
     with pytest.raises((TypeError, ValueError), match=reason):
         UNFIT[reason](logits, labels)
+
+
+def test_a_class_without_samples_takes_part_in_no_correction_by_t() -> None:
+    shares = np.eye(K) * 0.6 + 0.4 / K
+    whole, shares[1] = shares.copy(), 0  # no sample of class 1
+    whole[1] = np.eye(K)[1]
+    logits, labels, _ = batch()
+    for corrected in (losses.Forward(), losses.Backward()):
+        found = corrected(logits, labels, transition=shares)
+        assert torch.equal(found, corrected(logits, labels, transition=whole))
 
 
 def test_parameters_may_be_numpy_numbers() -> None:

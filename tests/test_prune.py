@@ -47,6 +47,13 @@ def test_if_all_would_be_pruned_the_set_stays_and_says_so():
     assert warning.startswith("every sample would have been pruned")
 
 
+def test_if_one_sample_would_be_left_the_set_stays_and_says_so():
+    labels = torch.tensor([0, 1, 0])
+    kept, warning = kept_set(LOSS, logits_for(labels, [False, True, False]), labels, torch.arange(3), bools("101"))
+    assert torch.equal(kept, bools("101"))
+    assert warning.startswith("all but one sample would have been pruned")
+
+
 def test_a_class_without_a_kept_sample_is_named_and_pruned():
     labels = torch.tensor([0, 1, 0, 1])
     kept, warning = kept_set(

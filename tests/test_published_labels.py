@@ -198,6 +198,25 @@ def test_files_of_other_code_bases_hold_the_same_labels(tmp_path):
         assert np.array_equal(found, NOISY), name
 
 
+@pytest.mark.parametrize("column", ["file", "File ", "id"])
+def test_lines_of_a_csv_are_joined_on_the_names_of_samples(tmp_path, column):
+    names = [f"{i}.png" for i in range(N)]
+    lines = [f"{name},{y}" for name, y in zip(names, NOISY, strict=True)]
+    (tmp_path / "a.csv").write_text("\n".join([f"{column},noisy", *lines[::-1]]))
+    of = FromFile(0.25, "a.csv", digest(NOISY), key="noisy")
+    of.names = names
+    of.bind(tmp_path, LABELS, CIFAR10)
+    assert np.array_equal(of.draw(LABELS, NO_IMAGES, CIFAR10, 0), NOISY)
+    for changed, says in (
+        (lines[1:], r"it has no line for 1 of \d+ samples, 0\.png first"),
+        ([*lines, lines[3]], r"has 3\.png twice"),
+        (["other.png,1", *lines[1:]], r"has other\.png, which is the name of no sample; the first is 0\.png"),
+    ):
+        (tmp_path / "a.csv").write_text("\n".join([f"{column},noisy", *changed]))
+        with pytest.raises(DataError, match=says):
+            of.bind(tmp_path, LABELS, CIFAR10)
+
+
 def test_labels_by_name_are_asked_for_by_name_and_others_have_none(tmp_path):
     for name, key in files_of(tmp_path).items():
         if key:
@@ -222,6 +241,7 @@ def test_labels_by_name_are_asked_for_by_name_and_others_have_none(tmp_path):
         ("a.csv", b"", "is not a CSV with a header"),
         ("a.csv", b"a,b\n1,2\n3\n", "line 3 has 1 fields, its header 2"),
         ("a.csv", b"index,noisy\n1,0\n0,1\n", "its column index has the images in another order; sort the lines by it"),
+        ("a.csv", b"idx,noisy\n2,0\n1,1\n3,1\n", "its column idx has the images in another order; sort the lines by it"),
         ("a.csv", b"index,noisy\n0,cat\n1,dog\n", "must be one of index$"),
         ("a.pt", b"no archive", "is not a dictionary of arrays of torch.save"),
         ("a.npy", b"", "is not an npy file of numbers: "),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from noisygce import inputs
 from noisygce.data.preprocessing import Preprocessing
-from noisygce.errors import DataError
+from noisygce.errors import DataError, UserCodeError, defined
 
 Ints = NDArray[np.int64]
 Images = NDArray[Any]  # uint8: pixels; floats: numbers that stand for themselves
@@ -25,6 +25,7 @@ class Arrays:
     """Images (N, H, W, C) uint8, labels (N,) int64 and K class names of a data set.
 
     Vectors of D numbers are images (N, 1, 1, D) of floats, which stand for themselves; pixels are divided by 255.
+    Test images may be none, (0, H, W, C).
     truth: whether the labels are known to be the true ones; if not, no sample is known to be mislabelled.
     train_names, test_names: what the samples are called, such as their files; none where they are known by number.
     """
@@ -59,10 +60,14 @@ class Data:
         source = type(self), str(sorted(vars(self).items())), *map(inputs.state, self.inputs(root))
         kept = Data._kept
         if source != kept[0]:
-            kept = Data._kept = source, self._read(root)
+            found = self._read(root)
+            if fault := _fault(found):
+                raise UserCodeError(f"{defined(type(self))}: {fault}")
+            kept = Data._kept = source, found
         arrays: Arrays = kept[1]
         # Labels are the caller's own: noise may be written into them.
-        return replace(arrays, train_labels=arrays.train_labels.copy(), test_labels=arrays.test_labels.copy())
+        train, test = arrays.train_labels.astype(np.int64), arrays.test_labels.astype(np.int64)
+        return replace(arrays, train_labels=train, test_labels=test)
 
     def require(self, root: Path) -> None:
         """Sees to it that the files are below ``root``. Raises DataError, naming what is missing."""
@@ -79,6 +84,33 @@ class Data:
 
     def _read(self, root: Path) -> Arrays:
         raise NotImplementedError
+
+
+def _fault(arrays: Arrays) -> str | None:
+    """What a data set gives that no run can be trained or judged by; None: nothing."""
+    classes, k = arrays.classes, len(arrays.classes)
+    if k < 2 or len({*classes}) < k or not all(isinstance(name, str) for name in classes):
+        return f"classes must be at least two different names, not {tuple(classes)}"
+    for part in ("train", "test"):
+        x, y, names = (getattr(arrays, f"{part}_{what}") for what in ("images", "labels", "names"))
+        if not isinstance(x, np.ndarray) or x.ndim != 4 or not (x.dtype == np.uint8 or x.dtype.kind == "f"):
+            return f"{part}_images must be an array (N, H, W, C) of uint8 or floats, not {_kind(x)}"
+        if not isinstance(y, np.ndarray) or y.shape != x.shape[:1] or y.dtype.kind not in "iu":
+            return f"{part}_labels must be an array of {len(x):,} integers, one for each image, not {_kind(y)}"
+        if len(y) and not 0 <= y.min() <= y.max() < k:
+            return f"{part}_labels must be in 0..{k - 1}, the places of classes; they go from {y.min()} to {y.max()}"
+        if x.dtype.kind == "f" and not np.isfinite(x).all():
+            return f"{part}_images must be finite numbers; there are NaN or infinite ones"
+        if names and len(names) != len(x):
+            return f"{part}_names must be none or {len(x):,}, one for each image, not {len(names):,}"
+    one, other = arrays.train_images, arrays.test_images
+    if len(other) and (one.shape[1:] != other.shape[1:] or one.dtype.kind != other.dtype.kind):
+        return f"test_images must be of the size and kind of train_images, {_kind(one)}, not {_kind(other)}"
+    return None
+
+
+def _kind(found: Any) -> str:
+    return f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
 
 
 def refuse_too_large(what: str, size: int, advice: str) -> None:

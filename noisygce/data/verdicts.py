@@ -106,7 +106,7 @@ def decisions(
                 f"{where}: there is no sample {row.sample!r}: an index is in 0..{max(given)}, and not of one that "
                 "verdicts have dropped before"
             )
-        if names.get(i) and row.file and Path(row.file).name != Path(names[i]).name:
+        if names.get(i) and row.file and row.file != names[i]:
             raise DataError(f"{where}: sample {i} is {names[i]} here; the verdicts are on another data set")
         if row.given != given[i]:
             raise DataError(f"{where}: sample {i} is labelled {given[i]} here, not {row.given}")

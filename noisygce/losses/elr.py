@@ -134,7 +134,7 @@ class ELRPlus(Loss):
         return self.of_mixed(logits, labels, index, alone, torch.ones((), device=index.device))
 
     def of_mixed(self, logits: Tensor, labels: Tensor, index: Tensor, partner: Tensor, weight: Tensor) -> Tensor:
-        targets = self._bound("targets").index_select(0, index)
+        labels, targets = labels.long(), self._bound("targets").index_select(0, index)
         mixed = (weight * targets + (1 - weight) * targets[partner]).unbind(1)
         lam = self.lam * _risen(self._bound("steps"), self.lam_ramp)
         first, second = (

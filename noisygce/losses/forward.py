@@ -135,7 +135,8 @@ class DualT(ForwardHat):
 
 
 def _given(transition: Matrix | None, classes: int) -> Matrix:
-    """T (K, K). Raises TypeError where it is missing, ValueError where it is none of K classes."""
+    """T (K, K), with a row of the identity for a class without samples, whose shares are all 0. Raises TypeError where T
+    is missing, ValueError where it is none of K classes."""
     import numpy as np
     import torch
 
@@ -145,6 +146,7 @@ def _given(transition: Matrix | None, classes: int) -> Matrix:
     given: Matrix = torch.as_tensor(transition, dtype=torch.float64, device="cpu").numpy()
     if given.shape != (classes, classes):
         raise ValueError(f"transition must be {what}, for K = {classes}; its shape is {given.shape}")
+    given = np.where(given.any(1, keepdims=True), given, np.eye(classes))
     if not (given >= 0).all() or not np.allclose(given.sum(1), 1, rtol=0, atol=1e-3):
         raise ValueError(f"transition must be {what}: entries of at least 0, rows of sum 1")
     return given

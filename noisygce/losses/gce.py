@@ -73,6 +73,7 @@ class TruncatedGCE(GCE):
 
     def keep(self, logits: Tensor, labels: Tensor) -> Tensor:
         """w (B,): p_y > k, and False of the label ``ignore_index``. L_q falls as p_y grows: none need be computed."""
+        labels = labels.long()
         if self.ignore_index is None:
             return log_p(logits.detach(), labels).exp() > self.k
         some = labels != self.ignore_index

@@ -39,9 +39,16 @@ class GJS(JS):
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         w = (1 - self.pi) / 2
         one, two = log_softmax(logits).chunk(2)
-        log_rest = math.log(w) + one.logaddexp(two)  # log m, but for the given label
+        log_rest = math.log(w) + _log_sum(one, two)  # log m, but for the given label
         log_rest_y = pick(log_rest, labels)
         log_my = (self.pi + log_rest_y.exp()).log()
         towards_p = w * (one.exp() * (one - log_rest) + two.exp() * (two - log_rest)).sum(1)
         towards_p = towards_p + log_rest_y.exp() * (log_rest_y - log_my)
         return (-self.pi * log_my + towards_p) / self._scale
+
+
+def _log_sum(one: Tensor, two: Tensor) -> Tensor:
+    """log(exp(one) + exp(two)), the bits of ``logaddexp``, whose second derivative is NaN where exp(one - two) is
+    infinite."""
+    far = (one - two).detach().abs().exp().isinf()
+    return one.maximum(two).where(far, one.where(~far, 0).logaddexp(two.where(~far, 0)))

@@ -3,7 +3,7 @@
 .npy        an array (NumPy)
 .json       a list (DivideMix, ELR+), or lists by name
 .txt        an integer a line
-.csv        columns below a header
+.csv        columns below a header; a line for each name, where samples have names and a column is called file or id
 .pt         a dictionary of arrays as torch.save writes it (CIFAR-N), of which nothing is run
 """
 
@@ -23,11 +23,12 @@ from noisygce import inputs
 from noisygce.errors import DataError
 
 
-def labels(path: Path, key: str | None) -> Any:
-    """The labels in a file, as they are there; key: their name, where it holds several by name. Raises DataError."""
+def labels(path: Path, key: str | None, names: Sequence[str] = ()) -> Any:
+    """The labels in a file, as they are there; key: their name, where it holds several by name; names: of the samples,
+    in order, or none. Raises DataError."""
     read, kind = _READERS.get(path.suffix.lower(), _READERS[".npy"])
     try:
-        content = read(path)
+        content = _columns(path, names) if read is _columns else read(path)
         if not isinstance(content, Mapping):
             found = np.asarray(content)
     except Exception as error:  # a pickle can go wrong in any way
@@ -76,25 +77,41 @@ def _lines(path: Path) -> list[int]:
     return [int(line) for line in path.read_text(encoding="utf-8").split()]
 
 
-def _columns(path: Path) -> dict[str, list[int]]:
-    """The columns of integers; others, such as the names of images, are no labels."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
+def _columns(path: Path, names: Sequence[str] = ()) -> dict[str, list[int]]:
+    """The columns of integers, in the order of ``names`` where a column holds these."""
+    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:  # names of files may be any
         head, *rows = csv.reader(file, strict=True)
     for line, row in enumerate(rows, start=2):
         if len(row) != len(head):
             raise ValueError(f"line {line} has {len(row)} fields, its header {len(head)}")
+    if names and (named := next((i for i, name in enumerate(head) if name.strip().lower() in _NAMED), None)) is not None:
+        rows = _in_order(head[named].strip(), named, rows, names)
     texts = [[row[i].strip() for row in rows] for i in range(len(head))]
     columns = {name: [*map(int, column)] for name, column in zip(head, texts, strict=True) if _whole(column)}
     for name, column in columns.items():
-        if column != sorted(column) == [*range(len(column))]:
+        if column != sorted(column) in ([*range(len(column))], [*range(1, len(column) + 1)]):
             raise ValueError(f"its column {name} has the images in another order; sort the lines by it")
     return columns
+
+
+def _in_order(called: str, column: int, rows: Sequence[list[str]], names: Sequence[str]) -> list[list[str]]:
+    """The lines (N,) in the order of the samples' names (N,), which a column holds."""
+    line = {row[column]: row for row in rows}
+    for row in rows:
+        if line[row[column]] is not row:
+            raise ValueError(f"its column {called} has {row[column]} twice")
+    if other := [*(line.keys() - {*names})]:
+        raise ValueError(f"its column {called} has {min(other)}, which is the name of no sample; the first is {names[0]}")
+    if left := [name for name in names if name not in line]:
+        raise ValueError(f"it has no line for {len(left):,} of {len(names):,} samples, {left[0]} first")
+    return [line[name] for name in names]
 
 
 def _whole(column: Sequence[str]) -> bool:
     return all(text.removeprefix("-").isdecimal() for text in column)
 
 
+_NAMED = ("file", "id", "ids")  # columns of the names of samples
 _READERS = {
     ".npy": (_array, "an npy file of numbers"),
     ".json": (_json, "a JSON list of integers, or several by name"),

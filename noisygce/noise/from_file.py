@@ -15,7 +15,8 @@ from noisygce.noise.base import Images, Labels, Noise, digest, realised_rate
 
 
 class FromFile(Noise):
-    """Labels (N,) from a file, one for each training image in the data set's order; nothing is drawn.
+    """Labels (N,) from a file, one for each training image in the data set's order; nothing is drawn. Where the images
+    have names, the lines of a CSV with a column ``file`` may have any order.
 
     file: below the data root, from the current folder, or a whole path, of a kind that ``noise.files`` reads. key: the
     name of the labels, where it holds several. sha256: ``digest`` of the labels, so that the run's id stands for these
@@ -40,7 +41,7 @@ class FromFile(Noise):
         path = inputs.located(root, self.file)
         if not path.is_file():
             raise MissingData(inputs.not_located("noise.file", self.file, root))
-        given = self._read(path, self.key, len(labels), len(classes))
+        given = self._read(path, self.key, self.names, len(labels), len(classes))
         found, real = digest(given), realised_rate(labels, given)
         if real == 1 and found != self.sha256:
             raise DataError(f"no label in {path} is the data set's own: are the classes numbered in another order?")
@@ -59,8 +60,8 @@ class FromFile(Noise):
         return self._given
 
     @staticmethod
-    def _read(path: Path, key: str | None, samples: int, classes: int) -> Labels:
-        given = files.labels(path, key)
+    def _read(path: Path, key: str | None, names: Sequence[str], samples: int, classes: int) -> Labels:
+        given = files.labels(path, key, names)
         if given.shape != (samples,) or given.dtype.kind not in "iu":
             what = f"{given.dtype} of shape {given.shape}"
             what += "; save labels.astype(int)" if given.dtype.kind == "f" else ""

@@ -73,6 +73,8 @@ class Training:
             torch.from_numpy(a).to(device)
             for a in (task.noisy, task.clean, arrays.test_labels, task.train, task.validation, task.test)
         )
+        if len(self.train) == 1:
+            raise ConfigError("one training sample: batch norm needs at least two")
         self.network, self.fused = network.to(device), fused
         for layer in network.modules():
             if can_fuse(layer):

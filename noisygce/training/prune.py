@@ -14,16 +14,17 @@ def kept_set(loss: Loss, logits: Tensor, labels: Tensor, train: Tensor, before: 
     """The kept set (N,), bool, solved again over ALL training samples; a pruned sample can come back.
 
     logits (n, K): of the best-validation model in eval mode, for the training indices ``train`` (n,); labels (N,) the
-    noisy ones; before (N,) the kept set so far. Where nothing would be left the set stays as it is, and the second
-    value says so; it also names classes without a kept sample.
+    noisy ones; before (N,) the kept set so far. Where fewer than two would be left the set stays as it is, and the
+    second value says so: batch norm cannot train on one; it also names classes without a kept sample.
     """
     keep = loss.keep(logits, labels[train])
-    if not keep.any():
-        return before, "every sample would have been pruned: the kept set stays as it was"
+    if (left := int(keep.sum())) < 2:
+        pruned = "all but one sample" if left else "every sample"
+        return before, f"{pruned} would have been pruned: the kept set stays as it was"
     kept = before.clone()
     kept[train] = keep
-    present, left = labels[train].unique(), labels[train][keep].unique()
-    gone = [int(y) for y in present if not (left == y).any()]
+    present, remaining = labels[train].unique(), labels[train][keep].unique()
+    gone = [int(y) for y in present if not (remaining == y).any()]
     return kept, f"no sample is kept of class {', '.join(map(str, gone))}" if gone else ""
 
 
