@@ -85,16 +85,39 @@ def test_views_work_from_a_stored_plan_without_hydra_and_write_the_same_without_
     assert len(seen[0][1]) > 2
 
 
-@pytest.mark.parametrize("part", ["arguments", "a config file", "version", "NUMERICS", "a revision", "format"])
+def test_a_plan_of_one_results_folder_is_never_that_of_another(here):
+    """An archive's plan is stored where one's own are; a results folder may be moved, or seen from elsewhere."""
+    experiment = ["experiment=demo", "loss=ce", "noise=pair", "rate=0.2"]
+
+    def folders(*words):
+        plan = plan_of([*experiment, *words])
+        placed = {settings.read(settings.compose(run.job)).paths.results for run in plan.runs}
+        assert placed == {plan.results}
+        return plan.results
+
+    (here / "archive").mkdir()
+    (here / "archive" / "runs.jsonl").write_text("")
+    assert folders("paths.results=archive") == Path("archive")
+    assert folders() == Path("results")
+    assert folders("paths.results=archive") == Path("archive")
+    (here / "results").rename(here / "moved")
+    assert folders("paths.results=moved") == Path("moved")
+    (here / "moved").rename(here / "again")
+    assert folders(f"paths.results={here / 'again'}") == here / "again"
+    assert folders("paths.results=again") == Path("again")
+
+
+@pytest.mark.parametrize("part", ["arguments", "the results folder", "a config file", "version", "NUMERICS", "a revision", "format"])
 def test_whatever_ids_depend_on_makes_the_plan_anew(part, monkeypatch, tmp_path):
     leaf = tmp_path / "conf" / "loss" / "mine.yaml"
     leaf.parent.mkdir(parents=True)
     leaf.write_text("name: mine\n_target_: noisygce.losses.GCE\nq: 0.5\n")
     words = [f"hydra.searchpath=['file://{tmp_path / 'conf'}']", *WORDS]
     before = stored.key(words)
-    assert stored.key([*words, "paths.results=elsewhere"]) == before  # where results lie changes no id
     if part == "arguments":
         words = [*words, "schedule.epochs=3"]
+    elif part == "the results folder":
+        words = [*words, "paths.results=elsewhere"]
     elif part == "a config file":
         leaf.write_text("name: mine\n_target_: noisygce.losses.GCE\nq: 0.6\n")
     elif part == "version":

@@ -24,7 +24,7 @@ from noisygce.runs.ids import REVISIONS
 from noisygce.runs.reading import json_values
 from noisygce.settings.compose import parsed
 
-FORMAT = 1
+FORMAT = 2
 _LONGEST = 60  # characters of a readable name
 
 
@@ -68,8 +68,9 @@ def _file_name(arguments: Sequence[str]) -> str:
 
 
 def key(arguments: Sequence[str]) -> str:
-    """Digest of what IDs depend on beside a person's own code and data: arguments, config files, the variables
-    NOISYGCE_... that a config may read, version, NUMERICS and the revisions of classes.
+    """Digest of what a plan depends on beside a person's own code and data: arguments, with the results folder that its
+    jobs train into, config files, the variables NOISYGCE_... that a config may read, version, NUMERICS and the revisions
+    of classes.
 
     Empty where it cannot be known, for a search path that is no folder: such a plan is neither stored nor read.
     """
@@ -92,7 +93,7 @@ def key(arguments: Sequence[str]) -> str:
         if name.endswith((".yaml", ".yml"))
     )
     content = [
-        [argument for argument in arguments if not argument.startswith("paths.results=")],
+        arguments,
         sorted(variable for variable in os.environ.items() if variable[0].startswith("NOISYGCE_")),
         *(noisygce.__version__, FORMAT, runs.NUMERICS, sorted(REVISIONS.items())),
         *([str(path), hashlib.sha256(path.read_bytes()).hexdigest()] for path in files),
