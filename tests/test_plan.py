@@ -107,7 +107,9 @@ def test_a_plan_of_one_results_folder_is_never_that_of_another(here):
     assert folders("paths.results=again") == Path("again")
 
 
-@pytest.mark.parametrize("part", ["arguments", "the results folder", "a config file", "version", "NUMERICS", "a revision", "format"])
+@pytest.mark.parametrize(
+    "part", ["arguments", "the results folder", "a config file", "version", "NUMERICS", "a revision", "format"]
+)
 def test_whatever_ids_depend_on_makes_the_plan_anew(part, monkeypatch, tmp_path):
     leaf = tmp_path / "conf" / "loss" / "mine.yaml"
     leaf.parent.mkdir(parents=True)
@@ -245,6 +247,41 @@ def test_a_run_that_two_blocks_of_a_grid_give_by_other_words_is_planned_once():
     assert len(plan_of(words).runs) == 3  # rate=0.4 is the default
     cells = table.of(*words).cells
     assert {len(cell.runs) for cell in cells.cell.values()} == {1}
+
+
+@pytest.mark.parametrize(
+    ("words", "rows"),
+    [
+        (["schedule=digits,folder", "schedule.milestones=[]"], ["loss.name", "schedule.batch_size"]),
+        (["+grid=[{loss: gce, loss.q: [0.3, 0.7]}]"], ["loss.name", "loss.q"]),
+        (["loss=gce", "loss.q=0.3,0.7"], ["loss.name", "loss.q"]),
+        (["loss=ce,gce", "model=mlp,linear"], ["loss.name", "model.name"]),
+        (["table.rows=[loss.name, loss.q]", "loss=gce", "loss.q=0.3,0.7"], ["loss.name", "loss.q"]),
+        (["loss=mine,yours"], ["loss.name", "loss.q"]),
+    ],
+    ids=str,
+)
+def test_no_two_settings_of_a_plan_without_an_experiment_share_a_cell(words, rows, here):
+    for name, q in (("mine", 0.2), ("yours", 0.8)):
+        (here / "conf" / "loss").mkdir(parents=True, exist_ok=True)
+        (here / "conf" / "loss" / f"{name}.yaml").write_text(f"name: own\n_target_: noisygce.losses.GCE\nq: {q}\n")
+    words = [f"hydra.searchpath=['file://{here / 'conf'}']", "data=digits", "seed=0,1", *words]
+    assert plan_of(words).table["rows"] == rows
+    assert {len(cell.runs) for cell in table.of(*words).cells.cell.values()} == {2}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("{rule: [val]}", r"table\.rule: there is no such key; there are title, rows, columns, rules"),
+        ("{decimal: 1}", r"table\.decimal: there is no such key"),
+        ("{overview: {rows: [ce], colum: uniform 0.4}}", r"table\.overview\.colum: there is no such key"),
+        ("7", "must be a mapping"),
+    ],
+)
+def test_keys_that_no_table_has_are_refused(given, says):
+    with pytest.raises(ConfigError, match=says):
+        plan_of([*WORDS, f"+table={given}"])
 
 
 @pytest.mark.parametrize("swept", ["runtime.threads=1,2", "++runtime.threads=1,2", "paths.results=a,b"])

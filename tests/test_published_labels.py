@@ -241,7 +241,7 @@ def test_labels_by_name_are_asked_for_by_name_and_others_have_none(tmp_path):
         ("a.csv", b"", "is not a CSV with a header"),
         ("a.csv", b"a,b\n1,2\n3\n", "line 3 has 1 fields, its header 2"),
         ("a.csv", b"index,noisy\n1,0\n0,1\n", "its column index has the images in another order; sort the lines by it"),
-        ("a.csv", b"idx,noisy\n2,0\n1,1\n3,1\n", "its column idx has the images in another order; sort the lines by it"),
+        ("a.csv", b"idx,noisy\n2,0\n1,1\n3,1\n", "its column idx has the images in another order; sort"),
         ("a.csv", b"index,noisy\n0,cat\n1,dog\n", "must be one of index$"),
         ("a.pt", b"no archive", "is not a dictionary of arrays of torch.save"),
         ("a.npy", b"", "is not an npy file of numbers: "),

@@ -104,6 +104,43 @@ def test_a_trial_is_the_mean_over_its_seeds_and_each_run_has_the_id_of_its_seed(
             settings.read(settings.compose([*words, f"runtime.trial_seeds={wrong}"]))
 
 
+@pytest.mark.parametrize("how", ["words", "params"])
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("seed=0,1", r"the luckiest seed; runtime\.trial_seeds"),
+        ("seed=range(0,3)", r"the luckiest seed; runtime\.trial_seeds"),
+        ("rate=0.2,0.4", "the easiest of them; search under one"),
+        ("noise=uniform,pair", "the easiest of them"),
+        ("noise.seed=0,1", "the easiest of them"),
+        ("data=digits,cifar10", "the easiest of them"),
+    ],
+)
+def test_seeds_noises_and_data_sets_are_not_searched(how: str, word: str, says: str) -> None:
+    key, _, value = word.partition("=")
+    hydra = optuna(params={key: value}) if how == "params" else optuna()
+    with pytest.raises(ConfigError, match=rf"^{re.escape(word)}: a search would choose {says}"):
+        tuning.overrides(hydra, ["-m", "loss.q=interval(0.1,1.0)", *([word] if how == "words" else [])])
+
+
+def test_a_search_has_neither_grid_nor_name_of_a_plan() -> None:
+    with pytest.raises(ConfigError, match=r"^name=mine: it names the plan of a grid"):
+        tuning.overrides(optuna(), ["-m", "hydra.job.name=mine"])
+    cfg = settings.compose(["experiment=demo"])
+    with pytest.raises(ConfigError, match="does not train the grid of an experiment; grid=null"), tuning.whole():
+        tuning.trial(lambda _: 0.5, cfg)
+    assert tuning.trial(lambda _: 0.5, settings.compose(["experiment=demo", "grid=null"])) == 0.5
+
+
+def test_a_study_in_a_database_has_no_seed_that_each_start_would_repeat() -> None:
+    def seeded(hydra: Any) -> bool:
+        return any(word.startswith("hydra.sweeper.sampler.seed=") for word in tuning.overrides(hydra, ["-m"]))
+
+    assert seeded(optuna())
+    pytest.importorskip("optuna", reason="needs noisygce[tuning]")
+    assert not seeded(optuna(storage="sqlite://"))
+
+
 def test_seeds_of_trials_are_refused_where_nothing_searches() -> None:
     words = ["-m", "runtime.trial_seeds=[0,1]"]
     assert tuning.overrides(optuna().copy(), [*words, "paths.results=absent"])
@@ -159,10 +196,12 @@ def test_a_search_of_which_each_trial_diverges_ends_in_one_line(tmp_path: Path) 
 def test_a_study_is_kept_in_a_database_and_one_that_cannot_be_opened_is_refused_in_one_line(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="needs noisygce[tuning]")
     words = (*SEARCH, "hydra.sweeper.n_trials=1", "hydra.sweeper.study_name=mine")
-    for _ in range(2):
+    for start in (1, 2):
         code, text = train(tmp_path, *words, "hydra.sweeper.storage=sqlite:///x.db")
         assert code == 0, text
+        assert f"best of the {start} trials of the study mine, " in text
     assert (tmp_path / "x.db").is_file()
+    assert len(results.found(tmp_path / "results")) == 2  # the second start has drawn another point
     for url in ("sqlite:////nowhere/x.db", "nonsense"):
         code, text = train(tmp_path, *words, f"hydra.sweeper.storage={url}")
         assert code == 2

@@ -36,8 +36,8 @@ def odd(arrays: Arrays) -> Iterator[str]:
     if all(name.isdecimal() for name in classes) and (numbers := [*map(int, classes)]) != sorted(numbers):
         shown = ", ".join(classes[: _SHOWN + 1])
         yield (
-            f"classes are in alphabetical order ({shown}, ...), which noise=pair, matrices and noise.file follow; names of "
-            "as many digits, such as 02, have the order of numbers"
+            f"classes are in alphabetical order ({shown}, ...), which noise=pair, matrices and noise.file follow; "
+            "names of as many digits, such as 02, have the order of numbers"
         )
     if "-1" in classes:
         yield "there is a class -1: if it marks samples without a label, leave them out"

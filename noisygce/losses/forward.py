@@ -135,8 +135,8 @@ class DualT(ForwardHat):
 
 
 def _given(transition: Matrix | None, classes: int) -> Matrix:
-    """T (K, K), with a row of the identity for a class without samples, whose shares are all 0. Raises TypeError where T
-    is missing, ValueError where it is none of K classes."""
+    """T (K, K), with a row of the identity for a class without samples, whose shares are all 0. Raises TypeError where
+    T is missing, ValueError where it is none of K classes."""
     import numpy as np
     import torch
 

@@ -84,8 +84,9 @@ def _columns(path: Path, names: Sequence[str] = ()) -> dict[str, list[int]]:
     for line, row in enumerate(rows, start=2):
         if len(row) != len(head):
             raise ValueError(f"line {line} has {len(row)} fields, its header {len(head)}")
-    if names and (named := next((i for i, name in enumerate(head) if name.strip().lower() in _NAMED), None)) is not None:
-        rows = _in_order(head[named].strip(), named, rows, names)
+    named = [i for i, name in enumerate(head) if name.strip().lower() in _NAMED]
+    if names and named:
+        rows = _in_order(head[named[0]].strip(), named[0], rows, names)
     texts = [[row[i].strip() for row in rows] for i in range(len(head))]
     columns = {name: [*map(int, column)] for name, column in zip(head, texts, strict=True) if _whole(column)}
     for name, column in columns.items():
@@ -101,7 +102,8 @@ def _in_order(called: str, column: int, rows: Sequence[list[str]], names: Sequen
         if line[row[column]] is not row:
             raise ValueError(f"its column {called} has {row[column]} twice")
     if other := [*(line.keys() - {*names})]:
-        raise ValueError(f"its column {called} has {min(other)}, which is the name of no sample; the first is {names[0]}")
+        known = f"which is the name of no sample; the first is {names[0]}"
+        raise ValueError(f"its column {called} has {min(other)}, {known}")
     if left := [name for name in names if name not in line]:
         raise ValueError(f"it has no line for {len(left):,} of {len(names):,} samples, {left[0]} first")
     return [line[name] for name in names]

@@ -24,6 +24,7 @@ VALUES = ("seed", "rate", "precision", "compile")  # keys of one value
 SECTIONS = ("schedule", "prune", "runtime", "paths")  # keys of several values, all of one class
 KEYS = tuple(dict.fromkeys((*GROUPS, *VALUES, *SECTIONS)))  # all first names of keys
 ASIDE = ("logger", "hydra", "grid", "table")  # keys of a config that no run needs
+_OF_TABLE = r"table\.(title|rows|columns|rules|decimals|names)[.=]"
 
 
 def config_dir() -> Path:
@@ -60,7 +61,7 @@ def compose(overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
 
 def with_plus(word: str) -> str:
     """A word as Hydra needs it to set what few experiments have: ``++table.decimals=1`` for ``table.decimals=1``."""
-    return re.sub(r"^(?=table\.(decimals|names)[.=])", "++", word)
+    return re.sub(rf"^(?={_OF_TABLE})", "++", word)
 
 
 _one_at_a_time = threading.RLock()
@@ -160,5 +161,5 @@ def of_each_run(words: Sequence[str]) -> list[str]:
 
 def as_typed(word: str) -> str:
     """A word of ``of_each_run`` and ``with_plus`` as it was before."""
-    word = re.sub(r"^\+\+(?=table\.(decimals|names)[.=])", "", word)
+    word = re.sub(rf"^\+\+(?={_OF_TABLE})", "", word)
     return re.sub(r"^([^=]+)=choice\(([^,]*)\)$", r"\1=\2", word)

@@ -23,9 +23,9 @@ from noisygce.results import Result
 from noisygce.runs import loggers
 from noisygce.runs.ids import NOT_SHAPING
 from noisygce.settings import guard, hints
-from noisygce.settings.compose import CHOSEN, of_each_run, parsed, sweeps
+from noisygce.settings.compose import of_each_run, parsed, sweeps
 from noisygce.settings.experiment import SEEDS
-from noisygce.sweep import stored
+from noisygce.sweep import axes, stored
 
 if TYPE_CHECKING:
     from noisygce.sweep.jobs import Job
@@ -98,18 +98,14 @@ def _compose(arguments: Sequence[str], launching: bool) -> tuple[Plan, list[Any]
     jobs = _jobs(arguments, base)
     hydra = [argument for argument in arguments if argument.startswith("hydra.")]
     made = list(identities(jobs, hydra, launching))
-    table = OmegaConf.to_container(base.table, resolve=True) if OmegaConf.is_config(base.get("table")) else {}
-    if not isinstance(table, dict):
-        raise ConfigError(f"table={table}: must be a mapping, such as {{rows: [loss.name], columns: [rate]}}")
+    table = base.get("table") or {}
+    table = OmegaConf.to_container(table, resolve=True) if OmegaConf.is_config(table) else table
     grid = OmegaConf.to_container(base.grid, resolve=True) if base.get("grid") else None
     planned: dict[str, Planned] = {}  # jobs of other words may make the same run
     for job, (identity, _) in zip(jobs, made, strict=True):
         name_of_run = runs.run_id(identity)
         planned.setdefault(name_of_run, Planned(tuple(job), name_of_run, identity))
-    shown = {str(key): value for key, value in table.items()}
-    if not {"rows", "columns"} & {*shown}:  # table.decimals on the command line may be all of it
-        shown = _TABLE | shown
-    table = _with_all_that_varies(shown, arguments)
+    table = axes.of_table(table, arguments, [run.identity for run in planned.values()])
     return Plan(name, typed, tuple(planned.values()), grid, table, settings.read(base).paths.results), _user_files(made)
 
 
@@ -198,20 +194,6 @@ def _user_files_are_unchanged(stored_files: Sequence[Mapping[str, Any]]) -> bool
             except (ConfigError, DataError) as error:
                 log.warning(f"{error}; the runs are those of the stored plan")
     return True
-
-
-_TABLE: dict[str, Any] = {"title": "Test accuracy in %", "rows": ["loss.name"], "columns": ["noise.name", "rate"]}
-
-
-def _with_all_that_varies(table: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
-    """The table, with a key in ``columns`` for each data set or noise, in ``rows`` for any other value, of which the
-    arguments have several."""
-    for key in (argument.partition("=")[0].lstrip("+") for argument in arguments if sweeps(argument)):
-        axis = "columns" if key.partition(".")[0] in ("data", "noise", "rate") else "rows"
-        name = f"{key}.name" if key in CHOSEN else key
-        if key != "seed" and name not in (*table.get("rows", ()), *table.get("columns", ())):
-            table = {**table, axis: [name, *table[axis]] if key == "data" else [*table.get(axis, ()), name]}
-    return table
 
 
 def shown(arguments: Sequence[str]) -> Plan:

@@ -68,9 +68,9 @@ def _file_name(arguments: Sequence[str]) -> str:
 
 
 def key(arguments: Sequence[str]) -> str:
-    """Digest of what a plan depends on beside a person's own code and data: arguments, with the results folder that its
-    jobs train into, config files, the variables NOISYGCE_... that a config may read, version, NUMERICS and the revisions
-    of classes.
+    """Digest of what a plan depends on beside a person's own code and data: arguments, with the results folder that
+    its jobs train into, config files, the variables NOISYGCE_... that a config may read, version, NUMERICS and the
+    revisions of classes.
 
     Empty where it cannot be known, for a search path that is no folder: such a plan is neither stored nor read.
     """

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from noisygce import runs, settings
 from noisygce.errors import ConfigError, NonFinite
 from noisygce.runs import atomic
+from noisygce.settings.compose import sweeps
 from noisygce.sweep.stored import results_folder
 
 log = logging.getLogger("noisygce")
@@ -29,17 +30,21 @@ log = logging.getLogger("noisygce")
 # at a time and run them one after another, draw other trials the next time, so that no search could be continued, and
 # end at the first trial that fails.
 _OPTUNA = {"n_jobs": (2, "1"), "sampler.seed": (None, "0"), "max_failure_rate": (0.0, "1.0")}
+# Among these a search would choose the luckiest seed, the noise of fewest wrong labels, the easiest data.
+_GIVEN = ("seed", "rate", "noise", "data", "data.name", "data.subset", "data.validation")
 
 
 def overrides(hydra: DictConfig, words: Sequence[str]) -> list[str]:
     """The overrides that a search needs beside the ``words`` of its command line; none for a sweep over a grid.
 
     hydra: as composed. Raises ConfigError for a direction that would find the worst run, for a storage that cannot be
-    opened, and for seeds of trials where nothing searches.
+    opened, for values that are no hyper-parameters, and for seeds of trials where nothing searches.
     """
     seeds = [word for word in words if word.lstrip("+").startswith("runtime.trial_seeds=[")]
     if seeds and not searches(hydra):
         raise ConfigError(f"{seeds[0]}: only a search trains these seeds (hydra/sweeper=optuna); of a grid: seed=0,1")
+    if searches(hydra):
+        _refuse_no_hyper_parameters(hydra, words)
     if "optuna" not in str(hydra.sweeper.get("_target_")):
         return []
     typed = {word.partition("=")[0].lstrip("+") for word in words}
@@ -60,9 +65,31 @@ def overrides(hydra: DictConfig, words: Sequence[str]) -> list[str]:
         "+hydra.callbacks.best._target_": f"{__name__}.Best",
     }
     for key, (default, ours) in _OPTUNA.items():
+        if key == "sampler.seed" and hydra.sweeper.get("storage"):  # each start would draw the trials of the one before
+            continue
         if OmegaConf.select(hydra.sweeper, key, default="absent") == default:
             needed[f"hydra.sweeper.{key}"] = ours
     return [f"{key}={value}" for key, value in needed.items() if key.lstrip("+") not in typed]
+
+
+def _refuse_no_hyper_parameters(hydra: DictConfig, words: Sequence[str]) -> None:
+    """Raises ConfigError for a search among seeds, noises or data sets, and for the name of a plan, which it lacks."""
+    searched = [word for word in words if word[0] not in "-~" and "=" in word and sweeps(word)]
+    searched += [f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()]
+    for word in searched:
+        key = word.partition("=")[0].lstrip("+")
+        if key == "seed":
+            raise ConfigError(
+                f"{word}: a search would choose the luckiest seed; runtime.trial_seeds=[0,1,2] trains each trial with "
+                "all of these seeds"
+            )
+        if key in _GIVEN or key.startswith("noise."):
+            raise ConfigError(
+                f"{word}: a search would choose the easiest of them; search under one, or train a grid, without "
+                "hydra/sweeper"
+            )
+    if names := [word for word in words if word.startswith("hydra.job.name=")]:
+        raise ConfigError(f"{names[0].removeprefix('hydra.job.')}: it names the plan of a grid, and a search has none")
 
 
 def _try_storage(url: Any) -> None:
@@ -103,6 +130,8 @@ def trial(train: Callable[[DictConfig], float], cfg: DictConfig) -> float:
     """
     try:
         experiment = settings.read(cfg)
+        if cfg.get("grid"):
+            raise ConfigError("a search does not train the grid of an experiment; grid=null leaves the grid out")
         if not experiment.split.holds_out:
             raise ConfigError(
                 f"data.validation={cfg.data.validation}: a search looks at accuracy on noisy validation labels alone, "
@@ -165,3 +194,17 @@ class Best(Callback):
         print(
             f"best of {len(self.ended)} by noisy validation, {100 * share:.2f} %: {values} ({name}){failed}", flush=True
         )
+        if whole := _of_study(config):
+            print(whole, flush=True)
+
+
+def _of_study(config: DictConfig) -> str:
+    """The best of all trials of a study in a database, also of those of other starts; empty where there is none."""
+    storage, name = (OmegaConf.select(config, f"hydra.sweeper.{key}") for key in ("storage", "study_name"))
+    if not storage or not name or "optuna" not in str(config.hydra.sweeper._target_):
+        return ""
+    import optuna
+
+    study = optuna.load_study(study_name=name, storage=storage)
+    values = " ".join(f"{key}={value}" for key, value in study.best_params.items())
+    return f"best of the {len(study.trials)} trials of the study {name}, {100 * study.best_value:.2f} %: {values}"

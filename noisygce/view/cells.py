@@ -6,7 +6,6 @@ A cell knows how many runs it should have, so that a number never stands for few
 from __future__ import annotations
 
 import functools
-import json
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from typing import Any
 
 from noisygce.errors import ConfigError, NoisygceError
 from noisygce.results import Result
+from noisygce.sweep import axes
 from noisygce.sweep.plan import Plan
 from noisygce.view import escape, stats
 from noisygce.view.measures import MEASURES
@@ -223,18 +223,8 @@ def keys_of(plan: Plan, results: Sequence[Result], name: str) -> tuple[str, ...]
 
 
 def varying(runs: Sequence[Result]) -> list[str]:
-    """The keys of the config, but the seed, in which runs differ that have the same choice of the key's group. 1,
-    "1", true, null and no value at all differ."""
-    found = []
-    for key in dict.fromkeys(key for run in runs for key in run.config if key != "seed"):
-        choice = key.partition(".")[0] + ".name"
-        values = {
-            (key != choice and run.config.get(choice), json.dumps(run.config[key]) if key in run.config else "")
-            for run in runs
-        }
-        if len(values) > len({name for name, _ in values}):
-            found.append(key)
-    return found
+    """The keys in which runs differ (``axes.varying``)."""
+    return axes.varying([run.config for run in runs])
 
 
 def refuse_mixed(runs: Sequence[Result]) -> None:
