@@ -36,7 +36,8 @@ def run(argv: list[str]) -> None:
     if not out.parent.is_dir():
         raise ConfigError(f"out={out}: there is no folder {out.parent}")
     arguments.split(rest, {})
-    e = settings.read(settings.compose(rest))
+    cfg = settings.compose(rest)
+    e = settings.read(cfg)
     if type(e.noise).replace is not Noise.replace:
         raise ConfigError(f"{type(e.noise).__name__}: this noise changes images, not labels: there are none to write")
     task = prepare(e.data, e.split, e.verdicts, e.noise, e.seed, e.paths.data)
@@ -47,6 +48,7 @@ def run(argv: list[str]) -> None:
     print(f"{out}: {len(task.noisy):,} labels, {100 * rate:.2f} % of them changed, SHA-256 {sha256}")
     others = [word for word in rest if not word.lstrip("+~").startswith(("noise", "rate=", "data.verdicts"))]
     file = settings.setting("noise.file", str(out.resolve()))
+    others += ["grid=null"] if cfg.get("grid") else []  # of an experiment, whose other runs have other labels
     given = [*arguments.typed(others), "noise=file", file, f"noise.sha256={sha256}", f"rate={min(rate, 0.9999):.4f}"]
     print(f"to train on them: {shlex.join(['python', '-m', 'noisygce.train', *given])}")
     if dropped := task.verdicts.get("drop"):

@@ -46,7 +46,7 @@ def run(argv: list[str]) -> None:
     if "out" in options:
         _refuse_file(Path(options["out"]))
     path = Path(names[0])
-    trained = models.load(path if path.is_file() else results.finished(names[0]).folder)
+    trained = models.load(path if path.is_file() else results.with_files(names[0]).folder)
     of_array = trained.preprocess.vectors or any(name.lower().endswith((".npy", ".npz")) for name in names[1:])
     samples: Sequence[Any] = _rows(trained, names[1:]) if of_array else [*listed(names[1:])]
     lines = [*predict(trained, samples)]

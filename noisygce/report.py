@@ -97,7 +97,8 @@ def reproduce(plan: Plan, cell: Cell) -> str:
     seeds = ",".join(str(run.config["seed"]) for run in cell.runs)
     job = [override for override in cell.runs[0].job if not override.lstrip("+").startswith((*_NOT_TRAINED, "seed="))]
     experiment = [f"experiment={plan.name}"] if plan.name else []
-    grid = ["grid=null"] if plan.grid or any(word.startswith("grid=") for word in plan.arguments) else []
+    has_grid = plan.grid or any(word.startswith("grid=") for word in plan.arguments)
+    grid = ["grid=null"] if plan.name and has_grid else []  # without an experiment there is none to leave out
     hydra = arguments.typed([word for word in plan.arguments if word.startswith("hydra.")])
     return shlex.join(["python", "-m", "noisygce.train", "-m", *hydra, *experiment, *grid, *job, f"seed={seeds}"])
 

@@ -141,8 +141,8 @@ def main() -> None:
         if arguments.help_was_asked(__doc__):
             return
         line = arguments.words(sys.argv[1:])
-        words = [word for word in line if "=" not in word]
-        overrides = [word for word in line if "=" in word]
+        words = [word for word in line if "=" not in word or Path(word).exists()]
+        overrides = [word for word in line if word not in words]
         if len(words) != 1 or words[0].startswith("-"):
             given = " ".join(words) or "no run is named"
             raise ConfigError(f"{given}: name one finished run, by its id or its folder; --help says more")

@@ -154,7 +154,8 @@ def found(folder: Path | str) -> list[Result]:
     where ``runs`` cannot be read."""
     each: dict[str, Result] = {}
     for run in (*map(of_folder, _folders(Path(folder) / "runs")), *_archived(Path(folder))):
-        each.setdefault(run.id, run)
+        if run.id not in each or run.state == "done" != each[run.id].state:  # as ``look`` has it
+            each[run.id] = run
     return list(each.values())
 
 
@@ -221,6 +222,12 @@ def of_folder(folder: Path, made: Mapping[str, Any] | None = None) -> Result:
 def finished(run: str) -> Result:
     """A finished run by its folder, or by its id, also one of the reference. Raises ConfigError or ManifestError."""
     places = [*map(of_folder, (Path(run), Path("results/runs") / run))]
+    for place in places:
+        if (place.folder / archive.RUNS).is_file():
+            first = next(of_archive(place.folder)).id
+            raise ConfigError(
+                f"{place.folder}: this is an archive of several runs; name one by its id, such as {first}"
+            )
     known = [place for place in places if (place.folder / "manifest.json").is_file()]
     known += [result for result in found(reference()) if result.id == run]
     if not known:
@@ -237,6 +244,17 @@ def finished(run: str) -> Result:
     if known[0].state != "done":
         raise ManifestError(f"{known[0].folder}: {known[0].note}")
     return known[0]
+
+
+def with_files(run: str) -> Result:
+    """As ``finished``, a run with a folder of its own, which may hold model and predictions. Raises ConfigError."""
+    found = finished(run)
+    if found.archive:
+        raise ConfigError(
+            f"{found.id}: the reference has neither model nor predictions; python -m noisygce.reproduce {found.id} "
+            "paths.results=again trains this run once more and keeps them"
+        )
+    return found
 
 
 def frame(results: Iterable[Result] | Path | str) -> DataFrame:

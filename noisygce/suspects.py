@@ -69,7 +69,7 @@ def run(argv: list[str]) -> None:
     _refuse_folders(out, pictures)
     score = check.choice("score", options.get("score", "margin"), SCORES)
     top = arguments.whole("top", options.get("top", "2000"), "[1, 100000]")
-    runs = [results.finished(name) for name in names]
+    runs = [results.with_files(name) for name in names]
     kind = settings.named(runs[0].config["data._target_"], Data, "data")
     if pictures is not None and not issubclass(kind, Features):
         raise ConfigError(f"pictures={pictures}: this is for vectors; the samples of {runs[0].id} are pictures")

@@ -39,8 +39,8 @@ def run(argv: list[str]) -> None:
     plan = shown(rest)
     table = tabulate(plan, **options)
     stem = paths.stem(plan, "table", table.spec.options)
+    print(table, flush=True)  # also where nothing can be written, as in a colleague's folder
     records.write_table(stem, table)
-    print(table)
     print(f"Written: {stem}.md, .tex, .csv, .json")
     if reason := hint(plan, table.runs):
         print(escape.plain(reason))

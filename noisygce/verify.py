@@ -14,6 +14,7 @@ if a run, a folder or a table could not be verified.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -187,7 +188,11 @@ def finished(folder: Path) -> Iterator[Result]:
     cannot be read is an unreadable run."""
     unreadable: list[OSError] = []
     single, archives = [], []
-    for name, _, files in os.walk(folder, onerror=unreadable.append):
+    tops = [
+        folder,
+        *(place for place in (folder / "runs",) if place.is_symlink()),
+    ]  # a link, which walk does not follow
+    for name, _, files in itertools.chain(*(os.walk(top, onerror=unreadable.append) for top in tops)):
         here = Path(name)
         if "manifest.json" in files and (here == folder or here.absolute().parent.name == "runs"):
             single.append(here)
@@ -241,8 +246,8 @@ def main() -> None:
 
 def run(argv: list[str]) -> None:
     """Verifies the folder that the words name; exits with 1 where something is wrong."""
-    folders = [word for word in argv if "=" not in word]
-    overrides = [word for word in argv if "=" in word]
+    folders = [word for word in argv if "=" not in word or Path(word).exists()]
+    overrides = [word for word in argv if word not in folders]
     if len(folders) > 1 or any(folder.startswith("-") for folder in folders):
         raise ConfigError(f"{' '.join(folders)}: name one folder, such as results/reference; --help says more")
     for override in overrides:

@@ -159,6 +159,20 @@ def test_labels_of_a_data_set_that_is_not_there_are_said_to_be_unchecked(copy: P
     assert not (copy / "elsewhere").exists()
 
 
+def test_runs_behind_a_link_and_in_a_folder_with_an_equals_sign_are_verified(copy: Path) -> None:
+    code, _ = verify(copy)
+    assert code == 0
+    (copy / "results" / "runs").rename(copy / "disk=2")
+    (copy / "results" / "runs").symlink_to(copy / "disk=2")
+    code, text = verify(copy)
+    assert code == 0
+    assert "1 of 1 finished runs below results are what they say" in text
+    (copy / "results").rename(copy / "a=b")
+    code, text = verify(copy, "a=b")
+    assert code == 0
+    assert "1 of 1 finished runs below a=b are what they say" in text
+
+
 def test_a_written_table_is_made_again_and_a_changed_one_is_told(copy: Path) -> None:
     code, text = train(copy, "experiment=demo", "schedule.lr=1e-1", "rule=val", module="table")
     assert code == 0, text

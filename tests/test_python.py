@@ -7,6 +7,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from noisygce import losses, runs, settings
 from noisygce.api import leaves
 from noisygce.api.overrides import overrides_of
 from noisygce.errors import ConfigError, DataError, SweepFailed, UserCodeError
+from noisygce.runs import loggers
 from noisygce.runs.stops import SIGNALS
 
 WORDS = ["data.subset=200", "model.width=4", "schedule.epochs=3", "schedule.batch_size=64", "schedule.milestones=[2]"]
@@ -59,6 +61,32 @@ def test_a_run_from_python_is_that_of_the_command_line_and_is_returned_once_it_i
     again = noisygce.run(*words)
     assert (again.id, again.manifest) == (run.id, run.manifest)
     assert (run.folder / "manifest.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "word", ["hydra/sweeper=optuna", "hydra/launcher=joblib", "runtime.trial_seeds=[0,1]", "runtime.share=1/2"]
+)
+def test_grid_refuses_what_only_the_command_line_does(word: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{re.escape(word)}: .* use python -m noisygce\.train -m"):
+        noisygce.grid(word, data="digits", loss=["ce", "gce"])
+
+
+def test_run_refuses_a_grid_instead_of_training_one_run_of_it() -> None:
+    with pytest.raises(ConfigError, match=r"noisygce\.grid trains the grid"):
+        noisygce.run("experiment=demo")
+
+
+def test_finished_runs_reach_a_logger_of_a_grid_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    noisygce.grid(*WORDS, data="digits", seed=[0, 1])
+    done: list[str] = []
+
+    class Recording(loggers.Logger):
+        def done(self, manifest: Any) -> None:
+            done.append(manifest["run_id"])
+
+    monkeypatch.setattr(loggers, "read", lambda _: loggers.Loggers({"mine": Recording()}))
+    runs_of = noisygce.grid(*WORDS, "logger=tensorboard", data="digits", seed=[0, 1])
+    assert done == [run.id for run in runs_of]
 
 
 def test_a_finished_run_gives_its_metrics_predictions_and_model() -> None:

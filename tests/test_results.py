@@ -208,3 +208,18 @@ def test_a_class_without_test_samples_has_no_accuracy(demo, tmp_path):
     run = results.of_folder(folder)
     assert run.confusion == {"cat": {"cat": 1, "dog": 1}, "dog": {"cat": 0, "dog": 0}}
     assert [run.class_accuracy(name) for name in ("cat", "dog", "cow")] == [0.5, None, None]
+
+
+def test_a_stopped_run_hides_no_finished_one_of_an_archive(tmp_path):
+    words = ["data=digits", "loss=ce", "rate=0.4", "seed=0"]
+    (run,) = plan_of(words).runs
+    made_up.finish(tmp_path, run)
+    manifest = json.loads((tmp_path / "runs" / run.id / "manifest.json").read_text())
+    (tmp_path / "runs" / run.id / "manifest.json").unlink()
+    (tmp_path / "published").mkdir()
+    (tmp_path / "published" / "runs.jsonl").write_text(json.dumps(manifest) + "\n")
+    (found,) = results.found(tmp_path)
+    assert found.state == "done"
+    (tmp_path / "published" / "runs.jsonl").write_text("")
+    (found,) = results.found(tmp_path)
+    assert found.state == "stopped"

@@ -328,6 +328,8 @@ def test_what_cannot_be_predicted_or_listed_is_told_in_one_line(
     begun.mkdir()
     (begun / "metrics.csv").touch()
     picture = str(next(pictures.glob("0-*")))
+    reference = results.reference() / "demo"
+    published = next(results.of_archive(reference)).id
     told = {
         ("predict", str(run)): "name a finished run, then pictures",
         ("predict", "nowhere", picture): "there is no finished run",
@@ -344,6 +346,9 @@ def test_what_cannot_be_predicted_or_listed_is_told_in_one_line(
         ("predict", str(bare), picture): "holds no model",
         ("predict", str(copy), picture): "is damaged or was changed",
         ("suspects",): "name a finished run",
+        ("suspects", published): f"python -m noisygce.reproduce {published} paths.results=again trains this run once",
+        ("predict", published, picture): f"python -m noisygce.reproduce {published} paths.results=again",
+        ("suspects", str(reference)): "this is an archive of several runs; name one by its id, such as digits-",
         ("suspects", str(run), "score=best"): "score=best: score must be one of margin",
         ("suspects", str(run), "top=0"): "top=0: top must be an integer in [1, 100000]",
         ("suspects", str(run), "tpo=5"): "tpo: there is no such key; did you mean top?",

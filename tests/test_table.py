@@ -511,6 +511,29 @@ def test_a_rule_that_has_no_value_is_a_dash(demo, tmp_path):
     assert "Complete: all 24 runs are done." in text
 
 
+def test_a_table_is_printed_also_where_it_cannot_be_written(tmp_path, monkeypatch, capsys):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", "tables")
+
+    monkeypatch.setattr(records, "write_table", refuse)
+    with pytest.raises(PermissionError):
+        table.run(["experiment=demo", "rule=val", "seed=0", f"paths.results={tmp_path}"])
+    assert "## Rule `val`" in capsys.readouterr().out
+
+
+def test_a_table_made_while_a_run_was_running_is_told_from_a_changed_one(tmp_path):
+    words = ["data=digits", "loss=ce", "rate=0.4", "seed=0,1", f"paths.results={tmp_path}"]
+    first, second = plan_of(words).runs
+    made_up.finish(tmp_path, first)
+    (tmp_path / "runs" / second.id).mkdir()
+    (tmp_path / "runs" / second.id / "metrics.csv").write_text("epoch\n")  # it is stopped
+    table.run(words)
+    assert {fault for _, fault in records.verified(tmp_path)} == {""}
+    shutil.rmtree(tmp_path / "runs" / second.id)
+    (said,) = {fault for _, fault in records.verified(tmp_path)}
+    assert said.startswith("was made when 1 of 2 runs were stopped, and now 0 are: python -m noisygce.table")
+
+
 def test_a_table_draws_itself_in_a_notebook(tmp_path):
     drawn = table.of("experiment=demo", "rule=val", "seed=0", f"paths.results={tmp_path}")
     assert drawn._repr_html_().count("<table>") == 2  # the rule, and its pairs

@@ -11,6 +11,7 @@ from noisygce.api import leaves
 from noisygce.api.isolation import isolated
 from noisygce.api.overrides import overrides_of
 from noisygce.api.returned import TrainedRun, TrainedRuns
+from noisygce.errors import ConfigError
 from noisygce.runs import Run
 from noisygce.settings import guard
 from noisygce.sweep import launch
@@ -37,9 +38,12 @@ def run(*overrides: str, **values: Any) -> TrainedRun:
     with isolated(), leaves.chosen(values) as plain:
         train.refuse_torchrun()
         trained: list[Run] = []
-        train.train_config(
-            _composed(overrides_of(overrides, plain, swept=False)), say=lambda run, *_: trained.append(run)
-        )
+        cfg = _composed(overrides_of(overrides, plain, swept=False))
+        if cfg.get("grid"):
+            raise ConfigError(
+                "noisygce.run trains one run, and this experiment has a grid: noisygce.grid trains the grid"
+            )
+        train.train_config(cfg, say=lambda run, *_: trained.append(run))
         return TrainedRun(trained[-1].folder)
 
 
@@ -59,6 +63,8 @@ def grid(*overrides: str, **values: Any) -> TrainedRuns:
     with isolated(quiet=True), leaves.chosen(values) as plain:
         train.refuse_torchrun()
         asked = overrides_of(overrides, plain, swept=True)
+        _refuse_ignored(asked)
+        followed = any(word.lstrip("+").startswith("logger") for word in asked)
         aside = [word for word in asked if word.startswith("hydra.")]
         progress = [] if any(word.startswith("runtime.progress=") for word in asked) else ["runtime.progress=false"]
 
@@ -74,12 +80,25 @@ def grid(*overrides: str, **values: Any) -> TrainedRuns:
             return [one(job) for job in tqdm(jobs, desc="runs", unit="run", file=sys.stderr)]
 
         try:
-            plan, _ = launch.plan_and_train(asked, each, notes.append)
+            plan, _ = launch.plan_and_train(asked, each, notes.append, followed)
         except Exception as error:
             for note in notes[1:]:
                 error.add_note(note.strip())
             raise
         return TrainedRuns(plan)
+
+
+_COMMAND_LINE = ("hydra/", "runtime.trial_seeds=", "runtime.share=", "runtime.concurrent=")
+
+
+def _refuse_ignored(words: Sequence[str]) -> None:
+    """Raises ConfigError for what only the command line can do: ``grid`` trains one run after another, in this
+    process."""
+    for word in words:
+        if word.lstrip("+").startswith(_COMMAND_LINE):
+            raise ConfigError(
+                f"{word}: noisygce.grid trains one run after another, here; use python -m noisygce.train -m"
+            )
 
 
 def _composed(overrides: list[str]) -> DictConfig:

@@ -126,6 +126,7 @@ def ordered(argv: Sequence[str]) -> list[str]:
     parser.error = _refuse  # type: ignore[method-assign]
     options = {option for action in parser._actions for option in action.option_strings}
     options.remove("--experimental-rerun")  # it reads a pickle, which can run code
+    options -= {"--config-name", "-cn", "--config-path", "-cp"}  # another config than that of noisygce
     for word in argv:  # argparse would read -precision as -p recision
         if word.startswith("-") and word.partition("=")[0] not in options:
             raise ConfigError(_no_option(word))

@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import json
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -135,11 +136,12 @@ def _changed(made: Record, found: Sequence[Result]) -> str:
             return f"was made from {run.id}, which is {run.state} now"
         if was["state"] == "done" and was["sha256"] != _digest(run.manifest):
             return f"was made from another {run.id}: its manifest has changed since"
-    then = sum(was["state"] == "done" for was in made["runs"])
-    now = sum(run.state == "done" for run in found)
-    if then == now:
-        return ""
-    return f"was made when {then} of {len(found)} runs were done, and now {now} are: {shlex.join(made['argv'])}"
+    then, now = (Counter(states) for states in ([was["state"] for was in made["runs"]], [run.state for run in found]))
+    for state in results.STATES:
+        if then[state] != now[state]:
+            counts = f"{then[state]} of {len(found)} runs were {state}, and now {now[state]} are"
+            return f"was made when {counts}: {shlex.join(made['argv'])}"
+    return ""
 
 
 def _differing(made: Record, found: Sequence[Result], contents: Mapping[str, bytes]) -> dict[str, str]:
