@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from noisygce import check
-from noisygce.errors import ConfigError, user_code_error
+from noisygce.errors import ConfigError, MissingCode, user_code_error
 
 T = TypeVar("T")
 
@@ -26,9 +26,11 @@ def named(target: Any, base: type[T], key: str) -> type[T]:
         cause = error.__cause__
         user_error = user_code_error(cause) if cause else None
         reason = f"cannot be imported ({user_error})" if user_error else f"{error}"
+        said = f"{key}._target_={target}: {reason}"
         if isinstance(cause, ModuleNotFoundError) and cause.name == str(target).partition(".")[0]:
-            reason += "; start in the folder that holds it, or name that in PYTHONPATH"
-        raise ConfigError(f"{key}._target_={target}: {reason}") from None
+            hint = "start in the folder that holds it, or name that in PYTHONPATH"
+            raise MissingCode(f"{said}; {hint}") from None
+        raise ConfigError(said) from None
 
 
 def build(values: Mapping[str, Any], base: type[T], key: str, ignore: Collection[str] = ()) -> T:

@@ -23,6 +23,10 @@ class ConfigError(NoisygceError):
     exit_code = 2
 
 
+class MissingCode(ConfigError):
+    """A module of a person's own that is not where Python looks."""
+
+
 class DataError(NoisygceError):
     """Files that are missing, damaged or of another data set."""
 

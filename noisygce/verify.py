@@ -24,7 +24,7 @@ from typing import Any
 
 from noisygce import inputs, results, runs, settings
 from noisygce.data import Ints
-from noisygce.errors import ConfigError, DataError, MissingData
+from noisygce.errors import ConfigError, DataError, MissingCode, MissingData
 from noisygce.losses import Loss
 from noisygce.noise import Noise, describe
 from noisygce.results import Result
@@ -57,7 +57,7 @@ class Verifier:
         for part in (config, metrics, calibration, files, self.noise, self.detection):
             try:
                 wrong += part(run)
-            except Unchecked as reason:
+            except (Unchecked, MissingCode) as reason:
                 unchecked.append(str(reason))
             except Exception as error:  # whatever a damaged file leads to: the other runs are verified all the same
                 wrong.append(f"{part.__name__} cannot be read: {type(error).__name__}: {error}".splitlines()[0])
@@ -236,7 +236,7 @@ def verify(folder: Path, data_root: Path) -> bool:
     if tables:
         print(f"{tables - wrong_tables} of {tables} files of tables and reports are what the runs give")
     if skipped:
-        print(printable(f"the noisy labels of {skipped} could not be drawn again: {'; '.join(reasons)}"))
+        print(printable(f"{skipped} of them could be verified in part only: {'; '.join(reasons)}"))
     return not bad and not wrong_tables
 
 

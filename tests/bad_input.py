@@ -157,6 +157,10 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "data=digits schedule.milestones=10,20",
             "schedule.milestones=10,20: *; for a list: 'schedule.milestones=[10,20]'",
         ),
+        (
+            "paths.results=/tmp/\u00e9",
+            "paths.results=/tmp/\u00e9: such a value is quoted: \"paths.results='/tmp/\u00e9'\"",
+        ),
         ("data=digits loss = gce", "=: a setting is KEY=VALUE without spaces, such as rate=0.4"),
         ("data=digits loss.q= 0.5", "0.5: a setting is KEY=VALUE, such as rate=0.4 (*)"),
         ("data=digits rate =0.4 loss=ce", "=0.4: a setting is KEY=VALUE without spaces, such as rate=0.4"),

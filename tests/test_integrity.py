@@ -154,7 +154,7 @@ def test_labels_of_a_data_set_that_is_not_there_are_said_to_be_unchecked(copy: P
     folder.rename(folder.with_name(manifest["run_id"]))
     code, text = verify(copy, "paths.data=elsewhere")
     assert code == 0
-    assert "the noisy labels of 1 could not be drawn again" in text
+    assert "1 of them could be verified in part only: " in text
     assert "cifar-10-batches-py/data_batch_1 is not in elsewhere (paths.data=FOLDER)" in text
     assert not (copy / "elsewhere").exists()
 
@@ -171,6 +171,21 @@ def test_runs_behind_a_link_and_in_a_folder_with_an_equals_sign_are_verified(cop
     code, text = verify(copy, "a=b")
     assert code == 0
     assert "1 of 1 finished runs below a=b are what they say" in text
+
+
+def test_a_run_of_a_loss_whose_code_is_elsewhere_is_verified_but_for_what_needs_the_code(copy: Path) -> None:
+    folder = run_folder(copy)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["config"]["loss"]["_target_"] = "not_here.Loss"
+    manifest["run_id"] = runs.run_id(manifest["config"])
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    import yaml
+
+    (folder / "config.yaml").write_text(yaml.safe_dump(manifest["config"]))
+    folder.rename(folder.with_name(manifest["run_id"]))
+    code, text = verify(copy)
+    assert "1 of them could be verified in part only: loss._target_=not_here.Loss: cannot be imported" in text
+    assert code == 0
 
 
 def test_a_written_table_is_made_again_and_a_changed_one_is_told(copy: Path) -> None:

@@ -786,6 +786,14 @@ def test_a_file_of_own_numbers_is_read_as_meant_or_refused(tmp_path, lines, reas
         published.read_own(tmp_path / "mine.csv")
 
 
+def test_own_numbers_of_no_cell_are_named(demo, tmp_path, caplog):
+    lines = [" digits , convnet,last,uniform,0.4,gce,68,,", "digits,convnet,last,uniform,0.4,CE,50,,"]
+    (tmp_path / "mine.csv").write_text("\n".join([OWN, *lines]))
+    told = tables.tabulate(demo, rule="last", against=str(tmp_path / "mine.csv"))
+    assert [number.mean for number in told.compared["last"].values() if not isinstance(number, str)] == [0.68]
+    assert "1 of 2 lines are of no cell of this table, such as digits, convnet, last, uniform, 0.4, CE" in caplog.text
+
+
 def test_decimals_are_set_without_an_experiment(tmp_path):
     words = ["data=digits", "loss=ce", "noise=uniform", "rate=0.4", f"paths.results={tmp_path}"]
     plan = plan_of([*words, "table.decimals=1"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -12,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from noisygce.errors import installing
-from noisygce.settings.compose import compose, config_dir
+from noisygce.settings.compose import compose, config_dir, setting
 
 _PLUGINS = {  # of Hydra, by the choice without what follows its first _: what installs it, its module
     "hydra/sweeper=optuna": ("noisygce[tuning]", "hydra_optuna_sweeper"),
@@ -36,6 +37,11 @@ def explain(error: BaseException) -> str:
     cause = error.__cause__
     text = f"{error}\n{cause or ''}"
     if isinstance(error, OverrideParseException):
+        key, _, value = (error.override or "").partition("=")
+        if re.search(r"[^\x00-\x7f]|[/\\]", value):  # a path, or a word in another alphabet
+            word = setting(key, value)
+            typed = shlex.quote(word) if re.search(r'["\\$`!]', word) else f'"{word}"'
+            return f"{error.override}: such a value is quoted: {typed}"
         reason = str(error).splitlines()[-2].partition(" expecting ")[0]  # the last line is an address
         return f"{error.override or repr('')}: a setting is KEY=VALUE, such as rate=0.4 ({reason})"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:

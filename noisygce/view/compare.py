@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from noisygce import results
 from noisygce.errors import ConfigError, DataError
@@ -48,6 +49,16 @@ def numbers(against: str, measure: str) -> Callable[[Cell, str], Number | str]:
         return Number(sample.mean, sample.std, f"{sample.n} reference runs") if sample else "none known"
 
     return reference
+
+
+def left_over(against: str, configs: Sequence[Mapping[str, Any]], rules: Sequence[str]) -> str:
+    """Of a person's own numbers those that no cell with these configs is compared with, for a message; or nothing."""
+    own = published.read_own(Path(against)) if against.endswith(".csv") else []
+    left = published.unmatched(own, configs, rules)
+    if not left:
+        return ""
+    first = ", ".join(left[0][name] for name in ("dataset", "model", "rule", "noise", "rate", "loss"))
+    return f"against={against}: {len(left)} of {len(own)} lines are of no cell of this table, such as {first}"
 
 
 def against(

@@ -95,7 +95,7 @@ def read_own(path: Path) -> list[dict[str, str]]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            lines = [(reader.line_num, row) for row in reader]
+            lines = [(reader.line_num, _stripped(row)) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"against={path}: cannot be read: {reason}") from None
@@ -118,6 +118,17 @@ def read_own(path: Path) -> list[dict[str, str]]:
             raise DataError(f"{where}: an earlier line is of the same cell; keep one of the two")
         seen.add(cell)
     return [row for _, row in lines]
+
+
+def _stripped(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.strip() if isinstance(value, str) else value for name, value in row.items()}
+
+
+def unmatched(
+    rows: Sequence[Mapping[str, str]], configs: Sequence[Mapping[str, Any]], rules: Sequence[str]
+) -> list[Mapping[str, str]]:
+    """A person's own numbers that are of no run with these configs (dotted keys), under none of the rules."""
+    return [row for row in rows if all(_differing(row, config, rule) for config in configs for rule in rules)]
 
 
 def _float(text: str) -> float | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,8 @@ from noisygce.view.published import Number
 from noisygce.view.rules import RULES
 from noisygce.view.stats import Sample
 from noisygce.view.subtable import Subtable
+
+log = logging.getLogger("noisygce")
 
 # The arguments of the command, and the values that each may have; no values: any text.
 OPTIONS: dict[str, tuple[str, ...]] = {"rule": RULES, "against": (), "measure": tuple(MEASURES)}
@@ -149,6 +152,8 @@ def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accu
     if against and not comparable:
         raise ConfigError(f"against={against}: there are no such numbers under the rule {', '.join(under)}")
     compared = {each: {place: number(cell, each) for place, cell in cells.items()} for each in comparable}
+    if line := compare.left_over(against, [cell.config for cell in cells.values()], comparable):
+        log.warning(line)
     return replace(table, compared=compared)
 
 
