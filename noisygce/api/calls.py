@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from noisygce import settings, train
@@ -85,7 +85,16 @@ def grid(*overrides: str, **values: Any) -> TrainedRuns:
             for note in notes[1:]:
                 error.add_note(note.strip())
             raise
-        return TrainedRuns(plan)
+        given = {key: [*v] if isinstance(v, tuple) else v for key, v in values.items() if key in leaves.BASES}
+        of_objects = any(plain[key] != value for key, value in given.items())
+        return TrainedRuns(plan, _call(overrides, values) if of_objects else "")
+
+
+def _call(overrides: Sequence[str], values: Mapping[str, Any]) -> str:
+    """A call of ``grid`` as its text."""
+    names = [f"{key}={value!r}" for key, value in values.items() if key.isidentifier()]
+    others = {key: value for key, value in values.items() if not key.isidentifier()}
+    return f"noisygce.grid({', '.join([*map(repr, overrides), *names, *([f'**{others!r}'] if others else [])])})"
 
 
 _COMMAND_LINE = ("hydra/", "runtime.trial_seeds=", "runtime.share=", "runtime.concurrent=")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -86,8 +87,9 @@ class TrainedRun:
 class TrainedRuns:
     """The runs of a grid, seed by seed: a sequence of ``TrainedRun``, and views of them all."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, call: str = "") -> None:
+        """call: what has made the runs, where no command line can: of objects."""
+        self._plan, self._call = plan, call
         self._runs = [TrainedRun(found.folder) for found in look(plan)]
 
     def __len__(self) -> int:
@@ -114,7 +116,8 @@ class TrainedRuns:
         rule: one selection rule, else several. against: published, reference or a CSV file of numbers. measure: as of
         the command. Raises ConfigError, naming what each may be.
         """
-        return tabulate(self._plan, rule, against, measure)
+        made = tabulate(self._plan, rule, against, measure)
+        return replace(made, spec=replace(made.spec, argv=(self._call,))) if self._call else made
 
     def plot(self, kind: str = "accuracy") -> Drawing:
         """A figure of matplotlib, ``.figure``: accuracy, pruning, memorisation, noise, confusion, q_and_k or overview.

@@ -33,8 +33,9 @@ OPTIONS: dict[str, tuple[str, ...]] = {"rule": RULES, "against": (), "measure": 
 class Spec:
     """What a table is to show, beside its runs.
 
-    name: as files and labels of LaTeX have it. argv: the command that makes it. options: of ``OPTIONS``, those that are
-    given. rows, columns: keys of the config. names: how values of the config are printed. decimals: of per cent.
+    name: as files and labels of LaTeX have it. argv: the command that makes it; of one word, a call of Python. options:
+    of ``OPTIONS``, those that are given. rows, columns: keys of the config. names: how values of the config are
+    printed. decimals: of per cent.
     """
 
     title: str
@@ -57,7 +58,7 @@ class Spec:
 
     @property
     def command(self) -> str:
-        return shlex.join(self.argv)
+        return self.argv[0] if len(self.argv) == 1 else shlex.join(self.argv)
 
 
 @dataclass(frozen=True, repr=False)
