@@ -402,7 +402,7 @@ def test_an_object_gives_the_id_that_its_yaml_gives(tmp_path: Path, mine: Any) -
     assert both[0].id == by_name.id
     assert both[1].manifest["config"]["loss"]["e"] == 2
     assert [*both[1].manifest["config"]["code"]] == ["mine_poly"]
-    by_row = {cell.config["loss.e"] if "loss.e" in cell.config else None for cell in both.table().cells.cell.values()}
+    by_row = {cell.config.get("loss.e") for cell in both.table().cells.cell.values()}
     assert by_row == {0.5, 2, None}  # a row each, although two have one name
     made = str(both.table()).splitlines()[-1]
     assert "Made by `noisygce.grid('data.subset=200', " in made  # no command line can name the objects
