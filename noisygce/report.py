@@ -97,8 +97,9 @@ def reproduce(plan: Plan, cell: Cell) -> str:
     seeds = ",".join(str(run.config["seed"]) for run in cell.runs)
     job = [override for override in cell.runs[0].job if not override.lstrip("+").startswith((*_NOT_TRAINED, "seed="))]
     experiment = [f"experiment={plan.name}"] if plan.name else []
-    has_grid = plan.grid or any(word.startswith("grid=") for word in plan.arguments)
-    grid = ["grid=null"] if plan.name and has_grid else []  # without an experiment there is none to leave out
+    typed = [word.partition("grid=")[0] for word in plan.arguments if word.lstrip("+").startswith("grid=")]
+    has_grid = plan.name and (plan.grid or typed)  # without an experiment there is none to leave out
+    grid = [f"{'++' if '+' in ''.join(typed) else ''}grid=null"] if has_grid else []
     hydra = arguments.typed([word for word in plan.arguments if word.startswith("hydra.")])
     return shlex.join(["python", "-m", "noisygce.train", "-m", *hydra, *experiment, *grid, *job, f"seed={seeds}"])
 

@@ -224,10 +224,7 @@ def finished(run: str) -> Result:
     places = [*map(of_folder, (Path(run), Path("results/runs") / run))]
     for place in places:
         if (place.folder / archive.RUNS).is_file():
-            first = next(of_archive(place.folder)).id
-            raise ConfigError(
-                f"{place.folder}: this is an archive of several runs; name one by its id, such as {first}"
-            )
+            raise ConfigError(f"{place.folder}: this is an archive of runs; name one of the reference by its id")
     known = [place for place in places if (place.folder / "manifest.json").is_file()]
     known += [result for result in found(reference()) if result.id == run]
     if not known:

@@ -18,6 +18,7 @@ from noisygce import check, results, settings
 from noisygce.errors import (
     ConfigError,
     DataError,
+    Locked,
     ManifestError,
     NonFinite,
     Stopped,
@@ -81,12 +82,14 @@ def train(
     run, followers, say = Run(experiment.paths.results, run_config), followers or loggers.Loggers({}), say or announce
     if reason := process.reason_to_stop(experiment.runtime):
         raise Stopped(f"stopped ({reason}); {messages.HOW_TO_RESUME}")
-    finished = run.manifest()
+    if finished := run.manifest():
+        run.drop_left_over()
     manifest = finished or _claim(experiment, run, followers, alone, say)
     if finished and followers.active:
-        rows = results.of_folder(run.folder).epochs()
-        with followers.following(run.id, run.identity, run.folder, rows, manifest["pruning"]):
-            followers.done(manifest)
+        with contextlib.suppress(Locked), run.locked():  # another worker may be sending it
+            rows = results.of_folder(run.folder).epochs()
+            with followers.following(run.id, run.identity, run.folder, rows, manifest["pruning"]):
+                followers.done(manifest)
     if alone or not finished:
         say(run, manifest, finished is not None)
     best = (manifest.get("noisy_validation") or noisy_validation(results.of_folder(run.folder).rows()))["best"]

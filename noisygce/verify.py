@@ -24,7 +24,7 @@ from typing import Any
 
 from noisygce import inputs, results, runs, settings
 from noisygce.data import Ints
-from noisygce.errors import ConfigError, DataError, MissingCode, MissingData
+from noisygce.errors import ConfigError, DataError, MissingCode, MissingData, counted
 from noisygce.losses import Loss
 from noisygce.noise import Noise, describe
 from noisygce.results import Result
@@ -236,7 +236,7 @@ def verify(folder: Path, data_root: Path) -> bool:
     if tables:
         print(f"{tables - wrong_tables} of {tables} files of tables and reports are what the runs give")
     if skipped:
-        print(printable(f"{skipped} of them could be verified in part only: {'; '.join(reasons)}"))
+        print(printable(f"{counted(skipped, 'run')} could be verified in part only: {'; '.join(reasons)}"))
     return not bad and not wrong_tables
 
 

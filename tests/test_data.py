@@ -242,8 +242,8 @@ def refused(data, root, file, content):
     assert "\n" not in message
 
 
-NO_IMAGES, NO_LABELS = np.zeros((0, 1, 1, 1), dtype=np.uint8), np.zeros(0, dtype=int)
-NOTHING = Arrays(NO_IMAGES, NO_LABELS, NO_IMAGES, NO_LABELS, ("no", "thing"))
+DOT, LABEL = np.zeros((1, 1, 1, 1), dtype=np.uint8), np.zeros(1, dtype=int)
+NOTHING = Arrays(DOT, LABEL, DOT, LABEL, ("no", "thing"))
 
 
 @pytest.fixture
@@ -443,13 +443,26 @@ class Own(Data):
         ({"test_images": X[:2] / 1.0}, "test_images must be of the size and kind"),
         ({"train_names": ("one",)}, "train_names must be none or 4, one for each image, not 1"),
         ({"classes": ("a", "b", "a")}, "classes must be at least two different names"),
-        ({"classes": (0, 1, 2)}, "classes must be at least two different names"),
+        ({"classes": (0, 1, 2)}, "classes must be a tuple of texts"),
         ({"classes": ("a",)}, "classes must be at least two different names"),
+        ({"classes": None}, "classes must be a tuple of texts, not NoneType"),
+        ({"train_names": np.array(["a"] * 4)}, "train_names must be a tuple of texts, not <U1"),
+        ({"train_images": np.full(X.shape, 1e300)}, "train_images must be finite numbers in float32"),
+        ({"train_images": X[:0], "train_labels": Y[:0]}, "there is no training image"),
     ],
 )
 def test_what_an_own_data_set_gives_is_refused_where_no_run_could_be_trained_or_judged_by_it(made, says, tmp_path):
     with pytest.raises(UserCodeError, match=rf"test_data\.py:\d+: Own: {says}"):
         Own(**made).load(tmp_path)
+
+
+def test_a_reader_that_gives_no_arrays_is_named(tmp_path):
+    class Nothing(Data):
+        def _read(self, root):
+            return None
+
+    with pytest.raises(UserCodeError, match=r"Nothing: _read must give noisygce\.data\.Arrays, not NoneType"):
+        Nothing().load(tmp_path)
 
 
 def test_an_own_data_set_may_have_labels_of_any_integer_type_and_no_test_images(tmp_path):

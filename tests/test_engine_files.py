@@ -76,12 +76,22 @@ def slurm(tmp_path):
 def array(slurm, worker, task, **variables):
     of_array = {"SLURM_ARRAY_TASK_ID": task, "SLURM_ARRAY_TASK_MIN": "4", "SLURM_ARRAY_TASK_COUNT": "3", **variables}
     python = program(slurm / "python", worker)
-    return run(slurm, SCRIPTS / "slurm_array", "seed=0", PYTHON=python, SLURM_JOB_ID="17", **of_array)
+    return run(
+        slurm, SCRIPTS / "slurm_array", "seed=0", PYTHON=python, SLURM_JOB_ID="17", SLURM_ARRAY_JOB_ID="15", **of_array
+    )
 
 
 @pytest.mark.parametrize("worker", ["exit 75", "kill -USR1 $$"])
 def test_a_task_that_is_stopped_asks_for_another_turn_also_before_python_listens(slurm, worker):
     assert array(slurm, worker, "4").returncode == 75
+    assert (
+        slurm / "asked"
+    ).read_text() == "requeue 15_4\n"  # not 15, the whole array, nor 17 where it is the last task
+
+
+def test_a_job_that_is_no_array_asks_by_its_own_number(slurm):
+    python = program(slurm / "python", "exit 75")
+    assert run(slurm, SCRIPTS / "slurm_array", "seed=0", PYTHON=python, SLURM_JOB_ID="17").returncode == 75
     assert (slurm / "asked").read_text() == "requeue 17\n"
 
 

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from noisygce.errors import CheckpointError, NonFinite
+from noisygce.errors import CheckpointError, ConfigError, NonFinite
 from noisygce.training import evaluate
 from noisygce.training import fit as fit_module
 from noisygce.training.evaluate import Evaluation, accuracy
@@ -361,3 +361,9 @@ def test_a_checkpoint_of_before_prediction_changes_is_loaded_and_starts_them_emp
     assert now.pop("prediction_changes") is None
     assert then.pop("prediction_changes") is not None
     assert now == then
+
+
+def test_one_training_sample_is_refused_where_batch_norm_needs_two(make):
+    with pytest.raises(ConfigError, match="one training sample: the batch norm of this network needs at least two"):
+        make("data.subset=1", "data.validation=0", "loss=ce")
+    assert len(make("data.subset=2", "data.validation=0", "loss=ce").train) == 2

@@ -154,7 +154,7 @@ def test_labels_of_a_data_set_that_is_not_there_are_said_to_be_unchecked(copy: P
     folder.rename(folder.with_name(manifest["run_id"]))
     code, text = verify(copy, "paths.data=elsewhere")
     assert code == 0
-    assert "1 of them could be verified in part only: " in text
+    assert "1 run could be verified in part only: " in text
     assert "cifar-10-batches-py/data_batch_1 is not in elsewhere (paths.data=FOLDER)" in text
     assert not (copy / "elsewhere").exists()
 
@@ -184,7 +184,7 @@ def test_a_run_of_a_loss_whose_code_is_elsewhere_is_verified_but_for_what_needs_
     (folder / "config.yaml").write_text(yaml.safe_dump(manifest["config"]))
     folder.rename(folder.with_name(manifest["run_id"]))
     code, text = verify(copy)
-    assert "1 of them could be verified in part only: loss._target_=not_here.Loss: cannot be imported" in text
+    assert "1 run could be verified in part only: loss._target_=not_here.Loss: cannot be imported" in text
     assert code == 0
 
 

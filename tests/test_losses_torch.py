@@ -255,6 +255,7 @@ UNFIT = {
     r"JoCoR: logits of 2 networks must be \(2 B, K\)": lambda x, y: losses.JoCoR(0.2)(x, y, epoch=0),
     r"transition must be .* K = 4; its shape is \(3, 3\)": lambda x, y: losses.Forward()(x, y, transition=np.eye(3)),
     r"transition must be .* rows of sum 1": lambda x, y: losses.Backward()(x, y, transition=np.ones((K, K))),
+    r"transition must be .*, rows of sum 1": lambda x, y: losses.Forward()(x, y, transition=np.zeros((K, K))),
     r"transition must be .* at least 0": lambda x, y: losses.Forward()(x, y, transition=2 * np.eye(K) - 1 / K),
 }
 

@@ -18,9 +18,10 @@ import torch
 from PIL import Image
 
 from noisygce import inputs, models, results, runs, settings, suspects
-from noisygce.data.verdicts import read
+from noisygce.data.verdicts import decisions, read
 from noisygce.errors import ConfigError, DataError
 from noisygce.noise import digest
+from noisygce.sweep.plan import plan_of
 from noisygce.training.task import prepare
 from noisygce.view import ranking
 
@@ -412,6 +413,21 @@ def test_a_file_of_verdicts_is_read_alike_by_training_and_by_the_list_of_clean_l
     samples = ranking.Samples(frame, np.ones((1, 2)), ("bright", "dark"))
     with pytest.raises(DataError, match=said):
         ranking.cleaned([samples], tmp_path / "said.csv")
+
+
+def test_verdicts_on_a_file_of_the_same_last_name_in_another_folder_are_refused(tmp_path):
+    content = b"index,file,given,suggested,verdict\n0,cam1/1.png,a,b,relabel\n"
+    decided, _ = decisions(tmp_path / "v.csv", content, {0: "a"}, {0: "cam1/1.png"}, ("a", "b"))
+    assert decided == {0: "b"}
+    with pytest.raises(DataError, match=r"sample 0 is cam0/1\.png here; the verdicts are on another data set"):
+        decisions(tmp_path / "v.csv", content, {0: "a"}, {0: "cam0/1.png"}, ("a", "b"))
+
+
+def test_the_command_that_labels_prints_trains_one_run_of_an_experiment(tmp_path):
+    done = run("labels", "out=mine.npy", "experiment=demo", "noise=pair", "rate=0.3", "seed=4", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    words = shlex.split(done.stdout.splitlines()[-1].partition(" -m noisygce.train ")[2])
+    assert len(plan_of(words).runs) == 1
 
 
 def test_names_of_files_may_hold_any_sign_in_verdicts(tmp_path):

@@ -284,6 +284,13 @@ def test_keys_that_no_table_has_are_refused(given, says):
         plan_of([*WORDS, f"+table={given}"])
 
 
+def test_what_a_table_shows_is_no_part_of_a_job():
+    words = ["table.rows=[loss.name, loss.q]", "++table.decimals=1", "loss=gce", "loss.q=0.3,0.7", "data=digits"]
+    plan = plan_of(words, launching=True)
+    assert not [word for run in plan.runs for word in run.job if "table" in word]
+    assert plan.table["decimals"] == 1
+
+
 @pytest.mark.parametrize("swept", ["runtime.threads=1,2", "++runtime.threads=1,2", "paths.results=a,b"])
 def test_values_that_no_id_holds_are_not_swept(swept):
     with pytest.raises(ConfigError, match=r"is no part of a run's ID, each value would be the same run; give one"):

@@ -204,17 +204,35 @@ def test_lines_of_a_csv_are_joined_on_the_names_of_samples(tmp_path, column):
     lines = [f"{name},{y}" for name, y in zip(names, NOISY, strict=True)]
     (tmp_path / "a.csv").write_text("\n".join([f"{column},noisy", *lines[::-1]]))
     of = FromFile(0.25, "a.csv", digest(NOISY), key="noisy")
-    of.names = names
+    of.sample_names = names
     of.bind(tmp_path, LABELS, CIFAR10)
     assert np.array_equal(of.draw(LABELS, NO_IMAGES, CIFAR10, 0), NOISY)
     for changed, says in (
-        (lines[1:], r"it has no line for 1 of \d+ samples, 0\.png first"),
+        (lines[1:], r"a\.csv has no line for 1 of \d+ samples, 0\.png first"),
         ([*lines, lines[3]], r"has 3\.png twice"),
         (["other.png,1", *lines[1:]], r"has other\.png, which is the name of no sample; the first is 0\.png"),
     ):
         (tmp_path / "a.csv").write_text("\n".join([f"{column},noisy", *changed]))
         with pytest.raises(DataError, match=says):
             of.bind(tmp_path, LABELS, CIFAR10)
+
+
+@pytest.mark.parametrize(
+    ("lines", "labels"),
+    [
+        ("id,noisy\n3,0\n1,1\n0,2\n2,1", [0, 1, 2, 1]),  # ids that are numbers, in the order of the samples
+        ("id,noisy\n0,2\n1,1\n2,1\n3,0", [0, 1, 2, 1]),
+        ("id,file,noisy\n0,2,2\n1,0,1\n2,1,1\n3,3,0", [0, 1, 1, 2]),  # file comes first
+    ],
+)
+def test_ids_that_are_numbers_are_names(tmp_path, lines, labels):
+    (tmp_path / "a.csv").write_text(lines)
+    assert files.labels(tmp_path / "a.csv", "noisy", ("3", "1", "0", "2")).tolist() == labels
+
+
+def test_an_id_that_counts_the_lines_joins_nothing(tmp_path):
+    (tmp_path / "a.csv").write_text("id,noisy\n0,2\n1,1\n2,1\n3,0")
+    assert files.labels(tmp_path / "a.csv", "noisy", ("a.png", "b.png", "c.png", "d.png")).tolist() == [2, 1, 1, 0]
 
 
 def test_labels_by_name_are_asked_for_by_name_and_others_have_none(tmp_path):

@@ -18,6 +18,9 @@ from typing import Any
 import pytest
 from helpers_reliability import BOUND, EACH_STEP, ROOT, SIGNALS, SMALL, Command, one_line, run_folder, stamp, train
 
+from noisygce.errors import Stopped
+from noisygce.runs import stops
+
 
 def result(folder: Path) -> tuple[bytes, str, Any]:
     """What must be equal: metrics byte for byte, digest of weights, momenta and statistics, accuracies."""
@@ -374,3 +377,38 @@ class _Jump:
             return real() + moved[0]
 
         time.time = jumping
+
+
+def test_a_signal_stops_also_where_the_code_that_it_interrupts_raises_another_error() -> None:
+    """As Hydra and OmegaConf do, which clean up in ``finally``; an error of before or after the signal stays."""
+    ours, handlers = stops.Process(), {name: signal.getsignal(getattr(signal, name)) for name in stops.SIGNALS}
+
+    def interrupted() -> None:
+        try:
+            signal.raise_signal(signal.SIGUSR1)
+        finally:
+            raise AttributeError("of the cleaning up")
+
+    try:
+        ours.listen()
+        with pytest.raises(KeyError), ours.handing_on():
+            raise KeyError("before")
+        with pytest.raises(Stopped, match=r"^stopped \(SIGUSR1\)"), ours.handing_on():
+            interrupted()
+        with pytest.raises(OSError, match="no space"), ours.handing_on():
+            raise OSError("no space")
+    finally:
+        for name, handler in handlers.items():
+            signal.signal(getattr(signal, name), handler)
+
+
+def test_checkpoints_that_a_kill_has_left_beside_a_manifest_are_dropped(tmp_path: Path) -> None:
+    code, text = train(tmp_path, *SMALL)
+    assert code == 0, text
+    folder = run_folder(tmp_path)
+    for again in ((), ("-m",)):
+        for name in ("last.ckpt", "previous.ckpt", "owner.json"):
+            (folder / name).write_text("{}")
+        code, text = train(tmp_path, *again, *SMALL)
+        assert code == 0, text
+        assert not {"last.ckpt", "previous.ckpt", "owner.json"} & {path.name for path in folder.iterdir()}

@@ -101,6 +101,23 @@ def test_the_command_of_a_cell_makes_its_runs_and_no_others(small, text):
     assert [run.id for run in made.runs] == [run.id for run in cell.runs]
 
 
+@pytest.mark.parametrize(
+    ("words", "grid"),
+    [
+        (["data=digits", "+grid=[{loss: [ce, gce]}]"], None),
+        (["experiment=cifar10_compact", "+grid=[{loss: [ce, gce]}]"], "++grid=null"),
+        (["experiment=demo", "loss=ce,gce"], "grid=null"),
+    ],
+    ids=str,
+)
+def test_the_command_of_a_cell_leaves_out_the_grid_that_there_is(words, grid, tmp_path):
+    plan = plan_of([*words, "seed=0", f"paths.results={tmp_path}"])
+    cell = next(iter(lay_out(plan, look(plan)).cell.values()))
+    command = report.reproduce(plan, cell).split()
+    assert [word for word in command if "grid=" in word] == ([grid] if grid else [])
+    assert [run.id for run in plan_of(command[4:]).runs] == [run.id for run in cell.runs]
+
+
 def test_a_grid_of_uneven_blocks_still_gives_a_command_of_the_cell_alone(demo):
     grid = [{"loss": "ce", "rate": 0.4, "seed": [0, 1]}, {"loss": ["ce", "gce"], "loss.q": 0.5, "seed": [0, 1]}]
     uneven = dataclasses.replace(demo, grid=OmegaConf.create(grid))

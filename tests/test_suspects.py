@@ -348,7 +348,7 @@ def test_what_cannot_be_predicted_or_listed_is_told_in_one_line(
         ("suspects",): "name a finished run",
         ("suspects", published): f"python -m noisygce.reproduce {published} paths.results=again trains this run once",
         ("predict", published, picture): f"python -m noisygce.reproduce {published} paths.results=again",
-        ("suspects", str(reference)): "this is an archive of several runs; name one by its id, such as digits-",
+        ("suspects", str(reference)): "this is an archive of runs; name one of the reference by its id",
         ("suspects", str(run), "score=best"): "score=best: score must be one of margin",
         ("suspects", str(run), "top=0"): "top=0: top must be an integer in [1, 100000]",
         ("suspects", str(run), "tpo=5"): "tpo: there is no such key; did you mean top?",

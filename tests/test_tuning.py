@@ -114,6 +114,8 @@ def test_a_trial_is_the_mean_over_its_seeds_and_each_run_has_the_id_of_its_seed(
         ("noise=uniform,pair", "the easiest of them"),
         ("noise.seed=0,1", "the easiest of them"),
         ("data=digits,cifar10", "the easiest of them"),
+        ("data.fold=choice(0,1)", "the easiest of them"),
+        ("data.labels=a.npy,b.npy", "the easiest of them"),
     ],
 )
 def test_seeds_noises_and_data_sets_are_not_searched(how: str, word: str, says: str) -> None:
@@ -121,6 +123,11 @@ def test_seeds_noises_and_data_sets_are_not_searched(how: str, word: str, says: 
     hydra = optuna(params={key: value}) if how == "params" else optuna()
     with pytest.raises(ConfigError, match=rf"^{re.escape(word)}: a search would choose {says}"):
         tuning.overrides(hydra, ["-m", "loss.q=interval(0.1,1.0)", *([word] if how == "words" else [])])
+
+
+def test_preprocessing_and_values_that_are_fixed_belong_to_a_search() -> None:
+    hydra = optuna(params={"seed": 3, "rate": 0.4, "loss.q": "interval(0.1, 1.0)", "data.padding": "choice(0,2,4)"})
+    assert tuning.overrides(hydra, ["-m", "", "data.flip=true,false", "noise=pair"])
 
 
 def test_a_search_has_neither_grid_nor_name_of_a_plan() -> None:

@@ -14,6 +14,7 @@ from noisygce.api.returned import TrainedRun, TrainedRuns
 from noisygce.errors import ConfigError
 from noisygce.runs import Run
 from noisygce.settings import guard
+from noisygce.settings.compose import of_each_run, sweeps
 from noisygce.sweep import launch
 from noisygce.sweep.jobs import Job
 
@@ -38,10 +39,13 @@ def run(*overrides: str, **values: Any) -> TrainedRun:
     with isolated(), leaves.chosen(values) as plain:
         train.refuse_torchrun()
         trained: list[Run] = []
-        cfg = _composed(overrides_of(overrides, plain, swept=False))
+        asked = overrides_of(overrides, plain, swept=False)
+        _refuse_ignored(asked)
+        cfg = _composed(asked)
         if cfg.get("grid"):
             raise ConfigError(
-                "noisygce.run trains one run, and this experiment has a grid: noisygce.grid trains the grid"
+                "noisygce.run trains one run, and this experiment has a grid: noisygce.grid trains the grid, and "
+                "grid=None leaves it out"
             )
         train.train_config(cfg, say=lambda run, *_: trained.append(run))
         return TrainedRun(trained[-1].folder)
@@ -64,7 +68,7 @@ def grid(*overrides: str, **values: Any) -> TrainedRuns:
         train.refuse_torchrun()
         asked = overrides_of(overrides, plain, swept=True)
         _refuse_ignored(asked)
-        followed = any(word.lstrip("+").startswith("logger") for word in asked)
+        followed = any(word.lstrip("+").startswith("logger") for word in asked) or _follows(asked)
         aside = [word for word in asked if word.startswith("hydra.")]
         progress = [] if any(word.startswith("runtime.progress=") for word in asked) else ["runtime.progress=false"]
 
@@ -97,16 +101,31 @@ def _call(overrides: Sequence[str], values: Mapping[str, Any]) -> str:
     return f"noisygce.grid({', '.join([*map(repr, overrides), *names, *([f'**{others!r}'] if others else [])])})"
 
 
-_COMMAND_LINE = ("hydra/", "runtime.trial_seeds=", "runtime.share=", "runtime.concurrent=")
+def _follows(words: Sequence[str]) -> bool:
+    """Whether a config file of a person, or an experiment, chooses a logger."""
+    if not any(word.startswith(("experiment=", "hydra.searchpath=")) for word in words):
+        return False
+    return bool(settings.compose([word for word in of_each_run(words) if not sweeps(word)]).get("logger"))
+
+
+# What only the command line can do, each with the value that asks for nothing.
+_COMMAND_LINE = {
+    "hydra/sweeper": "noisygce",
+    "hydra/launcher": "basic",
+    "runtime.trial_seeds": "null",
+    "runtime.share": "null",
+    "runtime.concurrent": "1",
+}
 
 
 def _refuse_ignored(words: Sequence[str]) -> None:
-    """Raises ConfigError for what only the command line can do: ``grid`` trains one run after another, in this
+    """Raises ConfigError for what only the command line can do: from Python one run is trained after another, in this
     process."""
     for word in words:
-        if word.lstrip("+").startswith(_COMMAND_LINE):
+        key, _, value = word.lstrip("+").partition("=")
+        if value != _COMMAND_LINE.get(key, value):
             raise ConfigError(
-                f"{word}: noisygce.grid trains one run after another, here; use python -m noisygce.train -m"
+                f"{word}: from Python one run is trained after another, here; use python -m noisygce.train -m"
             )
 
 

@@ -19,6 +19,8 @@ from noisygce.errors import DataError, UserCodeError, defined
 Ints = NDArray[np.int64]
 Images = NDArray[Any]  # uint8: pixels; floats: numbers that stand for themselves
 
+LARGEST = np.finfo(np.float32).max  # what is larger is infinite in float32, in which networks compute
+
 
 @dataclass(frozen=True)
 class Arrays:
@@ -88,24 +90,38 @@ class Data:
 
 def _fault(arrays: Arrays) -> str | None:
     """What a data set gives that no run can be trained or judged by; None: nothing."""
+    if not isinstance(arrays, Arrays):
+        return f"_read must give noisygce.data.Arrays, not {_kind(arrays)}"
+    for name in ("classes", "train_names", "test_names"):
+        if not isinstance(given := getattr(arrays, name), tuple) or not all(isinstance(each, str) for each in given):
+            return f"{name} must be a tuple of texts, not {_kind(given)}"
     classes, k = arrays.classes, len(arrays.classes)
-    if k < 2 or len({*classes}) < k or not all(isinstance(name, str) for name in classes):
-        return f"classes must be at least two different names, not {tuple(classes)}"
-    for part in ("train", "test"):
-        x, y, names = (getattr(arrays, f"{part}_{what}") for what in ("images", "labels", "names"))
-        if not isinstance(x, np.ndarray) or x.ndim != 4 or not (x.dtype == np.uint8 or x.dtype.kind == "f"):
-            return f"{part}_images must be an array (N, H, W, C) of uint8 or floats, not {_kind(x)}"
-        if not isinstance(y, np.ndarray) or y.shape != x.shape[:1] or y.dtype.kind not in "iu":
-            return f"{part}_labels must be an array of {len(x):,} integers, one for each image, not {_kind(y)}"
-        if len(y) and not 0 <= y.min() <= y.max() < k:
-            return f"{part}_labels must be in 0..{k - 1}, the places of classes; they go from {y.min()} to {y.max()}"
-        if x.dtype.kind == "f" and not np.isfinite(x).all():
-            return f"{part}_images must be finite numbers; there are NaN or infinite ones"
-        if names and len(names) != len(x):
-            return f"{part}_names must be none or {len(x):,}, one for each image, not {len(names):,}"
+    if k < 2 or len({*classes}) < k:
+        return f"classes must be at least two different names, not {classes}"
+    faults = (_fault_of(part, arrays, k) for part in ("train", "test"))
+    if fault := next(filter(None, faults), None):
+        return fault
     one, other = arrays.train_images, arrays.test_images
+    if not len(one):
+        return "there is no training image"
     if len(other) and (one.shape[1:] != other.shape[1:] or one.dtype.kind != other.dtype.kind):
         return f"test_images must be of the size and kind of train_images, {_kind(one)}, not {_kind(other)}"
+    return None
+
+
+def _fault_of(part: str, arrays: Arrays, k: int) -> str | None:
+    """The same of the training or the test samples; k: classes."""
+    x, y, names = (getattr(arrays, f"{part}_{what}") for what in ("images", "labels", "names"))
+    if not isinstance(x, np.ndarray) or x.ndim != 4 or not (x.dtype == np.uint8 or x.dtype.kind == "f"):
+        return f"{part}_images must be an array (N, H, W, C) of uint8 or floats, not {_kind(x)}"
+    if not isinstance(y, np.ndarray) or y.shape != x.shape[:1] or y.dtype.kind not in "iu":
+        return f"{part}_labels must be an array of {len(x):,} integers, one for each image, not {_kind(y)}"
+    if len(y) and not 0 <= y.min() <= y.max() < k:
+        return f"{part}_labels must be in 0..{k - 1}, the places of classes; they go from {y.min()} to {y.max()}"
+    if x.dtype.kind == "f" and not (np.abs(x) <= LARGEST).all():
+        return f"{part}_images must be finite numbers in float32; there are NaN, infinite or larger ones"
+    if names and len(names) != len(x):
+        return f"{part}_names must be none or {len(x):,}, one for each image, not {len(names):,}"
     return None
 
 

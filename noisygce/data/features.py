@@ -10,7 +10,7 @@ import numpy as np
 
 from noisygce import check, inputs
 from noisygce.data import label_table
-from noisygce.data.base import Arrays, refuse_too_large
+from noisygce.data.base import LARGEST, Arrays, refuse_too_large
 from noisygce.data.own_files import OwnFiles, array, labels_of, numbered
 from noisygce.data.preprocessing import Floats, Standardisation, blocks
 from noisygce.errors import DataError, counted
@@ -98,12 +98,9 @@ def vectors(path: Path) -> Floats:
         raise DataError(f"{path} must hold N x D numbers; it holds {found.dtype} of shape {found.shape}")
     exact = np.float32 if np.can_cast(found.dtype, np.float32) else np.float64
     ready: Floats = np.ascontiguousarray(found, dtype=found.dtype if found.dtype.kind == "f" else exact)
-    finite = np.concatenate([(np.abs(ready[rows]) <= _LARGEST).all(1) for rows in blocks(len(ready))])
+    finite = np.concatenate([(np.abs(ready[rows]) <= LARGEST).all(1) for rows in blocks(len(ready))])
     if not finite.all():
         raise DataError(
             f"{path}: {(~finite).sum():,} of {len(ready):,} rows hold NaN or infinity, row {finite.argmin()} first"
         )
     return ready
-
-
-_LARGEST = np.finfo(np.float32).max  # what is larger is infinite in float32, in which networks compute

@@ -65,7 +65,7 @@ def texts(found: NDArray[Any], samples: int, where: Path | str) -> list[str]:
     """Labels (N,), integers or names, as text. Raises DataError, naming ``where`` they are from."""
     if found.shape != (samples,):
         raise DataError(f"{where} must hold {samples:,} labels, one for each sample; its shape is {found.shape}")
-    if found.dtype.kind == "f" and (abs(found) < 2.0**53).all() and (found == np.rint(found)).all():
+    if found.dtype.kind == "f" and (abs(found.astype(np.float64)) < 2.0**53).all() and (found == np.rint(found)).all():
         found = found.astype(np.int64)  # from 2^53 on floats skip integers
     if found.dtype.kind not in "iuUS":
         raise DataError(f"{where}: labels are integers or names, not {found.dtype}")

@@ -33,7 +33,8 @@ def odd(arrays: Arrays) -> Iterator[str]:
         yield f"classes whose names differ {way}: {shown}; if two are one, give them one name"
     if len(classes) > samples / 2:
         yield f"{len(classes):,} classes for {samples:,} samples: are these their labels, and not their names?"
-    if all(name.isdecimal() for name in classes) and (numbers := [*map(int, classes)]) != sorted(numbers):
+    numbers = [int(name) for name in classes if name.isdecimal()]
+    if len(numbers) == len(classes) and [*classes] == sorted(classes) and numbers != sorted(numbers):
         shown = ", ".join(classes[: _SHOWN + 1])
         yield (
             f"classes are in alphabetical order ({shown}, ...), which noise=pair, matrices and noise.file follow; "

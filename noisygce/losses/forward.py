@@ -146,7 +146,8 @@ def _given(transition: Matrix | None, classes: int) -> Matrix:
     given: Matrix = torch.as_tensor(transition, dtype=torch.float64, device="cpu").numpy()
     if given.shape != (classes, classes):
         raise ValueError(f"transition must be {what}, for K = {classes}; its shape is {given.shape}")
-    given = np.where(given.any(1, keepdims=True), given, np.eye(classes))
+    if given.any():
+        given = np.where(given.any(1, keepdims=True), given, np.eye(classes))
     if not (given >= 0).all() or not np.allclose(given.sum(1), 1, rtol=0, atol=1e-3):
         raise ValueError(f"transition must be {what}: entries of at least 0, rows of sum 1")
     return given

@@ -121,7 +121,7 @@ class Noise:
 
     files: tuple[str, ...] = ()  # below the data root, of other data sets
     makes_wrong: ClassVar[bool] = True  # a label that it changes is wrong, whoever gave the one before
-    names: Sequence[str] = ()  # of the training samples, set before ``bind``; none where they are known by number
+    sample_names: Sequence[str] = ()  # of the training set, set before ``bind``; none where they are known by number
 
     def __init__(self, rate: float, seed: int | None) -> None:
         self.rate = check.number("rate", rate, "[0, 1)")

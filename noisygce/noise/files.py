@@ -31,6 +31,8 @@ def labels(path: Path, key: str | None, names: Sequence[str] = ()) -> Any:
         content = _columns(path, names) if read is _columns else read(path)
         if not isinstance(content, Mapping):
             found = np.asarray(content)
+    except DataError:
+        raise
     except Exception as error:  # a pickle can go wrong in any way
         raise DataError(f"{path} is not {kind}: {inputs.no_array(error)}") from None
     if isinstance(content, Mapping):
@@ -84,28 +86,40 @@ def _columns(path: Path, names: Sequence[str] = ()) -> dict[str, list[int]]:
     for line, row in enumerate(rows, start=2):
         if len(row) != len(head):
             raise ValueError(f"line {line} has {len(row)} fields, its header {len(head)}")
-    named = [i for i, name in enumerate(head) if name.strip().lower() in _NAMED]
-    if names and named:
-        rows = _in_order(head[named[0]].strip(), named[0], rows, names)
-    texts = [[row[i].strip() for row in rows] for i in range(len(head))]
-    columns = {name: [*map(int, column)] for name, column in zip(head, texts, strict=True) if _whole(column)}
-    for name, column in columns.items():
+    joined = _joined(head, rows, names)
+    if joined is not None:
+        rows = _in_order(path, head[joined].strip(), [row[joined] for row in rows], rows, names)
+    texts = {name: [row[i].strip() for row in rows] for i, name in enumerate(head) if i != joined}
+    columns = {name: [*map(int, column)] for name, column in texts.items() if _whole(column)}
+    for name, column in columns.items() if joined is None else ():
         if column != sorted(column) in ([*range(len(column))], [*range(1, len(column) + 1)]):
             raise ValueError(f"its column {name} has the images in another order; sort the lines by it")
     return columns
 
 
-def _in_order(called: str, column: int, rows: Sequence[list[str]], names: Sequence[str]) -> list[list[str]]:
-    """The lines (N,) in the order of the samples' names (N,), which a column holds."""
-    line = {row[column]: row for row in rows}
-    for row in rows:
-        if line[row[column]] is not row:
-            raise ValueError(f"its column {called} has {row[column]} twice")
-    if other := [*(line.keys() - {*names})]:
+def _joined(head: Sequence[str], rows: Sequence[Sequence[str]], names: Sequence[str]) -> int | None:
+    """The place of the column that names the samples; None where none does, or where an ``id`` counts the lines."""
+    called = [name.strip().lower() for name in head]
+    place = next((called.index(name) for name in _NAMED if names and name in called), None)
+    if place is None or called[place] == "file":
+        return place
+    counts = [row[place].strip() for row in rows] == [str(i) for i in range(len(rows))]
+    return None if counts and not {row[place] for row in rows} & {*names} else place
+
+
+def _in_order(
+    path: Path, called: str, column: Sequence[str], rows: Sequence[list[str]], names: Sequence[str]
+) -> list[list[str]]:
+    """The lines (N,) in the order of the samples' names (N,), which a column (N,) holds. Raises DataError."""
+    line = dict(zip(column, rows, strict=True))
+    if len(line) < len(rows):
+        twice = next(name for name in column if column.count(name) > 1)
+        raise DataError(f"{path}: its column {called} has {twice} twice")
+    if other := sorted(line.keys() - {*names}):
         known = f"which is the name of no sample; the first is {names[0]}"
-        raise ValueError(f"its column {called} has {min(other)}, {known}")
+        raise DataError(f"{path}: its column {called} has {other[0]}, {known}")
     if left := [name for name in names if name not in line]:
-        raise ValueError(f"it has no line for {len(left):,} of {len(names):,} samples, {left[0]} first")
+        raise DataError(f"{path} has no line for {len(left):,} of {len(names):,} samples, {left[0]} first")
     return [line[name] for name in names]
 
 

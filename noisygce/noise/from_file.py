@@ -41,7 +41,7 @@ class FromFile(Noise):
         path = inputs.located(root, self.file)
         if not path.is_file():
             raise MissingData(inputs.not_located("noise.file", self.file, root))
-        given = self._read(path, self.key, self.names, len(labels), len(classes))
+        given = self._read(path, self.key, self.sample_names, len(labels), len(classes))
         found, real = digest(given), realised_rate(labels, given)
         if real == 1 and found != self.sha256:
             raise DataError(f"no label in {path} is the data set's own: are the classes numbered in another order?")

@@ -76,6 +76,11 @@ def _load(path: Path) -> dict[str, Any]:
     return content
 
 
+def there(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint."""
+    return any((folder / name).exists() for name in (LAST, PREVIOUS))
+
+
 def remove(folder: Path) -> None:
     """Deletes the checkpoints of ``folder``, and temporary files that a kill has left."""
     atomic.sweep(folder)

@@ -57,13 +57,29 @@ class Run:
         folder with links in it.
         """
         import yaml
-        from filelock import FileLock, Timeout
 
         atomic.refuse_links(self.folder, self.folder.parent)
         self.folder.mkdir(parents=True, exist_ok=True)
         for path in self.folder.iterdir():
             atomic.refuse_links(path, self.folder)
         owner = self.folder / "owner.json"
+        with self.locked():
+            try:
+                who = {"pid": os.getpid(), "host": socket.gethostname()}
+                atomic.write_text(owner, json.dumps(who), durable=False)
+                self.refuse_if_failed()  # once more, since another process may have come to that meanwhile
+                atomic.sweep(self.folder)
+                (self.folder / "failed.json").unlink(missing_ok=True)  # of a crash
+                atomic.write_text(self.folder / "config.yaml", yaml.safe_dump(self.identity, sort_keys=True))
+                yield
+            finally:
+                owner.unlink(missing_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the lock of a run whose folder is there. Raises Locked, naming who holds it."""
+        from filelock import FileLock, Timeout
+
         # 0.2 s are long enough for a process that only tests the lock to release it
         lock = FileLock(self.folder / "lock", timeout=0.2)
         try:
@@ -73,16 +89,16 @@ class Run:
             by = f"process {who.get('pid')} on {who.get('host')}" if who else "another process"
             raise Locked(f"{self.id} is being trained by {by}") from None
         try:
-            who = {"pid": os.getpid(), "host": socket.gethostname()}
-            atomic.write_text(owner, json.dumps(who), durable=False)
-            self.refuse_if_failed()  # once more, since another process may have come to that meanwhile
-            atomic.sweep(self.folder)
-            (self.folder / "failed.json").unlink(missing_ok=True)  # of a crash
-            atomic.write_text(self.folder / "config.yaml", yaml.safe_dump(self.identity, sort_keys=True))
             yield
         finally:
-            owner.unlink(missing_ok=True)
             lock.release()
+
+    def drop_left_over(self) -> None:
+        """Drops the checkpoints of a finished run that was killed before it could: hundreds of megabytes."""
+        if checkpoint.there(self.folder):
+            with contextlib.suppress(Locked, OSError), self.locked():
+                checkpoint.remove(self.folder)
+                (self.folder / "owner.json").unlink(missing_ok=True)
 
     def refuse_if_failed(self) -> None:
         """Raises NonFinite where the run has failed before: the same config fails the same way again."""

@@ -33,6 +33,7 @@ class Process:
         self.launched = False  # by an engine (sweep/worker.py)
         self.before: dict[int, Handler] = {}  # handlers that were there before ours, by signal
         self.signal = ""  # that has asked to stop
+        self.at_once: Stopped | None = None  # raised by a signal in the middle of whatever was running
         self.trainings = 0  # under way, which must be saved before stopping
         self.longest_run = 0.0  # in seconds, of those that have ended here
         self._counting = threading.Lock()
@@ -55,7 +56,8 @@ class Process:
                 return
             self.signal = signal.Signals(number).name
             if not self.trainings:
-                raise Stopped(f"stopped ({self.signal}); {HOW_TO_RESUME}")
+                self.at_once = Stopped(f"stopped ({self.signal}); {HOW_TO_RESUME}")
+                raise self.at_once
             if number == signal.SIGINT:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 print("\nsaving and stopping; Ctrl-C again stops at once", file=sys.stderr)
@@ -114,7 +116,8 @@ class Process:
         the job, which sends TERM.
         """
         try:
-            yield
+            with self._not_replaced():
+                yield
         except Stopped:
             number = getattr(signal, self.signal, None) if self.signal else None
             in_main = threading.current_thread() is threading.main_thread()
@@ -123,6 +126,20 @@ class Process:
                 former(number, None)
                 self.leaving = False
             raise
+
+    @contextlib.contextmanager
+    def _not_replaced(self) -> Iterator[None]:
+        """Raises the Stopped of a signal in the place of an error that other code, such as Hydra's, has raised while it
+        cleaned up after that."""
+        try:
+            yield
+        except Exception as error:
+            link: BaseException | None = error
+            while link is not None and link is not self.at_once:
+                link = link.__context__
+            if self.at_once is None or link is None:
+                raise
+            raise self.at_once from None
 
     def reason_to_stop(self, runtime: Runtime) -> str:
         """Why to stop now; empty while there is no reason."""

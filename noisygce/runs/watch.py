@@ -111,7 +111,8 @@ class RunMonitor:
             logging.INFO if self.bar.disable and self._shown(row["epoch"]) else logging.DEBUG,
             f"epoch {row['epoch']}/{self.training.schedule.epochs}: "
             + ", ".join([f"{row['train_loss']:.4f} loss", *shares, f"{row['kept']:,} kept"])
-            + f", {speed:,.0f} images/s, {messages.duration(left / max(speed, 1e-9))} left",
+            # a run that is resumed in an evaluation has no step in that epoch
+            + (f", {speed:,.0f} images/s, {messages.duration(left / speed)} left" if speed else ""),
         )
         prunings = self.training.progress.prunings
         if prunings and prunings[-1]["after_epoch"] == row["epoch"]:

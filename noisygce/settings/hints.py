@@ -38,7 +38,9 @@ def explain(error: BaseException) -> str:
     text = f"{error}\n{cause or ''}"
     if isinstance(error, OverrideParseException):
         key, _, value = (error.override or "").partition("=")
-        if re.search(r"[^\x00-\x7f]|[/\\]", value):  # a path, or a word in another alphabet
+        if (
+            key and re.search(r"[^\x00-\x7f]|[/\\]", value) and not re.search(r"[\[\]{},'\"\n]", value)
+        ):  # one text, no list
             word = setting(key, value)
             typed = shlex.quote(word) if re.search(r'["\\$`!]', word) else f'"{word}"'
             return f"{error.override}: such a value is quoted: {typed}"

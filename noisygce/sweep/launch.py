@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Sequence
 
@@ -9,6 +10,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from noisygce import results
 from noisygce.errors import Locked, Saved, Stopped, SweepFailed
+from noisygce.runs import Run
 from noisygce.runs.messages import HOW_TO_RESUME
 from noisygce.settings import command
 from noisygce.sweep.jobs import Job, from_share, kind
@@ -38,6 +40,8 @@ def plan_and_train(
     plan = plan_of(arguments, launching=True)
     folder = plan.results / "runs"
     finished = [not followed and results.of_folder(folder / run.id).state == "done" for run in plan.runs]
+    for run in itertools.compress(plan.runs, finished):
+        Run(plan.results, run.identity).drop_left_over()
     jobs = [[*run.job] for run, is_finished in zip(plan.runs, finished, strict=True) if not is_finished]
     if not plan.composed:  # a stored plan is not trusted: each kind of run that is left is checked
         hydra = [argument for argument in arguments if argument.startswith("hydra.")]

@@ -116,7 +116,8 @@ def _base(arguments: Sequence[str]) -> DictConfig:
 def _jobs(arguments: Sequence[str], base: DictConfig) -> list[Job]:
     from noisygce.sweep.jobs import expand  # it imports Hydra
 
-    return expand([argument for argument in arguments if not argument.startswith("hydra.")], base.get("grid"))
+    of_run = [word for word in arguments if not word.lstrip("+").startswith(("hydra.", "table.", "table="))]
+    return expand(of_run, base.get("grid"))
 
 
 def identities(

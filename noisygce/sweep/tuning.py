@@ -30,8 +30,8 @@ log = logging.getLogger("noisygce")
 # at a time and run them one after another, draw other trials the next time, so that no search could be continued, and
 # end at the first trial that fails.
 _OPTUNA = {"n_jobs": (2, "1"), "sampler.seed": (None, "0"), "max_failure_rate": (0.0, "1.0")}
-# Among these a search would choose the luckiest seed, the noise of fewest wrong labels, the easiest data.
-_GIVEN = ("seed", "rate", "noise", "data", "data.name", "data.subset", "data.validation")
+# What of ``data`` may be searched; among the rest a search would choose the easiest data, or the luckiest fold.
+_PREPROCESSING = ("padding", "flip", "rotation", "randaugment", "cutout", "normalise", "mean", "std", "size")
 
 
 def overrides(hydra: DictConfig, words: Sequence[str]) -> list[str]:
@@ -74,16 +74,17 @@ def overrides(hydra: DictConfig, words: Sequence[str]) -> list[str]:
 
 def _refuse_no_hyper_parameters(hydra: DictConfig, words: Sequence[str]) -> None:
     """Raises ConfigError for a search among seeds, noises or data sets, and for the name of a plan, which it lacks."""
-    searched = [word for word in words if word[0] not in "-~" and "=" in word and sweeps(word)]
-    searched += [f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()]
-    for word in searched:
+    params = [f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()]
+    typed = [word for word in words if "=" in word and word[:1] not in ("-", "~")]
+    for word in filter(sweeps, (*typed, *params)):
         key = word.partition("=")[0].lstrip("+")
+        group, _, name = key.partition(".")
         if key == "seed":
             raise ConfigError(
                 f"{word}: a search would choose the luckiest seed; runtime.trial_seeds=[0,1,2] trains each trial with "
                 "all of these seeds"
             )
-        if key in _GIVEN or key.startswith("noise."):
+        if group in ("rate", "noise") or (group == "data" and name not in _PREPROCESSING):
             raise ConfigError(
                 f"{word}: a search would choose the easiest of them; search under one, or train a grid, without "
                 "hydra/sweeper"

@@ -73,8 +73,10 @@ class Training:
             torch.from_numpy(a).to(device)
             for a in (task.noisy, task.clean, arrays.test_labels, task.train, task.validation, task.test)
         )
-        if len(self.train) == 1:
-            raise ConfigError("one training sample: batch norm needs at least two")
+        if len(self.train) == 1 and any(
+            isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.modules()
+        ):
+            raise ConfigError("one training sample: the batch norm of this network needs at least two")
         self.network, self.fused = network.to(device), fused
         for layer in network.modules():
             if can_fuse(layer):

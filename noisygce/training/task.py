@@ -52,7 +52,7 @@ def corrupted(arrays: Arrays, noise: Noise, seed: int, root: Path) -> tuple[Arra
     Of labels that are not known to be true, those that drawn noise has changed are known to be wrong, no others.
     """
     labels = arrays.train_labels
-    noise.names = arrays.train_names
+    noise.sample_names = arrays.train_names
     noise.bind(root, labels, arrays.classes)
     noisy, transition = _drawn(noise, labels, arrays, seed)
     if transition is None:

@@ -153,7 +153,7 @@ def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accu
     if against and not comparable:
         raise ConfigError(f"against={against}: there are no such numbers under the rule {', '.join(under)}")
     compared = {each: {place: number(cell, each) for place, cell in cells.items()} for each in comparable}
-    if line := compare.left_over(against, [cell.config for cell in cells.values()], comparable):
+    if line := compare.left_over(against, [cell.config for cell in cells.values()], [*known]):
         log.warning(line)
     return replace(table, compared=compared)
 

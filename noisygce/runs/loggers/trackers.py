@@ -137,14 +137,15 @@ class MLflow(Numbers):
 
     def begin(self, run_id: str, config: Row, folder: Path) -> int:
         import mlflow
+        from filelock import FileLock
 
         uri, artifacts = self.uri or os.environ.get("MLFLOW_TRACKING_URI"), None
         if uri is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             uri, artifacts = f"sqlite:///{self.folder}/mlflow.db", f"{self.folder}/artifacts"
-        self.client = mlflow.MlflowClient(tracking_uri=uri)
-        there = self.client.get_experiment_by_name(self.experiment)
-        experiment = there.experiment_id if there else self.client.create_experiment(self.experiment, artifacts)
+        with FileLock(self.folder / ".lock") if artifacts else contextlib.nullcontext():  # MLflow makes a database once
+            self.client = mlflow.MlflowClient(tracking_uri=uri)
+            experiment = self._experiment(artifacts)
         found = self.client.search_runs([experiment], f"tags.`noisygce.run_id` = '{run_id}'")
         self.finished = bool(found) and found[0].info.status == "FINISHED"
         if found:
@@ -156,6 +157,19 @@ class MLflow(Numbers):
         params = [mlflow.entities.Param(key, str(value)[:500]) for key, value in flat(config).items()]
         self.client.log_batch(self.run, params=params)
         return 0
+
+    def _experiment(self, artifacts: str | None) -> str:
+        """The ID of the experiment, made where it is not there; another worker may make it meanwhile."""
+        from mlflow.exceptions import MlflowException
+
+        there = self.client.get_experiment_by_name(self.experiment)
+        if there is None:
+            try:
+                return str(self.client.create_experiment(self.experiment, artifacts))
+            except MlflowException:
+                if (there := self.client.get_experiment_by_name(self.experiment)) is None:
+                    raise
+        return str(there.experiment_id)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         from mlflow.entities import Metric
@@ -193,6 +207,9 @@ class Trackio(Numbers):
             import trackio
 
             database = Path(trackio.SQLiteStorage.get_project_db_path(self.project))
+            asked = self.environment["TRACKIO_DIR"]
+            if not database.resolve().is_relative_to(asked):
+                raise RuntimeError(f"trackio, imported before, writes to {database.parent}, not to {asked}")
             if database.exists():
                 for old in trackio.Api().runs(self.project):
                     if old.name == run_id:
