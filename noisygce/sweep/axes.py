@@ -13,7 +13,7 @@ from noisygce.settings.compose import CHOSEN, GROUPS, sweeps
 Config = Mapping[str, Any]  # of a run, with dotted keys
 
 _PLAIN: dict[str, Any] = {"title": "Test accuracy in %", "rows": ["loss.name"], "columns": ["noise.name", "rate"]}
-_KEYS = (*_PLAIN, "rules", "names", "decimals", "overview")  # of a table
+_KEYS = (*_PLAIN, "rules", "names", "decimals", "overview", "losses")  # of a table; a grid takes ${table.losses}
 _OVERVIEW = ("rows", "column")
 
 
