@@ -188,10 +188,8 @@ def finished(folder: Path) -> Iterator[Result]:
     cannot be read is an unreadable run."""
     unreadable: list[OSError] = []
     single, archives = [], []
-    tops = [
-        folder,
-        *(place for place in (folder / "runs",) if place.is_symlink()),
-    ]  # a link, which walk does not follow
+    linked = folder / "runs"  # where this is a link, to another disk, walk does not follow it
+    tops = [folder, linked] if linked.is_symlink() else [folder]
     for name, _, files in itertools.chain(*(os.walk(top, onerror=unreadable.append) for top in tops)):
         here = Path(name)
         if "manifest.json" in files and (here == folder or here.absolute().parent.name == "runs"):

@@ -415,7 +415,7 @@ MADE = {"train_images": X, "train_labels": Y, "test_images": X[:2], "test_labels
 
 
 class Own(Data):
-    """A data set whose reader gives whatever it is told."""
+    """A data set of one's own: the arrays of ``MADE``, some of them replaced."""
 
     def __init__(self, **made):
         self.made = made
