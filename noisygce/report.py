@@ -30,8 +30,8 @@ def main() -> None:
     arguments.main(run, __doc__)
 
 
-def run(argv: list[str]) -> None:
-    """Writes the report that the arguments ask for."""
+def run(argv: list[str], *, publish: bool = False) -> None:
+    """Writes the report that the arguments ask for; publish: into the archive of its runs."""
     options, rest = arguments.split(argv, {"against": OPTIONS["against"]})
     plan = shown(rest)
     table = tabulate(plan, **options, command="report")
@@ -40,7 +40,7 @@ def run(argv: list[str]) -> None:
         raise NoisygceError(f"none of these runs is below {plan.results}: nothing to report{reason and f'; {reason}'}")
     if "decimals" not in plan.table:
         table = replace(table, spec=replace(table.spec, decimals=decimals(table)))
-    stem = paths.stem(plan, "report", table.spec.options)
+    stem = paths.stem(plan, "report", table.spec.options, publish=publish)
     records.write_report(stem, report(plan, table), table)
     print(f"Written: {stem}.html, .json")
 

@@ -33,12 +33,12 @@ def main() -> None:
     arguments.main(run, __doc__)
 
 
-def run(argv: list[str]) -> None:
-    """Prints the table that the arguments ask for and writes its files."""
+def run(argv: list[str], *, publish: bool = False) -> None:
+    """Prints the table that the arguments ask for and writes its files; publish: into the archive of its runs."""
     options, rest = arguments.split(argv, OPTIONS)
     plan = shown(rest)
     table = tabulate(plan, **options)
-    stem = paths.stem(plan, "table", table.spec.options)
+    stem = paths.stem(plan, "table", table.spec.options, publish=publish)
     print(table, flush=True)  # also where nothing can be written, as in a colleague's folder
     records.write_table(stem, table)
     print(f"Written: {stem}.md, .tex, .csv, .json")

@@ -11,11 +11,11 @@ import made_up
 import pandas as pd
 import pytest
 
-from noisygce import figure, report, results, runs, settings, verify
+from noisygce import figure, report, results, runs, settings, table, verify
 from noisygce.errors import ConfigError, NoisygceError
 from noisygce.runs import archive
 from noisygce.sweep.plan import plan_of
-from noisygce.view import paths
+from noisygce.view import canvas, paths, records
 
 ROOT = settings.config_dir().parent
 REFERENCE = ROOT / "results" / "reference"
@@ -91,7 +91,7 @@ def there(tmp_path, monkeypatch):
     monkeypatch.setattr(verify.Verifier, "noise", lambda *_: iter(()))
     monkeypatch.setattr(made_up, "EPOCHS", 40)
     for view in (figure, report):  # their bytes have tests of their own
-        monkeypatch.setattr(view, "run", lambda words: Path(words[1].partition("=")[2], "accuracy.png").touch())
+        monkeypatch.setattr(view, "run", lambda words, **_: Path(words[1].partition("=")[2], "accuracy.png").touch())
     return plan_of(["experiment=demo", "paths.results=elsewhere"])
 
 
@@ -161,8 +161,40 @@ def test_a_run_that_is_in_a_folder_and_in_an_archive_is_found_once(written):
 def test_a_table_beside_an_archive_takes_the_place_of_no_other_experiments_table(demo, tmp_path, folder, begins):
     plan = dataclasses.replace(demo, arguments=("experiment=demo",), results=tmp_path / folder)
     archive.write(plan.results, {})
-    assert paths.stem(plan, "table").name.startswith(begins)
-    assert (paths.stem(plan, "table").name == "table") == (folder == "demo")
+    assert paths.stem(plan, "table", publish=True).name.startswith(begins)
+    assert (paths.stem(plan, "table", publish=True).name == "table") == (folder == "demo")
+
+
+def test_an_archive_keeps_the_views_that_it_has_and_any_other_of_its_runs_is_written_below_results(
+    written, monkeypatch
+):
+    kept, _ = written
+    monkeypatch.chdir(kept.parent)
+    folder = kept.rename("demo")
+    words = ["experiment=demo", "paths.results=demo"]
+    table.run(words, publish=True)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    again = [[*words, "rule=last"], [*words, "measure=auroc"], ["seed=0", *words], [*words, "name=mine"], words]
+    for command in again:
+        table.run(command)
+    for command in (words, [*words, "against=reference"]):
+        report.run(command)
+    figure.run([*words, "kind=memorisation"])
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path.stem for path in folder.iterdir()} == {"runs", "metrics", "table"}
+    made = sorted(path.relative_to("results") for path in Path("results").glob("[tr]*/*.json"))
+    assert [re.sub("[0-9a-f]{8}", "#", path.as_posix()) for path in made] == [
+        "report/demo-#.json",
+        "report/demo-reference-#.json",
+        "tables/demo+seed=0-#.json",
+        "tables/demo-auroc-#.json",
+        "tables/demo-last-#.json",
+        "tables/mine.json",
+    ]
+    assert len([*Path("results/figures").glob("demo-*/memorisation.*")]) == len(canvas.FORMATS)
+    faults = [fault for _, fault in records.verified(Path("results"))]  # by the runs of the archive
+    assert len(faults) == 4 * 3 + 2 * 2
+    assert not any(faults)
 
 
 def test_the_digest_of_metrics_is_that_of_the_run_and_of_its_rows_in_an_archive_with_more_columns(written):

@@ -24,6 +24,7 @@ from noisygce.results import Result
 from noisygce.runs import archive, atomic
 from noisygce.runs.ids import flat
 from noisygce.runs.reading import json_values
+from noisygce.sweep.stored import results_folder
 from noisygce.view import tables
 from noisygce.view.paths import with_ending
 from noisygce.view.published import Number
@@ -107,7 +108,7 @@ def _verified(path: Path, files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     every, wrong = "", dict[str, str]()
     try:
         made: Record = json_values(path.read_text())
-        found = _runs(made, path.parent.parent if path.parent.name in ("tables", "report") else path.parent)
+        found = _runs(made, _folder(path, made["argv"]))
         every = _changed(made, found)
         if not every:
             wrong = _differing(made, found, {file.suffix: file.read_bytes() for file in files})
@@ -118,6 +119,14 @@ def _verified(path: Path, files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     except NoisygceError as error:
         every = f"cannot be made again: {error}"
     yield from ((file, every or wrong.get(file.suffix, "")) for file in files)
+
+
+def _folder(path: Path, argv: Sequence[str]) -> Path:
+    """The results folder or the archive that has the runs of a table or report, by where it lies and by its command."""
+    if path.parent.name not in ("tables", "report"):
+        return path.parent
+    given = results_folder(argv, "results")
+    return given if (given / archive.RUNS).is_file() else path.parent.parent
 
 
 def _runs(made: Record, folder: Path) -> list[Result]:
