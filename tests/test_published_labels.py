@@ -208,9 +208,9 @@ def test_lines_of_a_csv_are_joined_on_the_names_of_samples(tmp_path, column):
     of.bind(tmp_path, LABELS, CIFAR10)
     assert np.array_equal(of.draw(LABELS, NO_IMAGES, CIFAR10, 0), NOISY)
     for changed, says in (
-        (lines[1:], r"a\.csv has no line for 1 of \d+ samples, 0\.png first"),
-        ([*lines, lines[3]], r"has 3\.png twice"),
-        (["other.png,1", *lines[1:]], r"has other\.png, which is the name of no sample; the first is 0\.png"),
+        (lines[1:], r"a\.csv has no line for 1 of \d+ samples, (?i:id|file) 0\.png first"),
+        ([*lines, lines[3]], rf"line {N + 2}: {column.strip()} 3\.png is in line 5 too"),
+        (["other.png,1", *lines[1:]], r"line 2: .* 'other\.png' is the name of no sample; the first is 0\.png"),
     ):
         (tmp_path / "a.csv").write_text("\n".join([f"{column},noisy", *changed]))
         with pytest.raises(DataError, match=says):
@@ -257,7 +257,9 @@ def test_labels_by_name_are_asked_for_by_name_and_others_have_none(tmp_path):
         ("a.txt", b"1\nhorse\n", "is not text with an integer a line: .*'horse'"),
         ("a.txt", b"\xff", "is not text with an integer a line"),
         ("a.csv", b"", "is not a CSV with a header"),
-        ("a.csv", b"a,b\n1,2\n3\n", "line 3 has 1 fields, its header 2"),
+        ("a.csv", b"a,b\n1,2\n3\n", r"a\.csv, line 3: it has 1 fields, and the first line 2"),
+        ("a.csv", b"a;b\n1;2\n", "its columns are parted by semicolons; save it with commas"),
+        ("a.csv", b"a,b\n1,2\n\n3,4\n", r"a\.csv, line 3 is blank"),
         ("a.csv", b"index,noisy\n1,0\n0,1\n", "its column index has the images in another order; sort the lines by it"),
         ("a.csv", b"idx,noisy\n2,0\n1,1\n3,1\n", "its column idx has the images in another order; sort"),
         ("a.csv", b"index,noisy\n0,cat\n1,dog\n", "must be one of index$"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from noisygce.errors import DataError, counted
+from noisygce.inputs import tables
 
 LABELS = ("label", "labels", "class", "target", "y")  # what a header calls its last column
 JOINED = (
@@ -72,20 +72,12 @@ class Table:
                     f"{self.path} has {counted(len(self.rows), 'line')} {header}; there are {samples:,} samples"
                 )
             return list(range(samples))
-        place = {name: i for i, name in enumerate(map(str, range(samples)) if key == "index" else names)}
-        found: dict[int, int] = {}
-        for row, value in enumerate(self.column(key) or ()):
-            if (i := place.get(value.strip() if key == "index" else value)) is None:
-                known = f"must be in 0..{samples - 1}" if key == "index" else "is the name of no sample"
-                raise DataError(f"{self.where(row)}: {key} {value!r} {known}")
-            if i in found:
-                raise DataError(f"{self.where(row)}: {key} {value} is in line {self.lines[found[i]]} too")
-            found[i] = row
-        if left := [name for name, i in place.items() if i not in found]:
-            raise DataError(
-                f"{self.path} has no line for {len(left):,} of {samples:,} samples, {key} {left[0]} first{lacking}"
-            )
-        return [found[i] for i in range(samples)]
+        column, known, unknown = self.column(key) or [], list(names), ""
+        if key == "index":
+            column, known = [value.strip() for value in column], [*map(str, range(samples))]
+            unknown = f"must be in 0..{samples - 1}"
+        place = {name: i for i, name in enumerate(known)}
+        return tables.order(self.path, key, column, self.lines, place, unknown, lacking)
 
     def _refuse_another_order(self, samples: int, names: Sequence[str]) -> None:
         """Raises DataError where the first of several columns names or counts the samples, in another order."""
@@ -110,21 +102,7 @@ def read(path: Path, is_sample: Callable[[list[str]], bool] = lambda _: False) -
 
     is_sample: whether a first line must be a sample, whatever it looks like.
     """
-    try:
-        with open(
-            path, newline="", encoding="utf-8-sig", errors="surrogateescape"
-        ) as file:  # names of files may be any
-            reader = csv.reader(file, strict=True)
-            found = [(reader.line_num, fields) for fields in reader]
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: this is not CSV: {error}") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    while found and not "".join(found[-1][1]).strip():  # editors leave blank lines at the end
-        found.pop()
-    rows = [fields for _, fields in found]
-    lines = [number for number, _ in found]
-    _refuse_other_formats(path, rows, lines)
+    rows, lines = tables.rows(path)
     for row in rows:
         row[-1] = row[-1].strip()
     header: tuple[str, ...] = ()
@@ -140,20 +118,6 @@ def _is_header(rows: Sequence[Sequence[str]]) -> bool:
         return True
     numbers = bool(others) and all(INTEGER.fullmatch(row[-1]) for row in others)
     return numbers and not INTEGER.fullmatch(first[-1])
-
-
-def _refuse_other_formats(path: Path, rows: Sequence[Sequence[str]], lines: Sequence[int]) -> None:
-    """Raises DataError for a blank line, for lines of different lengths, and for columns that no commas part."""
-    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
-        if rows and all(separator in "".join(row[:1]) for row in rows):
-            raise DataError(f"{path}: its columns are parted by {name}; save it with commas")
-    for row, number in zip(rows, lines, strict=True):
-        if not "".join(row).strip():
-            raise DataError(f"{path}, line {number} is blank: it needs a label, or must go with its sample")
-        if any("\0" in field for field in row):
-            raise DataError(f"{path}, line {number}: this is no text in UTF-8; save it as CSV in UTF-8")
-        if len(row) != len(rows[0]):
-            raise DataError(f"{path}, line {number}: it has {len(row)} fields, and the first line {len(rows[0])}")
 
 
 def label(text: str | bytes, where: str) -> str:

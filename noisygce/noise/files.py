@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 
 from noisygce import inputs
 from noisygce.errors import DataError
+from noisygce.inputs import tables
 
 
 def labels(path: Path, key: str | None, names: Sequence[str] = ()) -> Any:
@@ -81,15 +81,12 @@ def _lines(path: Path) -> list[int]:
 
 def _columns(path: Path, names: Sequence[str] = ()) -> dict[str, list[int]]:
     """The columns of integers, in the order of ``names`` where a column holds these."""
-    with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:  # names of files may be any
-        head, *rows = csv.reader(file, strict=True)
-    for line, row in enumerate(rows, start=2):
-        if len(row) != len(head):
-            raise ValueError(f"line {line} has {len(row)} fields, its header {len(head)}")
-    joined = _joined(head, rows, names)
+    (head, *lines), (_, *numbers) = tables.rows(path)
+    joined = _joined(head, lines, names)
     if joined is not None:
-        rows = _in_order(path, head[joined].strip(), [row[joined] for row in rows], rows, names)
-    texts = {name: [row[i].strip() for row in rows] for i, name in enumerate(head) if i != joined}
+        called, place = [line[joined] for line in lines], {name: i for i, name in enumerate(names)}
+        lines = [lines[i] for i in tables.order(path, head[joined].strip(), called, numbers, place)]
+    texts = {name: [line[i].strip() for line in lines] for i, name in enumerate(head) if i != joined}
     columns = {name: [*map(int, column)] for name, column in texts.items() if _whole(column)}
     for name, column in columns.items() if joined is None else ():
         if column != sorted(column) in ([*range(len(column))], [*range(1, len(column) + 1)]):
@@ -97,30 +94,14 @@ def _columns(path: Path, names: Sequence[str] = ()) -> dict[str, list[int]]:
     return columns
 
 
-def _joined(head: Sequence[str], rows: Sequence[Sequence[str]], names: Sequence[str]) -> int | None:
+def _joined(head: Sequence[str], lines: Sequence[Sequence[str]], names: Sequence[str]) -> int | None:
     """The place of the column that names the samples; None where none does, or where an ``id`` counts the lines."""
     called = [name.strip().lower() for name in head]
     place = next((called.index(name) for name in _NAMED if names and name in called), None)
     if place is None or called[place] == "file":
         return place
-    counts = [row[place].strip() for row in rows] == [str(i) for i in range(len(rows))]
-    return None if counts and not {row[place] for row in rows} & {*names} else place
-
-
-def _in_order(
-    path: Path, called: str, column: Sequence[str], rows: Sequence[list[str]], names: Sequence[str]
-) -> list[list[str]]:
-    """The lines (N,) in the order of the samples' names (N,), which a column (N,) holds. Raises DataError."""
-    line = dict(zip(column, rows, strict=True))
-    if len(line) < len(rows):
-        twice = next(name for name in column if column.count(name) > 1)
-        raise DataError(f"{path}: its column {called} has {twice} twice")
-    if other := sorted(line.keys() - {*names}):
-        known = f"which is the name of no sample; the first is {names[0]}"
-        raise DataError(f"{path}: its column {called} has {other[0]}, {known}")
-    if left := [name for name in names if name not in line]:
-        raise DataError(f"{path} has no line for {len(left):,} of {len(names):,} samples, {left[0]} first")
-    return [line[name] for name in names]
+    counts = [line[place].strip() for line in lines] == [str(i) for i in range(len(lines))]
+    return None if counts and not {line[place] for line in lines} & {*names} else place
 
 
 def _whole(column: Sequence[str]) -> bool:

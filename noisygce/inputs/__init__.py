@@ -1,4 +1,7 @@
-"""Files of people: where they lie, their digests, and what their pictures, arrays and pickles hold."""
+"""Files of people: where they lie, their digests, and what their pictures, arrays and pickles hold.
+
+tables.py  their CSV files
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,69 @@
+"""CSV files that people bring: their lines, and which line is about which sample."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from noisygce.errors import DataError
+
+
+def rows(path: Path) -> tuple[list[list[str]], list[int]]:
+    """The fields of each line of a CSV file in UTF-8, of as many fields each, and the numbers of the lines in the file.
+
+    Raises DataError, with the line, for a blank line, for lines of different lengths, and for columns that no commas
+    part. Names of files may be in any encoding.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            reader = csv.reader(file, strict=True)
+            found = [(reader.line_num, fields) for fields in reader]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: this is not CSV: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    while found and not "".join(found[-1][1]).strip():  # editors leave blank lines at the end
+        found.pop()
+    each, numbers = [fields for _, fields in found], [number for number, _ in found]
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if each and all(separator in "".join(row[:1]) for row in each):
+            raise DataError(f"{path}: its columns are parted by {name}; save it with commas")
+    for row, number in zip(each, numbers, strict=True):
+        if not "".join(row).strip():
+            raise DataError(f"{path}, line {number} is blank: it needs a label, or must go with its sample")
+        if any("\0" in field for field in row):
+            raise DataError(f"{path}, line {number}: this is no text in UTF-8; save it as CSV in UTF-8")
+        if len(row) != len(each[0]):
+            raise DataError(f"{path}, line {number}: it has {len(row)} fields, and the first line {len(each[0])}")
+    return each, numbers
+
+
+def order(
+    path: Path,
+    key: str,
+    column: Sequence[str],
+    lines: Sequence[int],
+    place: Mapping[str, int],
+    unknown: str = "",
+    lacking: str = "",
+) -> list[int]:
+    """The entry of ``column`` (n,) for each sample, by place: column ``key`` has what each line calls its sample.
+
+    lines: the numbers (n,) of the lines in the file. place: of each sample in the order, by what it is called. unknown,
+    lacking: what is said of a line of no sample, and of samples without a line. Raises DataError, with the line, unless
+    each sample has one line.
+    """
+    found: dict[int, int] = {}
+    names = f"is the name of no sample; the first is {next(iter(place), None)}"
+    for row, value in enumerate(column):
+        if (i := place.get(value)) is None:
+            raise DataError(f"{path}, line {lines[row]}: {key} {value!r} {unknown or names}")
+        if i in found:
+            raise DataError(f"{path}, line {lines[row]}: {key} {value} is in line {lines[found[i]]} too")
+        found[i] = row
+    if left := [name for name, i in place.items() if i not in found]:
+        raise DataError(
+            f"{path} has no line for {len(left):,} of {len(place):,} samples, {key} {left[0]} first{lacking}"
+        )
+    return [found[i] for i in range(len(place))]
