@@ -434,7 +434,7 @@ def test_names_of_files_may_hold_any_sign_in_verdicts(tmp_path):
     header = "index,file,given,suggested,verdict"
     content = f'{header}\n0,"a\nb.png",x,y,drop\n1,"c\u2028d.png",x,y,keep\n'.encode()
     assert [(row.line, row.file) for row in read(tmp_path, content)] == [(3, "a\nb.png"), (4, "c\u2028d.png")]
-    with pytest.raises(DataError, match="line 2: field larger than field limit"):
+    with pytest.raises(DataError, match="line 2: this is not CSV: field larger than field limit"):
         read(tmp_path, f"{header}\n0,{'a' * 200_000},x,y,drop\n".encode())
 
 

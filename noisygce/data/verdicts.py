@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 from noisygce import check, inputs
 from noisygce.data.base import Ints
 from noisygce.errors import DataError, MissingData
+from noisygce.inputs import tables
 
 COLUMNS = ("index", "file", "given", "suggested", "verdict")
 VERDICTS = ("keep", "relabel", "drop")
@@ -134,30 +133,19 @@ class Row(NamedTuple):
 def read(path: Path, content: bytes) -> list[Row]:
     """The lines of a file of verdicts, judged or not. Raises DataError, with the line, also where none is judged."""
     saved = "noisygce.suspects writes such files, and its page saves them"
-    reader = csv.reader(io.StringIO(content.decode("utf-8-sig", errors="surrogateescape"), newline=""))
+    lines, numbers = tables.rows(path, content)
+    header = lines[0] if lines else []
+    if missing := [column for column in COLUMNS if column not in header]:
+        raise DataError(f"{path} has no column {missing[0]}; {saved}")
     rows, judged = [], dict[str, int]()
-    try:
-        header = next(reader, [])
-        if len(header) == 1 and ";" in header[0]:
-            raise DataError(f"{path}: its columns are parted by semicolons; save it with commas")
-        if missing := [column for column in COLUMNS if column not in header]:
-            raise DataError(f"{path} has no column {missing[0]}; {saved}")
-        for fields in reader:
-            number = reader.line_num
-            where = f"{path}, line {number}"
-            if not fields:
-                continue
-            if len(fields) != len(header):
-                raise DataError(f"{where}: it has {len(fields)} fields, and the first line {len(header)}")
-            by_name = dict(zip(header, fields, strict=True))
-            row = Row._make([number, *(by_name[column] for column in COLUMNS), by_name.get(AFTER, "")])
-            if row.verdict not in ("", *VERDICTS):
-                raise DataError(f"{where}: verdict {row.verdict!r} must be keep, relabel, drop or empty")
-            if row.verdict and judged.setdefault(row.sample, number) != number:
-                raise DataError(f"{where}: sample {row.sample} is judged in line {judged[row.sample]} too")
-            rows.append(row)
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}") from None
+    for number, fields in zip(numbers[1:], lines[1:], strict=True):
+        by_name = dict(zip(header, fields, strict=True))
+        row = Row._make([number, *(by_name[column] for column in COLUMNS), by_name.get(AFTER, "")])
+        if row.verdict not in ("", *VERDICTS):
+            raise DataError(f"{path}, line {number}: verdict {row.verdict!r} must be keep, relabel, drop or empty")
+        if row.verdict and judged.setdefault(row.sample, number) != number:
+            raise DataError(f"{path}, line {number}: sample {row.sample} is judged in line {judged[row.sample]} too")
+        rows.append(row)
     if not judged:
         raise DataError(f"{path} holds no verdict: judge samples on the page of noisygce.suspects, and save it there")
     return rows

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from noisygce.errors import DataError
 
 
-def rows(path: Path) -> tuple[list[list[str]], list[int]]:
+def rows(path: Path, content: bytes | None = None) -> tuple[list[list[str]], list[int]]:
     """The fields of each line of a CSV file in UTF-8, of as many fields each, and the numbers of the lines in the file.
 
-    Raises DataError, with the line, for a blank line, for lines of different lengths, and for columns that no commas
-    part. Names of files may be in any encoding.
+    content: of the file, where it has been read. Raises DataError, with the line, for a blank line, for lines of
+    different lengths, and for columns that no commas part. Names of files may be in any encoding.
     """
     try:
-        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            reader = csv.reader(file, strict=True)
-            found = [(reader.line_num, fields) for fields in reader]
+        content = path.read_bytes() if content is None else content
+        text = content.decode("utf-8-sig", errors="surrogateescape")
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        found = [(reader.line_num, fields) for fields in reader]
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: this is not CSV: {error}") from None
     except OSError as error:
