@@ -40,9 +40,9 @@ def main() -> None:
 def run(argv: list[str], *, publish: bool = False) -> None:
     """Draws and writes the figures that the arguments ask for; publish: into the archive of its runs, as PNG alone."""
     plan, drawings = _asked(argv)
+    formats = ("png",) if publish else canvas.FORMATS
     for drawing in drawings:
         stem = paths.stem(plan, drawing.name, publish=publish)
-        formats = ("png",) if paths.archived(plan) and stem.parent == plan.results else canvas.FORMATS
         stem.parent.mkdir(parents=True, exist_ok=True)
         for ending in formats:
             atomic.write(paths.with_ending(stem, f".{ending}"), [drawing.file(ending)], durable=False)

@@ -41,7 +41,7 @@ def run(argv: list[str], *, publish: bool = False) -> None:
     if "decimals" not in plan.table:
         table = replace(table, spec=replace(table.spec, decimals=decimals(table)))
     stem = paths.stem(plan, "report", table.spec.options, publish=publish)
-    records.write_report(stem, report(plan, table), table)
+    records.write_report(stem, report(plan, table), table, paths.source(plan, publish))
     print(f"Written: {stem}.html, .json")
 
 

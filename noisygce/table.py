@@ -40,7 +40,7 @@ def run(argv: list[str], *, publish: bool = False) -> None:
     table = tabulate(plan, **options)
     stem = paths.stem(plan, "table", table.spec.options, publish=publish)
     print(table, flush=True)  # also where nothing can be written, as in a colleague's folder
-    records.write_table(stem, table)
+    records.write_table(stem, table, paths.source(plan, publish))
     print(f"Written: {stem}.md, .tex, .csv, .json")
     if reason := hint(plan, table.runs):
         print(escape.plain(reason))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
@@ -34,6 +35,12 @@ COMPUTES = (
     | {"noisygce.losses.torch"}
     | {f"noisygce.bench.{path.stem}" for path in (PACKAGE / "bench").glob("[a-z]*.py")}
 )
+
+
+def test_every_package_is_in_the_wheel():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    packages = {module(path) for path in PACKAGE.rglob("__init__.py")}
+    assert packages == {name for name in listed if name.startswith("noisygce")} - {"noisygce.configs"}
 
 
 def module(path):

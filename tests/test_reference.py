@@ -129,6 +129,9 @@ def test_runs_are_published_without_a_loss_as_they_are_done_and_to_equal_bytes(t
         ([], {"config.yaml": "rate: 0.9"}, "nothing was published: digits-convnet-uniform-0.4-ce-s0-"),
         (["loss=ce"], {}, "loss=ce: an experiment is published as it is"),
         (["paths.results=nowhere"], {}, "no run of demo is done below nowhere"),
+        (["measure=typo"], {}, "measure=typo: measure must be one of accuracy"),
+        (["measure=ece", "kind=noise"], {}, "measure=ece kind=noise: a table has rule or measure, a figure kind"),
+        (["against=mine.csv"], {}, "against=mine.csv: against must be one of published"),
     ],
 )
 def test_what_may_not_be_published_is_refused(there, words, changed, said):
@@ -160,41 +163,44 @@ def test_a_run_that_is_in_a_folder_and_in_an_archive_is_found_once(written):
 @pytest.mark.parametrize(("folder", "begins"), [("demo", "table"), ("other", "table+experiment=demo-")])
 def test_a_table_beside_an_archive_takes_the_place_of_no_other_experiments_table(demo, tmp_path, folder, begins):
     plan = dataclasses.replace(demo, arguments=("experiment=demo",), results=tmp_path / folder)
-    archive.write(plan.results, {})
     assert paths.stem(plan, "table", publish=True).name.startswith(begins)
     assert (paths.stem(plan, "table", publish=True).name == "table") == (folder == "demo")
 
 
-def test_an_archive_keeps_the_views_that_it_has_and_any_other_of_its_runs_is_written_below_results(
-    written, monkeypatch
-):
+def test_an_archive_is_only_read_and_views_of_its_runs_are_verified_by_it_from_anywhere(written, monkeypatch, capsys):
     kept, _ = written
     monkeypatch.chdir(kept.parent)
-    folder = kept.rename("demo")
+    folder = kept.rename("demo").absolute()
     words = ["experiment=demo", "paths.results=demo"]
     table.run(words, publish=True)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    again = [[*words, "rule=last"], [*words, "measure=auroc"], ["seed=0", *words], [*words, "name=mine"], words]
-    for command in again:
-        table.run(command)
-    for command in (words, [*words, "against=reference"]):
-        report.run(command)
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    words = ["experiment=demo", "paths.results=../demo"]
+    for more in ([], ["rule=last"], ["measure=auroc"], ["seed=0"], ["name=mine"]):
+        table.run([*words, *more])
+    for more in ([], ["against=reference"]):
+        report.run([*words, *more])
     figure.run([*words, "kind=memorisation"])
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert {path.stem for path in folder.iterdir()} == {"runs", "metrics", "table"}
-    made = sorted(path.relative_to("results") for path in Path("results").glob("[tr]*/*.json"))
-    assert [re.sub("[0-9a-f]{8}", "#", path.as_posix()) for path in made] == [
-        "report/demo-#.json",
+    [views] = Path("results/views").iterdir()  # of this one archive, whose views overwrite no others
+    assert sorted(re.sub("[0-9a-f]{8}", "#", f"{path.relative_to(views)}") for path in views.rglob("*.json")) == [
         "report/demo-reference-#.json",
+        "report/demo.json",
         "tables/demo+seed=0-#.json",
         "tables/demo-auroc-#.json",
         "tables/demo-last-#.json",
+        "tables/demo.json",
         "tables/mine.json",
     ]
-    assert len([*Path("results/figures").glob("demo-*/memorisation.*")]) == len(canvas.FORMATS)
-    faults = [fault for _, fault in records.verified(Path("results"))]  # by the runs of the archive
-    assert len(faults) == 4 * 3 + 2 * 2
-    assert not any(faults)
+    assert len([*views.glob("figures/demo/memorisation.*")]) == len(canvas.FORMATS)
+    monkeypatch.chdir("results")
+    capsys.readouterr()
+    assert verify.verify(Path(), Path())
+    assert "19 of 19 files of tables and reports are what the runs give" in capsys.readouterr().out
+    folder.rename(folder.with_name("moved"))
+    said = {fault for _, fault in records.verified(Path())}
+    assert said == {f"cannot be made again: its runs were in the archive {folder}, which is not there"}
 
 
 def test_the_digest_of_metrics_is_that_of_the_run_and_of_its_rows_in_an_archive_with_more_columns(written):

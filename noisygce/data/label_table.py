@@ -72,12 +72,11 @@ class Table:
                     f"{self.path} has {counted(len(self.rows), 'line')} {header}; there are {samples:,} samples"
                 )
             return list(range(samples))
-        column, known, unknown = self.column(key) or [], list(names), ""
+        column, known, unknown = self.column(key) or [], [*names], ""
         if key == "index":
             column, known = [value.strip() for value in column], [*map(str, range(samples))]
             unknown = f"must be in 0..{samples - 1}"
-        place = {name: i for i, name in enumerate(known)}
-        return tables.order(self.path, key, column, self.lines, place, unknown, lacking)
+        return tables.order(self.path, key, column, self.lines, known, unknown, lacking)
 
     def _refuse_another_order(self, samples: int, names: Sequence[str]) -> None:
         """Raises DataError where the first of several columns names or counts the samples, in another order."""

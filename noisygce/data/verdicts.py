@@ -133,7 +133,7 @@ class Row(NamedTuple):
 def read(path: Path, content: bytes) -> list[Row]:
     """The lines of a file of verdicts, judged or not. Raises DataError, with the line, also where none is judged."""
     saved = "noisygce.suspects writes such files, and its page saves them"
-    lines, numbers = tables.rows(path, content)
+    lines, numbers = tables.rows(path, content, blank="remove it")
     header = lines[0] if lines else []
     if missing := [column for column in COLUMNS if column not in header]:
         raise DataError(f"{path} has no column {missing[0]}; {saved}")

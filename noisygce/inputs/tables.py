@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from noisygce.errors import DataError
 
 
-def rows(path: Path, content: bytes | None = None) -> tuple[list[list[str]], list[int]]:
+def rows(
+    path: Path, content: bytes | None = None, blank: str = "it needs a label, or must go with its sample"
+) -> tuple[list[list[str]], list[int]]:
     """The fields of each line of a CSV file in UTF-8, of as many fields each, and the numbers of the lines in the file.
 
-    content: of the file, where it has been read. Raises DataError, with the line, for a blank line, for lines of
-    different lengths, and for columns that no commas part. Names of files may be in any encoding.
+    content: of the file, where it has been read. blank: what to do with a blank line. Raises DataError, with the line,
+    for a blank line, for lines of different lengths, and for columns that no commas part. Names of files may be in any
+    encoding.
     """
     try:
         content = path.read_bytes() if content is None else content
@@ -29,11 +32,11 @@ def rows(path: Path, content: bytes | None = None) -> tuple[list[list[str]], lis
         found.pop()
     each, numbers = [fields for _, fields in found], [number for number, _ in found]
     for separator, name in ((";", "semicolons"), ("\t", "tabs")):
-        if each and all(separator in "".join(row[:1]) for row in each):
+        if each and all(separator in "".join(row[:1]) for row in each if "".join(row).strip()):
             raise DataError(f"{path}: its columns are parted by {name}; save it with commas")
     for row, number in zip(each, numbers, strict=True):
         if not "".join(row).strip():
-            raise DataError(f"{path}, line {number} is blank: it needs a label, or must go with its sample")
+            raise DataError(f"{path}, line {number} is blank: {blank}")
         if any("\0" in field for field in row):
             raise DataError(f"{path}, line {number}: this is no text in UTF-8; save it as CSV in UTF-8")
         if len(row) != len(each[0]):
@@ -46,26 +49,25 @@ def order(
     key: str,
     column: Sequence[str],
     lines: Sequence[int],
-    place: Mapping[str, int],
+    names: Sequence[str],
     unknown: str = "",
     lacking: str = "",
 ) -> list[int]:
-    """The entry of ``column`` (n,) for each sample, by place: column ``key`` has what each line calls its sample.
+    """The entry of ``column`` (n,) for each of ``names`` (samples,): column ``key`` has what a line calls its sample.
 
-    lines: the numbers (n,) of the lines in the file. place: of each sample in the order, by what it is called. unknown,
-    lacking: what is said of a line of no sample, and of samples without a line. Raises DataError, with the line, unless
-    each sample has one line.
+    lines: the numbers (n,) of the lines in the file. unknown, lacking: what is said of a line of no sample, and of
+    samples without a line. Raises DataError, with the line, unless each sample has one line.
     """
-    found: dict[int, int] = {}
-    names = f"is the name of no sample; the first is {next(iter(place), None)}"
-    for row, value in enumerate(column):
-        if (i := place.get(value)) is None:
-            raise DataError(f"{path}, line {lines[row]}: {key} {value!r} {unknown or names}")
-        if i in found:
-            raise DataError(f"{path}, line {lines[row]}: {key} {value} is in line {lines[found[i]]} too")
-        found[i] = row
-    if left := [name for name, i in place.items() if i not in found]:
+    known, found = {*names}, dict[str, int]()
+    for row, name in enumerate(column):
+        if name not in known:
+            said = unknown or f"is the name of no sample; the first is {next(iter(names), None)}"
+            raise DataError(f"{path}, line {lines[row]}: {key} {name!r} {said}")
+        if name in found:
+            raise DataError(f"{path}, line {lines[row]}: {key} {name} is in line {lines[found[name]]} too")
+        found[name] = row
+    if left := [name for name in names if name not in found]:
         raise DataError(
-            f"{path} has no line for {len(left):,} of {len(place):,} samples, {key} {left[0]} first{lacking}"
+            f"{path} has no line for {len(left):,} of {len(names):,} samples, {key} {left[0]} first{lacking}"
         )
-    return [found[i] for i in range(len(place))]
+    return [found[name] for name in names]

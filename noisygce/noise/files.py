@@ -84,8 +84,8 @@ def _columns(path: Path, names: Sequence[str] = ()) -> dict[str, list[int]]:
     (head, *lines), (_, *numbers) = tables.rows(path)
     joined = _joined(head, lines, names)
     if joined is not None:
-        called, place = [line[joined] for line in lines], {name: i for i, name in enumerate(names)}
-        lines = [lines[i] for i in tables.order(path, head[joined].strip(), called, numbers, place)]
+        called = [line[joined] for line in lines]
+        lines = [lines[i] for i in tables.order(path, head[joined].strip(), called, numbers, names)]
     texts = {name: [line[i].strip() for line in lines] for i, name in enumerate(head) if i != joined}
     columns = {name: [*map(int, column)] for name, column in texts.items() if _whole(column)}
     for name, column in columns.items() if joined is None else ():

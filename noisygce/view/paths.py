@@ -3,8 +3,8 @@
 Below a results folder: tables/demo.md, figures/demo/accuracy.png, report/demo.html; where other arguments than the
 experiment are given, a readable name and a digest of all arguments, or the ``name=NAME`` among the arguments.
 
-An archive has table.md, accuracy.png, report.html, ... of its own, as scripts/publish wrote them. What it has is made
-again in its place; any other view of its runs is written below the results folder of the current directory.
+An archive is only read: views of its runs are written below the results folder of the current directory, in
+views/<its folder>-<digest of its path>. ``publish`` writes table.md, accuracy.png, report.html into it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from noisygce.sweep.plan import Plan
 from noisygce.sweep.stored import take_name
 
 _LONGEST = 60  # characters of a readable name
-_ENDINGS = {"table": ".json", "report": ".html"}  # by which a view is there; a figure's is .png
 
 
 def archived(plan: Plan) -> bool:
@@ -30,10 +29,15 @@ def archived(plan: Plan) -> bool:
     return (plan.results / archive.RUNS).is_file()
 
 
+def source(plan: Plan, publish: bool) -> str:
+    """The archive that a view of these runs is written outside of; empty where it is written beside them."""
+    return str(plan.results.resolve()) if archived(plan) and not publish else ""
+
+
 def name(plan: Plan, options: Mapping[str, str] | None = None) -> str:
     """What tells a plan, under the options of a command, from any other: demo, or demo+seed=0-val-1a2b3c4d; or the
     name that a person gives."""
-    given, words = _words(plan)
+    given, words = take_name(plan.arguments)
     return given or _readable(plan.name, [word for word in words if word != f"experiment={plan.name}"], options)
 
 
@@ -41,35 +45,25 @@ def stem(plan: Plan, kind: str, options: Mapping[str, str] | None = None, *, pub
     """The file without its ending: of a table, report or figure (the kind). Raises ConfigError for a folder of it that
     is a link.
 
-    publish: the archive of the runs takes it, also where it has none yet.
+    publish: it goes into the archive that has the runs.
     """
+    if publish:
+        own = f"experiment={plan.name}" if plan.name == plan.results.name else ""  # the archive is called by it
+        return plan.results / _readable(kind, [word for word in plan.arguments if word != own], options)
     results, file = plan.results, name(plan, options)
-    if archived(plan):
-        given, words = _words(plan)
-        own = results / _readable(
-            kind, [word for word in words if word != f"experiment={plan.name}" or plan.name != results.name], options
-        )
-        if not given and (publish or with_ending(own, _ENDINGS.get(kind, ".png")).is_file()):
-            return own
-        others = [word for word in words if word != f"experiment={plan.name}"]
-        file = given or _readable(plan.name, [*others, f"paths.results={results}"], options)
-        results = Path("results")
     folders = {"table": f"tables/{file}", "report": f"report/{file}"}
-    found = results / folders.get(kind, f"figures/{file}/{kind}")
-    atomic.refuse_links(found.parent, results)
-    return found
-
-
-def _words(plan: Plan) -> tuple[str, list[str]]:
-    """The NAME of ``name=NAME``, or nothing, and the other arguments but where files lie."""
-    given, words = take_name(plan.arguments)
-    return given, [word for word in words if not word.startswith("paths.")]
+    found = Path(folders.get(kind, f"figures/{file}/{kind}"))
+    if there := source(plan, publish):
+        results = Path("results")
+        found = Path("views", f"{Path(there).name}-{hashlib.sha256(there.encode()).hexdigest()[:8]}", found)
+    atomic.refuse_links((results / found).parent, results)
+    return results / found
 
 
 def _readable(first: str, words: Sequence[str], options: Mapping[str, str] | None) -> str:
-    """A readable name, with a digest unless ``first`` is all."""
-    values = [*(options or {}).values()]
-    seen = "".join(f"+{word}" for word in words if not word.startswith(("hydra.", "paths.")))
+    """A readable name of a command line, with a digest of it unless ``first`` is all."""
+    words, values = [word for word in words if not word.startswith("paths.")], [*(options or {}).values()]
+    seen = "".join(f"+{word}" for word in words if not word.startswith("hydra."))
     readable = re.sub(r"[^A-Za-z0-9_.,=+-]", "", "-".join([first + seen, *values]))[:_LONGEST].lstrip("+-.")
     if readable == first and not words:
         return first

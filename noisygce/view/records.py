@@ -2,8 +2,9 @@
 
 A record has the command (argv), the options and the table (title, rows, columns, rules); of each run, in the order of
 the plan, its id and state, of a finished one the digest of its manifest, of any other its config; the numbers beside
-the cells of a table, where it is against others, and its cells. A table is made again from its record and the runs,
-without composing any config. Of a report, the runs and the digest of the page are held.
+the cells of a table, where it is against others, and its cells; the archive of the runs, where that is elsewhere. A
+table is made again from its record and the runs, without composing any config. Of a report, the runs and the digest of
+the page are held.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from noisygce.results import Result
 from noisygce.runs import archive, atomic
 from noisygce.runs.ids import flat
 from noisygce.runs.reading import json_values
-from noisygce.sweep.stored import results_folder
 from noisygce.view import tables
 from noisygce.view.paths import with_ending
 from noisygce.view.published import Number
@@ -37,14 +37,14 @@ _TEXTS: dict[str, Callable[[Table], str]] = {".md": tables.markdown, ".tex": tab
 _FILES = {"table": ("tables", (".md", ".csv", ".json")), "report": ("report", (".html", ".json"))}
 
 
-def write_table(stem: Path, table: Table) -> None:
-    """Writes a table in every form, and its record."""
-    _write(stem, {**{ending: text(table) for ending, text in _TEXTS.items()}, ".json": _json(record(table))})
+def write_table(stem: Path, table: Table, source: str = "") -> None:
+    """Writes a table in every form, and its record; source: the archive of its runs, where it is written elsewhere."""
+    _write(stem, {**{ending: text(table) for ending, text in _TEXTS.items()}, ".json": _json(record(table, source))})
 
 
-def write_report(stem: Path, page: str, table: Table) -> None:
-    """Writes a report, and its record."""
-    made = record(table) | {"sha256": hashlib.sha256(page.encode()).hexdigest()}
+def write_report(stem: Path, page: str, table: Table, source: str = "") -> None:
+    """Writes a report, and its record; source: the archive of its runs, where it is written elsewhere."""
+    made = record(table, source) | {"sha256": hashlib.sha256(page.encode()).hexdigest()}
     _write(stem, {".html": page, ".json": _json(made)})
 
 
@@ -63,7 +63,7 @@ def _json(record: Record) -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def record(table: Table) -> Record:
+def record(table: Table, source: str = "") -> Record:
     spec = asdict(table.spec)
     shown = {key: spec[key] for key in ("title", "name", "rows", "columns", "rules")}
     shown |= {key: spec[key] for key in ("names", "decimals") if spec[key] not in ({}, 2)}  # younger than the format
@@ -78,6 +78,7 @@ def record(table: Table) -> Record:
         for rule, numbers in table.compared.items()
     }
     made = {"format": FORMAT, "argv": spec["argv"], "options": spec["options"], "table": shown}
+    made |= {"archive": source} if source else {}
     return {**made, "runs": [*map(_run, table.runs)], "compared": compared, "cells": cells}
 
 
@@ -108,7 +109,7 @@ def _verified(path: Path, files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     every, wrong = "", dict[str, str]()
     try:
         made: Record = json_values(path.read_text())
-        found = _runs(made, _folder(path, made["argv"]))
+        found = _runs(made, _folder(path, made))
         every = _changed(made, found)
         if not every:
             wrong = _differing(made, found, {file.suffix: file.read_bytes() for file in files})
@@ -121,12 +122,14 @@ def _verified(path: Path, files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     yield from ((file, every or wrong.get(file.suffix, "")) for file in files)
 
 
-def _folder(path: Path, argv: Sequence[str]) -> Path:
-    """The results folder or the archive that has the runs of a table or report, by where it lies and by its command."""
-    if path.parent.name not in ("tables", "report"):
-        return path.parent
-    given = results_folder(argv, "results")
-    return given if (given / archive.RUNS).is_file() else path.parent.parent
+def _folder(path: Path, made: Record) -> Path:
+    """The results folder or archive that has the runs of a table or report. Raises NoisygceError for an archive that is
+    not there."""
+    if "archive" in made:
+        if not (Path(made["archive"]) / archive.RUNS).is_file():
+            raise NoisygceError(f"its runs were in the archive {made['archive']}, which is not there")
+        return Path(made["archive"])
+    return path.parent.parent if path.parent.name in ("tables", "report") else path.parent
 
 
 def _runs(made: Record, folder: Path) -> list[Result]:
