@@ -74,12 +74,14 @@ def whole(key: str, value: Any, interval: str) -> int:
 
 
 def flag(key: str, value: Any) -> bool:
+    """Raises Invalid unless ``value`` is true or false."""
     if not isinstance(value, bool):
         raise Invalid(key, value, "true or false")
     return value
 
 
 def choice(key: str, value: Any, choices: Iterable[str]) -> str:
+    """Raises Invalid, with the choices, unless ``value`` is one of them."""
     choices = tuple(choices)
     if value not in choices:
         raise Invalid(key, value, "one of " + ", ".join(choices))

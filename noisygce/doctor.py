@@ -33,6 +33,8 @@ _PACKAGES = (
     "hydra-core",
     "omegaconf",
     "filelock",
+    "tqdm",
+    "jinja2",
     "safetensors",
     "pandas",
     "matplotlib",

@@ -74,10 +74,11 @@ def _again(run: Result) -> str:
 
 
 def _running(run: Result, now: float) -> str:
-    epochs = run.config.get("schedule.epochs", "?")
+    epochs, done = run.config.get("schedule.epochs", "?"), _epochs_done(run.folder)
+    at = "finishing" if done == epochs else f"epoch {done + 1}/{epochs}"  # predictions of all samples, files
     where = f"process {run.owner.get('pid', '?')} on {run.owner.get('host', '?')}"
     since = duration(max(0.0, now - run.owner["since"]))
-    return f"{run.id}: epoch {_epochs_done(run.folder) + 1}/{epochs}, for {since}, {where}"
+    return f"{run.id}: {at}, for {since}, {where}"
 
 
 def _values(run: Result) -> list[str]:

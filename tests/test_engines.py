@@ -151,9 +151,9 @@ def test_saved_runs_end_a_sweep_as_stopped_whatever_else_has_failed(capsys):
 def test_folders_are_absolute_in_what_is_launched(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     paths = {"data": "data", "results": "/there/results"}
-    assert absolute(["seed=0"], paths) == ["seed=0", f"paths.data='{tmp_path}/data'", "paths.results='/there/results'"]
+    assert absolute(["seed=0"], paths) == ["seed=0", f"paths.data={tmp_path}/data", "paths.results=/there/results"]
     own = absolute(["paths.results='it\\'s'", "seed=0"], paths)
-    assert own == ["seed=0", f"paths.data='{tmp_path}/data'", f"paths.results='{tmp_path}/it\\'s'"]
+    assert own == ["seed=0", f"paths.data={tmp_path}/data", f"paths.results='{tmp_path}/it\\'s'"]
     assert absolute(own, paths) == own
 
 

@@ -16,14 +16,14 @@ import pytest
 import torch
 
 from noisygce import check, noise, settings
-from noisygce.data import Arrays
+from noisygce.data import Arrays, Digits
 from noisygce.errors import ConfigError, DataError
 from noisygce.noise import Images, Labels, Matrix, empirical_transition, realised_rate
 from noisygce.noise.by_class import SUPERCLASSES
 from noisygce.noise.files import by_torch
 from noisygce.noise.human import CIFAR10, read
 from noisygce.noise.instance import normals, truncated_normals
-from noisygce.training.task import prepare
+from noisygce.training.task import corrupted, prepare
 
 N = 50_000
 TEN = tuple("0123456789")
@@ -407,6 +407,19 @@ def test_the_rate_of_a_human_leaf_follows_its_set() -> None:
 
 
 # --- open set ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_noise_may_replace_images_alone(tmp_path):
+    class Black(noise.Noise):
+        def replace(self, images, labels, others, seed):
+            return np.zeros_like(images), labels
+
+    arrays = Digits().load(tmp_path)
+    made, noisy, clean, transition = corrupted(arrays, Black(0.5, None), 0, tmp_path)
+    assert not made.train_images.any()
+    assert np.array_equal(noisy, arrays.train_labels)
+    assert np.array_equal(clean, arrays.train_labels)
+    assert np.array_equal(transition, np.eye(10))
 
 
 def test_open_set_noise_replaces_images_and_keeps_labels() -> None:

@@ -109,6 +109,9 @@ def test_a_missing_file_is_fetched_once_and_verified(made, tmp_path, monkeypatch
         (made / name).unlink()
     assert np.array_equal(drawn(tmp_path, "all.csv"), NOISY)
     assert (made / "all.csv").read_bytes() == CONTENT["all.csv"]
+    (made / "plain").touch()
+    assert (made / "all.csv").stat().st_mode == (made / "plain").stat().st_mode  # a group may share the data folder
+    (made / "plain").unlink()
     with pytest.raises(MissingData, match="could not be fetched") as refused:
         drawn(tmp_path, "first.npy")
     assert len(str(refused.value).splitlines()) == 1

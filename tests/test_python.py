@@ -303,6 +303,11 @@ def test_values_are_typed() -> None:
     assert (cfg.rate, cfg.seed, cfg.compile, cfg.loss.clip, cfg.schedule.milestones) == (0.1, 3, False, None, [1, 2])
     for awkward in ("a b", "null", "1e3", "it's", "x=1,2", "${rate}", r"C:\x", "é"):
         assert settings.compose(overrides_of([], {"data.name": awkward}, swept=False)).data.name == awkward
+    for mapping in ({"cat": "dog"}, {3: 8, 8: 3}, {"a": [1, 2.5], "b c": None}):
+        assert (
+            settings.compose(overrides_of(["noise=class_map"], {"noise.map": mapping}, swept=False)).noise.map
+            == mapping
+        )
     assert overrides_of([], {"seed": range(3), "rate": 0.2}, swept=True) == ["seed=0,1,2", "rate=0.2"]
     assert overrides_of([], {"schedule.milestones": [[1, 2], []]}, swept=True) == ["schedule.milestones=[1,2],[]"]
 

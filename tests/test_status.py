@@ -34,6 +34,8 @@ def test_each_state_is_said(demo, tmp_path):
     with run.claim():
         run.write_metrics(made_up.metrics(0.5)[:4])
         said = report(demo, now=time.time() + 120)
+        run.write_metrics(made_up.metrics(0.5)[:10] * 4)  # all 40; its predictions are being computed
+        assert f"running     {run.id}: finishing, for" in report(demo)
     assert "demo: 24 runs: 21 done, 1 running, 1 failed, 1 missing" in said
     assert re.search(rf"running     {run.id}: epoch 5/40, for 2 min, process \d+ on \S+", said)
     assert f"failed      {demo.runs[0].id}: not finite" in said

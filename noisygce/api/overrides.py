@@ -41,7 +41,8 @@ def overrides_of(given: Sequence[str], values: Mapping[str, Any], swept: bool) -
 
 
 def _literal(key: str, value: Any) -> str:
-    """A value in Hydra's grammar: a number, a text, a Boolean, None, a path, or a list of them. Raises ConfigError."""
+    """A value in Hydra's grammar: a number, a text, a Boolean, None, a path, or a list or mapping of them. Raises
+    ConfigError."""
     value = _of_python(value)
     if value is None:
         return "null"
@@ -55,7 +56,9 @@ def _literal(key: str, value: Any) -> str:
         return settings.setting(key, str(value)).partition("=")[2]
     if isinstance(value, _SEVERAL):
         return f"[{','.join(_literal(key, each) for each in value)}]"
-    raise ConfigError(f"{key}={value!r}: must be a number, a text, a list of them, True, False or None")
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{name}:{_literal(key, each)}' for name, each in value.items())}}}"
+    raise ConfigError(f"{key}={value!r}: must be a number, a text, a list or mapping of them, True, False or None")
 
 
 def _of_python(value: Any) -> Any:

@@ -120,7 +120,7 @@ class TrainedRuns:
         return replace(made, spec=replace(made.spec, argv=(self._call,))) if self._call else made
 
     def plot(self, kind: str = "accuracy") -> Drawing:
-        """A figure of matplotlib, ``.figure``: accuracy, pruning, memorisation, noise, confusion, q_and_k or overview.
+        """A figure of matplotlib, ``.figure``; kind: as of ``noisygce.figure``, such as accuracy or calibration.
 
         Raises NoisygceError where the runs give none.
         """

@@ -1,5 +1,4 @@
-"""Data sets: where samples come from, which of them a run trains on, how they are fed. NumPy only; may import check
-and errors.
+"""Data sets: where samples come from, which of them a run trains on, how they are fed. NumPy only.
 
 base.py           Arrays; the class Data: files -> Arrays
 published.py      files that are fetched and verified by MD5

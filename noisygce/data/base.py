@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisygce import inputs
-from noisygce.data.preprocessing import Preprocessing
+from noisygce.data.preprocessing import Preprocessing, blocks
 from noisygce.errors import DataError, UserCodeError, defined
 
 Ints = NDArray[np.int64]
@@ -118,7 +118,7 @@ def _fault_of(part: str, arrays: Arrays, k: int) -> str | None:
         return f"{part}_labels must be an array of {len(x):,} integers, one for each image, not {_kind(y)}"
     if len(y) and not 0 <= y.min() <= y.max() < k:
         return f"{part}_labels must be in 0..{k - 1}, the places of classes; they go from {y.min()} to {y.max()}"
-    if x.dtype.kind == "f" and not (np.abs(x) <= LARGEST).all():
+    if x.dtype.kind == "f" and not all((np.abs(x[rows]) <= LARGEST).all() for rows in blocks(len(x))):
         return f"{part}_images must be finite numbers in float32; there are NaN, infinite or larger ones"
     if names and len(names) != len(x):
         return f"{part}_names must be none or {len(x):,}, one for each image, not {len(names):,}"

@@ -1,4 +1,4 @@
-"""Losses for learning with noisy labels: one paper a file, named as ``loss=`` has it.
+"""Losses for learning with noisy labels, one paper a file.
 
     from noisygce.losses import GCE
     criterion = GCE(q=0.7)
@@ -24,7 +24,6 @@ p = softmax(logits), p_y the probability of the given label. Value and gradient 
 
 Importing this imports no torch (torch.py does): the tensors bring their methods with them, and a wrong parameter is
 refused at once.
-May import check and errors.
 """
 
 from noisygce.losses.agce import AEL, AGCE, AUL

@@ -4,7 +4,7 @@ from typing import Any
 
 from noisygce import check
 from noisygce.losses.base import Loss, Tensor
-from noisygce.losses.probabilities import log_softmax, max_subtracted, pick
+from noisygce.losses.probabilities import in_float, log_softmax, pick
 
 _EDGE = -1 + 2**-24  # 1 + (1 - t) x has no digits left below: there exp_t(x) is 0
 
@@ -42,7 +42,7 @@ def tempered_log_softmax(logits: Tensor, t: float) -> Tensor:
     """
     if t == 1:
         return log_softmax(logits)
-    a = max_subtracted(logits)
+    a = in_float(logits)
     a = a - a.detach().amax(1, keepdim=True)
     return _log_exp(a - _normaliser().apply(a, t), t)
 

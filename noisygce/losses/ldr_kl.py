@@ -2,7 +2,7 @@ import math
 
 from noisygce import check
 from noisygce.losses.base import Loss, Tensor
-from noisygce.losses.probabilities import max_subtracted, pick
+from noisygce.losses.probabilities import in_float, pick
 
 
 class LDRKL(Loss):
@@ -21,7 +21,7 @@ class LDRKL(Loss):
         self.c = check.number("c", c, "[0, 100]")
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
-        a = max_subtracted(logits)
+        a = in_float(logits)
         # softplus(a) = log(1 + e^-|a|) + max(a, 0), in halves that meet at 0, where |a| alone has no slope.
         below = a <= 0
         softplus = a.where(below, -a).exp().log1p() + a.where(~below, 0)

@@ -1,7 +1,7 @@
 from noisygce import check
 from noisygce.losses.base import Loss, Tensor
 from noisygce.losses.gce import CE
-from noisygce.losses.probabilities import max_subtracted
+from noisygce.losses.probabilities import in_float
 
 
 class LogitClip(Loss):
@@ -29,7 +29,7 @@ class LogitClip(Loss):
         return {"of": self.of}
 
     def _clipped(self, logits: Tensor) -> Tensor:
-        a = max_subtracted(logits)
+        a = in_float(logits)
         short = a.detach().norm(dim=1, keepdim=True) <= self.above
         norm = a.where(~short, 1).norm(dim=1, keepdim=True)  # of 0 it has no second derivative
         return a.where(short, a * (self.delta / norm))

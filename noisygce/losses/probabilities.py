@@ -11,14 +11,14 @@ else:  # torch itself is not imported before there is something to compute
     Tensor = Any
 
 
-def max_subtracted(logits: Tensor) -> Tensor:
+def in_float(logits: Tensor) -> Tensor:
     """The logits in the type that a loss computes in: float64 if they are, else float32."""
     return logits if logits.element_size() == 8 else logits.float()
 
 
 def log_softmax(logits: Tensor) -> Tensor:
     """log p (B, K), in float32 or, for float64 logits, float64."""
-    return max_subtracted(logits).log_softmax(1)
+    return in_float(logits).log_softmax(1)
 
 
 def log_p(logits: Tensor, labels: Tensor) -> Tensor:

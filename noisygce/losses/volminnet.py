@@ -2,7 +2,7 @@ from typing import Any
 
 from noisygce import check
 from noisygce.losses.base import Learned, Loss, Matrix, Tensor
-from noisygce.losses.probabilities import log_softmax, rows
+from noisygce.losses.probabilities import in_float, log_softmax, rows
 
 MOMENTUM = 0.9  # of T, as in the authors' code
 
@@ -54,8 +54,7 @@ class VolMinNet(Loss):
         """log T (K, K)."""
         import torch
 
-        w = self._bound("w")
-        w = w if w.element_size() == 8 else w.float()  # of a loss in float16
+        w = in_float(self._bound("w"))
         same = torch.eye(len(w), dtype=torch.bool, device=w.device)
         return torch.nn.functional.logsigmoid(w).masked_fill(same, 0.0).log_softmax(1)
 

@@ -1,4 +1,4 @@
-"""Models: networks, and the trained ones that runs keep. Torch is imported inside functions.
+"""Models: networks, and the trained ones that runs keep. Modules of layers import torch.
 
 base.py           the class Model: seeds, initial weights, one network or several
 networks.py       CIFAR ResNet-18 and -34, an 8-layer CNN, compact networks for a CPU; linear layers
@@ -13,7 +13,6 @@ fused_kernels.py  its Triton kernels
 peers.py          several networks as one, for losses that train two
 saved.py          model.safetensors: a trained network, what it expects of a picture and what its outputs mean
 
-May import check and errors.
 """
 
 from noisygce.models.airbench import Airbench

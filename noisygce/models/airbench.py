@@ -24,6 +24,7 @@ class Airbench(Model):
     """
 
     of_pictures = True
+    threads = 1
 
     def __init__(self, stem: int, channels: list[int], scale: float, init: str) -> None:
         self.stem = check.whole("stem", stem, "[1, 4096]")

@@ -96,8 +96,7 @@ def load(run: Path | str) -> Trained:
         p = network(preprocess(["cat.png"])).softmax(1)          # (1, K); of vectors: preprocess(X), X (B, D)
 
     Of a loss that trains two networks the first one answers, of elr_plus the mean of their logits; both are in
-    ``network.peers``. Its parameters ask for no
-    gradient; ``network.requires_grad_()`` to train it further.
+    ``network.peers``. Its parameters ask for no gradient; ``network.requires_grad_()`` to train it further.
     Neither the data set nor the torch version of the run is needed; a network of one's own must be importable. Where
     the manifest lies beside the file, the file must be the one it vouches for. Raises DataError.
     """

@@ -144,7 +144,9 @@ class Noise:
         """Noisy labels (N,) for the true ``labels`` (N,) and ``images`` (N, H, W, C) of a run with this ``seed``."""
         transition = self.transition(classes)
         if transition is None:
-            raise NotImplementedError(f"{type(self).__name__} has neither a transition nor a draw")
+            if type(self).replace is Noise.replace:
+                raise NotImplementedError(f"{type(self).__name__} has neither a transition nor a draw nor a replace")
+            return labels.copy()
         return corrupt(labels, transition, self._seed(seed))
 
     def replace(self, images: Images, labels: Labels, others: Callable[[], Images], seed: int) -> tuple[Images, Labels]:

@@ -129,10 +129,13 @@ class Published(Noise):
 
 
 def read(known: LabelSet, root: Path, labels: Labels) -> Labels:
-    """The labels (N,) of a set below the data ``root``, fetched when missing; ``labels`` (N,) where it has none. Raises
-    DataError."""
+    """The labels (N,) of a set below the data ``root``, fetched when missing; the data set's own ``labels`` (N,) beyond
+    the samples that the file covers. Raises DataError, or MissingData."""
     path = root / known.path
-    content = path.read_bytes() if path.is_file() else _fetched(known, path)
+    try:
+        content = path.read_bytes() if path.is_file() else _fetched(known, path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
     if wrong := _differs(known, content):
         raise DataError(
             f"{path} is damaged or another file: {wrong}; delete it and start again to fetch it, or put {known.url} "
@@ -162,11 +165,9 @@ def _fetched(known: LabelSet, path: Path) -> bytes:
         if wrong := _differs(known, content):
             raise ValueError(wrong)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as part:
-            part.write(content)
-        Path(part.name).replace(
-            path
-        )  # runs side by side, in threads too, may fetch it at once: each reads a whole file
+        with tempfile.TemporaryDirectory(dir=path.parent) as aside:  # runs side by side may fetch it at once
+            (Path(aside) / path.name).write_bytes(content)
+            (Path(aside) / path.name).replace(path)
     except (OSError, ValueError) as error:
         raise MissingData(
             f"{path} is missing and could not be fetched ({error}); put {known.url} there, or clone "

@@ -1,7 +1,5 @@
 """Runs: the folder of one run, from the id that its config gives to the manifest that ends it.
 
-May import training and settings, and what is below them.
-
 ids.py         what shapes the numbers of a run, and its id
 loaded.py      whether own modules that are imported are as their files
 run.py         lock and files of a run

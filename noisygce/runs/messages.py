@@ -215,8 +215,8 @@ def _own_data(training: Training) -> None:
 
 
 def majority_flipped_classes(task: Task) -> list[int]:
-    """The classes y of which another label is likelier than y: T[y, y] is not the largest of its row. None where it is
-    not known which labels are true."""
+    """The classes y of which another label is likelier than y: T[y, y] is not the largest of its row. Empty where
+    it is not known which labels are true."""
     return [y for y, row in enumerate(task.transition) if task.arrays.truth and row[y] < max(row) - 1e-9]
 
 

@@ -1,7 +1,5 @@
 """Settings: from a command line to checked objects. It knows Hydra.
 
-May import data, noise, losses, models, schedule.
-
 compose.py     where the config files are; composing a config from them
 experiment.py  a composed config -> ``Experiment``, every value checked once (construct.py makes the objects)
 resolvers.py   what a config may compute when it is resolved

@@ -1,7 +1,5 @@
 """Sweeps: which runs a command line asks for, and how all of them end. It knows Hydra.
 
-May import results and what is below it.
-
 jobs.py        the runs that a command line or a grid asks for
 plan.py        the same runs by the IDs that training gives them, and the state of each
 axes.py        rows and columns of a plan's table

@@ -199,9 +199,7 @@ class Engine:
 
 def absolute(job: Job, paths: Mapping[str, str]) -> Job:
     """A job whose folders are the same wherever it is started. paths: the folders of a job that sets none."""
-    from hydra.core.override_parser.types import Quote, QuotedString
-
-    from noisygce.settings.compose import parsed
+    from noisygce.settings.compose import parsed, setting
 
     found, rest = dict(paths), []
     for override in job:
@@ -210,8 +208,7 @@ def absolute(job: Job, paths: Mapping[str, str]) -> Job:
             found[key.partition(".")[2]] = str(parsed([override])[0].value())
         else:
             rest.append(override)
-    whole = {key: QuotedString(str(Path(value).expanduser().absolute()), Quote.single) for key, value in found.items()}
-    return [*rest, *(f"paths.{key}={value.with_quotes()}" for key, value in whole.items())]
+    return [*rest, *(setting(f"paths.{key}", str(Path(value).expanduser().absolute())) for key, value in found.items())]
 
 
 def _failure(error: Exception) -> JobReturn:

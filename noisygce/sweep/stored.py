@@ -2,7 +2,7 @@
 
 The first line holds what the plan was made from; each other line is a run: ID, overrides, config. A stored plan counts
 only while its key holds: a digest of all that IDs depend on. It saves time and nothing relies on it: training makes
-each ID anew. No Hydra here.
+each ID anew.
 """
 
 from __future__ import annotations

@@ -17,6 +17,5 @@
     device.py      picking the device, making its arithmetic repeatable
     hardware.py    what processor and GPU there are, and what they cannot do
 
-May import data, noise, losses, schedule. All but task, detection, device and hardware import torch: take names from the
-module that has them.
+Most import torch: take names from the module that has them (tests/test_architecture.py names those that do).
 """

@@ -54,9 +54,8 @@ class Step:
         self.names, self.parameters = list(trained), list[Tensor](trained.values())
         self.matrices = weight_matrices(network) if precision == "bf16" else {}
         # Batch norm counts its calls, one kernel a layer: here it counts on the host, and one kernel counts for all.
-        layers = (
-            network.train().named_modules()
-        )  # batch norm of a frozen network stays in eval mode, and counts nothing
+        # That of a frozen network stays in eval mode, and counts nothing.
+        layers = network.train().named_modules()
         found = ((f"{name}.num_batches_tracked", layer) for name, layer in layers if layer.training)
         buffers = dict(network.named_buffers())
         self.counters = {name: buffers[name] for name, _ in found if name in buffers}

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 SCORES = {**detection.SCORES, "pruned": detection.SCORES["margin"], "confident_learning": "label_quality"}
-COLUMNS = ("rank", "index", "file", "given", "suggested", "p_given", "p_suggested", "score", "kept", "verdict")
 
 
 @dataclass(frozen=True)
@@ -108,8 +107,8 @@ def confident_learning(samples: Samples) -> tuple[Flags, NDArray[np.float64]]:
 
 
 def table(samples: Samples, score: str) -> DataFrame:
-    """The list of all samples, the most suspicious first: ``COLUMNS`` as text, the score under its own name; verdicts
-    are empty."""
+    """The list of all samples, the most suspicious first, as text: rank, index, file, given, suggested, p_given,
+    p_suggested, the score under its own name, kept, and verdict, which is empty."""
     import pandas as pd
 
     order, values = ranked(samples, score)
