@@ -10,7 +10,7 @@ import pytest
 
 from noisygce import losses, runs, settings, train
 from noisygce.errors import ConfigError, ManifestError
-from noisygce.losses.forward import ESTIMATES
+from noisygce.losses.forward import ESTIMATES, transition_error
 from noisygce.noise import corrupt
 from noisygce.training import estimates
 
@@ -74,7 +74,7 @@ def test_beliefs_that_are_right_give_the_rate_and_t(transition: Any) -> None:
     for name, hat in hats.items():
         np.testing.assert_allclose(hat.sum(1), 1, atol=1e-12)
         if not name.startswith("dual"):
-            assert estimates.error(hat, transition) < 0.06, name
+            assert transition_error(hat, transition) < 0.06, name
 
 
 def test_a_class_that_no_sample_is_given_or_predicted_leaves_rows_that_sum_to_1() -> None:
@@ -99,7 +99,7 @@ def test_dual_t_is_the_product_of_two_matrices_that_a_reader_can_count() -> None
 def test_rate_and_error_are_shares_that_a_reader_can_check() -> None:
     t = np.array([[0.8, 0.2], [0.4, 0.6]])
     assert estimates.rate(t) == pytest.approx(0.3)
-    assert estimates.error(np.eye(2), t) == pytest.approx((0.2 + 0.2 + 0.4 + 0.4) / 2)
+    assert transition_error(np.eye(2), t) == pytest.approx((0.2 + 0.2 + 0.4 + 0.4) / 2)
 
 
 # --- in a run
@@ -228,7 +228,7 @@ def test_what_a_loss_learns_is_in_the_checkpoint_and_its_error_in_the_manifest(n
     np.testing.assert_allclose(t.sum(1), 1, atol=1e-5)
     exact = np.array(found["noise"]["transition"])
     assert 0 < said["error"] <= 2
-    assert said["error"] == pytest.approx(estimates.error(t, exact), abs=0.2)  # of the T that was drawn from
+    assert said["error"] == pytest.approx(transition_error(t, exact), abs=0.2)  # of the T that was drawn from
     assert said.get("before") != said["error"]
 
 

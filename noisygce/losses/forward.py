@@ -108,10 +108,10 @@ class ForwardHat(Forward):
             )
         super().bind(samples=samples, classes=classes, device=device, transition=self._transition)
         if transition is not None:
-            self._report["error"] = float(abs(self._transition - transition).sum() / transition.sum())
+            self._report["error"] = transition_error(self._transition, transition)
 
     def report(self) -> dict[str, Any]:
-        """error: sum |T_hat - T| / sum T, the relative L1 distance from the true T; from 0 to 2."""
+        """error: ``transition_error`` of T_hat, where T is known."""
         return {"transition_hat": self._report}
 
 
@@ -151,3 +151,8 @@ def _given(transition: Matrix | None, classes: int) -> Matrix:
     if not (given >= 0).all() or not np.allclose(given.sum(1), 1, rtol=0, atol=1e-3):
         raise ValueError(f"transition must be {what}: entries of at least 0, rows of sum 1")
     return given
+
+
+def transition_error(estimate: Matrix, transition: Matrix) -> float:
+    """sum |T_hat - T| / sum T: the relative L1 distance of an estimate (K, K) from the true T (K, K); from 0 to 2."""
+    return float(abs(estimate - transition).sum() / transition.sum())

@@ -2,6 +2,7 @@ from typing import Any
 
 from noisygce import check
 from noisygce.losses.base import Learned, Loss, Matrix, Tensor
+from noisygce.losses.forward import transition_error
 from noisygce.losses.probabilities import in_float, log_softmax, rows
 
 MOMENTUM = 0.9  # of T, as in the authors' code
@@ -66,12 +67,12 @@ class VolMinNet(Loss):
         return self.lam * volume - (log_ps + rows(log_t.t(), labels, log_ps)).logsumexp(1)
 
     def report(self) -> dict[str, Any]:
-        """transition: T at the end. error: sum |T_hat - T| / sum T, the relative L1 distance from the true T."""
+        """transition: T at the end. error: its ``transition_error``."""
         return {"transition_hat": learned_transition(self.log_transition().detach().exp(), self._true)}
 
 
 def learned_transition(found: Tensor, true: Matrix | None) -> dict[str, Any]:
-    """A learned T (K, K), and its relative L1 distance from the true one where that is known."""
+    """A learned T (K, K), and its error where the true one is known."""
     matrix = found.double().cpu().numpy()
-    known = {} if true is None else {"error": float(abs(matrix - true).sum() / true.sum())}
+    known = {} if true is None else {"error": transition_error(matrix, true)}
     return {"transition": matrix.round(6).tolist(), **known}

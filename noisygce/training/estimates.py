@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisygce.data import Ints
-from noisygce.losses.forward import ANCHORS
+from noisygce.losses.forward import ANCHORS, transition_error
 
 Floats = NDArray[np.float64]
 
@@ -74,11 +74,6 @@ def rate(transition: Floats) -> float:
     return float(1 - transition.diagonal().mean())
 
 
-def error(estimate: Floats, transition: Floats) -> float:
-    """sum |T_hat - T| / sum T: the relative L1 distance of an estimate from the true T; from 0 to 2."""
-    return float(np.abs(estimate - transition).sum() / transition.sum())
-
-
 def transitions(p: Floats, given: Ints, joint: Floats) -> dict[str, Floats]:
     """The estimates of T by the names of ``losses.forward.ESTIMATES``, from p (n, K) of training samples by a model
     whose p estimates P(given | image), and from a ``confident_joint``."""
@@ -99,7 +94,7 @@ def report(
     return {
         "true_rate": true_rate,
         **{
-            name: {"rate": share, "t_error": None if transition is None else error(each, transition)}
+            name: {"rate": share, "t_error": None if transition is None else transition_error(each, transition)}
             for name, (share, each) in rates.items()
         },
     }

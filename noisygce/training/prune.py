@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from noisygce.losses import Loss
+from noisygce.training import detection
 
 
 def kept_set(loss: Loss, logits: Tensor, labels: Tensor, train: Tensor, before: Tensor) -> tuple[Tensor, str]:
@@ -31,20 +32,16 @@ def kept_set(loss: Loss, logits: Tensor, labels: Tensor, train: Tensor, before: 
 def report(kept: Tensor, noisy: Tensor, clean: Tensor | None, train: Tensor, classes: int) -> dict[str, Any]:
     """How right a pruning is; clean: None where true labels are not known.
 
-    precision: share of the pruned that are mislabelled. recall: share of the mislabelled that are pruned. kept_share:
-    of all training samples; kept_share_per_class: by given label. Null where there is nothing to divide by, or unknown.
+    precision, recall: ``detection.of_pruned``. kept_share: of all training samples; kept_share_per_class: by given
+    label. Null where there is nothing to divide by, or unknown.
     """
     keep, given = kept[train], noisy[train]
-    right: dict[str, float | None] = {"precision": None, "recall": None}
-    if clean is not None:
-        wrong = given != clean[train]
-        caught = int((~keep & wrong).sum())
-        right = {"precision": share(caught, int((~keep).sum())), "recall": share(caught, int(wrong.sum()))}
+    wrong = None if clean is None else (given != clean[train]).cpu().numpy()
     per_class = torch.bincount(given, minlength=classes), torch.bincount(given[keep], minlength=classes)
     return {
         "kept": int(keep.sum()),
         "kept_share": share(int(keep.sum()), len(keep)),
-        **right,
+        **detection.of_pruned(keep.cpu().numpy(), wrong),
         "kept_share_per_class": [share(int(k), int(n)) for n, k in zip(*per_class, strict=True)],
     }
 

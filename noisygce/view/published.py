@@ -9,7 +9,6 @@ asymmetric noise is called by our names, class_map on CIFAR-10 and index_block o
 
 from __future__ import annotations
 
-import csv
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 from noisygce import check, runs
 from noisygce.errors import DataError
+from noisygce.inputs import tables
 from noisygce.runs.ids import flat
 from noisygce.runs.reading import csv_rows
 from noisygce.sweep.plan import identities, jobs_of
@@ -93,20 +93,15 @@ def read_own(path: Path) -> list[dict[str, str]]:
     """A person's own numbers: a CSV file with the columns of published.csv, of which paper, status and found_in may be
     left out, and std may be empty. Raises DataError, naming the line."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            lines = [(reader.line_num, _stripped(row)) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise DataError(f"against={path}: cannot be read: {reason}") from None
-    names = reader.fieldnames or []
+        found, numbers = tables.rows(path, blank="remove it")
+    except DataError as error:
+        raise DataError(f"against={error}") from None
+    names, *lines = [[field.strip() for field in row] for row in found] or [[]]
     if missing := [name for name in _COLUMNS if name not in names]:
         raise DataError(f"against={path}: has no column {missing[0]}; its first line must name {','.join(_COLUMNS)}")
-    seen = set()
-    for line, row in lines:
-        where = f"against={path}, line {line}"
-        if None in (*row, *row.values()):
-            raise DataError(f"{where}: must have {len(names)} fields, as the first line has")
+    seen, own = set(), [dict(zip(names, line, strict=True)) for line in lines]
+    for number, row in zip(numbers[1:], own, strict=True):
+        where = f"against={path}, line {number}"
         try:
             check.choice("rule", row["rule"], runs.RULES)
             check.number("mean", _float(row["mean"]), "[1, 100]")  # in per cent: 0.87 is a fraction
@@ -117,11 +112,7 @@ def read_own(path: Path) -> list[dict[str, str]]:
         if cell in seen:
             raise DataError(f"{where}: an earlier line is of the same cell; keep one of the two")
         seen.add(cell)
-    return [row for _, row in lines]
-
-
-def _stripped(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value.strip() if isinstance(value, str) else value for name, value in row.items()}
+    return own
 
 
 def unmatched(
