@@ -30,7 +30,7 @@ def main() -> None:
 def run(argv: list[str]) -> None:
     """Writes the noisy labels of the run that the words describe."""
     options, rest = arguments.take(argv, "out")
-    out = Path(options.get("out", ""))
+    out = Path(options.get("out", "")).expanduser()
     if out.suffix != ".npy":
         raise ConfigError("out: must be the file to write, such as out=labels.npy")
     if not out.parent.is_dir():

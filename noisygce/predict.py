@@ -44,7 +44,7 @@ def run(argv: list[str]) -> None:
     if len(arguments.named(names, ["out"])) < 2:
         raise ConfigError("name a finished run, then pictures or folders of them; --help says more")
     if "out" in options:
-        _refuse_file(Path(options["out"]))
+        _refuse_file(Path(options["out"]).expanduser())
     path = Path(names[0])
     trained = models.load(path if path.is_file() else results.with_files(names[0]).folder)
     of_array = trained.preprocess.vectors or any(name.lower().endswith((".npy", ".npz")) for name in names[1:])
@@ -60,7 +60,7 @@ def run(argv: list[str]) -> None:
     frame.insert(0, "row" if of_array else "file", range(len(samples)) if of_array else [*map(str, samples)])
     text = frame.to_csv(index=False, lineterminator="\n")
     if "out" in options:
-        atomic.write_text(Path(options["out"]), text)
+        atomic.write_text(Path(options["out"]).expanduser(), text)
         print(f"{options['out']}: {len(samples):,} {'rows' if of_array else 'pictures'}")
     elif sys.stdout.isatty():
         print("\n".join(map(printable, text.splitlines())))

@@ -40,6 +40,7 @@ from noisygce import check, inputs, results, settings
 from noisygce.data import Data, Features, Folder
 from noisygce.data.verdicts import COLUMNS, joined, read
 from noisygce.errors import ConfigError, DataError, MissingData, counted
+from noisygce.inputs import tables
 from noisygce.noise import Noise, digest
 from noisygce.results import Result
 from noisygce.runs import atomic, changed
@@ -65,7 +66,7 @@ def run(argv: list[str]) -> None:
     names = arguments.named([word for word in rest if word not in paths], [*keys, "paths.data"])
     if not names:
         raise ConfigError("no run: name a finished run; --help says more")
-    out, pictures = Path(options.get("out", "results/suspects")), options.get("pictures")
+    out, pictures = _path(options.get("out", "results/suspects")), options.get("pictures")
     _refuse_folders(out, pictures)
     score = check.choice("score", options.get("score", "margin"), SCORES)
     top = arguments.whole("top", options.get("top", "2000"), "[1, 100000]")
@@ -83,11 +84,12 @@ def run(argv: list[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     stem = out / _name(runs)
     if "verdicts" in options:
-        write_labels(stem, each, Path(options["verdicts"]), runs[0], paths)
+        write_labels(stem, each, _path(options["verdicts"]), runs[0], paths)
         return
     if score != "margin":
         stem = stem.with_name(f"{stem.name}-{score}")
     listed = ranking.table(samples, score)
+    _set_aside(stem.with_name(f"{stem.name}.csv"))
     write_csv(stem.with_name(f"{stem.name}.csv"), listed)
     doubted = int((samples.frame["predicted"] != samples.frame["given"]).sum())
     print(
@@ -99,11 +101,32 @@ def run(argv: list[str]) -> None:
     write_page(stem, listed.head(top), score, samples.classes, Tiles(runs[0], paths, pictures))
 
 
+def _path(text: str) -> Path:
+    """A path as typed; not every shell replaces the ~ of ``key=~/...``."""
+    return Path(text).expanduser()
+
+
+def _set_aside(path: Path) -> None:
+    """Renames a list in which a person has written verdicts, so that the list can be written anew."""
+    if not path.is_file():
+        return
+    content = path.read_bytes()
+    try:
+        (header, *lines), _ = tables.rows(path, content)
+        judged = any(dict(zip(header, line, strict=True)).get("verdict", "").strip() for line in lines)
+    except (DataError, ValueError):  # not as this command writes it: somebody has worked on it
+        judged = True
+    if judged:
+        kept = path.with_name(f"{path.stem}-judged-{hashlib.sha256(content).hexdigest()[:8]}.csv")
+        path.replace(kept)
+        print(f"the list that was there holds verdicts, and is {kept} now")
+
+
 def _refuse_folders(out: Path, pictures: str | None) -> None:
     """Raises ConfigError where the files to write, or the pictures to show, cannot be in these folders."""
     if not out.is_dir() and (out.exists() or out.suffix in (".csv", ".html")):
         raise ConfigError(f"out={out}: a list and a page are written; name a folder for both, such as out={out.parent}")
-    if pictures is not None and not Path(pictures).is_dir():
+    if pictures is not None and not _path(pictures).is_dir():
         raise ConfigError(f"pictures={pictures}: there is no such folder")
 
 
@@ -134,7 +157,7 @@ def write_labels(stem: Path, each: Sequence[Samples], verdicts: Path, run: Resul
     if each[0].after:
         verdicts = _write_joined(stem, verdicts, run, paths)
     path = verdicts.resolve()
-    again = f"data.verdicts={shlex.quote(str(path))} data.verdicts_sha256={inputs.sha256(path)}"
+    again = shlex.join([settings.setting("data.verdicts", str(path)), f"data.verdicts_sha256={inputs.sha256(path)}"])
     print(f"or train on the same labels as before with the verdicts themselves: {again}")
 
 

@@ -120,6 +120,11 @@ REFUSED: dict[str, Callable[[Path], object]] = {
         f, images=pictures(), labels=LABELS, test_images=pictures(1), test_labels=LABELS
     ),
     "none of labels, train_labels, y_train is there for its labels": npz(images=pictures()),
+    "all.npz is not an .npz file of arrays": lambda f: (
+        np.save(f / "all.npy", pictures()),
+        (f / "all.npy").rename(f / "all.npz"),
+        ImageArrays("all.npz", None, None, None, None).load(f),
+    ),
     "images and x_train may be its images": npz(images=pictures(), x_train=pictures(), labels=LABELS),
     "test images and test labels go together": npz(images=pictures(), labels=LABELS, x_test=pictures()),
     "there is no such file": lambda f: ImageArrays("nowhere.npy", "y.npy", None, None, None).load(f),

@@ -233,6 +233,13 @@ def test_the_overview_shows_the_rows_and_the_setting_that_the_experiment_names(d
     ]
     assert memorisation.overview(cells, {"rows": ["gce"], "column": "pair 0.9"}) is None
     assert memorisation.overview(cells, {}) is None
+    words = ["data=digits", "loss=ce,forward", "noise=uniform", "rate=0.2,0.4", f"paths.results={tmp_path}/rates"]
+    plan = dataclasses.replace(plan_of(words), table={"rows": ["loss.name"], "columns": ["rate"]})
+    for run in plan.runs:
+        made_up.finish(plan.results, run, 0.5)
+    shown = {"rows": ["ce", "forward"], "column": 0.4}  # a number, as YAML has it; and a row that is an oracle
+    drawn = memorisation.overview(lay_out(plan, look(plan)), shown)
+    assert [axis.get_title() for axis in drawn.axes[1:]] == ["ce", "forward (oracle)"]
 
 
 def test_nothing_to_draw_is_said(tmp_path):

@@ -107,6 +107,17 @@ def test_lines_are_joined_on_the_file_where_samples_have_names(tmp_path: Path, m
         meant(["file,label", *lines[:5], "9.png,cat"], "data.ids=ids.csv")
 
 
+def test_an_id_that_counts_the_lines_and_names_that_are_numbers(tmp_path: Path, meant) -> None:
+    (tmp_path / "ids.csv").write_text("\n".join(["file", *(f"{i}.png" for i in range(6))]))
+    assert meant(["id,label", *(f"{i},{name}" for i, name in enumerate(NAMES, start=1))], "data.ids=ids.csv")
+    order = (5, 1, 2, 3, 4, 0)
+    (tmp_path / "ids.csv").write_text("\n".join(["id,source", *(f"{i},web" for i in order)]))
+    assert meant(["label", *NAMES], "data.ids=ids.csv")
+    assert meant(
+        ["id,label", *(f"{i},{name}" for i, name in sorted(zip(order, NAMES, strict=True)))], "data.ids=ids.csv"
+    )
+
+
 def test_a_joined_table_that_lacks_samples_says_how_to_train_without_them(meant) -> None:
     with pytest.raises(DataError, match=r"no line for 1 of 6 samples, index 3 first; .* add data\.verdicts=FILE"):
         meant(["index,label", *(f"{i},{name}" for i, name in enumerate(NAMES) if i != 3)])

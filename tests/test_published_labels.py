@@ -233,8 +233,9 @@ def test_ids_that_are_numbers_are_names(tmp_path, lines, labels):
     assert files.labels(tmp_path / "a.csv", "noisy", ("3", "1", "0", "2")).tolist() == labels
 
 
-def test_an_id_that_counts_the_lines_joins_nothing(tmp_path):
-    (tmp_path / "a.csv").write_text("id,noisy\n0,2\n1,1\n2,1\n3,0")
+@pytest.mark.parametrize("lines", ["id,noisy\n0,2\n1,1\n2,1\n3,0", "id, noisy\n1,2\n2,1\n3,1\n4,0"])
+def test_an_id_that_counts_the_lines_joins_nothing(tmp_path, lines):
+    (tmp_path / "a.csv").write_text(lines)
     assert files.labels(tmp_path / "a.csv", "noisy", ("a.png", "b.png", "c.png", "d.png")).tolist() == [2, 1, 1, 0]
 
 
@@ -261,11 +262,17 @@ def test_labels_by_name_are_asked_for_by_name_and_others_have_none(tmp_path):
         ("a.txt", b"\xff", "is not text with an integer a line"),
         ("a.csv", b"", "is not a CSV with a header"),
         ("a.csv", b"a,b\n1,2\n3\n", r"a\.csv, line 3: it has 1 fields, and the first line 2"),
+        ("a.csv", b"file,noisy\na,1\nb,3.0\n", r"a\.csv, line 3: its column noisy holds '3.0'"),
+        ("a.csv", b"3\n1\n", "its first line must name the columns"),
         ("a.csv", b"a;b\n1;2\n", "its columns are parted by semicolons; save it with commas"),
         ("a.csv", b"a,b\n1,2\n\n3,4\n", r"a\.csv, line 3 is blank"),
         ("a.csv", b"index,noisy\n1,0\n0,1\n", "its column index has the images in another order; sort the lines by it"),
         ("a.csv", b"idx,noisy\n2,0\n1,1\n3,1\n", "its column idx has the images in another order; sort"),
-        ("a.csv", b"index,noisy\n0,cat\n1,dog\n", "must be one of index$"),
+        (
+            "a.csv",
+            b"index,noisy\n0,cat\n1,dog\n",
+            r"a\.csv, line 2: its column noisy holds 'cat'; labels are the numbers of the classes",
+        ),
         ("a.pt", b"no archive", "is not a dictionary of arrays of torch.save"),
         ("a.npy", b"", "is not an npy file of numbers: "),
     ],

@@ -26,9 +26,23 @@ from noisygce.errors import ConfigError, DataError, NoisygceError
 from noisygce.runs import artifacts
 from noisygce.settings import arguments
 from noisygce.settings.command import exit_code
+from noisygce.settings.compose import parsed
 from noisygce.training import detection
 from noisygce.training.task import corrupted, prepare
 from noisygce.view import gallery, ranking
+
+COLUMNS = [
+    "rank",
+    "index",
+    "file",
+    "given",
+    "suggested",
+    "p_given",
+    "p_suggested",
+    "margin_log_odds",
+    "kept",
+    "verdict",
+]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +73,7 @@ def written(run: Path, out: Path, *words: str) -> list[dict[str, str]]:
 
 def test_the_list_holds_every_sample_once_and_wrong_labels_first(run: Path, task, tmp_path: Path) -> None:
     rows = written(run, tmp_path)
-    assert [*rows[0]] == [column.replace("score", "margin_log_odds") for column in ranking.COLUMNS]
+    assert [*rows[0]] == COLUMNS
     index = np.array([int(row["index"]) for row in rows])
     assert np.array_equal(np.sort(index), np.arange(1500))
     assert [row["given"] for row in rows] == [str(y) for y in task.noisy[index]]
@@ -159,7 +173,7 @@ def test_the_page_holds_rows_and_pictures_and_needs_nothing_else(run: Path, task
 def test_names_of_people_cannot_become_code() -> None:
     name = "</script><script>alert(1)</script>"
     row = ["1", "0", name, name, "b", "0.1", "0.9", "-0.8", "1", ""]
-    listed = pd.DataFrame([row], columns=[*ranking.COLUMNS])
+    listed = pd.DataFrame([row], columns=["score" if name == "margin_log_odds" else name for name in COLUMNS])
     page = gallery.page(name, "margin", listed, [name, "b"], [np.zeros((8, 8, 1), np.uint8)])
     assert name not in page
     assert json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])["rows"] == [row]
@@ -257,6 +271,64 @@ def test_verdicts_are_saved_as_csv_by_the_page(run: Path, tmp_path: Path) -> Non
         same = [a[column] == b[column] for a, b in zip(saved, rows, strict=True)]
         assert all(same[:3] + same[4:]), column
     assert saved[3]["suggested"] not in (rows[3]["given"], rows[3]["suggested"])
+
+
+@pytest.mark.slow
+def test_a_page_of_fewer_samples_keeps_the_verdicts_on_the_others_and_a_card_offers_every_class(
+    run: Path, tmp_path: Path
+) -> None:
+    if not (browser := shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")):
+        pytest.skip("no Chromium here")
+    page = page_of(run, tmp_path, "top=3")
+    before = """<script>const kept = new Map();
+    const stored = {getItem: k => kept.get(k) ?? null, setItem: (k, v) => kept.set(k, v)};
+    Object.defineProperty(window, "localStorage", {value: stored});
+    </script>"""
+    acts = """<script>
+    kept.set(store, JSON.stringify([["no such index here", "drop", ""], [D.rows[1][C.index], "keep", ""]]));
+    verdicts.clear(); recall();
+    const third = D.classes.find(c => c !== D.rows[0][C.given] && c !== D.rows[0][C.suggested]);
+    judge(0, "relabel", third);
+    const again = card(0), select = again.querySelector("select");
+    select.dispatchEvent(new Event("focus"));
+    const found = [JSON.parse(kept.get(store)), select.options.length, select.value === third];
+    document.body.textContent = JSON.stringify(found);
+    </script>"""
+    path = tmp_path / "acted.html"
+    path.write_text(page.replace("<head>", f"<head>{before}").replace("</body>", f"{acts}</body>"))
+    words = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    done = subprocess.run([browser, *words, path.as_uri()], capture_output=True, text=True, timeout=600)
+    stored, options, chosen = json.loads(re.search(r"<body[^>]*>(.*)</body>", done.stdout, re.DOTALL)[1])
+    rows = table(tmp_path / f"{run.name}.csv")
+    assert sorted(verdict[:2] for verdict in stored) == sorted(
+        [["no such index here", "drop"], [rows[1]["index"], "keep"], [rows[0]["index"], "relabel"]]
+    )
+    assert (options, chosen) == (9, True)  # all but the given one
+
+
+def test_a_list_with_verdicts_of_a_person_is_not_written_over(run: Path, tmp_path: Path, capsys) -> None:
+    rows = written(run, tmp_path)
+    written(run, tmp_path)
+    assert [path.name for path in tmp_path.glob("*.csv")] == [f"{run.name}.csv"]
+    rows[0]["verdict"] = "drop"
+    save(tmp_path / f"{run.name}.csv", rows)
+    judged = (tmp_path / f"{run.name}.csv").read_bytes()
+    capsys.readouterr()
+    written(run, tmp_path, "top=5")
+    (kept,) = tmp_path.glob("*-judged-*.csv")
+    assert kept.read_bytes() == judged
+    assert f"the list that was there holds verdicts, and is {kept} now" in capsys.readouterr().out
+    assert {row["verdict"] for row in table(tmp_path / f"{run.name}.csv")} == {""}
+
+
+def test_the_words_that_train_on_verdicts_are_read_as_one_file_whatever_its_name(run: Path, tmp_path, capsys) -> None:
+    rows = written(run, tmp_path)
+    rows[0]["verdict"] = "drop"
+    path = tmp_path / "müller, a (1).csv"
+    save(path, rows)
+    suspects.run([str(run), f"out={tmp_path}", f"verdicts={path}"])
+    words = shlex.split(capsys.readouterr().out.rpartition("themselves: ")[2])
+    assert parsed(words)[0].value() == str(path)
 
 
 @pytest.fixture

@@ -773,10 +773,14 @@ def test_a_person_s_own_numbers_stand_beside_ours(tmp_path):
     ("lines", "reason"),
     [
         (["dataset,model,rule", "digits,convnet,last"], "has no column noise; its first line must name dataset,model"),
-        ([OWN, "digits,convnet,last,uniform,0.4,gce,0.685,,"], r"line 2: mean=0.685: mean must be .*\[1, 100\]"),
-        ([OWN, "digits,convnet,last,uniform,0.4,gce,n/a,,"], "line 2: mean=n/a"),
-        ([OWN, "digits,convnet,best,uniform,0.4,gce,68,,"], "line 2: rule=best: rule must be one of val"),
+        ([OWN, "digits,convnet,last,uniform,0.4,gce,0.685,,"], r"line 2: mean in per cent=0.685: .* \[1, 100\]"),
+        ([OWN, "digits,convnet,last,uniform,0.4,gce,n/a,,"], "line 2: mean in per cent=n/a"),
+        ([OWN, "digits,convnet,best,uniform,0.4,gce,68,,"], "line 2: rule=best: rule must be one of val, .*[a-z]$"),
         ([OWN, "digits,convnet,last"], "line 2: it has 3 fields, and the first line 9"),
+        (
+            [OWN, *(f"digits,convnet,last,uniform,{rate},gce,68,," for rate in ("0.4", "0.40"))],
+            "line 3: an earlier line",
+        ),
         ([OWN, *["digits,convnet,last,uniform,0.4,gce,68,,"] * 2], "line 3: an earlier line is of the same cell"),
     ],
 )

@@ -133,7 +133,7 @@ def _of_npz(path: Path) -> dict[str, NDArray[Any]]:
             if left := [name for name in archive.files if name not in used.values()]:
                 log.warning(f"{path.name}: left out: {', '.join(left)}")
             found = {key: archive[name] for key, name in used.items()}
-    except (OSError, ValueError, EOFError, BadZipFile, AttributeError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile, TypeError) as error:
         raise DataError(f"{path} is not an .npz file of arrays: {inputs.no_array(error)}") from None
     return {
         key: each[:, 0] if key.endswith("labels") and each.shape[1:] == (1,) else each for key, each in found.items()

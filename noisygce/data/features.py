@@ -61,7 +61,7 @@ class Features(OwnFiles):
         if self.ids is not None:
             table = label_table.read(files["ids"])
             found = table.names()
-            names = tuple(found[i] for i in table.order(len(train)))
+            names = tuple(found[i] for i in table.order(len(train), of_labels=False))
             if len({*names}) < len(names):
                 (name, times), *_ = Counter(names).most_common(1)
                 raise DataError(f"{files['ids']}: each sample needs an id of its own; {name} comes {times} times")

@@ -92,7 +92,7 @@ class Folder(Data):
         if not len(train.labels):
             raise DataError(
                 f"{base} has no pictures to train on: neither train/CLASS/*.png nor train.csv nor CLASS/*.png"
-                f"{_other_table(base)}"
+                f"{_classes_beside_parts(base)}{_other_table(base)}"
             )
         classes = tuple(sorted({*train.labels}))
         if extra := {*test.labels} - {*classes}:
@@ -184,6 +184,15 @@ def _below(base: Path, name: str) -> Path | None:
         if Path(name).is_relative_to(folder):
             return base / Path(name).relative_to(folder)
     return None
+
+
+def _classes_beside_parts(base: Path) -> str:
+    """What to do about folders of pictures beside one that is named as a part of a data set."""
+    parts = sorted(path.name for path in base.iterdir() if path.name in (*PARTS, *listing.UNUSED) and path.is_dir())
+    others = sorted(path.name for path in base.iterdir() if path.is_dir() and path.name not in parts)
+    if not parts or not others:
+        return ""
+    return f" alone; beside {parts[0]}/, the folders of the classes, {others[0]}/ and so on, must be in train/"
 
 
 def _other_table(base: Path) -> str:

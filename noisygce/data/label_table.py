@@ -55,17 +55,21 @@ class Table:
             raise DataError(f"{self.where(empty[0])}: the name of its sample is empty")
         return found
 
-    def order(self, samples: int, names: Sequence[str] = (), lacking: str = "") -> list[int]:
+    def order(self, samples: int, names: Sequence[str] = (), lacking: str = "", *, of_labels: bool = True) -> list[int]:
         """The line of each sample (samples,), as its place in ``rows``: by the column file, id or ids where samples
         have ``names``, by the column index, or else one after another.
 
         Raises DataError, with the line, unless each sample has one.
 
-        lacking: what to do where a table that is joined has no line for some.
+        lacking: what to do where a table that is joined has no line for some. of_labels: the table has labels, and not
+        the names themselves, which may be numbers in any order.
         """
         key = next((name for name in JOINED if name in self.header and (name == "index" or names)), None)
+        if key in ("id", "ids") and tables.counts(self.column(key) or [], names):
+            key = None
         if key is None:
-            self._refuse_another_order(samples, names)
+            if of_labels:
+                self._refuse_another_order(samples, names)
             if len(self.rows) != samples:
                 header = f"below its header {','.join(self.header)}" if self.header else f"and no header {_HEADER}"
                 raise DataError(

@@ -44,6 +44,13 @@ def rows(
     return each, numbers
 
 
+def counts(column: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether a column (n,) counts the lines, from 0 or 1 on, and names none of the samples."""
+    found = [text.strip() for text in column]
+    counted = any(found == [str(i) for i in range(first, first + len(found))] for first in (0, 1))
+    return counted and not {*found} & {*names}
+
+
 def order(
     path: Path,
     key: str,

@@ -28,7 +28,7 @@ def labels(path: Path, key: str | None, names: Sequence[str] = ()) -> Any:
     in order, or none. Raises DataError."""
     read, kind = _READERS.get(path.suffix.lower(), _READERS[".npy"])
     try:
-        content = _columns(path, names) if read is _columns else read(path)
+        content = _columns(path, key, names) if read is _columns else read(path)
         if not isinstance(content, Mapping):
             found = np.asarray(content)
     except DataError:
@@ -79,15 +79,24 @@ def _lines(path: Path) -> list[int]:
     return [int(line) for line in path.read_text(encoding="utf-8").split()]
 
 
-def _columns(path: Path, names: Sequence[str] = ()) -> dict[str, list[int]]:
+def _columns(path: Path, key: str | None, names: Sequence[str]) -> dict[str, list[int]]:
     """The columns of integers, in the order of ``names`` where a column holds these."""
     (head, *lines), (_, *numbers) = tables.rows(path)
+    head = [name.strip() for name in head]
+    if _whole(head):
+        raise ValueError("its first line must name the columns")
     joined = _joined(head, lines, names)
     if joined is not None:
         called = [line[joined] for line in lines]
-        lines = [lines[i] for i in tables.order(path, head[joined].strip(), called, numbers, names)]
+        lines = [lines[i] for i in tables.order(path, head[joined], called, numbers, names)]
     texts = {name: [line[i].strip() for line in lines] for i, name in enumerate(head) if i != joined}
     columns = {name: [*map(int, column)] for name, column in texts.items() if _whole(column)}
+    if key in texts and key not in columns:
+        i, other = next((i, text) for i, text in enumerate(texts[key]) if not _whole([text]))
+        where = "" if joined is not None else f", line {numbers[i]}"
+        raise DataError(
+            f"{path}{where}: its column {key} holds {other!r}; labels are the numbers of the classes, 0..K-1"
+        )
     for name, column in columns.items() if joined is None else ():
         if column != sorted(column) in ([*range(len(column))], [*range(1, len(column) + 1)]):
             raise ValueError(f"its column {name} has the images in another order; sort the lines by it")
@@ -96,12 +105,11 @@ def _columns(path: Path, names: Sequence[str] = ()) -> dict[str, list[int]]:
 
 def _joined(head: Sequence[str], lines: Sequence[Sequence[str]], names: Sequence[str]) -> int | None:
     """The place of the column that names the samples; None where none does, or where an ``id`` counts the lines."""
-    called = [name.strip().lower() for name in head]
+    called = [name.lower() for name in head]
     place = next((called.index(name) for name in _NAMED if names and name in called), None)
     if place is None or called[place] == "file":
         return place
-    counts = [line[place].strip() for line in lines] == [str(i) for i in range(len(lines))]
-    return None if counts and not {line[place] for line in lines} & {*names} else place
+    return None if tables.counts([line[place] for line in lines], names) else place
 
 
 def _whole(column: Sequence[str]) -> bool:
@@ -109,7 +117,7 @@ def _whole(column: Sequence[str]) -> bool:
 
 
 _NAMED = ("file", "id", "ids")  # columns of the names of samples
-_READERS = {
+_READERS: dict[str, tuple[Any, str]] = {
     ".npy": (_array, "an npy file of numbers"),
     ".json": (_json, "a JSON list of integers, or several by name"),
     ".txt": (_lines, "text with an integer a line"),

@@ -52,15 +52,19 @@ def memorisation(cells: Cells, first: str = "") -> Figure | None:
     return canvas.frame(figure, cells, *notes, y="share in %", heading=heading, entries=entries)
 
 
+_ORACLE = " (oracle)"  # of a row's label, which ``table.overview`` may leave out
+
+
 @canvas.styled()
 def overview(cells: Cells, shown: Mapping[str, Any]) -> Figure | None:
     """Accuracy beside memorisation of a few rows in one setting; shown: labels of the ``rows`` and the ``column``."""
     there = {
-        cells.row_label(row): (row, column)
+        cells.row_label(row).removesuffix(_ORACLE): (row, column)
         for row, column in cells.places
-        if cells.column_label(column) == shown.get("column")
+        if cells.column_label(column) == str(shown.get("column"))
     }
-    places = [there[label] for label in shown.get("rows", ()) if label in there]
+    labels = [str(label).removesuffix(_ORACLE) for label in shown.get("rows", ())]
+    places = [there[label] for label in labels if label in there]
     places = [place for place in places if not curves.seeds(cells.cell[place], "test_accuracy").empty]
     if not places:
         return None

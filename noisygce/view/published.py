@@ -93,7 +93,7 @@ def read_own(path: Path) -> list[dict[str, str]]:
     """A person's own numbers: a CSV file with the columns of published.csv, of which paper, status and found_in may be
     left out, and std may be empty. Raises DataError, naming the line."""
     try:
-        found, numbers = tables.rows(path, blank="remove it")
+        found, numbers = tables.rows(path.expanduser(), blank="remove it")
     except DataError as error:
         raise DataError(f"against={error}") from None
     names, *lines = [[field.strip() for field in row] for row in found] or [[]]
@@ -104,11 +104,11 @@ def read_own(path: Path) -> list[dict[str, str]]:
         where = f"against={path}, line {number}"
         try:
             check.choice("rule", row["rule"], runs.RULES)
-            check.number("mean", _float(row["mean"]), "[1, 100]")  # in per cent: 0.87 is a fraction
-            check.number("std", _float(row["std"] or "0"), "[0, 100]")
+            check.number("mean in per cent", _float(row["mean"]), "[1, 100]")  # 0.87 is a fraction
+            check.number("std in per cent", _float(row["std"] or "0"), "[0, 100]")
         except check.Invalid as error:
-            raise DataError(f"{where}: {error} (in per cent)") from None
-        cell = tuple(row[name] for name in _COLUMNS[:-2])
+            raise DataError(f"{where}: {error}") from None
+        cell = tuple(_float(row[name]) if name == "rate" else row[name] for name in _COLUMNS[:-2])
         if cell in seen:
             raise DataError(f"{where}: an earlier line is of the same cell; keep one of the two")
         seen.add(cell)
