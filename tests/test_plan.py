@@ -242,6 +242,15 @@ def test_a_run_that_cannot_be_is_named_before_any_starts():
     assert not list(Path("results").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("words", "runs_of"), [("human_cifar10_compact noise.set=worse", "worse"), ("sweep_qk_digits loss.k=0.4", "0.4")]
+)
+def test_a_key_of_what_the_grid_chooses_may_be_given(words: str, runs_of: str, tmp_path: Path) -> None:
+    plan = plan_of([*f"experiment={words}".split(), f"paths.results={tmp_path}"])
+    group, key = words.split()[1].partition("=")[0].split(".")
+    assert {str(run.identity[group][key]) for run in plan.runs} == {runs_of}
+
+
 def test_a_run_that_two_blocks_of_a_grid_give_by_other_words_is_planned_once():
     words = ["data=digits", "+grid=[{loss: [ce, gce]}, {loss: ce, rate: [0.4, 0.2]}]"]
     assert len(plan_of(words).runs) == 3  # rate=0.4 is the default

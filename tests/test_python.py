@@ -26,9 +26,11 @@ import noisygce
 from noisygce import losses, runs, settings
 from noisygce.api import leaves
 from noisygce.api.overrides import overrides_of
-from noisygce.errors import ConfigError, DataError, SweepFailed, UserCodeError
+from noisygce.errors import ConfigError, DataError, Locked, SweepFailed, UserCodeError
 from noisygce.runs import loggers
 from noisygce.runs.stops import SIGNALS
+from noisygce.settings import arguments
+from noisygce.sweep.plan import plan_of
 
 WORDS = ["data.subset=200", "model.width=4", "schedule.epochs=3", "schedule.batch_size=64", "schedule.milestones=[2]"]
 DIGESTS = ("run_id", "state_sha256", "metrics_sha256")
@@ -295,6 +297,22 @@ def test_no_public_name_is_that_of_a_module() -> None:
 
 
 # --- words ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_grid_whose_runs_another_process_trains_says_so(tmp_path: Path) -> None:
+    words = {"data": "digits", "loss": "ce", "paths.results": str(tmp_path)}
+    held = runs.Run(tmp_path, plan_of([f"{key}={value}" for key, value in words.items()]).runs[0].identity)
+    said = rf"another process trains 1 run of these 1, {held.id} first \(process {os.getpid()} on"
+    with held.claim(), pytest.raises(Locked, match=said):
+        noisygce.grid(**words, seed=[0])
+
+
+def test_a_home_folder_is_found_by_all_that_reads_the_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for value in ("~/r", "'~/r'"):
+        cfg = settings.compose(arguments.words(["data=digits", "logger=tensorboard", f"paths.results={value}"]))
+        assert cfg.paths.results == str(tmp_path / "r")
+        assert cfg.logger.tensorboard.folder == str(tmp_path / "r" / "tensorboard")
 
 
 def test_values_are_typed() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from noisygce import check, results, runs, settings
-from noisygce.errors import Locked, ManifestError, NonFinite
+from noisygce.errors import ConfigError, Locked, ManifestError, NonFinite
 from noisygce.runs import Run, atomic, identity, run_id, select
 from noisygce.sweep.plan import plan_of
 
@@ -22,6 +22,29 @@ def run_config(*overrides):
 
 def id_of(*overrides):
     return run_id(run_config(*overrides))
+
+
+def test_no_run_is_trained_into_an_archive(tmp_path):
+    (tmp_path / "runs.jsonl").touch()
+    with pytest.raises(ConfigError, match=r"is an archive of finished runs, which is only read"), run(tmp_path).claim():
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.jsonl"]
+
+
+def test_ctrl_c_saves_also_where_it_has_ended_the_reader_of_standard_error():
+    code = """if True:
+        import os, signal, sys
+        from noisygce.runs.stops import process
+        process.listen()
+        with process.training():
+            signal.raise_signal(signal.SIGINT)
+            os.write(1, process.signal.encode())
+        os._exit(0)"""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=writer, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stdout) == (0, b"SIGINT")
 
 
 def test_id_is_readable():

@@ -35,6 +35,14 @@ def test_a_grid_is_the_union_of_the_products_of_its_blocks():
     assert found == [["noise=uniform", "rate=0.2"], ["noise=uniform", "rate=0.4"], ["noise=pair", "rate=0.1"]]
 
 
+def test_a_choice_that_the_grid_knows_selects_its_blocks_and_their_values_for_it():
+    grid = [{"loss": ["ce", "gce"], "seed": [0, 1]}, {"loss": "elr", "loss.lam": 1, "seed": [0, 1]}]
+    assert jobs(["loss=elr"], grid) == [["loss=elr", "loss.lam=1", f"seed={seed}"] for seed in (0, 1)]
+    assert jobs(["loss=ce"], grid) == [["loss=ce", f"seed={seed}"] for seed in (0, 1)]
+    assert jobs(["loss=gce,elr", "seed=0"], grid) == [["loss=gce", "seed=0"], ["loss=elr", "loss.lam=1", "seed=0"]]
+    assert jobs(["loss=mae", "seed=0"], grid[:1]) == [["loss=mae", "seed=0"]]  # none of the grid's: in its place
+
+
 def test_a_key_of_the_command_line_takes_the_place_of_the_grid_s():
     found = jobs(["rate=0.6", "seed=7,8"], [{"loss": ["ce", "gce"], "rate": [0.2, 0.4], "seed": [0, 1, 2]}])
     assert found == [

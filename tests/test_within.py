@@ -1,6 +1,7 @@
 """Whole runs within a time allowance: what ``runtime.whole_runs`` refuses to begin, and the script around it."""
 
 import fcntl
+import os
 import re
 import shutil
 import subprocess
@@ -118,10 +119,16 @@ def test_the_scripts_use_nothing_that_only_gnu_has(script):
 def test_workers_work_in_the_folder_that_they_are_started_in(tmp_path):
     command = [str(ROOT / "scripts" / "workers"), "2", "", *RUNS]
     environment = {"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "HOME": str(tmp_path)}
+    here = os.uname().nodename
+    logs = [tmp_path / "results" / "logs" / f"worker-{here}-{pid}-0.log" for pid in (os.getpid(), 2**22 + 1)]
+    logs[0].parent.mkdir(parents=True)
+    for log in logs:
+        log.write_text("mine")
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, check=False)
     assert ended.returncode == 0, ended.stderr
     assert len(list(tmp_path.glob("results/runs/*/manifest.json"))) == 4
-    assert len(list(tmp_path.glob("results/logs/worker-?.log"))) == 2
+    assert [log.exists() for log in logs] == [True, False]  # that of workers that run stays
+    assert len(list(tmp_path.glob("results/logs/worker-*.log"))) == 1 + 2
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")

@@ -11,12 +11,13 @@ from noisygce.api import leaves
 from noisygce.api.isolation import isolated
 from noisygce.api.overrides import overrides_of
 from noisygce.api.returned import TrainedRun, TrainedRuns
-from noisygce.errors import ConfigError
+from noisygce.errors import ConfigError, Locked, counted
 from noisygce.runs import Run
 from noisygce.settings import guard
 from noisygce.settings.compose import of_each_run, sweeps
 from noisygce.sweep import launch
 from noisygce.sweep.jobs import Job
+from noisygce.sweep.plan import look
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -89,6 +90,13 @@ def grid(*overrides: str, **values: Any) -> TrainedRuns:
             for note in notes[1:]:
                 error.add_note(note.strip())
             raise
+        if held := [run for run in look(plan) if run.state == "running"]:
+            who = held[0].owner
+            raise Locked(
+                f"another process trains {counted(len(held), 'run')} of these {len(plan.runs)}, {held[0].id} first "
+                f"(process {who.get('pid', '?')} on {who.get('host', '?')}); the others are done: the same call gives "
+                "all of them once these are"
+            )
         given = {key: [*v] if isinstance(v, tuple) else v for key, v in values.items() if key in leaves.BASES}
         of_objects = any(plain[key] != value for key, value in given.items())
         return TrainedRuns(plan, _call(overrides, values) if of_objects else "")

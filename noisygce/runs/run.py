@@ -25,8 +25,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from noisygce.errors import Locked, ManifestError, NonFinite
-from noisygce.runs import atomic, checkpoint, manifest, unfinished
+from noisygce.errors import ConfigError, Locked, ManifestError, NonFinite
+from noisygce.runs import archive, atomic, checkpoint, manifest, unfinished
 from noisygce.runs.ids import run_id
 from noisygce.runs.reading import json_values
 
@@ -54,9 +54,15 @@ class Run:
         """Holds the run against every other process, on this machine or on any that shares the folder.
 
         By a lock of the operating system, which a kill frees. Raises Locked, naming who holds it, and ConfigError for a
-        folder with links in it.
+        folder with links in it, and below an archive.
         """
         import yaml
+
+        if (self.folder.parent.parent / archive.RUNS).is_file():
+            raise ConfigError(
+                f"paths.results={self.folder.parent.parent}: this is an archive of finished runs, which is only read; "
+                "name another folder to train in"
+            )
 
         atomic.refuse_links(self.folder, self.folder.parent)
         self.folder.mkdir(parents=True, exist_ok=True)

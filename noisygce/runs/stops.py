@@ -60,7 +60,8 @@ class Process:
                 raise self.at_once
             if number == signal.SIGINT:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
-                print("\nsaving and stopping; Ctrl-C again stops at once", file=sys.stderr)
+                with contextlib.suppress(OSError, RuntimeError):  # tee died of the same Ctrl-C; stderr is being written
+                    print("\nsaving and stopping; Ctrl-C again stops at once", file=sys.stderr, flush=True)
 
         for name in SIGNALS:
             number = getattr(signal, name, None)

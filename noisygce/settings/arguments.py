@@ -15,7 +15,7 @@ from typing import NoReturn
 from noisygce import check
 from noisygce.errors import ConfigError
 from noisygce.settings import command, hints
-from noisygce.settings.compose import ASIDE, KEYS, compose, config_dir, parsed, with_plus
+from noisygce.settings.compose import ASIDE, KEYS, compose, config_dir, parsed, setting, with_plus
 
 
 def main(run: Callable[[list[str]], None], usage: str | None) -> None:
@@ -33,6 +33,12 @@ def help_was_asked(usage: str | None) -> bool:
     return found
 
 
+def _expanded(word: str) -> str:
+    """``paths.results=~/r`` with the home folder: whatever reads ``paths`` in a config finds it there."""
+    found = re.fullmatch(r"""(\+{0,2}paths\.\w+)=(['"]?)(~(?:/[^'"\\]*)?)\2""", word)
+    return setting(found[1], str(Path(found[3]).expanduser())) if found else word
+
+
 def words(given: Sequence[str]) -> list[str]:
     """The words of a command line, with ``--config-dir DIR`` as Hydra's setting for it. Raises ConfigError."""
 
@@ -44,6 +50,7 @@ def words(given: Sequence[str]) -> list[str]:
     parser.add_argument("--config-dir")
     # argparse would take -c, which is --cfg, for the beginning of -cd
     options, rest = parser.parse_known_args([re.sub("^-cd(?==|$)", "--config-dir", word) for word in given])
+    rest = [*map(_expanded, rest)]
     if options.config_dir is None:
         return rest
     folder = Path(options.config_dir).expanduser().resolve()

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,11 +145,13 @@ def sweeps(override: str) -> bool:
 
 
 def of_each_run(words: Sequence[str]) -> list[str]:
-    """The words, with ``loss.k=0.3`` as ``loss.k=choice(0.3)`` where they choose several losses.
+    """The words, with ``loss.k=0.3`` as ``loss.k=choice(0.3)`` where they, or the experiment's grid, choose losses.
 
     Hydra first composes a config without what a sweep varies, and the loss of that config may have no k.
     """
     varied = {key for key in CHOSEN for word in words if word.startswith(f"{key}=") and sweeps(word)}
+    if any(word.lstrip("+").startswith(tuple(f"{key}." for key in CHOSEN)) for word in words):
+        varied |= _of_grid([word for word in words if word.startswith(("experiment=", "hydra.searchpath="))])
 
     def of_run(word: str) -> str:
         key, _, value = word.partition("=")
@@ -157,6 +159,14 @@ def of_each_run(words: Sequence[str]) -> list[str]:
         return f"{key}=choice({value})" if fixed else word
 
     return [of_run(word) for word in words]
+
+
+def _of_grid(words: Sequence[str]) -> set[str]:
+    """The groups that the grid of an experiment chooses from."""
+    if not any(word.startswith("experiment=") for word in words):
+        return set()
+    blocks = compose(words).get("grid") or []
+    return {key for block in blocks if isinstance(block, Mapping) for key in block if key in CHOSEN}
 
 
 def as_typed(word: str) -> str:

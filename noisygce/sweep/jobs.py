@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from noisygce import check, construct
 from noisygce.errors import ConfigError
 from noisygce.settings import Runtime, command
-from noisygce.settings.compose import parsed, setting
+from noisygce.settings.compose import CHOSEN, parsed, setting
 from noisygce.training import device
 
 if TYPE_CHECKING:
@@ -32,16 +32,26 @@ def expand(arguments: Sequence[str], grid: Any = None) -> list[Job]:
     """The runs of a command line: the product of its choices, times the choices of each block of ``grid``, by seed.
 
     grid: a list of {key: value or list of values}; a key on the command line, also with + or ++ before it, replaces the
-    same key of the grid. Raises ConfigError.
+    same key of the grid. But choices that the grid knows, such as loss=ce, select: each block keeps those of its own,
+    and its values for them, and a block without any is left out. Raises ConfigError.
     """
     typed = {override.get_key_element().lstrip("+"): _values(override) for override in parsed(arguments)}
-    found: dict[tuple[str, ...], Job] = {}
-    for block in _blocks(grid):
-        varied = {
+    blocks = [
+        {
             key.lstrip("+"): [f"{key}={_literal(value)}" for value in (v if isinstance(v, list) else [v])]
             for key, v in block.items()
         }
-        for job in itertools.product(*{**varied, **typed}.values()):
+        for block in _blocks(grid)
+    ]
+    selecting = {
+        key for key in CHOSEN if {*typed.get(key, ())} <= {word for block in blocks for word in block.get(key, ())}
+    }
+    found: dict[tuple[str, ...], Job] = {}
+    for block in blocks:
+        own = {
+            key: [word for word in typed[key] if word in block[key]] for key in selecting & block.keys() & typed.keys()
+        }
+        for job in itertools.product(*{**block, **typed, **own}.values()):
             found.setdefault(tuple(sorted(job)), list(job))
     return sorted(found.values(), key=_seed)  # seed 0 before seed 1, so that a table fills evenly
 

@@ -19,7 +19,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from noisygce import runs, settings
-from noisygce.errors import ConfigError, NonFinite
+from noisygce.errors import ConfigError, Locked, NonFinite
 from noisygce.runs import atomic
 from noisygce.settings.compose import sweeps
 from noisygce.sweep.stored import results_folder
@@ -126,8 +126,8 @@ class Ended(BaseException):
 def trial(train: Callable[[DictConfig], float], cfg: DictConfig) -> float:
     """The accuracy that a trial of a search returns: with ``runtime.trial_seeds`` the mean over the runs of the seeds.
 
-    A trial that diverges fails alone: it raises NonFinite, and the search continues. Any other error, which would recur
-    in each trial, ends the search (``Ended``), as does a config that holds out no validation labels.
+    A trial that diverges, or that another process trains, fails alone, and the search continues. Any other error, which
+    would recur in each trial, ends the search (``Ended``), as does a config that holds out no validation labels.
     """
     try:
         experiment = settings.read(cfg)
@@ -140,7 +140,7 @@ def trial(train: Callable[[DictConfig], float], cfg: DictConfig) -> float:
             )
         seeds = experiment.runtime.trial_seeds
         return statistics.fmean(train(_with_seed(cfg, seed)) for seed in seeds) if seeds else train(cfg)
-    except NonFinite as error:
+    except (NonFinite, Locked) as error:  # Locked: a search beside this one tries the same values now
         log.warning(f"failed trial: {error}")
         raise
     except Exception as error:
@@ -184,8 +184,12 @@ class Best(Callback):
             self.ended.append((share, [*(job_return.overrides or ())], job_return.cfg))
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        if not self.ended:
-            return
+        if self.ended:  # none where a launcher has other processes: there each job ends
+            self._say_best()
+        if whole := _of_study(config):
+            print(whole, flush=True)
+
+    def _say_best(self) -> None:
         share, job, cfg = max(self.ended, key=lambda ended: ended[0])
         varied = [override for override in job if not all(override in other for _, other, _ in self.ended)]
         seeds = settings.read(cfg).runtime.trial_seeds
@@ -195,8 +199,6 @@ class Best(Callback):
         print(
             f"best of {len(self.ended)} by noisy validation, {100 * share:.2f} %: {values} ({name}){failed}", flush=True
         )
-        if whole := _of_study(config):
-            print(whole, flush=True)
 
 
 def _of_study(config: DictConfig) -> str:
@@ -207,5 +209,7 @@ def _of_study(config: DictConfig) -> str:
     import optuna
 
     study = optuna.load_study(study_name=name, storage=storage)
+    if not study.get_trials(states=[optuna.trial.TrialState.COMPLETE]):
+        return ""
     values = " ".join(f"{key}={value}" for key, value in study.best_params.items())
     return f"best of the {len(study.trials)} trials of the study {name}, {100 * study.best_value:.2f} %: {values}"
