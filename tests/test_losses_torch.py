@@ -104,6 +104,46 @@ def test_tensors_of_the_loss_and_of_its_parts_move_with_the_module() -> None:
     assert twin.second.targets[index].any()
 
 
+def test_a_transition_in_a_call_makes_no_part_forget_its_samples() -> None:
+    def made() -> losses.WeightedSum:
+        return losses.WeightedSum(1, 1, losses.Forward(), losses.ELR()).bind(samples=N, classes=K, transition=T)
+
+    criterion = made()
+    criterion(*batch(0))
+    again = made()
+    again.load_state_dict(criterion.state_dict())
+    remembered = again.second.targets.clone()
+    assert remembered.any()
+    other = 0.9 * np.eye(K) + 0.1 / K
+    for transition in (T, other):
+        again.eval()(*batch(1), transition=transition)
+        assert torch.equal(again.second.targets, remembered)
+    assert torch.equal(again.first.log_transition, torch.as_tensor(other).log())
+    apart = losses.WeightedSum(1, 1, losses.Forward(), losses.ELR().bind(samples=N, classes=K))
+    apart(*batch(0), transition=T)
+    assert torch.equal(apart.second.targets, criterion.second.targets)
+
+
+def test_a_revised_transition_has_no_entry_below_its_least_in_one_s_own_loop() -> None:
+    criterion = losses.TRevision(start=0)
+    criterion.load_source_estimates("a run", {"q97": np.eye(K)})
+    criterion.bind(classes=K)
+    optimizer = torch.optim.SGD(criterion.parameters(), lr=0.1)
+    for _ in range(5):
+        optimizer.zero_grad()
+        value = criterion(*batch(0)[:2], epoch=0)
+        value.backward()
+        optimizer.step()
+        assert value.isfinite()
+
+
+def test_a_correction_of_float64_logits_is_computed_in_float64() -> None:
+    logits, labels, _ = batch()
+    expected = -(logits.double().softmax(1) @ torch.as_tensor(T)).log()[torch.arange(B), labels]
+    found = losses.Forward(reduction="none").bind(transition=T)(logits.double(), labels)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)
+
+
 def test_a_criterion_that_prunes_keeps_its_kept_set() -> None:
     criterion = losses.TruncatedGCE(q=0.7, k=0.5).bind(samples=N)
     logits, labels, index = batch()

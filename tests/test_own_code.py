@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import random
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers_reliability import Command, one_line
@@ -18,6 +20,7 @@ from noisygce.errors import ConfigError, UserCodeError
 from noisygce.models import Model
 from noisygce.training import dropout
 from noisygce.training.fit import Progress, Training, digest, fit
+from noisygce.training.step import weight_matrices
 
 SHAPE = (8, 8, 1)
 
@@ -226,6 +229,29 @@ def test_a_weight_that_stands_in_two_places_is_one(train_own) -> None:
         assert not torch.equal(t.network[1].weight, before)
 
 
+class Cosine(nn.Module):
+    """Normalises a weight, and leaves autocast for its head, as heads of cosine similarity do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head, self.seen = nn.Linear(64, 16), nn.Linear(16, 10, bias=False), set()
+
+    def forward(self, x):
+        found = self.body(x.flatten(1))
+        self.seen.add(self.head.weight.dtype)
+        with torch.autocast(x.device.type, enabled=False):
+            return nn.functional.linear(found.float(), nn.functional.normalize(self.head.weight, dim=1))
+
+
+def test_a_layer_of_one_s_own_has_its_weights_in_float32_in_bf16_too(train_own) -> None:
+    t = train_own(Cosine, "precision=bf16")
+    assert t.precision == "bf16"
+    next(fit(t, lambda *_: None))
+    assert t.network.seen == {torch.float32}
+    normed = nn.Sequential(nn.Linear(2, 3), nn.utils.weight_norm(nn.Linear(3, 3)))
+    assert [*weight_matrices(normed)] == ["0.weight", "0.bias"]
+
+
 def test_frozen_batch_norm_counts_nothing(train_own) -> None:
     class Frozen(nn.Sequential):
         def train(self, mode: bool = True):
@@ -253,6 +279,17 @@ class Noisy(nn.Module):
         return self.head(nn.functional.dropout(x.flatten(1), 0.1, self.training))
 
 
+class Sometimes(nn.Linear):
+    """Draws from a generator that is not torch's."""
+
+    def __init__(self, draw) -> None:
+        super().__init__(64, 10)
+        self.draw = draw
+
+    def forward(self, x):
+        return super().forward(x) * (self.draw() < 0.5)
+
+
 class Drop(nn.Dropout):
     """Not exactly one of torch's, and so not drawn from the seed."""
 
@@ -265,6 +302,8 @@ class Wrong(nn.Module):
 REFUSED = {
     "of images (2, 1, 8, 8) it makes (2, 3), not logits (2, 10)": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3)),
     "forward (Noisy) draws random numbers of its own": Noisy,
+    "1 (Sometimes) draws random numbers of its own": lambda: nn.Sequential(nn.Flatten(), Sometimes(random.random)),
+    "1 (Sometimes) draws": lambda: nn.Sequential(nn.Flatten(), Sometimes(lambda: np.random.random())),
     "1 (Drop) draws random numbers of its own": lambda: nn.Sequential(nn.Flatten(), Drop(0.5), nn.Linear(64, 10)),
     "1 (RReLU) draws random numbers of its own": lambda: nn.Sequential(nn.Flatten(), nn.RReLU(), nn.Linear(64, 10)),
     "1 has momentum=None": lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64, momentum=None), nn.Linear(64, 10)),

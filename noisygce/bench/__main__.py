@@ -20,6 +20,8 @@ import time
 from typing import Any
 
 from noisygce import check, runs, settings
+from noisygce.data import Features
+from noisygce.errors import ConfigError
 from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.training import device, hardware
@@ -41,6 +43,12 @@ def run(argv: list[str]) -> None:
         check.choice("parts", part, _PARTS)
     cfg = settings.compose(overrides)
     e = settings.read(cfg)
+    if e.loss.source is not None:
+        raise ConfigError(
+            f"loss={cfg.loss.name}: starts from a finished run, which bench does not train; time another loss"
+        )
+    if isinstance(e.data, Features):
+        raise ConfigError("data=features: the plain loop of public code is for pictures; time another data set")
     e.data.require(e.paths.data)
     from noisygce.bench import steps
     from noisygce.bench.setting import Setting

@@ -26,7 +26,7 @@ class _Pictures(Dataset[tuple[Tensor, int]]):
         self.images, self.labels = task.arrays.train_images[task.train], task.noisy[task.train]
         augment: list[Any] = []
         if preprocessing.padding:
-            augment.append(transforms.RandomCrop(self.images.shape[1], padding=preprocessing.padding))
+            augment.append(transforms.RandomCrop(self.images.shape[1:3], padding=preprocessing.padding))
         if preprocessing.flip:
             augment.append(transforms.RandomHorizontalFlip())
         normalise = transforms.Normalize(preprocessing.mean, preprocessing.std)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from noisygce.errors import ConfigError
 from noisygce.runs.begin import training_of
 from noisygce.settings.experiment import Experiment
 from noisygce.training import device
@@ -43,8 +44,8 @@ class Setting:
         from torch.utils.flop_counter import FlopCounterMode
 
         few = 8  # images; the operations are proportional to them
-        training = self.training(graph="off", compile=False, batch_size=few)
-        with FlopCounterMode(display=False) as counter:
+        with device.stream(self.place), FlopCounterMode(display=False) as counter:
+            training = self.training(graph="off", compile=False, batch_size=few)
             training.step(training.batches()[0])
         return counter.get_total_flops() * self.batch_size // few
 
@@ -91,11 +92,17 @@ class Setting:
             training = self.training(**changes)
             full = [draw for draw in training.batches() if len(draw.index) == training.schedule.batch_size]
             training.step.start_epoch(0)
+        if not full:
+            raise ConfigError(
+                f"schedule.batch_size={self.batch_size}: there are fewer training images, nothing to time"
+            )
         draws = itertools.cycle(full)
 
         def some(count: int) -> None:
             torch_as_asked = arithmetic(deterministic=deterministic, benchmark=False, tf32=False)
-            with torch_as_asked, config.patch(max_autotune=tuned), device.stream(self.place):
+            # Inductor times no kernels where it is to be deterministic, as a training has it.
+            patch = config.patch(max_autotune=True, deterministic=False) if tuned else contextlib.nullcontext()
+            with torch_as_asked, patch, device.stream(self.place):
                 for _ in range(count):
                     training.step(next(draws))
                 self.wait()

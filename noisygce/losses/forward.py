@@ -22,7 +22,7 @@ class Forward(Loss):
     samples of each true class. Call ``bind`` before use. clip in (0, 0.1] or None: of all p, as ``clipped``.
     """
 
-    log_transition: Tensor  # (K, K): log T, -inf where T is 0
+    log_transition: Tensor  # (K, K), float64: log T, -inf where T is 0
 
     def __init__(self, *, clip: float | None = None, reduction: str = "mean", ignore_index: int | None = None) -> None:
         super().__init__(reduction=reduction, ignore_index=ignore_index)
@@ -31,7 +31,7 @@ class Forward(Loss):
     def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None) -> None:
         import torch
 
-        self.log_transition = torch.as_tensor(_given(transition, classes)).log().float().to(device)
+        self.log_transition = torch.as_tensor(_given(transition, classes)).log().to(device)
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         # In logarithms: the sum underflows where the network is sure of a class that never turns into y.

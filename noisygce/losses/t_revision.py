@@ -56,7 +56,7 @@ class TRevision(ForwardHat):
 
     def _log_t(self) -> Tensor:
         """log (T + dT) (K, K)."""
-        revised = self._bound("revised").log()
+        revised = self._bound("revised").clamp(min=_LOWEST).log()  # an optimizer of one's own knows no bound
         return revised - revised.logsumexp(1, keepdim=True)
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -46,7 +46,9 @@ class Module(nn.Module):
         needs some or none. TypeError where one is missing."""
         if self._is_bound and not samples and transition is None:  # nothing new, such as to a part that knows N already
             return self
-        transition = None if transition is None else _constant(transition)
+        if transition is not None:
+            self._transition_given = transition = _constant(transition)
+        samples = samples or self._samples
         classes = classes or (0 if transition is None else len(transition))
         super(nn.Module, self).bind(samples=samples, classes=classes, device=device, transition=transition)  # type: ignore[misc]
         for name, tensor in [*vars(self).items()]:
@@ -57,6 +59,28 @@ class Module(nn.Module):
             self.kept = torch.ones(samples, dtype=torch.bool, device=device)
         self._samples, self._is_bound = samples, True
         return self
+
+    def _bind_again(self, logits: Tensor, transition: Matrix | None) -> None:
+        """Binds to what a call tells. Another T is no reason to forget the samples."""
+        learns = super(nn.Module, self).learned  # type: ignore[misc]
+        if self._is_bound and learns():
+            raise TypeError(f"{type(self).__name__} learns with the transition that it was bound to: make another one")
+        remembered = {name: tensor.clone() for name, tensor in self._state().items()} if self._is_bound else {}
+        kept = self.kept
+        self.bind(samples=self._samples, classes=logits.shape[1], device=logits.device, transition=transition)
+        self.kept = self.kept if kept is None else kept
+        if learns():
+            self._is_bound = False
+            raise TypeError(
+                f"{type(self).__name__} learns T: call bind(classes=K) once, and give criterion.parameters() to the "
+                "optimizer"
+            )
+        for name, tensor in self._state().items():
+            if name in remembered and tensor.shape == remembered[name].shape:
+                tensor.copy_(remembered[name])
+
+    def _state(self) -> dict[str, Tensor]:
+        return dict(super(nn.Module, self).state())  # type: ignore[misc]
 
     def observe(self, logits: Tensor, index: Tensor) -> None:
         """The logits of the teachers, of a loss that has some, before the loss of each batch."""
@@ -84,18 +108,7 @@ class Module(nn.Module):
         """
         labels = _fitting(self, logits, labels)
         if not self._is_bound or (transition is not None and not _equal(transition, self._transition_given)):
-            if self._is_bound and super(nn.Module, self).learned():  # type: ignore[misc]
-                raise TypeError(
-                    f"{type(self).__name__} learns with the transition that it was bound to: make another one"
-                )
-            self._transition_given = None if transition is None else _constant(transition)
-            self.bind(samples=self._samples, classes=logits.shape[1], device=logits.device, transition=transition)
-            if super(nn.Module, self).learned():  # type: ignore[misc]
-                self._is_bound = False
-                raise TypeError(
-                    f"{type(self).__name__} learns T: call bind(classes=K) once, and give criterion.parameters() to "
-                    "the optimizer"
-                )
+            self._bind_again(logits, transition)
         if epoch is not None:
             self.start_epoch(epoch)
         elif not self._started and _follows_a_schedule(self):
@@ -105,8 +118,7 @@ class Module(nn.Module):
         whole = super(nn.Module, self).forward  # type: ignore[misc]
         memory: list[Tensor] = []
         if index is not None and not self.training:
-            state = super(nn.Module, self).state().values()  # type: ignore[misc]
-            memory = [tensor for tensor in state if tensor.dim() and len(tensor) == _samples(self)]
+            memory = [tensor for tensor in self._state().values() if tensor.dim() and len(tensor) == _samples(self)]
         before = [tensor.index_select(0, index) for tensor in memory]  # type: ignore[arg-type]
         try:
             return whole(logits, labels, index, keep=keep)

@@ -57,20 +57,28 @@ def tried(model: object, network: Any, shape: tuple[int, int, int], classes: int
 
 
 def _watched(network: nn.Module) -> list[str]:
-    """The layers that move torch's generator as the network is called, dropout being off: filled by the call.
+    """The layers that draw from the generator of torch, NumPy or Python as the network is called, dropout being off;
+    filled by the call.
 
     What moved since the last entry into a layer, or exit from one, is the doing of the innermost one.
     """
+    import random  # noqa: TID251  looked at, not drawn from
+
+    import numpy as np
     import torch
     from torch import nn
 
+    def states() -> tuple[Any, ...]:
+        of_numpy: Any = np.random.get_state()  # noqa: NPY002
+        return torch.get_rng_state().numpy().tobytes(), of_numpy[1].tobytes(), of_numpy[2:], random.getstate()
+
     found: list[str] = []
     inside: list[str] = []
-    seen = [torch.get_rng_state()]
+    seen = [states()]
 
     def look() -> None:
-        now = torch.get_rng_state()
-        if not torch.equal(now, seen[0]):
+        now = states()
+        if now != seen[0]:
             found.append(inside[-1])
             seen[0] = now
 

@@ -52,7 +52,7 @@ class Step:
         self.schedule, self.precision = schedule, precision
         trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
         self.names, self.parameters = list(trained), list[Tensor](trained.values())
-        self.matrices = weight_matrices(network) if precision == "bf16" else {}
+        self.matrices = weight_matrices(network) if precision == "bf16" and _plain(network) else {}
         # Batch norm counts its calls, one kernel a layer: here it counts on the host, and one kernel counts for all.
         # That of a frozen network stays in eval mode, and counts nothing.
         layers = network.train().named_modules()
@@ -210,9 +210,16 @@ class Step:
             each.tensor.grad = None
 
 
+def _plain(network: nn.Module) -> bool:
+    """Whether all layers are torch's and ours, which do with their weights what autocast expects; a person's own layer
+    may normalise a weight, or leave autocast."""
+    return all(type(layer).__module__.startswith(("torch.nn.", "noisygce.")) for layer in network.modules())
+
+
 def weight_matrices(network: nn.Module) -> dict[str, Tensor]:
     """The weights, by name, that autocast casts one by one, in every step: those of convolutions and linear layers."""
     layers = ((name, layer) for name, layer in network.named_modules() if type(layer) in (nn.Conv2d, nn.Linear))
+    layers = ((name, layer) for name, layer in layers if not layer._forward_pre_hooks)  # weight_norm has one
     every = ((f"{name}.{key}", p) for name, layer in layers for key, p in layer.named_parameters(recurse=False))
     names = dict(network.named_parameters())  # of a weight that stands in two places the first: the other follows it
     return {name: p for name, p in every if name in names and p.requires_grad}
