@@ -151,7 +151,10 @@ def of_each_run(words: Sequence[str]) -> list[str]:
     """
     varied = {key for key in CHOSEN for word in words if word.startswith(f"{key}=") and sweeps(word)}
     if any(word.lstrip("+").startswith(tuple(f"{key}." for key in CHOSEN)) for word in words):
-        varied |= _of_grid([word for word in words if word.startswith(("experiment=", "hydra.searchpath="))])
+        typed = {word.partition("=")[0].lstrip("+") for word in words}
+        varied |= (
+            _of_grid([word for word in words if word.startswith(("experiment=", "grid=", "hydra.searchpath="))]) - typed
+        )
 
     def of_run(word: str) -> str:
         key, _, value = word.partition("=")
