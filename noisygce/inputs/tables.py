@@ -60,10 +60,10 @@ def order(
     unknown: str = "",
     lacking: str = "",
 ) -> list[int]:
-    """The entry of ``column`` (n,) for each of ``names`` (samples,): column ``key`` has what a line calls its sample.
+    """For each sample of ``names``, the place in ``column`` (n,) that holds its name; ``key`` is the column's header.
 
-    lines: the numbers (n,) of the lines in the file. unknown, lacking: what is said of a line of no sample, and of
-    samples without a line. Raises DataError, with the line, unless each sample has one line.
+    lines: the number of each line (n,) in the file. unknown: message for a name that no sample has. lacking: advice for
+    samples that have no line. Raises DataError, with the line, unless each sample has one line.
     """
     known, found = {*names}, dict[str, int]()
     for row, name in enumerate(column):

@@ -44,13 +44,13 @@ def expand(arguments: Sequence[str], grid: Any = None) -> list[Job]:
         for block in _blocks(grid)
     ]
     selecting = {
-        key for key in CHOSEN if {*typed.get(key, ())} <= {word for block in blocks for word in block.get(key, ())}
+        key
+        for key in typed.keys() & {*CHOSEN}
+        if {*typed[key]} <= {word for block in blocks for word in block.get(key, ())}
     }
     found: dict[tuple[str, ...], Job] = {}
     for block in blocks:
-        own = {
-            key: [word for word in typed[key] if word in block[key]] for key in selecting & block.keys() & typed.keys()
-        }
+        own = {key: [word for word in typed[key] if word in block[key]] for key in selecting & block.keys()}
         for job in itertools.product(*{**block, **typed, **own}.values()):
             found.setdefault(tuple(sorted(job)), list(job))
     return sorted(found.values(), key=_seed)  # seed 0 before seed 1, so that a table fills evenly
