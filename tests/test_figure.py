@@ -60,12 +60,25 @@ def test_rates_stands_beside_the_published_numbers_of_any_network(tmp_path):
     axes = rates.rates(laid_out(plan_of(words), tmp_path), ["val", "last"], "published").axes
     paper = [line for line in axes[0].get_lines() if line.get_linestyle() == ":"]
     assert [line.get_ydata().tolist() for line in paper] == [pytest.approx([74.14, 53.82])]  # one, of two rows of ce
+    assert paper[0].get_color() not in [line.get_color() for line in axes[0].get_lines() if line is not paper[0]]
     assert len(axes[0].get_lines()) == len(axes[1].get_lines()) + 1  # under last none is published
 
 
 def test_published_numbers_are_for_rates_alone():
     with pytest.raises(ConfigError, match="against=published is for kind=rates"):
         figure.run(["experiment=demo", "kind=noise", "against=published"])
+
+
+def test_labels_that_are_taken_as_they_are_have_no_noise_to_draw(tmp_path):
+    words = ["data=digits", "loss=ce", "noise=clean", "rate=0", "seed=0", f"paths.results={tmp_path}"]
+    assert heatmaps.noise(laid_out(plan_of(words), tmp_path)) is None
+
+
+def test_a_subset_of_the_training_set_is_named_in_figures_and_captions(tmp_path):
+    words = ["data=cifar10", "data.subset=2000", "loss=ce", "noise=uniform", "rate=0.4", "seed=0,1"]
+    cells = laid_out(plan_of([*words, f"paths.results={tmp_path}"]), tmp_path)
+    assert "cifar10 (2,000 training samples)" in cells.caption("val")
+    assert "cifar10 (2,000 training samples)" in heatmaps.noise(cells).get_supxlabel()
 
 
 def test_without_a_test_set_accuracy_on_noisy_validation_is_drawn(demo, tmp_path):
@@ -163,6 +176,8 @@ def test_confusion_is_that_of_the_predictions_that_runs_have_kept(demo, tmp_path
     assert bar.get_ylabel() == "share in %"
     assert [text.get_text() for text in panel.get_yticklabels()] == ["cat", "dog"]
     assert heatmaps.confusion(lay_out(demo, look(demo)[1:])) is None
+    drawn = heatmaps.confusion(lay_out(demo, look(demo)))
+    assert "Seeds: 1." in drawn.get_supxlabel()  # the other seed of this setting is done, and has kept none
     by_class = tables.tabulate(demo, measure="per_class")
     assert [cells_of[-1] for cells_of in by_class.cells.columns] == ["cat", "dog"]
     (shown,) = by_class.subtables.values()

@@ -145,15 +145,19 @@ def test_regret_is_what_the_best_epoch_has_more_by_seed_of_runs_that_have_all_ru
     ]
     known = [Known(str(i), tmp_path, "done", {"seed": seed}, each) for i, (seed, each) in enumerate(numbers)]
     alone, pairs = subtables(known, ["label_wave", "val"])
-    assert "The seeds have 1 to 2 runs, so their means are of different settings." in alone.note
-    assert "The seeds have" not in subtables(known[1:3], ["val"])[0].note
-    # 7 and 3 of one seed, 3 points of the other: 4 ± 12.706 * sqrt 2 / sqrt 2
-    assert [entry.text for entry in alone.body[0]] == ["label_wave", "4.00", "−8.71 to 16.71", "2"]
-    # val - label_wave: +5 and -3 points
-    assert [entry.text for entry in pairs.body[0]] == [
-        "val − label_wave",
-        "+1.00",
-        "−49.82 to +51.82",
-        "2",
-        "1 / 1",
-    ]
+    assert "no interval" in alone.note  # the second setting has one seed
+    assert [entry.text for entry in alone.body[0]] == ["label_wave", "4.33", "-"]  # 7, 3 and 3 points
+    assert [entry.text for entry in pairs.body[0]] == ["val − label_wave", "+2.33", "-", "-"]  # +5, +5 and -3
+    alone, pairs = subtables([known[1], known[2]], ["label_wave", "val"])
+    assert "no interval" not in alone.note
+    assert [entry.text for entry in alone.body[0]] == ["label_wave", "3.00", "3.00 to 3.00"]
+    # val - label_wave: +5 and -3 points: 1 ± 12.706 * (8 / sqrt 2) / sqrt 2
+    assert [entry.text for entry in pairs.body[0]] == ["val − label_wave", "+1.00", "−49.82 to +51.82", "1 / 1"]
+
+
+def test_seeds_of_different_settings_give_no_interval_of_regret(tmp_path):
+    each = {"test": 0.9, "val": 0.8}
+    configs = [{"seed": 0, "rate": 0.2}, {"seed": 1, "rate": 0.4}]  # as many runs, and not the same setting
+    known = [Known(str(i), tmp_path, "done", config, each) for i, config in enumerate(configs)]
+    alone, _ = subtables(known, ["val"])
+    assert [entry.text for entry in alone.body[0]] == ["val", "10.00", "-"]

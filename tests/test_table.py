@@ -14,6 +14,7 @@ import pytest
 
 from noisygce import figure, report, results, runs, settings, table
 from noisygce.errors import ConfigError, DataError
+from noisygce.runs import archive
 from noisygce.runs.ids import flat
 from noisygce.settings import arguments
 from noisygce.sweep.plan import identities, look, plan_of
@@ -827,3 +828,41 @@ def test_a_title_of_test_accuracy_becomes_one_of_another_measure_once():
     assert titles["accuracy"] == "Test accuracy in % on digits"
     assert titles["per_class"] == "Test accuracy of each class in % on digits"
     assert titles["t_error"] == "L1 error of the estimated transition matrix on digits"
+
+
+def test_a_title_of_its_own_is_led_by_the_measure():
+    assert MEASURES["accuracy"].titled("On my data") == "On my data"
+    for name in ("auroc", "ap", "ece", "rank"):
+        assert MEASURES[name].titled("On my data") == f"{MEASURES[name].name}: On my data"
+
+
+def test_own_numbers_under_a_rule_that_the_table_lacks_are_told(tmp_path, caplog):
+    words = ["data=digits", "loss=ce", "noise=uniform", "rate=0.4", "seed=0", f"paths.results={tmp_path}"]
+    mine = tmp_path / "mine.csv"
+    mine.write_text(f"{OWN}\ndigits,convnet,last10,uniform,0.4,ce,68.5,,\n")
+    table.of(*words, f"against={mine}")
+    assert "1 of 1 lines are of no cell" in caplog.text
+    caplog.clear()
+    table.of(*words, f"against={mine}", "rule=last10")
+    assert "lines are of no cell" not in caplog.text
+
+
+def test_runs_swept_over_a_mapping_have_a_column_for_each_of_its_keys(tmp_path):
+    words = ["data=digits", "loss=ce", "noise=class_map", "rate=0.4", "noise.map={7:1},{2:7}", "seed=0,1"]
+    told = table.of(*words, f"paths.results={tmp_path}")
+    assert len(told.cells.columns) == 2
+    assert {"noise.map.7", "noise.map.2"} <= {*told.spec.columns}
+
+
+def test_numbers_of_the_reference_are_first_those_of_the_experiment_s_own_archive(tmp_path, monkeypatch):
+    words = ["experiment=demo", "loss=ce", "noise=uniform", "rate=0.4", "seed=0"]
+    (run,) = plan_of([*words, f"paths.results={tmp_path}"]).runs
+    made_up.finish(tmp_path, run)
+    archives = {}
+    for name, last in (("a_first", 0.1), ("demo", 0.3)):
+        folder = made_up.finish(tmp_path / name, run, last)
+        archives[name] = results.of_folder(folder)
+        archive.write(tmp_path / "reference" / name, {run.id: (archives[name].manifest, archives[name].rows())})
+    monkeypatch.setattr(results, "reference", lambda: tmp_path / "reference")
+    told = table.of(*words, f"paths.results={tmp_path}", "against=reference", "rule=last")
+    assert told.subtables["last-reference"].body[0][3].text == "30.00"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 from noisygce.errors import ConfigError
@@ -33,18 +33,21 @@ def of_table(table: Any, arguments: Sequence[str], identities: Sequence[Config])
     for name, part, keys in parts:
         if other := [key for key in part if key not in keys]:
             raise ConfigError(f"{name}.{other[0]}: there is no such key; there are {', '.join(keys)}")
-    whole = _with_swept(_PLAIN | given, arguments)
-    return whole if {"rows", "columns"} & {*given} else _separated(whole, [flat(dict(each)) for each in identities])
+    configs = [flat(dict(each)) for each in identities]
+    whole = _with_swept(_PLAIN | given, arguments, dict.fromkeys(key for config in configs for key in config))
+    return whole if {"rows", "columns"} & {*given} else _separated(whole, configs)
 
 
-def _with_swept(table: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
+def _with_swept(table: dict[str, Any], arguments: Sequence[str], known: Collection[str]) -> dict[str, Any]:
     for key in (argument.partition("=")[0].lstrip("+") for argument in arguments if sweeps(argument)):
         if key in GROUPS and key not in CHOSEN:  # a choice of schedule has no name: what it sets tells runs apart
             continue
         axis = "columns" if key.partition(".")[0] in ("data", "noise", "rate") else "rows"
         name = f"{key}.name" if key in CHOSEN else key
-        if key != "seed" and name not in (*table.get("rows", ()), *table.get("columns", ())):
-            table = {**table, axis: [name, *table[axis]] if key == "data" else [*table.get(axis, ()), name]}
+        parts = [each for each in known if each.startswith(f"{name}.")]  # of a mapping
+        for each in parts if name not in known else [name]:
+            if key != "seed" and each not in (*table.get("rows", ()), *table.get("columns", ())):
+                table = {**table, axis: [each, *table[axis]] if key == "data" else [*table.get(axis, ()), each]}
     return table
 
 

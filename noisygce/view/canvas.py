@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from noisygce import settings
 from noisygce.runs import drawing
-from noisygce.view.cells import Cells
+from noisygce.view.cells import Cells, subset
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -169,7 +169,8 @@ def _about(cells: Cells) -> str:
     done = [[run for run in cell.runs if run.state == "done"] for cell in cells.cell.values()]
     data = dict.fromkeys(str(run.config.get("data.name")) for runs in done for run in runs)
     seeds = sorted({len(runs) for runs in done if runs})
-    return f"Data: {', '.join(data)}. Seeds: {' to '.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))}."
+    range_of = dict.fromkeys((seeds[0], seeds[-1]))
+    return f"Data: {', '.join(data)}{subset(cells.runs)}. Seeds: {' to '.join(map(str, range_of))}."
 
 
 def file(figure: Figure, ending: str, name: str) -> bytes:

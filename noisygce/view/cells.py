@@ -119,6 +119,13 @@ class Cells:
             cell=cell,
         )
 
+    def of(self, shown: Callable[[Result], bool]) -> Cells:
+        """The cells with their runs of which this is true alone, so that what counts runs counts those; without cells
+        that have none."""
+        cell = {place: tuple(filter(shown, each.runs)) for place, each in self.cell.items()}
+        kept = {place: replace(self.cell[place], runs=runs) for place, runs in cell.items() if runs}
+        return replace(self, cell={**self.cell, **kept}).only(kept)
+
     def caption(self, rule: str) -> str:
         """Data sets, noises and number of runs of all cells."""
         data, noises = (
@@ -126,6 +133,7 @@ class Cells:
             for key in ("data.name", "noise.name")
             for each in [dict.fromkeys(run.config.get(key) for run in self.runs)]
         )
+        data = escape.joined("", [data, subset(self.runs)])
         n = sorted({len(cell.values(rule)) for cell in self.cell.values()})
         count = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
         runs = "run" if count == "1" else "runs"
@@ -142,6 +150,15 @@ class Cells:
                 floor = better(best.mean) - (best.half or 0.0) - stats.TIE
                 found |= {(row, column) for row, sample in samples.items() if better(sample.mean) >= floor}
         return found
+
+
+def subset(runs: Iterable[Result]) -> str:
+    """What a caption adds to the data set: of how many training samples runs are that do not train on all."""
+    sizes = {run.config.get("data.subset") for run in runs}
+    if sizes <= {None}:
+        return ""
+    texts = ["all" if size is None else f"{size:,}" for size in sorted(sizes, key=lambda size: size or 0)]
+    return f" ({', '.join(texts)} training samples)"
 
 
 def knows_the_noise(config: Mapping[str, Any]) -> bool:

@@ -21,8 +21,9 @@ Compared = Mapping[str, Mapping[Place, Number | str]]
 _ALL_PAIRS_UP_TO = 6  # rows; with more, each is compared with the first
 
 
-def numbers(against: str, measure: str) -> Callable[[Cell, str], Number | str]:
-    """Looks up the number to compare a cell with under a rule. Raises ConfigError or DataError."""
+def numbers(against: str, measure: str, name: str) -> Callable[[Cell, str], Number | str]:
+    """Looks up the number to compare a cell with under a rule. name: of the experiment, whose own archive comes first
+    among the reference results. Raises ConfigError or DataError."""
     if against not in ("", "published", "reference") and not against.endswith(".csv"):
         raise ConfigError(f"against={against}: against must be one of published, reference, or a CSV file of numbers")
     if against not in ("", "reference") and measure != "accuracy":
@@ -42,7 +43,8 @@ def numbers(against: str, measure: str) -> Callable[[Cell, str], Number | str]:
         raise DataError(
             "against=reference: the reference results are in results/reference of a clone; start the command there"
         )
-    known = {run.id: run for run in results.found(results.reference()) if run.state == "done"} if against else {}
+    archives = [results.reference(), results.reference() / name] if against else []
+    known = {run.id: run for archive in archives for run in results.found(archive) if run.state == "done"}
 
     def reference(cell: Cell, rule: str) -> Number | str:
         sample = Cell(tuple(known[run.id] for run in cell.runs if run.id in known), MEASURES[measure].read).sample(rule)

@@ -23,11 +23,13 @@ _LEAST_SPAN = 2  # of accuracies in per cent; and four standard deviations: colo
 
 @canvas.styled()
 def noise(cells: Cells) -> Figure | None:
-    """The drawn noise of each setting: share of each given label among the samples of a true label; seeds averaged."""
+    """The drawn noise of each setting: share of each given label among the samples of a true label; seeds averaged.
+    None of data whose labels are taken as they are."""
     import pandas as pd
 
     maps = {}
-    for name, runs in settings(cells.runs, ("data.", "noise.")).items():
+    drawn = [run for run in cells.runs if run.config.get("noise.name") != "clean"]
+    for name, runs in settings(drawn, ("data.", "noise.")).items() if drawn else ():
         done = {run.config["seed"]: run for run in runs if run.state == "done"}  # all losses of a seed have one draw
         shares = [pd.DataFrame(run.manifest["noise"]["transition"]) for run in done.values()]
         if shares:
@@ -49,13 +51,13 @@ def confusion(cells: Cells, first: str = "") -> Figure | None:
     a cell, of the settings that fit a page."""
     import pandas as pd
 
-    there = [place for place, cell in cells.cell.items() if any(run.confusion for run in cell.runs)]
-    if not there:
+    cells = cells.of(lambda run: bool(run.confusion))
+    if not cells.cell:
         return None
-    cells, left_out = canvas.page(cells.only(there), first)
+    cells, left_out = canvas.page(cells, first)
     maps = {}
     for row, column in cells.places:
-        counts = [pd.DataFrame(run.confusion).T for run in cells.cell[row, column].runs if run.confusion]
+        counts = [pd.DataFrame(run.confusion).T for run in cells.cell[row, column].runs]
         shares = [each.div(each.sum(axis=1).clip(lower=1), axis=0) for each in counts]
         maps[f"{cells.row_label(row)}, {cells.column_label(column)}"] = sum(shares[1:], shares[0]) / len(shares)
     return _maps(maps, cells, "predicted label", "Share of the test samples of a class", left_out)

@@ -38,8 +38,10 @@ class Measure:
         return run.recorded(*(key.format(model=model) for key in self.keys)) if rule in self.rules else None
 
     def titled(self, title: str) -> str:
-        """A title of test accuracy as one of this measure."""
-        return re.sub("Test accuracy( in %)?", lambda found: self.name + (found[1] or "" if self.share else ""), title)
+        """A title of test accuracy as one of this measure; any other title after the measure's name."""
+        unit = r"\1" if self.share else ""
+        titled, found = re.subn("Test accuracy( in %)?", self.name + unit, title)
+        return titled if found or self.name == "Test accuracy" else f"{self.name}: {title}"
 
     @property
     def unit(self) -> str:

@@ -17,7 +17,10 @@ _PROTOCOL = (
     ("data.normalise", "normalised by"),
     ("prune.mode", "pruning"),
 )
-_IF_GIVEN = (  # named where a run has them: younger values, which a config leaves out where they are neutral
+_IF_GIVEN = (  # named where a run has them and they are not neutral, null or false
+    ("data.subset", "training samples of"),
+    ("noise.include_true", "wrong labels drawn from all classes"),
+    ("noise.seed", "seed of the noise"),
     ("model.init", "initial weights"),
     ("schedule.annealing", "annealing"),
     ("schedule.clip_norm", "gradients clipped to"),
@@ -28,7 +31,10 @@ _IF_GIVEN = (  # named where a run has them: younger values, which a config leav
 def footer(results: Sequence[Result]) -> list[str]:
     """Lines for below a table: protocol, commits, versions, devices, and a warning where runs are mixed."""
     done = [run for run in results if run.state == "done"]
-    keys = [*_PROTOCOL, *((key, name) for key, name in _IF_GIVEN if any(key in run.config for run in results))]
+    keys = [
+        *_PROTOCOL,
+        *((key, name) for key, name in _IF_GIVEN if any(run.config.get(key) not in (None, False) for run in results)),
+    ]
     settings = [f"{name} {_values(results, key)}" for key, name in keys]
     if any(run.config.get("data.validation") == 0 for run in results):
         settings.append(f"validation {_values(results, 'data.validation')}")

@@ -37,7 +37,7 @@ def rates(cells: Cells, rules: Sequence[str], against: str = "") -> Figure | Non
     styles, sources = curves.row_styles(cells), set[str]()
     for axis, (setting, rule) in zip(axes, panels, strict=True):
         axis.grid(axis="y")
-        drawn: list[dict[float, float]] = []  # rows of one loss have the same published numbers
+        beside: dict[tuple[tuple[float, float], ...], list[Key]] = {}  # rows of one loss have one published line
         for row in cells.rows:
             there = [cell for column in settings[setting] if (cell := cells.at(row, column))]
             samples = [(cell.config["rate"], sample) for cell in there if (sample := cell.sample(rule))]
@@ -45,11 +45,12 @@ def rates(cells: Cells, rules: Sequence[str], against: str = "") -> Figure | Non
             x, y, half = zip(*points, strict=True) if points else ((), (), ())
             axis.errorbar(x, y, yerr=half, elinewidth=0.8, **styles[row], **_OURS)
             numbers = _published(there, rule) if against else {}
-            line = {rate: 100 * number.mean for rate, number in numbers.items()}
-            if line and line not in drawn:
-                axis.plot([*line], [*line.values()], **{**styles[row], **_PUBLISHED})
-                drawn.append(line)
-                sources |= {number.source for number in numbers.values()}
+            if line := tuple((rate, 100 * number.mean) for rate, number in numbers.items()):
+                beside.setdefault(line, []).append(row)
+            sources |= {number.source for number in numbers.values()}
+        for line, rows in beside.items():  # in a row's colour only where it belongs to no other
+            style = styles[rows[0]] if len(rows) == 1 else {"color": canvas.MIDDLE}
+            axis.plot(*zip(*line, strict=True), **{**style, **_PUBLISHED})
     entries = [{"label": cells.row_label(row), **styles[row], **_OURS} for row in cells.rows]
     entries += [{"label": f"published, {name}", "color": canvas.MIDDLE, **_PUBLISHED} for name in sorted(sources)]
     note = "Published numbers are of another network or protocol." if sources else ""

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from noisygce.results import MODELS
+from noisygce.results import MODELS, Result
 from noisygce.view import canvas, curves
-from noisygce.view.cells import Cell, Cells
+from noisygce.view.cells import Cells
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,11 +27,10 @@ Bins = Sequence[dict[str, Any]]  # of one seed: count, confidence, accuracy
 def reliability(cells: Cells, first: str = "") -> Figure | None:
     """Accuracy over confidence on the test set: a panel a setting, a line a row of the table; of more than
     ``curves.MOST`` rows a panel a cell, of the settings that fit a page."""
-    bins = {place: found for place, cell in cells.cell.items() if (found := _bins(cell))}
-    if not bins:
-        return None
     styles, left_out = curves.row_styles(cells), ""
-    cells = cells.only(bins)
+    cells = cells.of(lambda run: bool(_bins(run)))
+    if not cells.cell:
+        return None
     together = len(cells.rows) <= curves.MOST
     if not together:
         cells, left_out = canvas.page(cells, first)
@@ -47,15 +46,15 @@ def reliability(cells: Cells, first: str = "") -> Figure | None:
         axis.set(xlim=(0, 100), ylim=(0, 100))
         axis.axline((0, 0), (100, 100), color=canvas.MIDDLE, linewidth=0.7)
         for row, column in group:
-            _lines(axis, bins[row, column], styles[row])
+            _lines(axis, [*map(_bins, cells.cell[row, column].runs)], styles[row])
     entries = [{"label": cells.row_label(row), **styles[row]} for row in cells.rows] if together else []
     return canvas.frame(figure, cells, _NOTE, left_out, y="accuracy in %", entries=entries)
 
 
-def _bins(cell: Cell) -> list[Bins]:
-    """Of each finished seed that has them, those of the kept model."""
-    manifests = [(run.manifest.get("calibration") or {}, MODELS[run.kept_by]) for run in cell.runs if run.manifest]
-    return [found[model]["plain"]["bins"] for found, model in manifests if found.get(model)]
+def _bins(run: Result) -> Bins:
+    """Those of the kept model; none of a run that is not finished or was made without calibration."""
+    found = run.manifest and (run.manifest.get("calibration") or {}).get(MODELS[run.kept_by])
+    return found["plain"]["bins"] if found else []
 
 
 def _lines(axis: Axes, seeds: Sequence[Bins], style: dict[str, Any]) -> None:

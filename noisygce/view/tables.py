@@ -27,6 +27,7 @@ log = logging.getLogger("noisygce")
 
 # The arguments of the command, and the values that each may have; no values: any text.
 OPTIONS: dict[str, tuple[str, ...]] = {"rule": RULES, "against": (), "measure": tuple(MEASURES)}
+_OF_ACCURACY = ("accuracy", "rank")  # measures of noisy validation where there is no test set
 
 
 @dataclass(frozen=True)
@@ -129,12 +130,14 @@ def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accu
             check.choice(key, value, OPTIONS[key])
     found = look(plan)
     under = _rules(plan, found, rule, measure)
-    number = compare.numbers(against, measure)
+    number = compare.numbers(against, measure, plan.name)
     given = {"rule": rule, "against": against, "measure": measure.replace("accuracy", "")}
     options = {key: value for key, value in given.items() if value}
     title = MEASURES[measure].titled(str(plan.table.get("title", plan.name)))
-    if under == (NOISY_VALIDATION,) and measure == "accuracy":
-        title = title.replace("Test accuracy", "Noisy validation accuracy")
+    if under == (NOISY_VALIDATION,) and measure in _OF_ACCURACY:
+        title = title.replace("Test accuracy", "Noisy validation accuracy").replace(
+            "test accuracy", "noisy validation accuracy"
+        )
     spec = Spec(
         title=title,
         name=paths.name(plan, options),
@@ -153,7 +156,7 @@ def tabulate(plan: Plan, rule: str = "", against: str = "", measure: str = "accu
     if against and not comparable:
         raise ConfigError(f"against={against}: there are no such numbers under the rule {', '.join(under)}")
     compared = {each: {place: number(cell, each) for place, cell in cells.items()} for each in comparable}
-    if line := compare.left_over(against, [cell.config for cell in cells.values()], [*known]):
+    if line := compare.left_over(against, [cell.config for cell in cells.values()], [*known] if rule else comparable):
         log.warning(line)
     return replace(table, compared=compared)
 
@@ -166,7 +169,7 @@ def _rules(plan: Plan, found: Sequence[Result], rule: str, measure: str) -> tupl
         known = sorted({run.kept_by for run in done}, reverse=True) or ["val"]
     of_table = rules.of_table(plan.table, ["val", "last"])
     asked = [rule] if rule else [*of_table, "gap"]
-    if not rule and measure == "accuracy" and done and all(run.number("last") is None for run in done):
+    if not rule and measure in _OF_ACCURACY and done and all(run.number("last") is None for run in done):
         asked = [NOISY_VALIDATION]  # without a test set
     if not (under := tuple(each for each in asked if each in known)):
         raise ConfigError(f"measure={measure}: it has only the rules {', '.join(known)}")
