@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ import noisygce
 from noisygce import inputs, settings, suspects
 from noisygce.errors import ConfigError
 from noisygce.settings import arguments
+
+if TYPE_CHECKING:
+    from pandas import Series
 
 _VISITS = 120_000  # pictures that a run sees in all: 60 epochs of 2,000, two minutes of a CPU core
 _GOOD = 0.9  # accuracy below which most doubted labels were right, on Fashion-MNIST and CIFAR-10 (LOG.md, 2026-11-30)
@@ -50,7 +53,7 @@ def run(argv: list[str]) -> None:
     trained = noisygce.run(*words)
     paths = [word for word in words if word.startswith("paths.")]
     suspects.run([str(trained.folder), *(f"{key}={value}" for key, value in options.items()), *paths])
-    _how_far_to_trust(trained.manifest)
+    _how_far_to_trust(trained.manifest["noisy_validation"]["best"], trained.predictions["given"])
     place = [f"out={options['out']}"] if "out" in options else []
     again = shlex.join(["python", "-m", "noisygce.suspects", str(trained.folder), *place, *paths])
     print(f"Judge labels on the page and save your verdicts. For a file of clean labels:\n    {again} verdicts=FILE")
@@ -60,13 +63,16 @@ def run(argv: list[str]) -> None:
     )
 
 
-def _how_far_to_trust(manifest: Mapping[str, Any]) -> None:
-    """Prints the accuracy on noisy validation: the share of held-out labels that the model predicts."""
-    best = manifest["noisy_validation"]["best"]
+def _how_far_to_trust(best: float | None, given: Series[Any]) -> None:
+    """Prints the accuracy on noisy validation: the share of held-out labels that the model predicts. given (N,): labels
+    of all samples, by which always saying the largest class has an accuracy too."""
     if best is None:
         return
     print(f"The model predicts {100 * best:.0f} % of the held-out labels, some of which may be wrong.", end=" ")
-    if best < _GOOD:
+    shares = given.value_counts(normalize=True)
+    if uneven := 1 - best > (1 - shares.iloc[0]) / 2:  # little better than no model
+        print(f"Always saying {shares.index[0]} would be right for {100 * shares.iloc[0]:.0f} %.", end=" ")
+    if uneven or best < _GOOD:
         print("The model may be wrong where it disagrees: judge the labels at the top of the list first.")
     else:
         print("Most labels with which it disagrees are probably wrong.")

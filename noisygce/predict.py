@@ -20,7 +20,7 @@ from typing import Any
 
 from noisygce import models, results
 from noisygce.data.features import vectors
-from noisygce.data.listing import endings, is_picture
+from noisygce.data.listing import endings, is_picture, walk
 from noisygce.data.own_files import array, as_bytes
 from noisygce.errors import ConfigError, DataError, counted
 from noisygce.runs import atomic
@@ -115,7 +115,7 @@ def listed(names: Iterable[str]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        found = sorted(each for each in path.rglob("*") if is_picture(each, path) and each.is_file())
+        found = sorted(each for each in walk(path, []) if is_picture(each, path) and each.is_file())
         if not found:
             known = ", ".join(sorted(endings()))
             raise DataError(f"{name}: there is no picture below this folder, by its ending ({known})")

@@ -31,7 +31,7 @@ import hashlib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,9 @@ from noisygce.view.ranking import SCORES, Samples
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+
+_LARGEST = 128  # pixels of the width and height of a picture on the page
 
 
 def main() -> None:
@@ -189,9 +192,11 @@ def write_csv(path: Path, table: DataFrame) -> None:
 
 
 class Tiles:
-    """The pictures of a run's training set, by index, as people shall see them: uint8 (H, W, 1 or 3).
+    """The pictures of a run's training set, by index, as people shall see them: uint8 (H, W, 1 or 3), at most 128 by
+    128 pixels.
 
-    Pictures of data=folder are read from their files, at most 128 pixels wide and high; any other as trained on.
+    Pictures of data=folder are read from their files; any other as trained on, of other than 1 or 3 channels the first.
+    Numbers that are no pixels are not ``there``.
     pictures: the folder below which the names of vectors are files; None: those of vectors are not ``there``. Raises
     DataError where the data set is not there, or is not the one that the run was trained on.
     """
@@ -211,20 +216,25 @@ class Tiles:
         if other := changed(config, data, root):
             raise DataError(f"{other} is not the one of {run.id}: it holds something else now")
         self.images = arrays.train_images
-        base = inputs.located(root, data.folder) if isinstance(data, Folder) else pictures and Path(pictures)
+        base = inputs.located(root, data.folder) if isinstance(data, Folder) else pictures and _path(pictures)
         self.files = [Path(base) / name for name in arrays.train_names] if base else []
         if pictures and not self.files:
             raise ConfigError(
                 f"pictures={pictures}: the samples of {run.id} have no names; train with data.ids=FILE.csv"
             )
         self.below = pictures
-        self.there = bool(self.files) or not isinstance(data, Features)
+        self.there = bool(self.files) or (not isinstance(data, Features) and self.images.dtype == np.uint8)
 
     def __call__(self, index: int) -> NDArray[np.uint8]:
-        if not self.files:
-            return self.images[index]  # type: ignore[return-value]
+        from PIL import Image
+
+        small: Any
         try:
-            small = inputs.opened(self.files[index]).convert("RGB")
+            if self.files:
+                small = inputs.opened(self.files[index]).convert("RGB")
+            else:
+                image = self.images[index]
+                small = Image.fromarray(image if image.shape[2] == 3 else image[..., 0])
         except FileNotFoundError:
             where = (
                 "pictures is the folder below which the names of samples are files" if self.below else "it has moved"
@@ -233,8 +243,8 @@ class Tiles:
         except Exception as error:  # a file of unknown origin can go wrong in any way
             reason = str(error).replace("\n", " ")
             raise DataError(f"{self.files[index]} cannot be read as a picture any more: {reason}") from None
-        small.thumbnail((128, 128))
-        return np.asarray(small)
+        small.thumbnail((_LARGEST, _LARGEST))
+        return np.atleast_3d(np.asarray(small))
 
 
 if __name__ == "__main__":

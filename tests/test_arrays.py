@@ -15,7 +15,7 @@ from PIL import Image
 import noisygce
 from noisygce import losses, runs, settings
 from noisygce.check import Invalid
-from noisygce.data import Arrays, Folder, ImageArrays
+from noisygce.data import Arrays, Folder, ImageArrays, base
 from noisygce.errors import ConfigError, DataError
 from noisygce.runs.begin import training_of
 from noisygce.training.images import Images
@@ -218,3 +218,22 @@ def test_without_known_labels_no_loss_receives_a_true_t_nor_is_an_estimate_of_t_
         loss = bound("loss=co_teaching", *words)
         loss.start_epoch(10)
         assert loss.state()["forgotten"].item() == pytest.approx(0.2)
+
+
+def test_a_damaged_npz_is_refused_in_one_line_wherever_the_damage_is(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "all.npz"
+    np.savez_compressed(path, images=rng.integers(0, 9, (40, 8, 8), dtype=np.uint8), labels=np.arange(40) % 2)
+    whole = path.read_bytes()
+    for at in range(100, len(whole) - 200, 150):
+        path.write_bytes(whole[:at] + bytes(8) + whole[at + 8 :])
+        with pytest.raises(DataError):
+            ImageArrays("all.npz", None, None, None, None).load(tmp_path)
+
+
+def test_the_size_of_an_npz_is_that_of_its_arrays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez_compressed(tmp_path / "all.npz", images=np.zeros((1000, 8, 8), dtype=np.uint8), labels=np.arange(1000) % 2)
+    monkeypatch.setattr(base, "memory_of_machine", lambda: 20_000.0)
+    assert (tmp_path / "all.npz").stat().st_size < 20_000
+    with pytest.raises(DataError, match=r"data\.images=all\.npz: the images take .* save smaller images"):
+        ImageArrays("all.npz", None, None, None, None).contents(tmp_path)

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from PIL import Image
 
@@ -121,3 +122,17 @@ def test_a_folder_of_any_name_has_a_data_set_s_name(folder: str, name: str, tmp_
     (tmp_path / folder).mkdir()
     assert settings.read(settings.compose(clean._data([str(tmp_path / folder)]))).data.folder.endswith(folder)
     assert settings.compose(clean._data([str(tmp_path / folder)])).data.name == name
+
+
+@pytest.mark.parametrize(
+    ("best", "given", "said"),
+    [
+        (0.95, "ab" * 10, "Most labels with which it disagrees are probably wrong."),
+        (0.85, "ab" * 10, "The model may be wrong where it disagrees"),
+        (0.95, "a" * 19 + "b", "Always saying a would be right for 95 %. The model may be wrong where it disagrees"),
+        (0.99, "a" * 19 + "b", "Most labels"),
+    ],
+)
+def test_how_far_to_trust_a_model_is_told_by_what_the_largest_class_alone_would_give(best, given, said, capsys) -> None:
+    clean._how_far_to_trust(best, pandas.Series([*given]))
+    assert said in capsys.readouterr().out

@@ -409,6 +409,10 @@ def test_a_first_column_in_another_order_is_refused_where_nothing_says_to_join_i
     assert meant([*([header] if header else []), *lines], *words)
     with pytest.raises(DataError, match=r"its first column has the samples in another order; call the columns"):
         meant([*([header] if header else []), *reversed(lines)], *words)
+    from_one = [f"{i + 1},{name}" for i, name in enumerate(NAMES)]
+    assert meant([*([header] if header else []), *from_one], *words)
+    with pytest.raises(DataError, match=r"its first column has the samples in another order; sort the lines by it"):
+        meant([*([header] if header else []), *reversed(from_one)], *words)
 
 
 def test_of_several_columns_beside_the_sample_the_labels_must_be_named(meant) -> None:

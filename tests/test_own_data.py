@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,12 @@ def run(module: str, *arguments: str, folder: Path) -> subprocess.CompletedProce
     return subprocess.run(
         [sys.executable, "-m", f"noisygce.{module}", *arguments],
         cwd=folder,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT}:{folder}", "OMP_NUM_THREADS": "1"},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": f"{ROOT}:{folder}",
+            "OMP_NUM_THREADS": "1",
+            "NOISYGCE_CACHE": os.environ["NOISYGCE_CACHE"],
+        },
         capture_output=True,
         text=True,
     )
@@ -255,10 +261,62 @@ def test_pictures_of_16_bits_are_read_whatever_their_format(tmp_path):
         assert inputs.picture(Image.open(tmp_path / name).copy(), 2, 1, 1).ravel().tolist() == [0, 200]
 
 
+def test_a_tiff_of_signed_numbers_is_refused(tmp_path):
+    deep = Image.fromarray(np.array([[0, 400]], dtype=np.uint16))
+    deep.save(tmp_path / "a.tiff", tiffinfo={339: 1})
+    assert inputs.picture(tmp_path / "a.tiff", 2, 1, 1).ravel().tolist() == [0, 1]
+    content = (tmp_path / "a.tiff").read_bytes()
+    tag = struct.pack("<HHI", 339, 3, 1)  # SampleFormat, one number of 16 bits
+    assert content.count(tag) == 1
+    at = content.index(tag) + len(tag)
+    (tmp_path / "a.tiff").write_bytes(content[:at] + struct.pack("<H", 2) + content[at + 2 :])
+    with pytest.raises(ValueError, match="signed"):
+        inputs.picture(tmp_path / "a.tiff", 2, 1, 1)
+
+
+def test_pictures_of_few_bits_in_a_file_of_16_are_told(tmp_path, caplog):
+    for i in range(40):
+        path = tmp_path / "mine" / "train" / ("dark", "bright")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 4095 - i, dtype=np.uint16)).save(path)
+    task(*FOLDER, root=tmp_path)
+    assert "the lightest pixel of all training pictures is 15 of 255" in caplog.text
+
+
+def test_pictures_that_a_table_leaves_out_are_counted_and_none_is_in_both_tables(tmp_path, caplog):
+    pictures(tmp_path / "mine", np.random.default_rng(0))
+    base = tmp_path / "mine"
+    (base / "train").rename(base / "scans")
+    files = sorted(path.relative_to(base).as_posix() for path in base.glob("scans/*/*.png"))
+    lines = [f"{file},{file.split('/')[1]}" for file in files]
+    (base / "train.csv").write_text("\n".join(lines[::2]))
+    shutil.rmtree(base / "test", ignore_errors=True)
+    task(*FOLDER, root=tmp_path)
+    assert f"left out: pictures in no line of train.csv: {len(lines[1::2])}" in caplog.text
+    caplog.clear()
+    (base / "test.csv").write_text("\n".join(lines[1::2]))
+    task(*FOLDER, root=tmp_path)
+    assert "left out" not in caplog.text
+    (base / "test.csv").write_text("\n".join(lines[-3:]))
+    with pytest.raises(DataError, match=f"{files[-2]} is both in train.csv and in test.csv"):
+        task(*FOLDER, root=tmp_path)
+
+
+def test_a_file_here_and_below_the_data_folder_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    np.save(tmp_path / "X.npy", np.zeros(3))
+    assert inputs.located(Path("data"), "X.npy") == inputs.located(Path("."), "X.npy") == Path("X.npy")
+    np.save(tmp_path / "data" / "X.npy", np.zeros(3))
+    with pytest.raises(DataError, match=r"X\.npy is both .* and .*data.X\.npy; give the whole path of one"):
+        inputs.located(Path("data"), "X.npy")
+    assert inputs.located(Path("data"), str(tmp_path / "X.npy")) == tmp_path / "X.npy"
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.int32])
 def test_pictures_of_no_known_range_are_refused(tmp_path, kind):
     Image.fromarray(np.ones((8, 8), dtype=kind)).save(tmp_path / "a.tiff")
-    with pytest.raises(ValueError, match="no known range; save it with 8 or 16 bits"):
+    with pytest.raises(ValueError, match="no known range; save it in 8 or 16 bits"):
         inputs.picture(tmp_path / "a.tiff", 8, 8, 3)
 
 
@@ -421,6 +479,14 @@ def test_verdicts_on_a_file_of_the_same_last_name_in_another_folder_are_refused(
     assert decided == {0: "b"}
     with pytest.raises(DataError, match=r"sample 0 is cam0/1\.png here; the verdicts are on another data set"):
         decisions(tmp_path / "v.csv", content, {0: "a"}, {0: "cam0/1.png"}, ("a", "b"))
+
+
+def test_a_browser_saves_a_name_that_is_not_utf_8_with_its_own_sign(tmp_path):
+    content = "index,file,given,suggested,verdict\n0,caf\ufffd.png,a,b,relabel\n".encode()
+    decided, _ = decisions(tmp_path / "v.csv", content, {0: "a"}, {0: "caf\udce9.png"}, ("a", "b"))
+    assert decided == {0: "b"}
+    with pytest.raises(DataError, match="on another data set"):
+        decisions(tmp_path / "v.csv", content, {0: "a"}, {0: "cafe.png"}, ("a", "b"))
 
 
 def test_the_command_that_labels_prints_trains_one_run_of_an_experiment(tmp_path):

@@ -371,6 +371,21 @@ def test_pictures_get_their_likeliest_classes(run: Path, pictures: Path, capsys,
     assert [row["class"] for row in csv.DictReader(out.splitlines()) if row["class"]] == [row["class"] for row in rows]
     assert "0-broken.png cannot be read as a picture" in one_line(err)
     (pictures / "0-broken.png").unlink()
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "cat").symlink_to(pictures, target_is_directory=True)
+    assert len([*predict.listed([str(tmp_path / "linked")])]) == len(rows)  # as data=folder reads them
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 4), (8, 8, 2), (200, 100, 1), (300, 200, 3)])
+def test_the_page_shows_images_of_any_number_of_channels_small(shape: tuple[int, ...]) -> None:
+    tiles = object.__new__(suspects.Tiles)
+    tiles.files, tiles.images = [], np.arange(np.prod(shape), dtype=np.uint8).reshape(1, *shape)
+    found = tiles(0)
+    assert found.shape[2] in (1, 3)
+    assert max(found.shape) <= 128
+    if max(shape) <= 128:
+        assert np.array_equal(found[..., 0], tiles.images[0, ..., 0])
+    assert gallery.sprite([found], max(found.shape))
 
 
 @pytest.mark.parametrize("layout", [lambda x: x, lambda x: x[..., 0], lambda x: x.transpose(0, 3, 1, 2)])

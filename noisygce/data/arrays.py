@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import zlib
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisygce import check, inputs
-from noisygce.data.base import Arrays, refuse_too_large
+from noisygce.data.base import Arrays
 from noisygce.data.own_files import OwnFiles, array, as_bytes, labels_of, numbered, texts
 from noisygce.errors import DataError
 
@@ -38,6 +38,8 @@ class ImageArrays(OwnFiles):
     way; null: there is none. layout: NHWC or NCHW; null: the one in which C is 1 or 3, which a run logs.
     """
 
+    largest = ("images", "images", "save smaller images")
+
     def __init__(
         self,
         images: str | None,
@@ -62,12 +64,6 @@ class ImageArrays(OwnFiles):
 
     def _files(self, root: Path) -> dict[str, Path]:
         return {key: path for key, path in super()._files(root).items() if key != "layout"}
-
-    def contents(self, root: Path) -> Mapping[str, str]:
-        self.require(root)
-        size = self._files(root)["images"].stat().st_size
-        refuse_too_large(f"data.images={self.images}: the images", size, "save smaller images")
-        return super().contents(root)
 
     def _read(self, root: Path) -> Arrays:
         files = self._files(root)
@@ -133,7 +129,7 @@ def _of_npz(path: Path) -> dict[str, NDArray[Any]]:
             if left := [name for name in archive.files if name not in used.values()]:
                 log.warning(f"{path.name}: left out: {', '.join(left)}")
             found = {key: archive[name] for key, name in used.items()}
-    except (OSError, ValueError, EOFError, BadZipFile, TypeError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile, TypeError, zlib.error) as error:
         raise DataError(f"{path} is not an .npz file of arrays: {inputs.no_array(error)}") from None
     return {
         key: each[:, 0] if key.endswith("labels") and each.shape[1:] == (1,) else each for key, each in found.items()

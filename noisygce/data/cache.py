@@ -31,7 +31,7 @@ from noisygce import inputs
 
 log = logging.getLogger("noisygce")
 
-_READER = 1  # raised where ``inputs.picture`` makes other pixels of the same file
+_READER = 2  # raised where ``inputs.picture`` makes other pixels of the same file
 _TICK_NS = 2_000_000_000  # the coarsest clock of a file system, FAT's: a file may change within it and keep its times
 KEPT = 90  # days; a training that maps pictures is over by then
 _WORTH = 1000  # pictures from which decoding takes long enough to say that it is cached

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from noisygce import check, inputs
 from noisygce.data import label_table
-from noisygce.data.base import LARGEST, Arrays, refuse_too_large
+from noisygce.data.base import LARGEST, Arrays
 from noisygce.data.own_files import OwnFiles, array, labels_of, numbered
 from noisygce.data.preprocessing import Floats, Standardisation, blocks
 from noisygce.errors import DataError, counted
@@ -31,6 +30,8 @@ class Features(OwnFiles):
     fed = Standardisation
     side = 1
 
+    largest = ("features", "vectors", "save fewer columns, or float16")
+
     def __init__(
         self,
         features: str | None,
@@ -47,12 +48,6 @@ class Features(OwnFiles):
             raise check.Invalid("test_features", test_features, "null where data.test_labels is, and only there")
         self.features, self.labels, self.ids = features, labels, ids
         self.test_features, self.test_labels = test_features, test_labels
-
-    def contents(self, root: Path) -> Mapping[str, str]:
-        self.require(root)
-        size = self._files(root)["features"].stat().st_size
-        refuse_too_large(f"data.features={self.features}: the vectors", size, "save fewer columns, or float16")
-        return super().contents(root)
 
     def _read(self, root: Path) -> Arrays:
         files = self._files(root)

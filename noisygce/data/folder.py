@@ -22,6 +22,7 @@ from noisygce.errors import DataError
 log = logging.getLogger("noisygce")
 
 PARTS = ("train", "test")
+_DARK = 64  # of 255: 14 bits in a file of 16
 
 
 class Folder(Data):
@@ -80,6 +81,8 @@ class Folder(Data):
     def _read(self, root: Path) -> Arrays:
         base = inputs.located(root, self.folder)
         listed = [self._list(base, part) for part in PARTS]
+        if both := {path for path, _ in listed[0]} & {path for path, _ in listed[1]}:
+            raise DataError(f"{base}: {min(both).relative_to(base)} is both in train.csv and in test.csv")
         self._refuse_too_large(sum(map(len, listed)))
         train, test = (self._pictures(part) for part in listed)
         others: dict[str, Sequence[Path | str]] = {
@@ -89,6 +92,11 @@ class Folder(Data):
             others = {"pictures that cannot be read": broken, **others}
         if others:
             log.warning(f"left out: {listing.told(others)}")
+        if len(train.labels) and (most := int(train.images.max())) < _DARK:
+            log.warning(
+                f"the lightest pixel of all training pictures is {most} of 255: pictures of 10 or 12 bits in files of "
+                "16 are nearly black; save them with 8 bits over their own range"
+            )
         if not len(train.labels):
             raise DataError(
                 f"{base} has no pictures to train on: neither train/CLASS/*.png nor train.csv nor CLASS/*.png"

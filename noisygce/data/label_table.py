@@ -85,12 +85,16 @@ class Table:
     def _refuse_another_order(self, samples: int, names: Sequence[str]) -> None:
         """Raises DataError where the first of several columns names or counts the samples, in another order."""
         first = [row[0].strip() for row in self.rows if len(row) > 1]
-        for column, known in (("file", list(names)), ("index", [str(i) for i in range(samples)])):
+        if first == list(names):  # which may be numbers in any order
+            return
+        joined = f"call the columns {{}} and {LABELS[0]} in a first line, and they are joined"
+        for remedy, known in (
+            (joined.format("file"), list(names)),
+            (joined.format("index"), [str(i) for i in range(samples)]),
+            ("sort the lines by it", [str(i) for i in range(1, samples + 1)]),
+        ):
             if known and first != known and sorted(first) == sorted(known):
-                raise DataError(
-                    f"{self.path}: its first column has the samples in another order; call the columns {column} and "
-                    f"{LABELS[0]} in a first line, and they are joined"
-                )
+                raise DataError(f"{self.path}: its first column has the samples in another order; {remedy}")
 
     def where(self, row: int) -> str:
         """A line of the file, for a message."""

@@ -43,11 +43,20 @@ def left_out(base: Path, parts: Sequence[str], taken: Collection[Path]) -> dict[
     """What lies in the folders of a data set and is not ``taken``, by the reason; nothing hidden is among it."""
     found: dict[str, list[Path]] = {}
     used = {parent for path in taken for parent in path.parents}
+    tables = [f"{part}.csv" for part in parts if (base / f"{part}.csv").is_file()]
+    named = {base / path.relative_to(base).parts[0] for path in taken} - {base / part for part in parts}
+    for folder in sorted(path for path in named if path.is_dir()) if tables else ():  # not of a part: named by a table
+        unread: list[Path] = []
+        others = [path for path in walk(folder, unread) if path not in taken and is_picture(path, folder)]
+        if others:
+            found.setdefault(f"pictures in no line of {' or '.join(tables)}", []).extend(others)
+        if unread:
+            found.setdefault("folders that cannot be read", []).extend(unread)
     for part in parts:
         folder = base / part
         tabled = (base / f"{part}.csv").is_file()
-        unread: list[Path] = []
-        for path in _walk(folder, unread):
+        unread = []
+        for path in walk(folder, unread):
             if path in taken or _hidden(path, folder):
                 continue
             pictures = (
@@ -66,7 +75,7 @@ def left_out(base: Path, parts: Sequence[str], taken: Collection[Path]) -> dict[
     return found
 
 
-def _walk(folder: Path, unread: list[Path]) -> Iterator[Path]:
+def walk(folder: Path, unread: list[Path]) -> Iterator[Path]:
     """All files below a folder, and in the links to folders that it holds; ``unread``: the folders that cannot be."""
 
     def note(error: OSError) -> None:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from typing import Any, ClassVar
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noisygce import inputs
 from noisygce.data import label_table
-from noisygce.data.base import Data, Ints
+from noisygce.data.base import Data, Ints, refuse_too_large
 from noisygce.errors import DataError
 
 
 class OwnFiles(Data):
     """A data set whose values are the names of files: below the data root, from the current folder, or whole paths;
-    null for none. A run's id holds the SHA-256 of each."""
+    null for none. A run's id holds the SHA-256 of each.
+
+    largest: the value whose file is the largest, what the file holds, and what to do if it does not fit into memory.
+    """
+
+    largest: ClassVar[tuple[str, str, str]]
 
     def require(self, root: Path) -> None:
         for key, path in self._files(root).items():
@@ -30,10 +35,21 @@ class OwnFiles(Data):
 
     def contents(self, root: Path) -> Mapping[str, str]:
         self.require(root)
-        return {key: inputs.sha256(path) for key, path in self._files(root).items()}
+        files, (key, what, advice) = self._files(root), self.largest
+        refuse_too_large(f"data.{key}={vars(self)[key]}: the {what}", _size(files[key]), advice)
+        return {key: inputs.sha256(path) for key, path in files.items()}
 
     def _files(self, root: Path) -> dict[str, Path]:
         return {key: inputs.located(root, str(name)) for key, name in vars(self).items() if name is not None}
+
+
+def _size(path: Path) -> int:
+    """Of the arrays in a file, in bytes."""
+    try:
+        with ZipFile(path) as archive:
+            return sum(member.file_size for member in archive.infolist())
+    except (BadZipFile, OSError):
+        return path.stat().st_size
 
 
 def array(path: Path) -> NDArray[Any]:

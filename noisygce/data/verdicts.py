@@ -105,7 +105,7 @@ def decisions(
                 f"{where}: there is no sample {row.sample!r}: an index is in 0..{max(given)}, and not of one that "
                 "verdicts have dropped before"
             )
-        if names.get(i) and row.file and row.file != names[i]:
+        if names.get(i) and row.file and row.file not in (names[i], _shown(names[i])):
             raise DataError(f"{where}: sample {i} is {names[i]} here; the verdicts are on another data set")
         if row.given != given[i]:
             raise DataError(f"{where}: sample {i} is labelled {given[i]} here, not {row.given}")
@@ -115,6 +115,11 @@ def decisions(
             decided[i] = {"keep": row.given, "relabel": row.suggested, "drop": None}[row.verdict]
             counts[row.verdict] += 1
     return decided, counts
+
+
+def _shown(name: str) -> str:
+    """A name of a file as a browser has it, and saves it: what is not UTF-8 replaced."""
+    return name.encode(errors="surrogateescape").decode(errors="replace")
 
 
 class Row(NamedTuple):

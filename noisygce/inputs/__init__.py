@@ -13,6 +13,8 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+from noisygce.errors import DataError
+
 
 def picture(source: Any, width: int, height: int, channels: int) -> Any:
     """A picture, ``opened`` and resized, as uint8 (height, width, channels); channels: 3 for colour, 1 for grey.
@@ -31,7 +33,7 @@ def picture(source: Any, width: int, height: int, channels: int) -> Any:
 def opened(source: Any) -> Any:
     """A picture of PIL's, from a file or from one of them, as a person sees it: turned as its EXIF data says,
     transparent parts on white, 16 bits brought to 8, the first of several frames. Raises what PIL raises, and
-    ValueError for one of floats or of 32 bits, since nothing says which of its values is white.
+    ValueError for one of floats, of 32 bits or of signed numbers, since nothing says which of its values is white.
     """
     import numpy as np
     from PIL import Image, ImageOps
@@ -40,7 +42,7 @@ def opened(source: Any) -> Any:
     with opening as stored:
         ready: Any = ImageOps.exif_transpose(stored)
         if _of_no_known_range(stored):
-            raise ValueError("its values are floats or of 32 bits, of no known range; save it with 8 or 16 bits")
+            raise ValueError("its values are floats, signed or of 32 bits: of no known range; save it in 8 or 16 bits")
         if ready.mode.startswith("I"):  # convert would cut them off at 255
             ready = Image.fromarray((np.asarray(ready).clip(0, 65535) / 257).astype(np.uint8))
         if ready.has_transparency_data:
@@ -50,9 +52,9 @@ def opened(source: Any) -> Any:
 
 
 def _of_no_known_range(picture: Any) -> bool:
-    """Whether a picture of PIL's holds floats or numbers of 32 bits; in mode I it may hold 16 bits too."""
-    wide = picture.mode == "I" and picture.format == "TIFF" and max(picture.tag_v2.get(258, (32,))) > 16
-    return picture.mode == "F" or wide  # 258: bits per sample
+    """Whether a picture of PIL's holds floats, or a TIFF file signed numbers or such of 32 bits (mode I, in which other
+    formats hold 16 bits)."""
+    return picture.mode == "F" or (picture.mode == "I" and picture.format == "TIFF")
 
 
 def no_array(error: Exception) -> str:
@@ -66,9 +68,12 @@ def no_array(error: Exception) -> str:
 
 
 def located(root: Path, name: str) -> Path:
-    """Where a person's own file or folder lies: below the data ``root``, or else from the current folder."""
+    """Where a person's own file or folder lies: below the data ``root``, or else from the current folder. Raises
+    DataError where both are there."""
     here = Path(name).expanduser()
     below = root / here
+    if below.exists() and here.exists() and not below.samefile(here):
+        raise DataError(f"{name} is both {here.absolute()} and {below.absolute()}; give the whole path of one")
     return below if below.exists() or not here.exists() else here
 
 

@@ -25,7 +25,8 @@ NUMERICS = 1
 # name the class, and no other id.
 REVISIONS: dict[str, int] = {
     "noisygce.data.Features": 2,  # headers, blank lines and columns to join on; scaled before values are cast
-    "noisygce.folder.Folder": 2,  # likewise; labels without the space around them, every picture that Pillow opens
+    "noisygce.folder.Folder": 3,  # likewise; labels without the space around them, every picture that Pillow opens but
+    # TIFF files of signed numbers
     "noisygce.losses.LDRKL": 2,  # gradient at logits of 0, and value and gradient at logits near -30
     "noisygce.losses.TRevision": 2,  # the weight b has no gradient in the network
 }
