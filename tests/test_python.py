@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import json
@@ -12,8 +13,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -672,3 +675,48 @@ def test_files_that_change_between_the_id_and_the_training_are_refused(
     monkeypatch.setattr(train, "training_of", made)
     assert not [*tmp_path.glob("results/runs/*/manifest.json")]
     noisygce.run(*WORDS, data="digits")
+
+
+def test_an_allowance_of_time_counts_from_the_call_in_a_thread_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from noisygce.runs.stops import process
+
+    runtime = SimpleNamespace(stop_after=600.0, whole_runs=True)
+    monkeypatch.setattr(process, "started", time.monotonic() - 10_000)
+    monkeypatch.setattr(process, "longest_run", 1e6)
+    found: list[str] = []
+
+    def call() -> None:
+        with process.listening():
+            found.append(process.reason_to_stop(runtime))  # type: ignore[arg-type]
+        found.append(process.reason_to_stop(runtime))  # type: ignore[arg-type]
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    assert found == ["", "runtime.stop_after=600s"]
+    with process.listening():
+        assert not process.reason_to_stop(runtime)  # type: ignore[arg-type]
+        assert not process.reason_not_to_start(runtime)  # type: ignore[arg-type]
+
+
+def test_ctrl_c_is_a_keyboard_interrupt_where_asyncio_has_the_signal_too() -> None:
+    from noisygce.runs.stops import process
+
+    async def call() -> None:
+        with process.listening():
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(call())
+
+
+def test_a_run_is_found_when_the_program_has_changed_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = noisygce.grid(*WORDS, data="digits", seed=[0], **{"paths.results": "moved"})
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert len(found[0].predictions)
+    assert found[0].model().classes
+    assert found.frame["state"].tolist() == ["done"]

@@ -10,7 +10,7 @@ import pytest
 
 from noisygce import check, results, runs, settings
 from noisygce.errors import ConfigError, Locked, ManifestError, NonFinite
-from noisygce.runs import Run, atomic, identity, run_id, select
+from noisygce.runs import Run, atomic, identity, manifest, run_id, select
 from noisygce.sweep.plan import plan_of
 
 ROOT = settings.config_dir().parent
@@ -179,7 +179,7 @@ def test_id_is_short_and_safe_as_a_file_name_whatever_the_names(name, tmp_path):
 
 def test_a_number_that_json_has_not_is_refused():
     with pytest.raises(ValueError, match="JSON"):
-        run_id(odd(rate=float("nan")))
+        run_id({**odd(), "rate": float("nan")})
 
 
 def rows(*accuracies):
@@ -380,3 +380,54 @@ def test_a_revision_enters_the_ids_that_name_its_class_and_no_others(monkeypatch
     sce = runs.identity(settings.resolved(settings.compose(["data=digits", "loss=sce"])))
     assert sce["revisions"] == {"noisygce.losses.RCE": 2}
     assert runs.identity(runs.given(sce)) == sce
+
+
+def test_a_number_that_json_has_not_is_refused_by_its_key():
+    config = settings.resolved(settings.compose(["data=digits"]))
+    for value in (float("inf"), float("nan")):
+        config["loss"]["top"] = {"deep": [1.0, value]}
+        with pytest.raises(ConfigError, match=rf"^loss\.top\.deep={value}: must be a finite number"):
+            identity(config)
+
+
+def test_two_runs_of_one_id_are_refused(monkeypatch):
+    whole = runs.run_id
+    monkeypatch.setattr(runs, "run_id", lambda identity: whole(identity)[:-8])  # as if all digits were equal
+    with pytest.raises(ConfigError, match=r"loss\.q=0\.5.*: its ID, .*, is that of .*loss\.q=0\.3"):
+        plan_of(["data=digits", "loss=gce", "loss.q=0.3,0.5", "seed=0"])
+    assert len(plan_of(["data=digits", "loss=gce", "loss.q=0.5,0.50", "seed=0"]).runs) == 1
+
+
+def test_a_manifest_names_the_commit_and_its_changes_and_runs_no_program_of_the_checkout(tmp_path, monkeypatch):
+    def git(*words):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=tmp_path, check=True)
+
+    def now():
+        manifest.commit.cache_clear()
+        return manifest.commit()
+
+    monkeypatch.setattr(manifest, "__file__", str(tmp_path / "noisygce" / "runs" / "manifest.py"))
+    try:
+        assert now() == {"commit": None, "dirty": None}
+        code = tmp_path / "noisygce" / "code.py"
+        code.parent.mkdir()
+        code.write_text("1")
+        (tmp_path / "LOG.md").write_text("1")
+        git("init", "-q")
+        git("add", ".")
+        git("commit", "-qm", "x")
+        git("config", "core.fsmonitor", "touch harm; false")
+        (tmp_path / "LOG.md").write_text("2")
+        assert now()["dirty"] is False
+        code.write_text("2")
+        assert manifest.commit()["dirty"] is False  # what this process has imported
+        assert now()["dirty"] is True
+        assert not (tmp_path / "harm").exists()
+        git("config", "--unset", "core.fsmonitor")
+        git("commit", "-aqm", "y")
+        (code.parent / "new.py").touch()
+        assert now()["dirty"] is True
+        (tmp_path / ".git" / "index").write_bytes(b"damaged")
+        assert now()["dirty"] is None
+    finally:
+        manifest.commit.cache_clear()

@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import threading
+from types import SimpleNamespace
 
 import pytest
 from conftest import SMALL
@@ -117,3 +118,38 @@ def test_on_a_cpu_runs_go_one_after_another_and_it_says_so(tmp_path, caplog):
     cfg.hydra.launcher._target_ = "somewhere.SubmititLauncher"
     with pytest.raises(ConfigError, match="use one of the two"):
         at_once(cfg)
+
+
+def test_configs_are_composed_when_a_thread_is_free_for_them_and_none_after_a_stop():
+    composed = []
+
+    def each():
+        for i in range(60):
+            composed.append(i)
+            yield i
+
+    def trained(i):
+        if i == 3:
+            raise Stopped("stopped")
+        assert len(composed) <= i + 3  # this one, the one beside it, and the one that waits
+        return float(i)
+
+    with pytest.raises(Stopped):
+        side_by_side(trained, each(), [[str(i)] for i in range(60)], 2)
+    assert len(composed) < 60
+    ended = side_by_side(float, iter(range(6)), [[str(i)] for i in range(6)], 2)
+    assert [end.return_value for end in ended] == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_speed_of_a_resumed_run_is_that_of_all_its_processes(tmp_path):
+    run = SimpleNamespace(id="a run", folder=tmp_path)
+    progress = SimpleNamespace(epoch=1, step=0)
+    training = SimpleNamespace(
+        progress=progress, schedule=SimpleNamespace(epochs=1, batch_size=1), images_an_epoch=lambda: 0
+    )
+    runtime = SimpleNamespace(progress=False)
+    saved = {"seconds": 100.0, "images": 5000, "made": []}
+    assert RunMonitor(run, training, runtime, saved, {}).record()["images_per_s"] == pytest.approx(50, rel=0.01)
+    monitor = RunMonitor(run, training, runtime, saved, {})
+    monitor.images = 1000
+    assert monitor.record()["images_per_s"] == pytest.approx(60, rel=0.01)

@@ -31,7 +31,7 @@ class TrainedRun:
     """
 
     def __init__(self, folder: Path) -> None:
-        found = results.of_folder(folder)
+        found = results.of_folder(folder.absolute())  # a program may change its folder later
         if found.state != "done":
             raise NoisygceError(f"{folder}: this run is {found.state}{f', {found.note}' if found.note else ''}")
         self.id, self.folder = found.id, folder
@@ -53,7 +53,7 @@ class TrainedRun:
         """
         import pandas as pd
 
-        found = artifacts.predictions(self.folder, self.manifest)
+        found = artifacts.predictions(self._found.folder, self.manifest)
         columns: dict[str, Any] = {name: vars(found)[name] for name in ("index", "split", "name")}
         kind = pd.CategoricalDtype([*found.classes])
         columns |= {name: pd.Categorical.from_codes(vars(found)[name], dtype=kind) for name in ("given", "predicted")}
@@ -71,7 +71,7 @@ class TrainedRun:
         """
         from noisygce import models
 
-        return models.load(self.folder)
+        return models.load(self._found.folder)
 
     def __repr__(self) -> str:
         return messages.result(self.folder, self.manifest)
@@ -89,8 +89,8 @@ class TrainedRuns:
 
     def __init__(self, plan: Plan, call: str = "") -> None:
         """call: what has made the runs, where no command line can: of objects."""
-        self._plan, self._call = plan, call
         self._runs = [TrainedRun(found.folder) for found in look(plan)]
+        self._plan, self._call = replace(plan, results=plan.results.absolute()), call
 
     def __len__(self) -> int:
         return len(self._runs)

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -209,11 +210,13 @@ def changed(identity: Mapping[str, Any], data: Data, root: Path, model: Model | 
     return f"{other[0]}={identity[group].get(name)}"
 
 
-def _canonical(value: Any) -> Any:
+def _canonical(value: Any, key: str = "") -> Any:
     if isinstance(value, Mapping):
-        return {str(k): _canonical(v) for k, v in sorted(value.items(), key=lambda item: str(item[0]))}
+        return {str(k): _canonical(v, f"{key}.{k}") for k, v in sorted(value.items(), key=lambda item: str(item[0]))}
     if isinstance(value, list | tuple):
-        return [_canonical(v) for v in value]
+        return [_canonical(v, key) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{key.lstrip('.')}={value}: must be a finite number")
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -238,9 +241,13 @@ def run_id(identity: Mapping[str, Any]) -> str:
     names = [identity[group]["name"] for group in ("data", "model", "noise", "loss")]
     label = "-".join([*names[:3], f"{identity['rate']:g}", names[3], f"s{identity['seed']}"])
     readable = re.sub(r"[^A-Za-z0-9_.-]+", "_", label)[:180].lstrip(".-")
+    return f"{readable}-{hashlib.sha256(canonical_json(identity).encode()).hexdigest()[:8]}"
+
+
+def canonical_json(identity: Mapping[str, Any]) -> str:
+    """The identity as a text that is equal for equal runs, wherever their files lie."""
     run_config = {**identity, **{group: _wherever(identity, group) for group in ("data", "noise", "model")}}
-    text = json.dumps(run_config, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return json.dumps(run_config, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _wherever(identity: Mapping[str, Any], group: str) -> dict[str, Any]:

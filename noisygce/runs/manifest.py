@@ -113,8 +113,10 @@ def manifest_of(e: Experiment, identity: Mapping[str, Any], training: Training) 
     }
 
 
+@functools.cache  # a process goes on with the code that it has imported, whatever is checked out meanwhile
 def commit() -> dict[str, Any]:
-    """Commit of the checkout that this package runs from and whether it has changes; null for an installed package."""
+    """Commit of the checkout that this package runs from, and whether its code or configs have changes, files that git
+    does not know included; null where that is not known, as for an installed package."""
 
     def git(*words: str) -> str | None:
         command = ["git", "-c", "core.fsmonitor=false", *words]  # which may name a program of the checkout's
@@ -126,4 +128,5 @@ def commit() -> dict[str, Any]:
 
     root = Path(__file__).resolve().parents[2]
     commit = git("rev-parse", "HEAD") if (root / ".git").exists() else None
-    return {"commit": commit, "dirty": bool(git("status", "--porcelain", "--untracked-files=no")) if commit else None}
+    status = git("status", "--porcelain", "--", "noisygce", "configs", "hydra_plugins") if commit else None
+    return {"commit": commit, "dirty": None if status is None else bool(status)}

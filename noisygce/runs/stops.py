@@ -36,6 +36,7 @@ class Process:
         self.at_once: Stopped | None = None  # raised by a signal in the middle of whatever was running
         self.trainings = 0  # under way, which must be saved before stopping
         self.longest_run = 0.0  # in seconds, of those that have ended here
+        self.thread = threading.local()  # its ``started``: of a call of Python in another thread than the main one
         self._counting = threading.Lock()
 
     def listen(self) -> None:
@@ -76,12 +77,16 @@ class Process:
         """``listen`` for what is within alone, to which an allowance of time then applies: after it every handler is
         the one of before, and a signal goes there, whether it has stopped what is within or came too late to. So Ctrl-C
         is a KeyboardInterrupt."""
-        if self.listens or threading.current_thread() is not threading.main_thread():
+        if threading.current_thread() is not threading.main_thread():
+            with self._in_thread():
+                yield
+            return
+        if self.listens:
             yield
             return
         numbers = [number for name in SIGNALS if (number := getattr(signal, name, None)) is not None]
-        before = {number: signal.getsignal(number) for number in numbers}
-        started, self.started = self.started, time.monotonic()
+        handlers = {number: signal.getsignal(number) for number in numbers}
+        started, self.started, self.longest_run = self.started, time.monotonic(), 0.0
         name = late = message = ""
         self.listen()
         try:
@@ -95,7 +100,7 @@ class Process:
             late = self.signal
             raise
         finally:
-            for number, handler in before.items():
+            for number, handler in handlers.items():
                 if handler is not None:
                     signal.signal(number, handler)
             self.started, self.listens, self.signal = started, False, ""
@@ -103,11 +108,7 @@ class Process:
             if late:
                 signal.raise_signal(getattr(signal, late))
         if name:
-            try:
-                signal.raise_signal(getattr(signal, name))
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt(message) from None
-            raise Stopped(message)
+            raise _handed_back(name, message)
 
     @contextlib.contextmanager
     def handing_on(self) -> Iterator[None]:
@@ -142,9 +143,21 @@ class Process:
                 raise
             raise self.at_once from None
 
+    @contextlib.contextmanager
+    def _in_thread(self) -> Iterator[None]:
+        before, self.thread.started = self._began(), time.monotonic()
+        try:
+            yield
+        finally:
+            self.thread.started = before
+
+    def _began(self) -> float:
+        """When the allowance of time began: of this thread's call of Python, or else of the process."""
+        return float(getattr(self.thread, "started", self.started))
+
     def reason_to_stop(self, runtime: Runtime) -> str:
         """Why to stop now; empty while there is no reason."""
-        if runtime.stop_after is not None and time.monotonic() - self.started >= runtime.stop_after:
+        if runtime.stop_after is not None and time.monotonic() - self._began() >= runtime.stop_after:
             return f"runtime.stop_after={runtime.stop_after:g}s"
         return self.signal
 
@@ -152,7 +165,7 @@ class Process:
         """Why not to start a run, which could not end in time; empty where it could."""
         if runtime.stop_after is None or not runtime.whole_runs:
             return ""
-        left = runtime.stop_after - (time.monotonic() - self.started)
+        left = runtime.stop_after - (time.monotonic() - self._began())
         too_late = left < _MARGIN * self.longest_run
         return f"a run takes {self.longest_run:.0f} s, and {left:.0f} s are left" if too_late else ""
 
@@ -174,6 +187,16 @@ class Process:
         finally:
             with self._counting:
                 self.trainings -= 1
+
+
+def _handed_back(name: str, message: str) -> BaseException:
+    """What to raise once the program's own handler has had a signal: of Ctrl-C a KeyboardInterrupt, also where that
+    handler has only taken note of it, as asyncio's does."""
+    try:
+        signal.raise_signal(getattr(signal, name))
+    except KeyboardInterrupt:
+        return KeyboardInterrupt(message)
+    return KeyboardInterrupt(message) if name == "SIGINT" else Stopped(message)
 
 
 process = Process()

@@ -39,11 +39,11 @@ class RunMonitor:
         from tqdm import tqdm
 
         self.run, self.training, self.runtime = run, training, runtime
-        before = saved or {"seconds": 0.0, "made": []}
+        before = saved or {"seconds": 0.0, "images": 0, "made": []}
         made = [*before["made"], {**device, **commit()}]
         self.made = [each for i, each in enumerate(made) if each not in made[i + 1 :]]
-        self.seconds_before, self.started = before["seconds"], time.monotonic()
-        self.saved = self.started
+        self.seconds_before, self.images_before = before["seconds"], before.get("images", 0)
+        self.saved = self.started = time.monotonic()
         self.images = 0  # trained on by this process
         alone = threading.current_thread() is threading.main_thread()  # the bars of runs side by side would collide
         shown = sys.stderr.isatty() and alone if runtime.progress == "auto" else runtime.progress
@@ -74,7 +74,7 @@ class RunMonitor:
     def record(self) -> dict[str, Any]:
         """How the run was made, for its manifest."""
         return {
-            "images_per_s": round(self.images_per_s(), 1),
+            "images_per_s": round((self.images_before + self.images) / max(self.seconds, 1e-9), 1),
             "seconds": round(self.seconds, 2),
             **self.made[-1],
             "also_made": self.made[:-1],
@@ -124,7 +124,7 @@ class RunMonitor:
         tensors = {name: tensor.detach().cpu() for name, tensor in training.tensors().items()}
         progress = dataclasses.asdict(training.progress)
         content: dict[str, Any] = {"run_id": self.run.id, "tensors": tensors, "progress": progress}
-        content |= {"seconds": self.seconds, "made": self.made}
+        content |= {"seconds": self.seconds, "images": self.images_before + self.images, "made": self.made}
         checkpoint.write(self.run.folder, content)
         self.saved = time.monotonic()
 

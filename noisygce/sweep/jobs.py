@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -129,9 +129,16 @@ def side_by_side(
         except Exception as error:
             return JobReturn(overrides=job, cfg=cfg, status=JobStatus.FAILED, _return_value=error)
 
-    threads = ThreadPoolExecutor(at_once)
+    threads, started, running = ThreadPoolExecutor(at_once), list[Future[JobReturn]](), set[Future[JobReturn]]()
     try:
-        return list(threads.map(train_one, list(configs), jobs))
+        for cfg, job in zip(configs, jobs, strict=True):  # each composed when a thread is free for it
+            if len(running) == at_once:
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                for each in ended:
+                    each.result()  # raises where it was stopped
+            started.append(threads.submit(train_one, cfg, job))
+            running.add(started[-1])
+        return [each.result() for each in started]
     except KeyboardInterrupt:  # the second Ctrl-C: threads cannot be stopped, and a checkpoint is whole at any instant
         print("stopped at once; start the same command again to resume from the last checkpoint", file=sys.stderr)
         os._exit(command.exit_code(KeyboardInterrupt()))

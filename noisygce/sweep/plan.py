@@ -21,7 +21,7 @@ from noisygce import check, results, runs, settings
 from noisygce.errors import ConfigError, DataError
 from noisygce.results import Result
 from noisygce.runs import loggers
-from noisygce.runs.ids import NOT_SHAPING
+from noisygce.runs.ids import NOT_SHAPING, canonical_json
 from noisygce.settings import guard, hints
 from noisygce.settings.compose import of_each_run, parsed, sweeps
 from noisygce.settings.experiment import SEEDS
@@ -104,7 +104,9 @@ def _compose(arguments: Sequence[str], launching: bool) -> tuple[Plan, list[Any]
     planned: dict[str, Planned] = {}  # jobs of other words may make the same run
     for job, (identity, _) in zip(jobs, made, strict=True):
         name_of_run = runs.run_id(identity)
-        planned.setdefault(name_of_run, Planned(tuple(job), name_of_run, identity))
+        first = planned.setdefault(name_of_run, Planned(tuple(job), name_of_run, identity))
+        if first.identity is not identity and canonical_json(first.identity) != canonical_json(identity):
+            raise ConfigError(f"{' '.join(job)}: its ID, {name_of_run}, is that of {' '.join(first.job)} too")
     table = axes.of_table(table, arguments, [run.identity for run in planned.values()])
     return Plan(name, typed, tuple(planned.values()), grid, table, settings.read(base).paths.results), _user_files(made)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from noisygce.results import STATES, Result
 
@@ -42,10 +43,10 @@ def footer(results: Sequence[Result]) -> list[str]:
         files = sorted({str(run.config.get("data.verdicts_sha256", "none"))[:8] for run in results})
         settings.append(f"labels after the verdicts {', '.join(files)}")
     lines = [f"Protocol: {'; '.join(settings)}."]
-    made = {name: Counter(map(of, done)) for name, of in _MADE.items()} if done else {}
+    made = {name: Counter(_of_parts(run, of) for run in done) for name, of in _MADE.items()} if done else {}
     lines += [f"{name[0].upper()}{name[1:]}: {_counted(counts)}." for name, counts in made.items()]
     if mixed := [name for name, counts in made.items() if len(counts) > 1] + (
-        ["changes beside the commit"] if any(run.manifest.get("dirty") for run in done) else []  # nobody can have them
+        ["changes beside the commit"] if any(part.get("dirty") for run in done for part in _parts(run)) else []
     ):
         lines.append(f"Warning: the runs were not all made alike; they differ in {', '.join(mixed)}.")
     return lines + absent(results)
@@ -55,27 +56,36 @@ def _values(results: Sequence[Result], key: str) -> str:
     return ", ".join(sorted({str(run.config.get(key, "-")) for run in results}))
 
 
-def _commit(run: Result) -> str:
-    """Commit of a run, shortened, and whether the code had changes beside it."""
-    known = run.manifest.get("commit")
-    return (str(known)[:12] if known else "not known") + (" with changes" if run.manifest.get("dirty") else "")
+def _parts(run: Result) -> list[Mapping[str, Any]]:
+    """How each process made its part of a run, the last one last."""
+    return [*run.manifest.get("also_made", ()), run.manifest]
 
 
-def _versions(run: Result) -> str:
-    return ", ".join(f"{k} {v}" for k, v in run.manifest.get("versions", {}).items() if v is not None)
+def _of_parts(run: Result, of: Callable[[Mapping[str, Any]], str]) -> str:
+    return " and then ".join(dict.fromkeys(map(of, _parts(run))))
 
 
-def _device(run: Result) -> str:
-    """Device of a run; of a CPU its model too, where it is recorded, since another one has other bits."""
-    device, processor = str(run.manifest.get("device")), run.manifest.get("processor")
+def _commit(part: Mapping[str, Any]) -> str:
+    """Commit, shortened, and whether the code had changes beside it, which nobody can have."""
+    known = part.get("commit")
+    return (str(known)[:12] if known else "not known") + (" with changes" if part.get("dirty") else "")
+
+
+def _versions(part: Mapping[str, Any]) -> str:
+    return ", ".join(f"{k} {v}" for k, v in part.get("versions", {}).items() if v is not None)
+
+
+def _device(part: Mapping[str, Any]) -> str:
+    """Device; of a CPU its model too, where it is recorded, since another one has other bits."""
+    device, processor = str(part.get("device")), part.get("processor")
     return f"{device}, {processor}" if processor and device.startswith("cpu") else device
 
 
-_MADE: dict[str, Callable[[Result], str]] = {
+_MADE: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "commits": _commit,
     "versions": _versions,
     "devices": _device,
-    "CPU threads": lambda run: str(run.manifest.get("threads")),
+    "CPU threads": lambda part: str(part.get("threads")),
 }
 
 
