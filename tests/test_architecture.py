@@ -24,13 +24,13 @@ COMPUTES = (
             "images",
             "loader",
             "moving_average",
+            "own_loss",
             "philox",
             "predictions",
             "prune",
             "step",
         )
     }
-    | {f"noisygce.training.{name}" for name in ("prune", "step")}
     | {f"noisygce.models.{name}" for name in ("resnet", "fused", "fused_kernels", "peers", "pool")}
     | {"noisygce.losses.torch"}
     | {f"noisygce.bench.{path.stem}" for path in (PACKAGE / "bench").glob("[a-z]*.py")}

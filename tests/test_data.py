@@ -456,6 +456,14 @@ def test_what_an_own_data_set_gives_is_refused_where_no_run_could_be_trained_or_
         Own(**made).load(tmp_path)
 
 
+def test_a_data_set_without_a_reader_is_named(tmp_path):
+    class Bare(Data):
+        pass
+
+    with pytest.raises(UserCodeError, match=r"Bare has no _read\(root\)"):
+        Bare().load(tmp_path)
+
+
 def test_a_reader_that_gives_no_arrays_is_named(tmp_path):
     class Nothing(Data):
         def _read(self, root):

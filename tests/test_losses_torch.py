@@ -8,6 +8,7 @@ import math
 import pickle
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -418,6 +419,37 @@ def test_the_loss_of_a_soft_label_is_the_mean_over_the_labels_that_it_stands_for
     other = (labels + 1) % K
     mixed = 0.3 * F.one_hot(labels, K) + 0.7 * F.one_hot(other, K)
     torch.testing.assert_close(loss(logits, mixed), 0.3 * loss(logits, labels) + 0.7 * loss(logits, other))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.bool, torch.int32])
+def test_soft_labels_of_any_type_stand_for_every_class(kind: torch.dtype) -> None:
+    labels = torch.tensor([3, 257, 259, 299, 0])
+    logits = torch.randn(5, 300, generator=torch.Generator().manual_seed(0))
+    found = losses.CE(reduction="none")(logits, F.one_hot(labels, 300).to(kind))
+    torch.testing.assert_close(found, F.cross_entropy(logits, labels, reduction="none"))
+
+
+def test_a_schedule_asks_for_the_epoch_in_training_alone() -> None:
+    logits, labels, _ = batch()
+    criterion = losses.CoTeaching(0.4).bind()
+    assert criterion.eval()(logits.repeat(2, 1), labels).isfinite()
+    with pytest.raises(TypeError, match="follows a schedule: give epoch"):
+        criterion.train()(logits.repeat(2, 1), labels)
+
+
+def test_sop_refuses_the_type_in_which_it_could_not_learn() -> None:
+    logits, labels, index = batch()
+    with pytest.raises(TypeError, match="SOP cannot learn u and v in float16"):
+        losses.SOP().bind(samples=N, classes=K).half()(logits, labels, index)
+
+
+def test_a_loss_that_remembers_warns_where_several_processes_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("noisygce.losses.torch._processes", lambda: 2)
+    with pytest.warns(UserWarning, match="ELR remembers each sample in the process that sees it"):
+        losses.ELR().bind(samples=N, classes=K)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        losses.GCE().bind(samples=N, classes=K)
 
 
 def test_cross_entropy_of_a_soft_label_is_torch_s() -> None:

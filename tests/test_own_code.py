@@ -14,12 +14,14 @@ import torch
 from helpers_reliability import Command, one_line
 from torch import nn
 
-from noisygce import models, results, runs, settings
+from noisygce import losses, models, results, runs, settings
 from noisygce.data import Digits
 from noisygce.errors import ConfigError, UserCodeError
+from noisygce.losses.base import Learned
 from noisygce.models import Model
 from noisygce.training import dropout
 from noisygce.training.fit import Progress, Training, digest, fit
+from noisygce.training.own_loss import refuse_untrained
 from noisygce.training.step import weight_matrices
 
 SHAPE = (8, 8, 1)
@@ -343,6 +345,25 @@ def test_attention_with_dropout_is_refused_and_without_it_trains(train_own) -> N
     assert len(list(fit(t, lambda *_: None))) == 3
 
 
+def test_a_parameter_of_one_s_own_loss_that_no_step_would_train_is_refused() -> None:
+    class Keeps(losses.Loss):
+        def __init__(self) -> None:
+            super().__init__()
+            self.e, self.head = nn.Parameter(torch.zeros(1)), nn.CrossEntropyLoss(reduction="none")
+
+        def per_sample(self, logits, labels):
+            return self.head(logits, labels) * self.e
+
+    loss = Keeps.from_config()
+    with pytest.raises(UserCodeError, match=r"Keeps: e holds a parameter that no step would train"):
+        refuse_untrained(loss)
+    loss.learned = lambda: {"e": Learned(loss.e, 0.1)}
+    refuse_untrained(loss)
+    loss.head = nn.Linear(2, 2)
+    with pytest.raises(UserCodeError, match=r"Keeps: head holds a parameter"):
+        refuse_untrained(losses.WeightedSum.from_config(a=1, b=1, first=losses.CE.from_config(), second=loss))
+
+
 MODULE = """import numpy as np
 from torch import nn
 
@@ -364,6 +385,16 @@ class Mean(Loss):
 class Flat(Loss):
     def per_sample(self, logits, labels):
         return logits.detach().sum(1)
+
+
+class Draws(Loss):
+    def per_sample(self, logits, labels):
+        return nn.functional.dropout(logits).logsumexp(1)
+
+
+class Nothing(Loss):
+    def persample(self, logits, labels):
+        return logits.sum(1)
 
 
 class Odd(Noise):
@@ -398,6 +429,8 @@ TOLD = {
     ("loss", "Fails", ""): f"mine.py:{line('return logits[:, 99]')}: IndexError: index 99 is out of bounds",
     ("loss", "Mean", ""): f"mine.py:{line('class Mean')}: Mean gives (), not the loss of each sample (B,)",
     ("loss", "Flat", ""): f"mine.py:{line('class Flat')}: Flat: its values have no gradient",
+    ("loss", "Draws", ""): f"mine.py:{line('class Draws')}: Draws: it draws random numbers of its own",
+    ("loss", "Nothing", ""): f"mine.py:{line('class Nothing')}: Nothing has no per_sample(logits, labels)",
     ("noise", "Odd", ""): f"mine.py:{line('class Odd')}: Odd: ",
     ("noise", "Half", ""): f"mine.py:{line('class Half')}: Half: draw must give 1500 integers in 0..9",
     ("noise", "Breaks", ""): f"mine.py:{line('return labels + {')}: KeyError: 'b'",

@@ -85,7 +85,7 @@ class Data:
         return {}
 
     def _read(self, root: Path) -> Arrays:
-        raise NotImplementedError
+        raise UserCodeError(f"{defined(type(self))} has no _read(root)")
 
 
 def _fault(arrays: Arrays) -> str | None:

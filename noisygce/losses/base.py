@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from noisygce import check
+from noisygce.errors import UserCodeError, defined
 from noisygce.losses.probabilities import log_p
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Loss(Module):
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of each sample (B,)."""
-        raise NotImplementedError
+        raise UserCodeError(f"{defined(getattr(self, 'made_of', type(self)))} has no per_sample(logits, labels)")
 
     def of_batch(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
         """The loss of each sample (B,), as training asks for it; index (B,): which of the N training samples."""
@@ -123,14 +124,16 @@ class Loss(Module):
 
         For ce that is the usual cross entropy with a soft label, for every loss what it is trained on by mixed labels.
         """
+        import torch
+
         if self.prunes or self.uses_sample_index:
             does = "prunes" if self.prunes else "remembers"
             raise TypeError(f"{type(self).__name__} {does} samples, each with one label: give labels (B,)")
         if labels.shape[1:] != logits.shape[1:]:
             raise ValueError(f"soft labels must be (B, K) as the logits, not {tuple(labels.shape)}")
-        each = [
-            self.per_sample(logits, labels[:, k].new_full((len(labels),), k).long()) for k in range(labels.shape[1])
-        ]
+        # int64 from the start: in the type of the labels, bfloat16 or bool, not every class has its number
+        given = torch.arange(labels.shape[1], device=labels.device)
+        each = [self.per_sample(logits, given[k].expand(len(labels))) for k in range(labels.shape[1])]
         return sum(labels[:, k] * values for k, values in enumerate(each))  # type: ignore[return-value]
 
     def __call__(self, *args: Any, **keywords: Any) -> Tensor:  # of a torch.nn.Module it is torch's own, with hooks

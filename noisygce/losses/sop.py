@@ -50,6 +50,8 @@ class SOP(Loss):
     def of_batch(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
         import torch
 
+        if self._bound("u").dtype == torch.float16:
+            raise TypeError(f"SOP cannot learn u and v in float16, which has no {START}; keep them in float32")
         p = log_softmax(logits).exp()
         classes = torch.arange(p.shape[1], device=p.device)
         given = (classes == labels[:, None]).to(p.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from typing import Any, Self
 
 import numpy as np
@@ -55,6 +56,12 @@ class Module(nn.Module):
             if isinstance(tensor, Tensor):
                 del vars(self)[name]
                 self.register_buffer(name, tensor)
+        if samples and self.uses_sample_index and _processes() > 1:  # type: ignore[attr-defined]
+            warnings.warn(
+                f"{type(self).__name__} remembers each sample in the process that sees it: give each process the same "
+                "samples in every epoch, and keep the loss out of DistributedDataParallel, which overwrites its memory",
+                stacklevel=2,
+            )
         if self.prunes and samples:  # type: ignore[attr-defined]
             self.kept = torch.ones(samples, dtype=torch.bool, device=device)
         self._samples, self._is_bound = samples, True
@@ -111,7 +118,7 @@ class Module(nn.Module):
             self._bind_again(logits, transition)
         if epoch is not None:
             self.start_epoch(epoch)
-        elif not self._started and _follows_a_schedule(self):
+        elif self.training and not self._started and _follows_a_schedule(self):
             raise TypeError(f"{type(self).__name__} follows a schedule: give epoch, counted from 0")
         if self.prunes and keep is None and labels.dim() == 1:  # type: ignore[attr-defined]
             keep = self._kept(labels, index)
@@ -195,6 +202,12 @@ def _equal(one: Any, other: Any) -> bool:
         return one is other
     first, second = (torch.as_tensor(each) for each in (one, other))
     return first.shape == second.shape and bool((first == second.to(first)).all())
+
+
+def _processes() -> int:
+    """How many processes train together."""
+    there = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if there else 1
 
 
 def _samples(loss: Any) -> int:

@@ -62,22 +62,14 @@ def _watched(network: nn.Module) -> list[str]:
 
     What moved since the last entry into a layer, or exit from one, is the doing of the innermost one.
     """
-    import random  # noqa: TID251  looked at, not drawn from
-
-    import numpy as np
-    import torch
     from torch import nn
-
-    def states() -> tuple[Any, ...]:
-        of_numpy: Any = np.random.get_state()  # noqa: NPY002
-        return torch.get_rng_state().numpy().tobytes(), of_numpy[1].tobytes(), of_numpy[2:], random.getstate()
 
     found: list[str] = []
     inside: list[str] = []
-    seen = [states()]
+    seen = [generators()]
 
     def look() -> None:
-        now = states()
+        now = generators()
         if now != seen[0]:
             found.append(inside[-1])
             seen[0] = now
@@ -99,3 +91,14 @@ def _watched(network: nn.Module) -> list[str]:
         if type(layer) in (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d):  # those that are drawn from the seed
             layer.eval()
     return found
+
+
+def generators() -> tuple[Any, ...]:
+    """The states of the global generators of torch, NumPy and Python, to see whether something draws from them."""
+    import random  # noqa: TID251  looked at, not drawn from
+
+    import numpy as np
+    import torch
+
+    of_numpy: Any = np.random.get_state()  # noqa: NPY002
+    return torch.get_rng_state().numpy().tobytes(), of_numpy[1].tobytes(), of_numpy[2:], random.getstate()

@@ -5,6 +5,7 @@
     images.py      a batch on the device: crop, mirror, turn, normalise; from host memory where images do not fit there
     augment.py     RandAugment and cutout of a batch
     step.py        one training step (moving_average.py: the moving average of a network)
+    own_loss.py    whether a run with a person's own loss can be repeated
     dropout.py     dropout drawn from the run's seed
     cuda_graph.py  the step as one CUDA graph
     evaluate.py    logits of a whole set, and accuracies

@@ -24,6 +24,7 @@ from noisygce.training.cuda_graph import Pool
 from noisygce.training.evaluate import Evaluation, accuracy
 from noisygce.training.images import BatchSpec, Images
 from noisygce.training.loader import Loader
+from noisygce.training.own_loss import refuse_untrained
 from noisygce.training.step import Step
 from noisygce.training.task import Task
 
@@ -92,6 +93,7 @@ class Training:
                 f"{type(loss).__name__} needs the true T, and which labels of this data set are wrong is not known: "
                 "give loss.forget_rate where the loss has it, or take a loss that estimates T, such as loss=forward_hat"
             ) from error
+        refuse_untrained(loss)
         self.loader = Loader(self.images, self.train, schedule.batch_size, seed, loss.views, loss.mixup)
         pool = Pool(required=graph == "on") if graph != "off" else None
         self.step = Step(self.network, loss, self.images, self.noisy, schedule, precision, compile, pool)

@@ -22,6 +22,7 @@ from noisygce.training.device import change
 from noisygce.training.evaluate import autocast
 from noisygce.training.images import BatchSpec, Images
 from noisygce.training.moving_average import MovingAverage
+from noisygce.training.own_loss import drawing_nothing
 
 
 class Step:
@@ -76,6 +77,7 @@ class Step:
         self.good_steps = torch.zeros((), dtype=torch.int64, device=device)  # before the first non-finite loss
         self.predictions = torch.full_like(labels, -1)  # (N,) each sample's class when last trained on in this epoch
         self.predictions_before = self.predictions.clone()  # (N,) of the epoch before
+        self._is_tried = False  # the loss
         self._train: Callable[..., None] = self._on
         if pool:
             self._train = Captured(self._on, schedule.batch_size, lambda: self.state().values(), pool, self._forget)
@@ -115,7 +117,12 @@ class Step:
     def __call__(self, draw: BatchSpec) -> None:
         draw = self.images.fetched(draw)
         self._names = draw.names()  # the same for all batches
-        self._train(*draw.tensors())
+        if self._is_tried:
+            self._train(*draw.tensors())
+            return
+        with drawing_nothing(self.loss):
+            self._train(*draw.tensors())
+        self._is_tried = True
 
     def _on(self, *tensors: Tensor) -> None:
         draw = BatchSpec(**dict(zip(self._names, tensors, strict=True)))
