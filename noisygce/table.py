@@ -8,6 +8,8 @@
     python -m noisygce.table experiment=demo measure=auroc            how well wrong labels are found: auroc or ap
     python -m noisygce.table experiment=demo measure=ece              calibration: ece, ece_equal_width, nll, brier, and
                                                                       after temperature scaling ece_scaled, ...
+    python -m noisygce.table experiment=demo measure=per_class        test accuracy of each class
+    python -m noisygce.table experiment=transition_cifar10_compact measure=t_error    error of the estimated T
     python -m noisygce.table experiment=benchmark_digits measure=rank ranks over the settings, with Friedman's test
     python -m noisygce.table experiment=table1_cifar10 against=published     or against=reference
     python -m noisygce.table experiment=demo against=mine.csv         numbers of your own, in the columns of

@@ -16,8 +16,9 @@ class Airbench(Model):
     """A 2x2 convolution and GELU; blocks of conv 3x3, 2x2 max pool, batch norm, GELU, conv 3x3, batch norm, GELU; the
     largest value of each channel; a linear layer without bias, its logits multiplied by ``scale``.
 
-    (B, C, H, W) -> (B, K). The shape of airbench94, section 3 of the paper, without its whitened first layer, partial
-    identity initialisation and fixed batch norm weights.
+    (B, C, H, W) -> (B, K). The layers of airbench94, section 3 of the paper, without its whitened first layer, partial
+    identity initialisation and fixed batch norm weights, with torch's momentum and eps of batch norm and initial biases.
+    ``channels`` of the paper's code are 64, 256, 256; the default, 64, 128, 256, takes half the time.
 
     stem: channels of the first convolution. channels: of each block. scale: of the logits, in (0, 1000]; 1/9 in the
     paper's code. Raises ConfigError where an image is too small for that many blocks.
