@@ -43,7 +43,9 @@ def caches_aside(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def process_as_before():
-    """Signal handlers and logging are as before after a test in which a command has run in this process."""
+    """Signal handlers and logging are as before after a test in which a command has run in this process. What a test
+    draws from torch's generator does not depend on the tests before it."""
+    torch.manual_seed(0)
     log = logging.getLogger("noisygce")
     logged = (list(log.handlers), log.level, log.propagate)
     handlers = {number: signal.getsignal(number) for number in map(signal.Signals.__getitem__, stops.SIGNALS)}

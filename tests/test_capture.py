@@ -78,21 +78,19 @@ def trained(e: settings.Experiment, at: str, stop: int = 0) -> tuple[str, list[d
         return digest(t.tensors()), rows  # on that stream: another one would not wait for its last copies
 
 
+@pytest.mark.gpu
+@on_gpu
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("at", DEVICES)
-def test_a_captured_training_is_the_eager_one_bit_for_bit(at, kind):
-    if kind == "resnet18 in bf16" and at == "cpu":
-        pytest.skip("needs a CUDA device: it takes minutes without")
-    eager, rows = trained(experiment(at, False, *KINDS[kind]), at)
-    assert trained(experiment(at, at != "cpu", *KINDS[kind]), at) == (eager, rows)
-    if kind in ("convnet", "masked"):
-        assert rows[-1]["kept"] < rows[0]["kept"]  # it was pruned, so that the odd batch has changed its size
+def test_a_captured_training_is_the_eager_one_bit_for_bit(kind):
+    eager = trained(experiment("cuda:0", False, *KINDS[kind]), "cuda:0")
+    assert trained(experiment("cuda:0", True, *KINDS[kind]), "cuda:0") == eager
 
 
-@pytest.mark.parametrize("at", DEVICES)
-def test_a_captured_training_goes_on_from_the_middle_of_an_epoch(at):
-    graph = at != "cpu"
-    assert trained(experiment(at, graph), at, stop=13) == trained(experiment(at, False), at)
+@pytest.mark.gpu
+@on_gpu
+def test_a_captured_training_goes_on_from_the_middle_of_an_epoch():
+    whole = trained(experiment("cuda:0", False), "cuda:0")
+    assert trained(experiment("cuda:0", True), "cuda:0", stop=13) == whole
 
 
 @pytest.mark.gpu
@@ -139,7 +137,10 @@ def test_what_surrounds_a_graph_changes_nothing(monkeypatch, as_on_a_gpu, kind):
     assert len(as_on_a_gpu) > 40
     monkeypatch.undo()
     monkeypatch.setattr(evaluate, "BATCH", 50)
-    assert captured == trained(experiment("cpu", False, *KINDS[kind]), "cpu")
+    eager, rows = trained(experiment("cpu", False, *KINDS[kind]), "cpu")
+    assert captured == (eager, rows)
+    if kind in ("convnet", "masked"):
+        assert rows[-1]["kept"] < rows[0]["kept"]  # it was pruned, so that the odd batch has changed its size
 
 
 @pytest.mark.usefixtures("as_on_a_gpu")

@@ -87,6 +87,10 @@ def _torn_by_a_plain_writer(folder: Path) -> None:
         head = checkpoint._HEADER + hashlib.sha256(body.getbuffer()).hexdigest().encode() + b"\n"
         (folder / checkpoint.LAST).write_bytes(head + body.getbuffer())
 
+    plain(folder, content(1))
+    whole, _ = checkpoint.read(folder, "x")
+    assert whole is not None
+    assert whole["seconds"] == 1  # so that what cannot be read is torn
     try:
         _kill_writers(folder, 100, plain)
     except CheckpointError:

@@ -31,7 +31,7 @@ def drawn(**environment: str) -> list[str]:
     """Digests of a figure's files, then MPLBACKEND and matplotlib's own text.usetex and backend, in a new process."""
     plain = {key: value for key, value in os.environ.items() if key not in ("MPLBACKEND", "MATPLOTLIBRC")}
     done = subprocess.run(
-        [sys.executable, "-c", FIGURE], env={**plain, **environment}, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", FIGURE], env={**plain, **environment}, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()

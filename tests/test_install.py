@@ -123,6 +123,7 @@ class Clean:
     def __call__(self, *arguments: str) -> str:
         """Runs its Python in the empty folder; what it has printed."""
         own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "NOISYGCE"))}
+        own["NOISYGCE_CACHE"] = str(self.folder.parent / "cache")
         done = subprocess.run(
             [self.python, *arguments], cwd=self.folder, env=own, capture_output=True, text=True, timeout=600
         )

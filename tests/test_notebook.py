@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -35,17 +36,23 @@ def shown(cell):
     return next((output["data"] for output in cell["outputs"] if "data" in output), {})
 
 
+def numbers(text):
+    return re.findall(r"-?\d+\.\d+", text)
+
+
 def test_every_cell_runs_and_shows_what_is_stored_with_it(monkeypatch):
     monkeypatch.chdir(DOCS)
     names: dict = {}
+    compared = 0
     for cell in cells("results.ipynb"):
         value = run("".join(cell["source"]), names)
         for kind in shown(cell).keys() & SHOWS.keys():
             assert getattr(value, SHOWS[kind])()
-        # Numbers of a run that is trained here depend on the processor.
-        if type(value).__module__.startswith("noisygce.") and not type(value).__module__.startswith("noisygce.api"):
-            assert repr(value).strip() == "".join(shown(cell)["text/plain"]).strip()
-    assert len(cells("results.ipynb")) == 6
+        page = "".join(shown(cell).get("text/html", ""))
+        if page and not type(value).__module__.startswith("noisygce.api"):  # a run trained here, by this processor
+            assert numbers(value._repr_html_()) == numbers(page)
+            compared += 1
+    assert (len(cells("results.ipynb")), compared) == (6, 4)
 
 
 def test_a_loss_of_one_s_own_goes_from_idea_to_table(monkeypatch, tmp_path):

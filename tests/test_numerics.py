@@ -35,6 +35,31 @@ EXPECTED = {
             (1.139797, 0.113333, 0.086667, 0.050505, 1350),
             (1.139858, 0.128148, 0.120000, 0.087542, 1350),
         ],
+        "elr": [
+            (2.159235, 0.183704, 0.220000, 0.340067, 1350),
+            (1.889067, 0.307407, 0.333333, 0.451178, 1350),
+            (1.733038, 0.356296, 0.413333, 0.521886, 1350),
+        ],
+        "mixup": [
+            (2.293906, 0.125185, 0.206667, 0.319865, 1350),
+            (2.235270, 0.195556, 0.266667, 0.350168, 1350),
+            (2.209665, 0.232593, 0.326667, 0.461279, 1350),
+        ],
+        "jocor": [
+            (0.479425, 0.119259, 0.113333, 0.097643, 1350),
+            (0.462365, 0.146667, 0.120000, 0.134680, 1350),
+            (0.458394, 0.151852, 0.133333, 0.164983, 1350),
+        ],
+        "drawn": [
+            (2.241976, 0.174815, 0.213333, 0.144781, 1350),
+            (2.109732, 0.235556, 0.226667, 0.195286, 1350),
+            (2.062168, 0.237778, 0.246667, 0.242424, 1350),
+        ],
+        "cosine": [
+            (2.254831, 0.186667, 0.120000, 0.144781, 1350),
+            (2.009976, 0.351852, 0.373333, 0.575758, 1350),
+            (1.840572, 0.472593, 0.500000, 0.730640, 1350),
+        ],
     },
 }
 RUNS = {
@@ -43,15 +68,24 @@ RUNS = {
     "tgce": ["loss=tgce", "loss.k=0.11", "prune.start=2"],
     "tgce mask": ["loss=tgce", "loss.k=0.11", "prune.start=2", "prune.mode=mask"],
     "augmented": ["loss=gce", "data.padding=1", "data.flip=true", "data.normalise=pixel_mean", "noise=pair"],
+    "elr": ["loss=elr"],
+    "mixup": ["loss=mixup"],
+    "jocor": ["loss=jocor"],
+    "drawn": ["loss=ce", "data.randaugment=[2,9]", "data.cutout=3", "noise=instance"],
+    "cosine": [
+        "loss=ce",
+        "schedule.annealing=cosine",
+        "schedule.milestones=[]",
+        "schedule.clip_norm=1",
+        "schedule.ema=0.9",
+    ],
 }
 
 
 def measured(make, overrides):
     keys = "train_loss", "train_accuracy", "val_accuracy", "test_accuracy", "kept"
-    rows = fit(
-        make(*overrides, "data.subset=null", "schedule.batch_size=128", "schedule.epochs=3", "schedule.milestones=[1]"),
-        lambda *_: None,
-    )
+    whole = ["data.subset=null", "schedule.batch_size=128", "schedule.epochs=3", "schedule.milestones=[1]"]
+    rows = fit(make(*whole, *overrides), lambda *_: None)
     return [tuple(row[key] for key in keys) for row in rows]
 
 

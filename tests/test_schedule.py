@@ -18,26 +18,16 @@ def test_learning_rate_falls_tenfold_after_each_milestone():
     assert schedule(milestones=[]).lr_of(9) == 1
 
 
-def test_cosine_annealing_is_torch_s():
+@pytest.mark.parametrize(("end", "middle"), [(0, 0.05), (0.02, 0.06)])
+def test_cosine_annealing_is_torch_s(end, middle):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10, eta_min=0)
-    ours = schedule(lr=0.1, annealing="cosine", milestones=[])
-    for epoch in range(10):
-        assert ours.lr_of(epoch) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
-        optimizer.step()
-        theirs.step()
-    assert (ours.lr_of(0), ours.lr_of(5)) == pytest.approx((0.1, 0.05))
-
-
-def test_a_cosine_that_ends_above_0_is_torch_s():
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
-    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10, eta_min=0.02)
-    ours = schedule(lr=0.1, annealing="cosine", milestones=[], lr_end=0.02)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10, eta_min=end)
+    ours = schedule(lr=0.1, annealing="cosine", milestones=[], lr_end=end)
     for epoch in range(10):
         assert ours.lr_of(epoch) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
         optimizer.step()
         theirs.step()
-    assert ours.lr_of(5) == pytest.approx(0.06)
+    assert (ours.lr_of(0), ours.lr_of(5)) == pytest.approx((0.1, middle))
 
 
 def test_the_factor_at_a_milestone_may_be_another():
@@ -56,8 +46,9 @@ def test_the_factor_at_a_milestone_may_be_another():
     ],
 )
 def test_values_that_do_not_go_together_are_refused(values):
-    with pytest.raises(Invalid):
+    with pytest.raises(Invalid) as caught:
         schedule(**values)
+    assert caught.value.key in values
 
 
 def test_pruning_is_due_at_its_start_and_then_every_so_often():
@@ -119,11 +110,13 @@ def test_cosine_annealing_has_no_milestones():
 
 
 @pytest.mark.parametrize(
-    ("mode", "start", "every"), [("discard", 1, 1), ("drop", 0, 1), ("drop", 1, 0), ("drop", 1.0, 1)]
+    ("mode", "start", "every", "key"),
+    [("discard", 1, 1, "mode"), ("drop", 0, 1, "start"), ("drop", 1, 0, "every"), ("drop", 1.0, 1, "start")],
 )
-def test_a_pruning_that_cannot_be_is_refused(mode, start, every):
-    with pytest.raises(Invalid):
+def test_a_pruning_that_cannot_be_is_refused(mode, start, every, key):
+    with pytest.raises(Invalid) as caught:
         Pruning(mode, start, every)
+    assert caught.value.key == key
 
 
 def test_the_protocol_of_elr_s_table_can_be_said():

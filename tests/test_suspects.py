@@ -97,6 +97,8 @@ def test_other_scores_rank_otherwise(run: Path, tmp_path: Path, score: str) -> N
     else:
         p = np.exp([float(row["log_p_given"]) for row in rows])
         assert p == pytest.approx([float(row["p_given"]) for row in rows], abs=2e-3)
+        assert p.tolist() == sorted(p)
+        assert [row["index"] for row in rows] != [row["index"] for row in by_margin]
 
 
 @pytest.mark.parametrize("score", ["margin", "self_confidence"])

@@ -175,7 +175,9 @@ def test_a_missing_data_set_is_tried_once_and_said_once_with_exit_code_2_and_oth
     tmp_path: Path,
 ) -> None:
     code, text = train(
-        tmp_path, "-m", "data=cifar10,digits", "seed=0,1", "schedule.epochs=2", "runtime.threads=1", before=_no_network
+        tmp_path,
+        *("-m", "data=cifar10,digits", "seed=0,1", "schedule.epochs=2", "runtime.threads=1", "paths.data=data"),
+        before=_no_network,
     )
     assert code == 2
     assert text.count("fetching") == 1

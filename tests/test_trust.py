@@ -204,7 +204,9 @@ def test_a_damaged_manifest_is_one_unreadable_run_and_the_others_are_shown(
     assert "2 runs: 1 done, 1 unreadable\n" in capsys.readouterr().out
     assert len(results.frame(tmp_path)) == 2
     verify.verify(tmp_path, tmp_path)
-    assert "1 of 2 finished runs" in capsys.readouterr().out.replace("0 of 2", "1 of 2")
+    out = capsys.readouterr().out
+    assert "0 of 2 finished runs" in out  # made up, so that the labels of the other are not those of its noise
+    assert f"{folder}: manifest.json" in out
 
 
 @pytest.mark.parametrize(
@@ -269,9 +271,9 @@ def test_metrics_that_are_no_table_are_a_fault_of_their_run_alone(demo: Plan, tm
     each = [made_up.finish(tmp_path, run) for run in demo.runs[:3]]
     (each[0] / archive.METRICS).write_text("x" * 200_000)  # longer than the csv module takes for a field
     (each[1] / archive.METRICS).write_bytes(b"\xff\xfe")
-    found = [next(iter(verify.metrics(results.of_folder(folder))), "") for folder in each[2:]]
+    faults = [verify.Verifier(tmp_path).faults(results.of_folder(folder))[0] for folder in each]
+    assert ["metrics cannot be read" in fault[0] for fault in faults] == [True, True, False]
     assert len(results.frame(tmp_path)) == 3
-    assert not any("cannot be read" in fault for fault in found)
 
 
 def test_an_archive_that_is_none_is_a_run_that_cannot_be_read(tmp_path: Path) -> None:
@@ -328,8 +330,10 @@ def test_no_command_prints_a_control_character_of_a_file(
     out = capsys.readouterr().out
     assert r"\x1b[2J" in out
     assert not {"\x1b", "\x07"} & {*out}
-    status.run([*demo.arguments])
-    assert "\x1b" not in capsys.readouterr().out
+    status.run([*demo.arguments, f"paths.results={tmp_path}"])
+    out = capsys.readouterr().out
+    assert r"\x1b[2J" in out
+    assert "\x1b" not in out
 
 
 def test_no_message_of_a_run_steers_the_terminal_or_its_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,8 +17,8 @@ class Airbench(Model):
     largest value of each channel; a linear layer without bias, its logits multiplied by ``scale``.
 
     (B, C, H, W) -> (B, K). The layers of airbench94, section 3 of the paper, without its whitened first layer, partial
-    identity initialisation and fixed batch norm weights, with torch's momentum and eps of batch norm and initial biases.
-    ``channels`` of the paper's code are 64, 256, 256; the default, 64, 128, 256, takes half the time.
+    identity initialisation and fixed batch norm weights; momentum and eps of batch norm and the initial biases are
+    torch's. ``channels`` of the paper's code are 64, 256, 256; the default, 64, 128, 256, takes half the time.
 
     stem: channels of the first convolution. channels: of each block. scale: of the logits, in (0, 1000]; 1/9 in the
     paper's code. Raises ConfigError where an image is too small for that many blocks.
