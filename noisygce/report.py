@@ -11,12 +11,11 @@ noisygce.train.
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from dataclasses import replace
 from statistics import median
 
 from noisygce.errors import NoisygceError
-from noisygce.results import STATES
+from noisygce.results import summary
 from noisygce.settings import arguments
 from noisygce.sweep.missing import hint
 from noisygce.sweep.plan import Plan, shown
@@ -58,7 +57,6 @@ def report(plan: Plan, table: Table) -> str:
     """The page as HTML."""
     from markupsafe import Markup
 
-    counts = Counter(run.state for run in table.runs)
     accuracies = [*(each for name, each in table.subtables.items() if name != "gap"), *table.pairs]
     cells = table.cells
     return page.render(
@@ -66,7 +64,7 @@ def report(plan: Plan, table: Table) -> str:
         title=escape.plain(table.spec.title),
         name=plan.name,
         runs=len(table.runs),
-        states=", ".join(f"{counts[state]} {state}" for state in STATES if counts[state]),
+        states=summary(table.runs),
         tables=[Markup(subtable.html(each)) for each in accuracies],
         gaps=[Markup(subtable.html(each)) for name, each in table.subtables.items() if name == "gap"],
         figures=[

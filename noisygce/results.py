@@ -254,6 +254,12 @@ def with_files(run: str) -> Result:
     return found
 
 
+def summary(runs: Iterable[Result]) -> str:
+    """How many runs there are of each state."""
+    counts = Counter(run.state for run in runs)
+    return ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+
+
 def frame(results: Iterable[Result] | Path | str) -> DataFrame:
     """One row a run, of these runs or of all below a folder: id, state, the config under dotted keys, each rule's test
     accuracy (a fraction) and their gap, accuracy on noisy validation, realised noise rate, seconds, images/s, device,

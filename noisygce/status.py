@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from noisygce import results
 from noisygce.errors import counted
-from noisygce.results import STATES, Result
+from noisygce.results import Result
 from noisygce.runs.messages import duration
 from noisygce.settings import arguments
 from noisygce.settings.command import printable
@@ -55,9 +54,7 @@ def run(argv: list[str]) -> None:
 
 def report(name: str, runs: Sequence[Result], now: float) -> list[str]:
     """The lines to print; ``now`` in seconds since 1970."""
-    counts = Counter(run.state for run in runs)
-    summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    lines = [f"{name}: {counted(len(runs), 'run')}{': ' + summary if summary else ''}"]
+    lines = [f"{name}: {counted(len(runs), 'run')}{': ' + results.summary(runs) if runs else ''}"]
     lines += [f"  running     {_running(run, now)}" for run in runs if run.state == "running"]
     lines += [f"  {run.state:<11} {run.id}: {run.note}{_again(run)}" for run in runs if run.state in _NEED]
     for state in ("stopped", "missing"):

@@ -94,8 +94,6 @@ class Verifier:
         if run.archive or recorded is None or drawn is None or not path.is_file() or list(files(run)):
             return  # or another check gives the reason
         predictions, clean = artifacts.predictions(run.folder, run.manifest), drawn[1]
-        if not artifacts.has_scores(path):  # older: measured by p, which is rounded there
-            return
         train = predictions.split == "train"
         wrong = None if clean is None else predictions.given[train] != clean[predictions.index[train]]
         scores = {name: getattr(predictions, column)[train] for name, column in detection.SCORES.items()}

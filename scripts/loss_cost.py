@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from noisygce import settings
+from noisygce.losses.forward import ESTIMATES
 
 ROUNDS = 300
 device = sys.argv[1] if len(sys.argv) > 1 else "cpu"
@@ -24,7 +25,7 @@ torch.set_num_threads(1)
 def bound(name: str, classes: int):
     loss = settings.read(settings.compose(["data=digits", f"loss={name}"])).loss
     transition = 0.6 * np.eye(classes) + 0.4 / classes
-    loss.load_source_estimates("", {"q97": transition, "max": transition})
+    loss.load_source_estimates("", dict.fromkeys(ESTIMATES, transition))
     loss.bind(samples=50_000, classes=classes, device=device, transition=transition)
     return loss
 

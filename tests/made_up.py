@@ -13,6 +13,7 @@ import numpy as np
 
 from noisygce import runs
 from noisygce.sweep.plan import Planned
+from noisygce.training import detection
 
 EPOCHS = 12
 PRUNED_AFTER = (4, 8)
@@ -102,6 +103,8 @@ def keep(folder: Path, p: Sequence[Sequence[float]], given: Sequence[int]) -> No
         "index": np.arange(n),
         "split": np.array(["test"] * n),
         "kept": np.ones(n, dtype=bool),
+        "predicted": np.array(p).argmax(1),
+        **{column: detection.score(name, np.log(p), np.array(given)) for name, column in detection.SCORES.items()},
     }
     np.savez(buffer, p=np.array(p, dtype=np.float16), given=np.array(given), classes=np.array(["cat", "dog"]), **whole)
     content = buffer.getvalue()

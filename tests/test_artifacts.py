@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -136,19 +135,6 @@ def test_a_sure_model_still_ranks_and_says_what_it_said(make, tmp_path: Path) ->
     lost = margin == -1
     assert lost.sum() > 100, "p alone would tie them"
     assert len(np.unique(found.margin_log_odds[lost])) > 0.95 * lost.sum()
-
-
-def test_predictions_of_older_files_are_read(finished: Path, tmp_path: Path) -> None:
-    new = artifacts.predictions(finished, manifest(finished))
-    with np.load(finished / artifacts.PREDICTIONS) as arrays:
-        older = {name: arrays[name] for name in arrays if name not in ("predicted", "margin_log_odds", "log_p_given")}
-    np.savez_compressed(tmp_path / artifacts.PREDICTIONS, **older)
-    content = (tmp_path / artifacts.PREDICTIONS).read_bytes()
-    said = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    old = artifacts.predictions(tmp_path, {"files": {artifacts.PREDICTIONS: said}})
-    assert (old.predicted == new.predicted).mean() > 0.99
-    near = np.abs(new.margin_log_odds) < 5
-    assert old.margin_log_odds[near] == pytest.approx(new.margin_log_odds[near], abs=0.1)
 
 
 @pytest.mark.parametrize("normalise", ["channel", "pixel_mean"])

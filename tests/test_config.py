@@ -151,7 +151,7 @@ def node(**values):
         "os.system",
         "antigravity.Loss",  # importing it would act
         "builtins.eval",
-        "noisygce.losses.cross_entropy",  # a function
+        "noisygce.losses.log_p",  # a function
         "noisygce.losses.Loss",  # the base itself
         "noisygce.noise.Uniform",  # of another group
         "noisygce.losses.check",  # a module

@@ -350,19 +350,6 @@ def test_prediction_changes_are_those_between_the_predictions_of_two_epochs(make
     assert len(both) < len(now)  # a pruned sample took part in none of the later epochs
 
 
-def test_a_checkpoint_of_before_prediction_changes_is_loaded_and_starts_them_empty(make):
-    whole, resumed = make(), make()
-    rows = fit(whole, lambda *_: None)
-    next(rows)
-    old = {name: tensor.clone() for name, tensor in whole.tensors().items() if name != "predictions_before"}
-    resumed.load(old, Progress(epoch=1, best_epoch=1, best_accuracy=whole.progress.best_accuracy))
-    resumed.step.predictions.fill_(-1)  # which such a checkpoint may hold or not
-    then, now = next(rows), next(fit(resumed, lambda *_: None))
-    assert now.pop("prediction_changes") is None
-    assert then.pop("prediction_changes") is not None
-    assert now == then
-
-
 def test_one_training_sample_is_refused_where_batch_norm_needs_two(make):
     with pytest.raises(ConfigError, match="one training sample: the batch norm of this network needs at least two"):
         make("data.subset=1", "data.validation=0", "loss=ce")

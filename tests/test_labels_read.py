@@ -17,7 +17,7 @@ from noisygce import runs, settings
 from noisygce.data import Cifar100, label_table, listing, remarks
 from noisygce.data.base import Arrays
 from noisygce.errors import ConfigError, DataError
-from noisygce.noise.by_class import SUPERCLASSES
+from noisygce.noise.cifar import SUPERCLASSES
 from noisygce.training.task import Task, prepare
 
 NAMES = ["ant", "bee", "cat", "bee", "ant", "cat"]

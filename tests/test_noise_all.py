@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from noisygce import check, noise, settings
-from noisygce.data import Arrays, Digits
+from noisygce.data import Arrays, Cifar10, Digits
 from noisygce.errors import ConfigError, DataError
 from noisygce.noise import Images, Labels, Matrix, empirical_transition, realised_rate
-from noisygce.noise.by_class import SUPERCLASSES
+from noisygce.noise.cifar import SUPERCLASSES
 from noisygce.noise.files import by_torch
-from noisygce.noise.human import CIFAR10, read
+from noisygce.noise.human import read
 from noisygce.noise.instance import normals, truncated_normals
 from noisygce.training.task import corrupted, prepare
 
@@ -31,6 +31,7 @@ HUNDRED = tuple(sorted(name for group in SUPERCLASSES.values() for name in group
 LABELS = {5: np.arange(N) % 5, 10: np.arange(N) % 10, 100: np.arange(N) % 100}
 CLASSES = {5: TEN[:5], 10: TEN, 100: HUNDRED}
 NO_IMAGES = np.zeros((0, 1, 1, 1), dtype=np.uint8)
+CIFAR10 = Cifar10.classes
 
 
 def matrix(of: noise.Noise, classes: tuple[str, ...]) -> Matrix:

@@ -15,13 +15,14 @@ import pytest
 import torch
 
 from noisygce import check, noise, settings
+from noisygce.data import Cifar10
 from noisygce.errors import ConfigError, DataError, MissingData
 from noisygce.noise import digest, files, published
 from noisygce.noise.from_file import FromFile
-from noisygce.noise.human import CIFAR10
 from noisygce.noise.published import SETS, LabelSet, Source
 
 N, HELD_OUT = 200, 20
+CIFAR10 = Cifar10.classes
 LABELS = np.arange(N) % 10
 NO_IMAGES = np.zeros((0, 1, 1, 1), dtype=np.uint8)
 SOURCE = Source("owner/REPO", "0123abc")

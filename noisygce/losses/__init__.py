@@ -35,15 +35,7 @@ from noisygce.losses.elr import ELR, ELRPlus
 from noisygce.losses.eps_softmax import EpsSoftmaxCE
 from noisygce.losses.focal import Focal
 from noisygce.losses.forward import Backward, DualT, Forward, ForwardHat
-from noisygce.losses.gce import (
-    CE,
-    GCE,
-    MAE,
-    TruncatedGCE,
-    cross_entropy,
-    generalized_cross_entropy,
-    mean_absolute_error,
-)
+from noisygce.losses.gce import CE, GCE, MAE, TruncatedGCE
 from noisygce.losses.jocor import JoCoR
 from noisygce.losses.js import GJS, JS
 from noisygce.losses.label_smoothing import LabelSmoothing
@@ -101,9 +93,6 @@ __all__ = [
     "TruncatedGCE",
     "VolMinNet",
     "WeightedSum",
-    "cross_entropy",
-    "generalized_cross_entropy",
     "log_p",
     "log_softmax",
-    "mean_absolute_error",
 ]

@@ -78,18 +78,3 @@ class TruncatedGCE(GCE):
             return log_p(logits.detach(), labels).exp() > self.k
         some = labels != self.ignore_index
         return some & (log_p(logits.detach(), labels.where(some, 0)).exp() > self.k)
-
-
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """The losses ``CE`` of each sample (B,)."""
-    return CE().per_sample(logits, labels)
-
-
-def mean_absolute_error(logits: Tensor, labels: Tensor) -> Tensor:
-    """The losses ``MAE`` of each sample (B,)."""
-    return MAE().per_sample(logits, labels)
-
-
-def generalized_cross_entropy(logits: Tensor, labels: Tensor, q: float) -> Tensor:
-    """The losses ``GCE`` of each sample (B,)."""
-    return GCE(q).per_sample(logits, labels)

@@ -83,24 +83,7 @@ class _BatchNorm(torch.autograd.Function):
         return dx, d_residual if ctx.adds else None, d_weight, d_bias, None, None, None, None, None
 
 
-def batch_norm(
-    x: Tensor,
-    residual: Tensor | None,
-    weight: Tensor,
-    bias: Tensor,
-    running_mean: Tensor,
-    running_var: Tensor,
-    momentum: float,
-    eps: float,
-    relu: bool,
-) -> Tensor:
-    """relu(batch norm(x) + residual) in training mode; without the addition or the ReLU where they are not given.
-
-    x, residual: (B, C, H, W); weight, bias and the running statistics, which are updated: (C,) float32. Fewer than
-    2**31 elements. Ioffe & Szegedy 2015, arXiv 1502.03167.
-    """
-    y: Tensor = _BatchNorm.apply(x, residual, weight, bias, running_mean, running_var, momentum, eps, relu)
-    return y
+batch_norm: Callable[..., Tensor] = _BatchNorm.apply
 
 
 def by_torch(

@@ -6,6 +6,7 @@ labels (and images), the noise's values and the seed, so the noisy labels of a s
     base.py      the class Noise, the draw, its realised rate
     by_class.py  uniform, pair, class_map, superclass, ...: a T is all there is
     instance.py  noise that depends on the image
+    cifar.py     the classes of CIFAR
     human.py     human label noise, and its synthetic twin
     open_set.py  images of none of the classes
     published.py label sets that papers' authors have published, by name
@@ -20,9 +21,7 @@ from noisygce.noise.base import (
     Labels,
     Matrix,
     Noise,
-    Vector,
     corrupt,
-    corrupt_exactly,
     describe,
     digest,
     empirical_transition,
@@ -53,9 +52,7 @@ __all__ = [
     "Published",
     "Superclass",
     "Uniform",
-    "Vector",
     "corrupt",
-    "corrupt_exactly",
     "describe",
     "digest",
     "empirical_transition",

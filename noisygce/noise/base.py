@@ -95,6 +95,12 @@ def realised_rate(clean: Labels, noisy: Labels) -> float:
     return float(np.mean(clean != noisy))
 
 
+def check_rate(rate: float, found: float, name: str) -> None:
+    """Raises Invalid unless a rate is, to four decimals, the one that the labels of a set have."""
+    if abs(rate - found) > 5.1e-5:
+        raise check.Invalid("rate", rate, f"left out, or the {found:.4f} that noise.set={name} has")
+
+
 def digest(labels: Labels) -> str:
     """SHA-256 of labels (N,) as little-endian int64: what manifests and ``noise.sha256`` hold."""
     return hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
@@ -158,3 +164,12 @@ class Noise:
 
     def _seed(self, seed: int) -> int:
         return seed if self.seed is None else self.seed
+
+
+class Given(Noise):
+    """Labels that are there already: ``bind`` sets ``_given`` (N,), and nothing is drawn."""
+
+    _given: Labels
+
+    def draw(self, labels: Labels, images: Images, classes: Sequence[str], seed: int) -> Labels:
+        return self._given

@@ -11,6 +11,7 @@ import numpy as np
 from noisygce import check
 from noisygce.errors import ConfigError
 from noisygce.noise.base import Images, Labels, Matrix, Noise, corrupt, corrupt_exactly
+from noisygce.noise.cifar import CLASSES, SUPERCLASSES
 
 
 class Clean(Noise):
@@ -58,33 +59,33 @@ class Pair(Noise):
         return flipping(self.rate, len(classes), _cycle(range(len(classes))))
 
 
-class Superclass(Noise):
+class OfClasses(Noise):
+    """A T that only some classes have: whether they are these is known before any file is read."""
+
+    def fits(self, classes: Sequence[str], side: int, channels: int) -> None:
+        if classes:
+            self.transition(classes)
+
+
+class Superclass(OfClasses):
     """CIFAR-100: each class turns into the next of the 5 of its superclass, cyclically, with probability r.
 
     In alphabetical order (Patrini et al. 2017, arXiv 1609.03683; superclasses: Krizhevsky 2009).
     """
 
-    def fits(self, classes: Sequence[str], side: int, channels: int) -> None:
-        if classes:
-            self.transition(classes)
-
     def transition(self, classes: Sequence[str]) -> Matrix:
-        if sorted(classes) != sorted(name for group in SUPERCLASSES.values() for name in group):
+        if sorted(classes) != sorted(CLASSES["cifar100"]):
             raise ConfigError("noise=superclass: superclasses are those of data=cifar100; take another noise")
         groups = ([classes.index(name) for name in group] for group in SUPERCLASSES.values())
         return flipping(self.rate, len(classes), (pair for group in groups for pair in _cycle(group)))
 
 
-class IndexBlock(Noise):
+class IndexBlock(OfClasses):
     """Legacy: each class turns into the next of its block of 5 consecutive indices, cyclically, with probability r.
 
     What much public code calls superclass noise on CIFAR-100. Its indices are alphabetical, so that the blocks are not
     superclasses: apple, aquarium_fish, baby, bear, beaver is one of them.
     """
-
-    def fits(self, classes: Sequence[str], side: int, channels: int) -> None:
-        if classes:
-            self.transition(classes)
 
     def transition(self, classes: Sequence[str]) -> Matrix:
         k = len(classes)
@@ -94,7 +95,7 @@ class IndexBlock(Noise):
         return flipping(self.rate, k, (pair for block in blocks for pair in _cycle(block)))
 
 
-class ClassMap(Noise):
+class ClassMap(OfClasses):
     """Class-dependent noise: each class of ``map`` turns into its image with probability r, the others stay clean.
 
     map: {source: target} of class names (each data leaf brings its own: Patrini et al. 2017, arXiv 1609.03683;
@@ -115,10 +116,6 @@ class ClassMap(Noise):
         self.map: Any = map
         self.sequential = check.flag("sequential", sequential)
         self.exact = check.flag("exact", exact)
-
-    def fits(self, classes: Sequence[str], side: int, channels: int) -> None:
-        if classes:
-            self.transition(classes)
 
     def transition(self, classes: Sequence[str]) -> Matrix:
         return functools.reduce(np.matmul, self._steps(classes))
@@ -157,27 +154,3 @@ def flipping(rate: float, classes: int, pairs: Iterable[tuple[int, int]]) -> Mat
 def _cycle(members: Sequence[int]) -> Iterable[tuple[int, int]]:
     """Each member with the next one, the last with the first."""
     return zip(members, (*members[1:], members[0]), strict=True)
-
-
-SUPERCLASSES = {  # Krizhevsky 2009; members in alphabetical order
-    "aquatic_mammals": ("beaver", "dolphin", "otter", "seal", "whale"),
-    "fish": ("aquarium_fish", "flatfish", "ray", "shark", "trout"),
-    "flowers": ("orchid", "poppy", "rose", "sunflower", "tulip"),
-    "food_containers": ("bottle", "bowl", "can", "cup", "plate"),
-    "fruit_and_vegetables": ("apple", "mushroom", "orange", "pear", "sweet_pepper"),
-    "household_electrical_devices": ("clock", "keyboard", "lamp", "telephone", "television"),
-    "household_furniture": ("bed", "chair", "couch", "table", "wardrobe"),
-    "insects": ("bee", "beetle", "butterfly", "caterpillar", "cockroach"),
-    "large_carnivores": ("bear", "leopard", "lion", "tiger", "wolf"),
-    "large_man-made_outdoor_things": ("bridge", "castle", "house", "road", "skyscraper"),
-    "large_natural_outdoor_scenes": ("cloud", "forest", "mountain", "plain", "sea"),
-    "large_omnivores_and_herbivores": ("camel", "cattle", "chimpanzee", "elephant", "kangaroo"),
-    "medium_mammals": ("fox", "porcupine", "possum", "raccoon", "skunk"),
-    "non-insect_invertebrates": ("crab", "lobster", "snail", "spider", "worm"),
-    "people": ("baby", "boy", "girl", "man", "woman"),
-    "reptiles": ("crocodile", "dinosaur", "lizard", "snake", "turtle"),
-    "small_mammals": ("hamster", "mouse", "rabbit", "shrew", "squirrel"),
-    "trees": ("maple_tree", "oak_tree", "palm_tree", "pine_tree", "willow_tree"),
-    "vehicles_1": ("bicycle", "bus", "motorcycle", "pickup_truck", "train"),
-    "vehicles_2": ("lawn_mower", "rocket", "streetcar", "tank", "tractor"),
-}

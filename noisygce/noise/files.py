@@ -14,7 +14,6 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -59,13 +58,6 @@ def by_torch(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"it holds a {type(content).__name__}")
     return content
-
-
-def _array(path: Path) -> Any:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (EOFError, BadZipFile) as error:
-        raise ValueError(str(error)) from None
 
 
 def _json(path: Path) -> Any:
@@ -118,7 +110,7 @@ def _whole(column: Sequence[str]) -> bool:
 
 _NAMED = ("file", "id", "ids")  # columns of the names of samples
 _READERS: dict[str, tuple[Any, str]] = {
-    ".npy": (_array, "an npy file of numbers"),
+    ".npy": (lambda path: np.load(path, allow_pickle=False), "an npy file of numbers"),
     ".json": (_json, "a JSON list of integers, or several by name"),
     ".txt": (_lines, "text with an integer a line"),
     ".csv": (_columns, "a CSV with a header and integers below it"),

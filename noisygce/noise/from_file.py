@@ -11,10 +11,10 @@ import numpy as np
 from noisygce import check, inputs
 from noisygce.errors import DataError, MissingData
 from noisygce.noise import files
-from noisygce.noise.base import Images, Labels, Noise, digest, realised_rate
+from noisygce.noise.base import Given, Labels, digest, realised_rate
 
 
-class FromFile(Noise):
+class FromFile(Given):
     """Labels (N,) from a file, one for each training image in the data set's order; nothing is drawn. Where the images
     have names, the lines of a CSV with a column ``file`` may have any order.
 
@@ -35,7 +35,6 @@ class FromFile(Noise):
         if sha256 is not None and not re.fullmatch(r"[0-9a-f]{64}", str(sha256)):
             raise check.Invalid("sha256", sha256, "64 hexadecimal digits, as python -m noisygce.labels prints them")
         self.file, self.key, self.sha256 = file, key, sha256
-        self._given: Labels
 
     def bind(self, root: Path, labels: Labels, classes: Sequence[str]) -> None:
         path = inputs.located(root, self.file)
@@ -55,9 +54,6 @@ class FromFile(Noise):
         if other_rate:
             raise check.Invalid("rate", self.rate, f"within 0.02 of the {to_give} that these labels have")
         self._given = given
-
-    def draw(self, labels: Labels, images: Images, classes: Sequence[str], seed: int) -> Labels:
-        return self._given
 
     @staticmethod
     def _read(path: Path, key: str | None, names: Sequence[str], samples: int, classes: int) -> Labels:

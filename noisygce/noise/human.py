@@ -10,8 +10,8 @@ import numpy as np
 from noisygce import check
 from noisygce.errors import ConfigError, DataError, MissingData
 from noisygce.noise import files
-from noisygce.noise.base import Images, Labels, Matrix, Noise, empirical_transition, realised_rate
-from noisygce.noise.by_class import SUPERCLASSES
+from noisygce.noise.base import Given, Labels, Matrix, Noise, check_rate, empirical_transition, realised_rate
+from noisygce.noise.cifar import CLASSES
 
 SETS = {  # file below the data root, name of the labels in it
     "aggre": ("CIFAR-10_human.pt", "aggre_label"),
@@ -21,14 +21,10 @@ SETS = {  # file below the data root, name of the labels in it
     "worse": ("CIFAR-10_human.pt", "worse_label"),
     "noisy": ("CIFAR-100_human.pt", "noisy_label"),
 }
-CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-OF = {  # file -> the leaf of the data set that it labels anew, and its classes
-    "CIFAR-10_human.pt": ("cifar10", {*CIFAR10}),
-    "CIFAR-100_human.pt": ("cifar100", {name for group in SUPERCLASSES.values() for name in group}),
-}
+OF = {"CIFAR-10_human.pt": "cifar10", "CIFAR-100_human.pt": "cifar100"}  # the leaf of the data set that it labels anew
 
 
-class Human(Noise):
+class Human(Given):
     """The labels that people gave the training images on Mechanical Turk (Wei et al. 2022, arXiv 2110.12088).
 
     set: of CIFAR-10N, random1..3 (one of three annotators), aggre (their majority) or worse (a wrong one where there
@@ -39,7 +35,6 @@ class Human(Noise):
     def __init__(self, rate: float, set: str) -> None:
         self.set = check.choice("set", set, SETS)
         super().__init__(rate, None)
-        self._given: Labels
 
     def fits(self, classes: Sequence[str], side: int, channels: int) -> None:
         if classes:
@@ -48,46 +43,33 @@ class Human(Noise):
     def bind(self, root: Path, labels: Labels, classes: Sequence[str]) -> None:
         _check_classes(classes, self.set)
         self._given = read(root, self.set, labels)
-        _check_rate(self.rate, realised_rate(labels, self._given), self.set)
-
-    def draw(self, labels: Labels, images: Images, classes: Sequence[str], seed: int) -> Labels:
-        return self._given
+        check_rate(self.rate, realised_rate(labels, self._given), self.set)
 
 
-class HumanTwin(Noise):
+class HumanTwin(Human):
     """Synthetic noise with the T of a human set: the share of each given label among the images of each class.
 
     As in Wei et al. 2022 (arXiv 2110.12088), to tell what is human about human noise from its T.
     set, rate: as in ``Human``; labels are drawn by seed.
     """
 
-    def __init__(self, rate: float, seed: int | None, set: str) -> None:
-        self.set = check.choice("set", set, SETS)
-        super().__init__(rate, seed)
-        self._transition: Matrix
+    draw = Noise.draw
 
-    def fits(self, classes: Sequence[str], side: int, channels: int) -> None:
-        if classes:
-            _check_classes(classes, self.set)
+    def __init__(self, rate: float, seed: int | None, set: str) -> None:
+        super().__init__(rate, set)
+        self.seed = check.or_null(check.whole, "seed", seed, "[0, 4294967296)")
 
     def bind(self, root: Path, labels: Labels, classes: Sequence[str]) -> None:
-        _check_classes(classes, self.set)
-        given = read(root, self.set, labels)
-        _check_rate(self.rate, realised_rate(labels, given), self.set)
-        self._transition = empirical_transition(labels, given, len(classes))
+        super().bind(root, labels, classes)
+        self._transition = empirical_transition(labels, self._given, len(classes))
 
     def transition(self, classes: Sequence[str]) -> Matrix:
         return self._transition
 
 
-def _check_rate(rate: float, found: float, name: str) -> None:
-    if abs(rate - found) > 5.1e-5:
-        raise check.Invalid("rate", rate, f"left out, or the {found:.4f} that noise.set={name} has")
-
-
 def _check_classes(classes: Sequence[str], name: str) -> None:
-    data, names = OF[SETS[name][0]]
-    if {*classes} != names:
+    data = OF[SETS[name][0]]
+    if {*classes} != CLASSES[data]:
         raise ConfigError(f"noise.set={name}: people gave these labels to data={data}; take another noise")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from noisygce.errors import ConfigError
 from noisygce.noise.base import Images, Labels, Matrix, Noise, uniforms
-from noisygce.noise.by_class import SUPERCLASSES
+from noisygce.noise.cifar import CLASSES
 
 _WHETHER, _WHICH = 4, 5  # purposes of draws
 
@@ -27,7 +27,7 @@ class OpenSet(Noise):
             raise ConfigError(
                 f"noise=open_set: images must be (32, 32, 3) as CIFAR-100's, not ({side}, {side}, {channels or '?'})"
             )
-        if {*classes} & {name for group in SUPERCLASSES.values() for name in group}:
+        if {*classes} & CLASSES["cifar100"]:
             raise ConfigError(
                 "noise=open_set: images of CIFAR-100 are of its own classes on data=cifar100; take another"
             )

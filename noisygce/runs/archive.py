@@ -17,7 +17,7 @@ from typing import Any
 
 from noisygce.errors import DataError
 from noisygce.runs import atomic, manifest
-from noisygce.runs.reading import Rows, csv_rows
+from noisygce.runs.reading import Rows
 
 RUNS, METRICS = "runs.jsonl", "metrics.csv"
 
@@ -59,11 +59,14 @@ class Archive:
 
 
 def read_rows(path: Path) -> Rows:
-    """The rows of a metrics.csv; none where there is no file. Raises DataError."""
+    """The rows of a CSV file with a header; none where there is no file. Raises DataError."""
     try:
-        return csv_rows(path)
-    except ValueError as error:
-        raise DataError(str(error)) from None
+        with open(path, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        return []
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no table: {error}") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
 

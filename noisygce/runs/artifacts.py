@@ -30,7 +30,6 @@ from noisygce.data import Arrays
 from noisygce.errors import DataError
 from noisygce.runs import atomic
 from noisygce.runs.run import Run
-from noisygce.training import detection
 
 if TYPE_CHECKING:
     from noisygce.settings import Runtime
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from noisygce.training.predictions import Predictions
 
 PREDICTIONS = "predictions.npz"
-_ADDED_LATER = {"predicted", *detection.SCORES.values()}  # than the first of these files
 FILES = (models.saved.FILE, PREDICTIONS)
 _KINDS = {**dict.fromkeys(("index", "given", "predicted"), "iu"), **dict.fromkeys(("split", "name", "classes"), "U")}
 _KINDS["kept"] = "b"
@@ -47,10 +45,7 @@ _ALWAYS_UNPACKED, _DENSEST = 2**28, 64  # bytes; bytes unpacked for one packed: 
 
 @dataclass(frozen=True)
 class StoredPredictions:
-    """The arrays of a predictions.npz. name (n,): the file of each sample, empty where samples have numbers only.
-
-    A file from before predicted and the scores were stored has them made from p, as well as float16 allows.
-    """
+    """The arrays of a predictions.npz. name (n,): the file of each sample, empty where samples have numbers only."""
 
     p: NDArray[np.float16]
     index: NDArray[np.int64]
@@ -130,14 +125,8 @@ def predictions(folder: Path, manifest: Mapping[str, Any]) -> StoredPredictions:
     try:
         _refuse_bomb(content)
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            found = {
-                name: arrays[name]
-                for name in StoredPredictions.__dataclass_fields__
-                if name in arrays or name not in _ADDED_LATER
-            }
+            found = {name: arrays[name] for name in StoredPredictions.__dataclass_fields__}
         _refuse_other_shapes(found)
-        if not found.keys() >= _ADDED_LATER:
-            found |= _of_p(found["p"], found["given"])
         return StoredPredictions(**{**found, "classes": tuple(map(str, found["classes"]))})
     except (ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} is not a file of predictions kept by a run: {inputs.no_array(error)}") from None
@@ -161,18 +150,6 @@ def _refuse_other_shapes(found: Mapping[str, NDArray[Any]]) -> None:
     for name in ("given", "predicted"):
         if n and name in found and not 0 <= found[name].min() <= found[name].max() < k:
             raise ValueError(f"{name} names a class that is not there")
-
-
-def has_scores(path: Path) -> bool:
-    """Whether a file of predictions holds the scores that were measured; older ones do not."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return {*arrays.files} >= _ADDED_LATER
-
-
-def _of_p(p: NDArray[np.float16], given: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    log_p = np.log(p.astype(np.float64).clip(2.0**-25))  # half of the smallest float16
-    scores = {column: detection.score(name, log_p, given) for name, column in detection.SCORES.items()}
-    return {"predicted": p.argmax(1), **scores}
 
 
 def faults(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:

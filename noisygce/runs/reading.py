@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from pathlib import Path
 from typing import Any
 
 Rows = list[dict[str, str]]  # of a metrics.csv, an epoch each, as text: no digit is lost
@@ -40,14 +38,3 @@ def yaml_values(text: str) -> Any:
         return yaml.load(text, Loader=loader)
     except yaml.YAMLError as error:
         raise ValueError(f"is no YAML: {error}".partition("\n")[0]) from None
-
-
-def csv_rows(path: Path) -> Rows:
-    """The rows of a CSV file with a header; none where there is no file. Raises ValueError or OSError."""
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except FileNotFoundError:
-        return []
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no table: {error}") from None

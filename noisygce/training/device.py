@@ -108,7 +108,10 @@ def prepared(device: str, threads: int | None) -> Iterator[str]:
             with stream(place):
                 yield place
         finally:
-            release(place)
+            if place.startswith("cuda"):
+                from noisygce.training import cuda_graph
+
+                cuda_graph.release()
     finally:
         with _Before.lock:
             _Before.runs -= 1
@@ -163,14 +166,6 @@ def stream(device: str) -> Iterator[None]:
         raise NoisygceError(
             f"{request}: lower runtime.concurrent or schedule.batch_size, or end what else runs on that GPU"
         ) from None
-
-
-def release(device: str) -> None:
-    """Frees what finished trainings held on a GPU."""
-    if device.startswith("cuda"):
-        from noisygce.training import cuda_graph
-
-        cuda_graph.release()
 
 
 def graphs(device: str, choice: str) -> str:

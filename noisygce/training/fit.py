@@ -135,8 +135,6 @@ class Training:
         """Goes on from saved ``tensors`` and ``progress``. Raises CheckpointError, and changes nothing, where names,
         shapes or types are not those of this training: copying would cast and broadcast without a word."""
         own = self.tensors()
-        if "predictions_before" not in tensors:  # of a checkpoint that is older than they are
-            tensors = {**tensors, "predictions_before": torch.full_like(self.step.predictions, -1)}
         if other := sorted(own.keys() ^ tensors.keys()):
             raise CheckpointError(f"{len(other)} tensors are in one and not in the other, {other[0]} among them")
         for name, tensor in own.items():

@@ -24,14 +24,9 @@ from noisygce.sweep.stored import take_name
 _LONGEST = 60  # characters of a readable name
 
 
-def archived(plan: Plan) -> bool:
-    """Whether the runs of a plan stand in an archive."""
-    return (plan.results / archive.RUNS).is_file()
-
-
 def source(plan: Plan, publish: bool) -> str:
     """The archive that a view of these runs is written outside of; empty where it is written beside them."""
-    return str(plan.results.resolve()) if archived(plan) and not publish else ""
+    return str(plan.results.resolve()) if not publish and (plan.results / archive.RUNS).is_file() else ""
 
 
 def name(plan: Plan, options: Mapping[str, str] | None = None) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from noisygce.results import STATES, Result
+from noisygce.results import Result, summary
 
 _PROTOCOL = (
     ("data.name", "data"),
@@ -99,9 +99,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 def absent(results: Sequence[Result]) -> list[str]:
     """What is not there: how many runs of each state, then the failed and the unreadable ones by name and cause."""
-    counts = Counter(run.state for run in results)
-    if counts["done"] == len(results):
+    if all(run.state == "done" for run in results):
         return [f"Complete: all {len(results)} runs are done." if len(results) > 1 else "Complete: the run is done."]
-    summary = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    lines = [f"Not complete: of {len(results)} {'run' if len(results) == 1 else 'runs'}, {summary}."]
+    lines = [f"Not complete: of {len(results)} {'run' if len(results) == 1 else 'runs'}, {summary(results)}."]
     return lines + [f"{run.state.capitalize()}: {run.id}: {run.note}." for run in results if run.note]

@@ -18,8 +18,8 @@ from typing import Any
 from noisygce import check, runs
 from noisygce.errors import DataError
 from noisygce.inputs import tables
+from noisygce.runs.archive import read_rows
 from noisygce.runs.ids import flat
-from noisygce.runs.reading import csv_rows
 from noisygce.sweep.plan import identities, jobs_of
 from noisygce.view.stats import TIE, Sample
 
@@ -58,7 +58,7 @@ class Number:
 @functools.cache
 def rows() -> Sequence[Mapping[str, str]]:
     """All published numbers, as the files have them."""
-    return [row for name in _FILES for row in csv_rows(Path(__file__).with_name(name))]
+    return [row for name in _FILES for row in read_rows(Path(__file__).with_name(name))]
 
 
 def number(config: Mapping[str, Any], rule: str) -> Number | str:
