@@ -160,3 +160,12 @@ def test_a_run_on_several_threads_of_a_crowded_machine_is_warned_once(
             device.warn_if_crowded(place)
     device._warn.cache_clear()
     assert sum("runtime.threads=1" in message for message in caplog.messages) == warnings
+
+
+def test_what_needs_a_gpu_or_a_compiler_is_refused_by_its_key(monkeypatch):
+    with pytest.raises(ConfigError, match=r"runtime\.graph=on: CUDA graphs need a GPU"):
+        device.graphs("cpu", "on")
+    assert device.graphs("cpu", "auto") == "off"
+    monkeypatch.setattr(device.shutil, "which", lambda _: None)
+    with pytest.raises(ConfigError, match=r"compile=true: there is no C\+\+ compiler"):
+        device.require("cpu", "fp32", compile=True)

@@ -97,7 +97,7 @@ def test_ids_that_are_files_bring_their_pictures_onto_the_page(finished, tmp_pat
     assert len(re.findall(r'class="sprite">', (tmp_path / f"{run.name}.html").read_text())) == 1
 
 
-def test_a_kept_model_says_of_vectors_what_it_said(finished, capsys) -> None:
+def test_a_kept_model_says_of_vectors_what_it_said(finished, capsys, tmp_path) -> None:
     run, _, _ = finished
     found = artifacts.predictions(run, results.of_folder(run).manifest)
     file = run.parents[2] / "X.npy"
@@ -114,6 +114,9 @@ def test_a_kept_model_says_of_vectors_what_it_said(finished, capsys) -> None:
         predict.run([str(run), str(run / "config.yaml")])
     with pytest.raises(ValueError, match="a vector must be of 64 numbers"):
         preprocess([np.zeros(63)])
+    np.save(tmp_path / "narrow.npy", np.load(file)[:, :63])
+    with pytest.raises(DataError, match="has 63 columns, and the run was trained on 64"):
+        predict.run([str(run), str(tmp_path / "narrow.npy")])
 
 
 def test_the_network_gets_each_value_with_mean_0_and_deviation_1(tmp_path: Path) -> None:

@@ -23,11 +23,14 @@ from noisygce.losses.probabilities import pick
 LEAVES = sorted(path.stem for path in (settings.config_dir() / "loss").glob("*.yaml"))
 VARIANTS = [
     "agce loss.a=0.001 loss.q=0.01",
+    "agce loss.a=3 loss.q=2.5",
     "aul loss.a=1.001 loss.q=0.1",
     "backward loss.clip=1e-7",
     "bi_tempered loss.t1=0.2 loss.t2=0.3",
     "bi_tempered loss.t1=1 loss.t2=0.6",
     "bi_tempered loss.t1=0 loss.t2=4",
+    "bi_tempered loss.t1=0.5 loss.t2=0.7",
+    "bi_tempered loss.t1=1 loss.t2=2",
     "bootstrap_soft loss.clip=1e-7",
     "ce_lc loss.above=0.01",
     "co_teaching loss.forget_rate=0",
@@ -35,6 +38,8 @@ VARIANTS = [
     "focal loss.g=2",
     "forward loss.clip=1e-7",
     "gce loss.q=0.05",
+    "gce loss.q=1",
+    "label_smoothing loss.s=-1",
     "gjs loss.pi=0.999",
     "js loss.pi=0.001",
     "ldr_kl loss.lam=0.05 loss.c=100",

@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,7 @@ from noisygce.runs import checkpoint
 from noisygce.runs.begin import training_of
 from noisygce.runs.stops import process
 from noisygce.training import estimates, fit
-from noisygce.training.device import prepare as prepare_device
-from noisygce.training.fit import Progress, Training
+from noisygce.training.fit import Training
 from noisygce.training.images import BatchSpec, Images
 from noisygce.training.loader import Loader
 
@@ -31,46 +29,8 @@ SMALL = ["data=digits", "data.subset=300", "schedule.epochs=3", "runtime.threads
 AUGMENTED = ["data.padding=1", "data.flip=true"]
 
 
-@pytest.fixture(autouse=True)
-def _switches() -> Iterator[None]:
-    """Determinism as a run has it, and torch as it was afterwards."""
-    mode, threads = torch.get_deterministic_debug_mode(), torch.get_num_threads()
-    prepare_device("cpu", 1)
-    yield
-    torch.set_deterministic_debug_mode(mode)
-    torch.set_num_threads(threads)
-
-
 def training(*overrides: str) -> Training:
     return training_of(settings.read(settings.compose([*SMALL, *overrides])), "cpu")
-
-
-class _Stop(Exception):
-    pass
-
-
-@pytest.mark.parametrize("name", ["elr", "elr_plus", "gjs", "sce", "forward", "jocor", "mixup", "sop", "volminnet"])
-def test_a_training_stopped_at_any_step_goes_on_to_the_same_bits(name: str, tmp_path: Path) -> None:
-    whole = training(f"loss={name}", *AUGMENTED)
-    list(fit.fit(whole, lambda *_: None))
-
-    first, steps = training(f"loss={name}", *AUGMENTED), iter(range(100))
-
-    def stop(*_: Any) -> None:
-        if next(steps) == 3:  # in the middle of the second epoch
-            raise _Stop
-
-    with pytest.raises(_Stop):
-        list(fit.fit(first, stop))
-    content = {"run_id": "x", "tensors": first.tensors(), "progress": vars(first.progress), "seconds": 0.0, "made": []}
-    checkpoint.write(tmp_path, content)
-    saved, _ = checkpoint.read(tmp_path, "x")
-    assert saved is not None
-    second = training(f"loss={name}", *AUGMENTED)
-    second.load(saved["tensors"], Progress(**saved["progress"]))
-    list(fit.fit(second, lambda *_: None))
-    assert fit.digest(second.tensors()) == fit.digest(whole.tensors())
-    assert second.progress.rows == whole.progress.rows
 
 
 def test_elr_targets_are_in_the_state_and_estimating_the_time_leaves_them_alone() -> None:

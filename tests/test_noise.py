@@ -96,24 +96,6 @@ def test_rows_of_every_transition_are_probabilities(classes, rate):
         np.testing.assert_allclose(matrix.sum(axis=1), 1, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    ("kind", "rate"),
-    [
-        (Uniform(0.4, None, False, False), 0.4),
-        (Uniform(0.8, None, False, False), 0.8),
-        (Uniform(0.4, None, True, False), 0.4 * 9 / 10),
-        (Pair(0.2, None), 0.2),
-        (ClassMap(0.4, None, "next", False, False), 0.4),
-        (Clean(0, None), 0.0),
-    ],
-)
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_realised_rate_is_within_four_sigma_of_the_nominal_one(kind, rate, seed):
-    noisy = corrupt(LABELS, kind.transition(TEN), seed)
-    sigma = np.sqrt(rate * (1 - rate) / len(LABELS))
-    assert abs(realised_rate(LABELS, noisy) - rate) <= 4 * sigma
-
-
 def test_every_cell_of_the_empirical_transition_is_within_five_sigma():
     matrix = np.random.default_rng(0).dirichlet(np.ones(10), size=10)  # no symmetry that a transposed T could hide in
     empirical = empirical_transition(LABELS, corrupt(LABELS, matrix, 0), 10)

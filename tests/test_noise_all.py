@@ -43,6 +43,7 @@ def matrix(of: noise.Noise, classes: tuple[str, ...]) -> Matrix:
 BY_CLASS: list[tuple[noise.Noise, int, float]] = [  # noise, K, rate of wrong labels
     (noise.Clean(0, None), 10, 0.0),
     (noise.Uniform(0.4, None, False, False), 10, 0.4),
+    (noise.Uniform(0.8, None, False, False), 10, 0.8),
     (noise.Uniform(0.4, None, True, False), 10, 0.4 * 9 / 10),
     (noise.Uniform(0.4, None, False, False), 100, 0.4),
     (noise.Pair(0.4, None), 10, 0.4),

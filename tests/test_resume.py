@@ -12,7 +12,7 @@ from helpers_reliability import call
 CASES = [
     *(
         pytest.param((loss,), marks=pytest.mark.slow, id=loss)
-        for loss in ("loss=ce", "loss=mae", "loss=gce", "loss=gjs")
+        for loss in ("loss=ce", "loss=mae", "loss=gce", "loss=gjs", "loss=jocor", "loss=forward", "loss=sce")
     ),
     pytest.param(("loss=elr",), id="loss=elr"),
     pytest.param(("loss=co_teaching_plus", "loss.gradual=3", "loss.warm_up=2"), id="loss=co_teaching_plus"),

@@ -13,7 +13,7 @@ import made_up
 import pytest
 
 from noisygce import figure, report, results, runs, settings, table
-from noisygce.errors import ConfigError, DataError
+from noisygce.errors import ConfigError, DataError, NoisygceError
 from noisygce.runs import archive
 from noisygce.runs.ids import flat
 from noisygce.settings import arguments
@@ -869,3 +869,9 @@ def test_numbers_of_the_reference_are_first_those_of_the_experiment_s_own_archiv
     monkeypatch.setattr(results, "reference", lambda: tmp_path / "reference")
     told = table.of(*words, f"paths.results={tmp_path}", "against=reference", "rule=last")
     assert told.subtables["last-reference"].body[0][3].text == "30.00"
+
+
+def test_a_measure_of_predictions_says_where_no_run_has_kept_any(demo, tmp_path):
+    made_up.finish(tmp_path, demo.runs[0])
+    with pytest.raises(NoisygceError, match="no run has kept predictions"):
+        tables.tabulate(demo, measure="per_class")
