@@ -25,6 +25,7 @@ import noisygce
 from noisygce import inputs, settings, suspects
 from noisygce.errors import ConfigError
 from noisygce.settings import arguments
+from noisygce.settings.command import printable
 
 if TYPE_CHECKING:
     from pandas import Series
@@ -71,7 +72,8 @@ def _how_far_to_trust(best: float | None, given: Series[Any]) -> None:
     print(f"The model predicts {100 * best:.0f} % of the held-out labels, some of which may be wrong.", end=" ")
     shares = given.value_counts(normalize=True)
     if uneven := 1 - best > (1 - shares.iloc[0]) / 2:  # little better than no model
-        print(f"Always saying {shares.index[0]} would be right for {100 * shares.iloc[0]:.0f} %.", end=" ")
+        largest = printable(str(shares.index[0]))
+        print(f"Always saying {largest} would be right for {100 * shares.iloc[0]:.0f} %.", end=" ")
     if uneven or best < _GOOD:
         print("The model may be wrong where it disagrees: judge the labels at the top of the list first.")
     else:

@@ -30,7 +30,7 @@ from noisygce.losses import CE, Loss
 from noisygce.runs import Run, archive, artifacts, changed, identity, loaded, loggers, messages, noisy_validation
 from noisygce.runs.begin import resume, training_of
 from noisygce.runs.ids import with_loss
-from noisygce.runs.manifest import manifest_of
+from noisygce.runs.manifest import commit, manifest_of
 from noisygce.runs.stops import process
 from noisygce.runs.watch import RunMonitor
 from noisygce.settings import Experiment, arguments, command, guard, resolvers
@@ -99,6 +99,7 @@ def train(
 def _claim(e: Experiment, run: Run, followers: loggers.Loggers, alone: bool, say: Say) -> Manifest:
     """Trains a run that is not finished, while holding its lock, once its data and the run that its loss starts from
     are there."""
+    commit()  # kept from here on: data may be fetched for hours, and another commit be checked out meanwhile
     run.refuse_if_failed()
     if e.loss.source is not None:
         _refuse_source(e.loss, run.identity["loss"])

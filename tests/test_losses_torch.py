@@ -447,6 +447,8 @@ def test_a_loss_that_remembers_warns_where_several_processes_train(monkeypatch: 
     monkeypatch.setattr("noisygce.losses.torch._processes", lambda: 2)
     with pytest.warns(UserWarning, match="ELR remembers each sample in the process that sees it"):
         losses.ELR().bind(samples=N, classes=K)
+    with pytest.warns(UserWarning, match="TruncatedGCE remembers each sample"):
+        losses.TruncatedGCE().bind(samples=N)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         losses.GCE().bind(samples=N, classes=K)

@@ -6,6 +6,8 @@ import copy
 import dataclasses
 import random
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from noisygce.losses.base import Learned
 from noisygce.models import Model
 from noisygce.training import dropout
 from noisygce.training.fit import Progress, Training, digest, fit
-from noisygce.training.own_loss import refuse_untrained
+from noisygce.training.own_loss import drawing_nothing, refuse_untrained
 from noisygce.training.step import weight_matrices
 
 SHAPE = (8, 8, 1)
@@ -362,6 +364,35 @@ def test_a_parameter_of_one_s_own_loss_that_no_step_would_train_is_refused() -> 
     loss.head = nn.Linear(2, 2)
     with pytest.raises(UserCodeError, match=r"Keeps: head holds a parameter"):
         refuse_untrained(losses.WeightedSum.from_config(a=1, b=1, first=losses.CE.from_config(), second=loss))
+
+
+def test_a_loss_that_draws_nothing_is_not_taken_for_one_that_does_while_another_run_is_made() -> None:
+    class Plain(losses.Loss):
+        def per_sample(self, logits, labels):
+            return logits.sum(1)
+
+    over = threading.Event()
+    model = settings.read(settings.compose(["data=digits", "model.width=4"])).model
+
+    def making() -> None:
+        while not over.is_set():
+            model.build(SHAPE, 10, 0)
+
+    other = threading.Thread(target=making)
+    other.start()
+    try:
+        for _ in range(30):
+            with drawing_nothing(Plain.from_config()):
+                time.sleep(0.01)
+        with pytest.raises(UserCodeError, match="Plain: it draws"), drawing_nothing(Plain.from_config()):
+            torch.rand(1)
+        inner = losses.WeightedSum.from_config(a=1, b=1, first=losses.CE.from_config(), second=Plain.from_config())
+        whole = losses.Mixup.from_config(alpha=1, of=inner)
+        with pytest.raises(UserCodeError, match="Plain: it draws"), drawing_nothing(whole):
+            np.random.rand()
+    finally:
+        over.set()
+        other.join()
 
 
 MODULE = """import numpy as np

@@ -298,7 +298,7 @@ def test_pictures_that_a_table_leaves_out_are_counted_and_none_is_in_both_tables
     task(*FOLDER, root=tmp_path)
     assert "left out" not in caplog.text
     (base / "test.csv").write_text("\n".join(lines[-3:]))
-    with pytest.raises(DataError, match=f"{files[-2]} is both in train.csv and in test.csv"):
+    with pytest.raises(DataError, match=f"{files[-2]} is both a training and a test picture"):
         task(*FOLDER, root=tmp_path)
 
 
@@ -308,6 +308,8 @@ def test_a_file_here_and_below_the_data_folder_is_refused(tmp_path, monkeypatch)
     np.save(tmp_path / "X.npy", np.zeros(3))
     assert inputs.located(Path("data"), "X.npy") == inputs.located(Path("."), "X.npy") == Path("X.npy")
     np.save(tmp_path / "data" / "X.npy", np.zeros(3))
+    assert inputs.located(Path("data"), "X.npy") == Path("data") / "X.npy"  # the same content
+    np.save(tmp_path / "data" / "X.npy", np.ones(3))
     with pytest.raises(DataError, match=r"X\.npy is both .* and .*data.X\.npy; give the whole path of one"):
         inputs.located(Path("data"), "X.npy")
     assert inputs.located(Path("data"), str(tmp_path / "X.npy")) == tmp_path / "X.npy"

@@ -875,3 +875,11 @@ def test_a_measure_of_predictions_says_where_no_run_has_kept_any(demo, tmp_path)
     made_up.finish(tmp_path, demo.runs[0])
     with pytest.raises(NoisygceError, match="no run has kept predictions"):
         tables.tabulate(demo, measure="per_class")
+
+
+def test_a_seed_of_the_noise_that_is_0_is_named_too(tmp_path):
+    words = ["data=digits", "loss=ce", "noise=uniform", "rate=0.4", "seed=0,1", f"paths.results={tmp_path}"]
+    told = {seed: " ".join(table.of(*words, f"noise.seed={seed}").footer) for seed in (0, 1, "null")}
+    assert "seed of the noise 0" in told[0]
+    assert "seed of the noise 1" in told[1]
+    assert "seed of the noise" not in told["null"]

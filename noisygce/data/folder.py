@@ -82,7 +82,7 @@ class Folder(Data):
         base = inputs.located(root, self.folder)
         listed = [self._list(base, part) for part in PARTS]
         if both := {path for path, _ in listed[0]} & {path for path, _ in listed[1]}:
-            raise DataError(f"{base}: {min(both).relative_to(base)} is both in train.csv and in test.csv")
+            raise DataError(f"{base}: {min(both).relative_to(base)} is both a training and a test picture")
         self._refuse_too_large(sum(map(len, listed)))
         train, test = (self._pictures(part) for part in listed)
         others: dict[str, Sequence[Path | str]] = {

@@ -69,11 +69,13 @@ def no_array(error: Exception) -> str:
 
 def located(root: Path, name: str) -> Path:
     """Where a person's own file or folder lies: below the data ``root``, or else from the current folder. Raises
-    DataError where both are there."""
+    DataError where both are there and differ."""
     here = Path(name).expanduser()
     below = root / here
     if below.exists() and here.exists() and not below.samefile(here):
-        raise DataError(f"{name} is both {here.absolute()} and {below.absolute()}; give the whole path of one")
+        both = f"{here.absolute()} and {below.absolute()}"
+        if not (below.is_file() and here.is_file()) or sha256(below) != sha256(here):
+            raise DataError(f"{name} is both {both}; give the whole path of one, or another paths.data")
     return below if below.exists() or not here.exists() else here
 
 

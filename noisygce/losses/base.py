@@ -258,7 +258,7 @@ class Pointwise(Loss):
 
     def of(self, log_py: Tensor) -> Tensor:
         """The loss of samples whose given label has the probability p_y; any shape."""
-        raise NotImplementedError
+        raise UserCodeError(f"{defined(getattr(self, 'made_of', type(self)))} has no of(log_py)")
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         return self.of(log_p(logits, labels))

@@ -56,7 +56,7 @@ class Module(nn.Module):
             if isinstance(tensor, Tensor):
                 del vars(self)[name]
                 self.register_buffer(name, tensor)
-        if samples and self.uses_sample_index and _processes() > 1:  # type: ignore[attr-defined]
+        if samples and (self.uses_sample_index or self.prunes) and _processes() > 1:  # type: ignore[attr-defined]
             warnings.warn(
                 f"{type(self).__name__} remembers each sample in the process that sees it: give each process the same "
                 "samples in every epoch, and keep the loss out of DistributedDataParallel, which overwrites its memory",

@@ -17,7 +17,7 @@ from noisygce.models import own
 if TYPE_CHECKING:
     from torch import Generator, nn
 
-_making = threading.RLock()  # a network may be made of others
+making = threading.RLock()  # a network may be made of others
 _STREAM = 3  # keeps the draws of weights apart from those of other purposes (docs/protocol.md, Randomness)
 
 
@@ -75,7 +75,7 @@ class Model:
         # SeedSequence pads with zeros, so that network 0 has the stream of [seed, _STREAM].
         word = int(np.random.SeedSequence([seed, _STREAM, number]).generate_state(1, np.uint64)[0]) >> 1
         # Layers draw from the global generator as they are made, one network at a time.
-        with _making, torch.random.fork_rng(devices=[]):
+        with making, torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(word)
             if self.of_pictures and shape[:2] == (1, 1):
                 raise ConfigError(f"{type(self).__name__} is a network for pictures; vectors need model=mlp or linear")

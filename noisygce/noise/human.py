@@ -56,8 +56,8 @@ class HumanTwin(Human):
     draw = Noise.draw
 
     def __init__(self, rate: float, seed: int | None, set: str) -> None:
-        super().__init__(rate, set)
-        self.seed = check.or_null(check.whole, "seed", seed, "[0, 4294967296)")
+        self.set = check.choice("set", set, SETS)
+        Noise.__init__(self, rate, seed)
 
     def bind(self, root: Path, labels: Labels, classes: Sequence[str]) -> None:
         super().bind(root, labels, classes)

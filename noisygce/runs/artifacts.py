@@ -148,7 +148,7 @@ def _refuse_other_shapes(found: Mapping[str, NDArray[Any]]) -> None:
         if array.shape != expected or array.dtype.kind not in _KINDS.get(name, "f"):
             raise ValueError(f"{name} is {array.dtype} {array.shape}")
     for name in ("given", "predicted"):
-        if n and name in found and not 0 <= found[name].min() <= found[name].max() < k:
+        if n and not 0 <= found[name].min() <= found[name].max() < k:
             raise ValueError(f"{name} names a class that is not there")
 
 

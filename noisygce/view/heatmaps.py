@@ -28,8 +28,8 @@ def noise(cells: Cells) -> Figure | None:
     import pandas as pd
 
     maps = {}
-    drawn = [run for run in cells.runs if run.config.get("noise.name") != "clean"]
-    for name, runs in settings(drawn, ("data.", "noise.")).items() if drawn else ():
+    cells = cells.of(lambda run: run.config.get("noise.name") != "clean")
+    for name, runs in settings(cells.runs, ("data.", "noise.")).items() if cells.cell else ():
         done = {run.config["seed"]: run for run in runs if run.state == "done"}  # all losses of a seed have one draw
         shares = [pd.DataFrame(run.manifest["noise"]["transition"]) for run in done.values()]
         if shares:

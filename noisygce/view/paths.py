@@ -75,7 +75,7 @@ def argv(plan: Plan, command: str, options: Mapping[str, str]) -> list[str]:
     given, words = take_name(plan.arguments)
     folders = [word for word in words if word.startswith("paths.results=")]
     words = [word for word in words if word not in folders]
-    if plan.results != Path("results"):
+    if plan.results.absolute() != Path("results").absolute():
         words += folders[-1:] or [setting("paths.results", str(plan.results))]
     words = [
         *typed(words),

@@ -34,7 +34,7 @@ def footer(results: Sequence[Result]) -> list[str]:
     done = [run for run in results if run.state == "done"]
     keys = [
         *_PROTOCOL,
-        *((key, name) for key, name in _IF_GIVEN if any(run.config.get(key) not in (None, False) for run in results)),
+        *((key, name) for key, name in _IF_GIVEN if any(_is_given(run, key) for run in results)),
     ]
     settings = [f"{name} {_values(results, key)}" for key, name in keys]
     if any(run.config.get("data.validation") == 0 for run in results):
@@ -50,6 +50,11 @@ def footer(results: Sequence[Result]) -> list[str]:
     ):
         lines.append(f"Warning: the runs were not all made alike; they differ in {', '.join(mixed)}.")
     return lines + absent(results)
+
+
+def _is_given(run: Result, key: str) -> bool:
+    value = run.config.get(key)
+    return value is not None and value is not False
 
 
 def _values(results: Sequence[Result], key: str) -> str:
