@@ -113,7 +113,7 @@ def manifest_of(e: Experiment, identity: Mapping[str, Any], training: Training) 
     }
 
 
-@functools.cache  # as at the first run of a process, which goes on with the code that it has imported
+@functools.cache  # a process runs the code that it imported, whatever is checked out later
 def commit() -> dict[str, Any]:
     """Commit of the checkout that this package runs from, and whether its code or configs have changes, files that git
     does not know included; null where that is not known, as for an installed package."""

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from noisygce import settings
 from noisygce.runs import drawing
-from noisygce.view.cells import Cells, subset
+from noisygce.view.cells import Cells
+from noisygce.view.provenance import subset
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,6 +17,7 @@ from noisygce.sweep import axes
 from noisygce.sweep.plan import Plan
 from noisygce.view import escape, stats
 from noisygce.view.measures import MEASURES
+from noisygce.view.provenance import subset
 
 Key = tuple[Any, ...]  # the values of the row's keys, or of the column's
 Place = tuple[Key, Key]  # row and column
@@ -150,15 +151,6 @@ class Cells:
                 floor = better(best.mean) - (best.half or 0.0) - stats.TIE
                 found |= {(row, column) for row, sample in samples.items() if better(sample.mean) >= floor}
         return found
-
-
-def subset(runs: Iterable[Result]) -> str:
-    """What a caption adds to the data set: of how many training samples runs are that do not train on all."""
-    sizes = {run.config.get("data.subset") for run in runs}
-    if sizes <= {None}:
-        return ""
-    texts = ["all" if size is None else f"{size:,}" for size in sorted(sizes, key=lambda size: size or 0)]
-    return f" ({', '.join(texts)} training samples)"
 
 
 def knows_the_noise(config: Mapping[str, Any]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from noisygce.results import Result, summary
@@ -108,3 +108,12 @@ def absent(results: Sequence[Result]) -> list[str]:
         return [f"Complete: all {len(results)} runs are done." if len(results) > 1 else "Complete: the run is done."]
     lines = [f"Not complete: of {len(results)} {'run' if len(results) == 1 else 'runs'}, {summary(results)}."]
     return lines + [f"{run.state.capitalize()}: {run.id}: {run.note}." for run in results if run.note]
+
+
+def subset(runs: Iterable[Result]) -> str:
+    """What a caption adds to the data set: of how many training samples runs are that do not train on all."""
+    sizes = {run.config.get("data.subset") for run in runs}
+    if sizes <= {None}:
+        return ""
+    texts = ["all" if size is None else f"{size:,}" for size in sorted(sizes, key=lambda size: size or 0)]
+    return f" ({', '.join(texts)} training samples)"
