@@ -389,6 +389,15 @@ def test_final_accuracies_of_many_rows_are_sorted_means_with_t_intervals(demo, t
     assert (end - start) / 2 == pytest.approx(12.7062 * 0.5, rel=1e-4)  # t(0.975, 1) * 0.7071 / sqrt(2)
 
 
+def test_an_axis_of_accuracies_ends_at_0_and_100_however_wide_the_intervals_are(demo, tmp_path, monkeypatch):
+    for run in demo.runs:
+        made_up.finish(tmp_path, run, 0.97 if run.identity["seed"] else 0.13)
+    cells = lay_out(demo, look(demo))
+    assert rates.rates(cells, ["last"]).axes[0].get_ylim() == (0, 100)
+    monkeypatch.setattr(curves, "MOST", 3)
+    assert curves.accuracy(cells).axes[0].get_xlim() == (0, 100)
+
+
 def test_settings_without_a_finished_run_have_no_panel(demo, tmp_path):
     done = [run for run in demo.runs if "rate=0.6" in run.job and "loss=ce" in run.job]
     cells = laid_out(demo, tmp_path, but=[run for run in demo.runs if run not in done])

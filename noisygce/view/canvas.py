@@ -119,6 +119,12 @@ def _in_words(title: str) -> str:
     return re.sub(r"\bhuman(_twin)? set (\w+)", named, title)
 
 
+def shares_alone(axis: Axes, along: str) -> None:
+    """Ends the axis ``along`` (x or y), in %, where shares do: an interval of two seeds may reach past 0 or 100."""
+    low, high = getattr(axis, f"get_{along}lim")()
+    axis.set(**{f"{along}lim": (max(low, 0), min(high, 100))})
+
+
 def page(cells: Cells, first: str) -> tuple[Cells, str]:
     """The cells of as many settings as fit a page with a panel a cell, the one of the label ``first`` among them; and a
     sentence that names the settings left out."""

@@ -114,6 +114,7 @@ def _final(cells: Cells, rules: tuple[str, ...], label: str) -> Figure:
             points = [(100 * s.mean, y + above, 100 * (s.half or 0)) for y, s in enumerate(samples) if s]
             x, y, half = zip(*points, strict=True) if points else ((), (), ())
             axis.errorbar(x, y, xerr=half, linewidth=0.8, markersize=3, **style)
+        canvas.shares_alone(axis, "x")
     entries = [{"label": f"rule {rule}", **_RULES[rule][1]} for rule in rules]
     order = f"Sorted by the mean over the settings under {rules[-1]}."
     return canvas.frame(figure, cells, canvas.POINT, order, entries=entries)

@@ -51,6 +51,7 @@ def rates(cells: Cells, rules: Sequence[str], against: str = "") -> Figure | Non
         for line, rows in beside.items():  # in a row's colour only where it belongs to no other
             style = styles[rows[0]] if len(rows) == 1 else {"color": canvas.MIDDLE}
             axis.plot(*zip(*line, strict=True), **{**style, **_PUBLISHED})
+    canvas.shares_alone(axes[0], "y")  # which all panels share
     entries = [{"label": cells.row_label(row), **styles[row], **_OURS} for row in cells.rows]
     entries += [{"label": f"published, {name}", "color": canvas.MIDDLE, **_PUBLISHED} for name in sorted(sources)]
     note = "Published numbers are of another network or protocol." if sources else ""
