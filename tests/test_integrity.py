@@ -7,12 +7,15 @@ import math
 import os
 import re
 import shutil
+import signal
+import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_reliability import one_line, run_folder, train
+from helpers_reliability import EACH_STEP, Command, one_line, run_folder, train
 
 from noisygce import runs
 from noisygce.reproduce import accuracy, causes
@@ -210,6 +213,29 @@ def test_a_run_is_reproduced_from_its_manifest(finished: Path) -> None:
         assert re.search(rf"^{re.escape(name)}, trained again \(q=.*\): test accuracy in %", text, re.MULTILINE), text
         assert f"{name}: equal, metrics digit for digit, noisy labels and final state by their digests" in text
     assert [path.name for path in (finished / "results" / "runs").iterdir()] == [name]
+
+
+def temporary_files_in(folder: str) -> None:
+    tempfile.tempdir = folder
+
+
+def test_a_reproduction_that_is_stopped_goes_on_in_its_folder_and_leaves_no_other(
+    finished: Path, tmp_path: Path
+) -> None:
+    def stopped(number: int, results: Path, *words: str) -> tuple[int, str]:
+        command = Command(tmp_path, str(run_folder(finished)), *words, EACH_STEP, module="reproduce", before=here)
+        command.until(lambda: any(results.glob("**/last.ckpt")))
+        command.send(number)
+        return command.wait(), one_line(command.text())
+
+    here, again = partial(temporary_files_in, str(tmp_path)), "paths.results=again"
+    code, said = stopped(signal.SIGINT, tmp_path)
+    assert (code, said) == (75, "noisygce: stopped, and nothing is kept; with paths.results=FOLDER it can be resumed")
+    assert not [*tmp_path.glob("noisygce-*")]
+    assert stopped(signal.SIGTERM, tmp_path / "again", again)[0] == 75
+    code, text = train(tmp_path, str(run_folder(finished)), again, module="reproduce")
+    assert "resumes at epoch " in text
+    assert (code, text.splitlines()[-1].partition(": ")[2][:6]) == (0, "equal,"), text
 
 
 def test_the_largest_difference_of_test_accuracies_is_told() -> None:

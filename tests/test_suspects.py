@@ -152,6 +152,24 @@ def test_several_runs_judge_what_each_has_held_out(run: Path, capsys, tmp_path: 
         suspects.run([str(run), str(run_folder(tmp_path / "other")), f"out={tmp_path}"])
 
 
+def test_folds_judge_each_sample_by_the_run_that_held_it_out(task, tmp_path: Path, capsys) -> None:
+    short = ("data=digits", "schedule.epochs=1", "runtime.threads=1", "data.folds=3")
+    folds = [trained(tmp_path / str(fold), *short, f"data.fold={fold}") for fold in range(3)]
+    suspects.run([*map(str, folds), f"out={tmp_path}"])
+    rows = table(next(tmp_path.glob("*.csv")))
+    assert sorted(int(row["index"]) for row in rows) == [*range(1500)]
+    assert "held out by none" not in capsys.readouterr().out
+    each = [ranking.samples_of(results.of_folder(fold)) for fold in folds]
+    held = [one.frame["kept"].to_numpy() < 0 for one in each]
+    assert not (held[0] & held[1] | held[0] & held[2] | held[1] & held[2]).any()
+    given = {int(row["index"]): (row["given"], float(row["p_given"])) for row in rows}
+    for one, its in zip(each, held, strict=True):
+        for i, p in zip(one.frame["index"][its], one.p[its], strict=True):
+            label, share = given[i]
+            assert label == one.classes[task.noisy[i]]
+            assert share == pytest.approx(p[task.noisy[i]], abs=1e-3)
+
+
 def page_of(run: Path, out: Path, *words: str) -> str:
     written(run, out, *words)
     return (out / f"{run.name}.html").read_text()
