@@ -1,11 +1,25 @@
 import hashlib
+from functools import partial
 
 import numpy as np
 import pytest
 
 from noisygce import settings
 from noisygce.check import Invalid
-from noisygce.noise import ClassMap, Clean, Pair, Uniform, corrupt, empirical_transition, realised_rate
+from noisygce.data import Digits
+from noisygce.noise import (
+    ClassMap,
+    Clean,
+    Instance,
+    Noise,
+    Pair,
+    Uniform,
+    corrupt,
+    empirical_transition,
+    realised_rate,
+    uniforms,
+)
+from noisygce.training.task import corrupted
 
 TEN = tuple("0123456789")
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -127,13 +141,19 @@ def test_another_seed_draws_other_noise_and_the_same_seed_the_same():
         assert changed == pytest.approx(1 - 0.6**2 - 9 * (0.4 / 9) ** 2, abs=0.01)
 
 
-def test_the_seed_of_the_noise_is_the_run_s_unless_it_has_its_own():
-    def draw(own, run):
-        return Uniform(0.4, own, False, False).draw(LABELS, np.zeros((0, 1, 1, 1), np.uint8), TEN, run)
+def test_the_seed_of_the_noise_is_the_run_s_unless_it_has_its_own(tmp_path):
+    class Own(Noise):
+        def draw(self, labels, images, classes, seed):
+            return np.where(uniforms(len(labels), seed) < self.rate, 0, labels)
 
-    assert np.array_equal(draw(None, 3), draw(3, 8))
-    assert np.array_equal(draw(3, 8), draw(3, 9))
-    assert not np.array_equal(draw(None, 8), draw(None, 9))
+    def draw(of, own, run):
+        return corrupted(arrays, of(0.4, own), run, tmp_path)[1]
+
+    arrays = Digits().load(tmp_path)
+    for of in (partial(Uniform, include_true=False, exact=False), partial(Instance, pixels="raw"), Own):
+        assert np.array_equal(draw(of, None, 3), draw(of, 3, 8))
+        assert np.array_equal(draw(of, 3, 8), draw(of, 3, 9))
+        assert not np.array_equal(draw(of, None, 8), draw(of, None, 9))
 
 
 def test_higher_rates_only_add_wrong_labels():

@@ -17,7 +17,7 @@ import torch
 
 from noisygce import check, noise, settings
 from noisygce.data import Arrays, Cifar10, Digits
-from noisygce.errors import ConfigError, DataError
+from noisygce.errors import ConfigError, DataError, UserCodeError
 from noisygce.noise import Images, Labels, Matrix, empirical_transition, realised_rate
 from noisygce.noise.cifar import SUPERCLASSES
 from noisygce.noise.files import by_torch
@@ -202,7 +202,6 @@ def test_instance_noise_depends_on_image_seed_and_nothing_else() -> None:
     labels, of = LABELS[10][:2000], noise.Instance(0.4, None, "raw")
     one = of.draw(labels, images(2000), TEN, 0)
     assert (one == of.draw(labels, images(2000), TEN, 0)).all()
-    assert (one == noise.Instance(0.4, 0, "raw").draw(labels, images(2000), TEN, 7)).all()
     assert (one != of.draw(labels, images(2000), TEN, 1)).any()
     other = of.draw(labels, images(2000, seed=1), TEN, 0)
     changed = (one != labels) & (other != labels)
@@ -424,21 +423,64 @@ def test_a_noise_may_replace_images_alone(tmp_path):
     assert np.array_equal(transition, np.eye(10))
 
 
+def test_noise_of_one_s_own_may_write_into_what_it_is_given(tmp_path) -> None:
+    class InPlace(noise.Noise):
+        def draw(self, labels, images, classes, seed):
+            labels[noise.uniforms(len(labels), seed) < self.rate] = 3
+            return labels
+
+        def replace(self, images, labels, others, seed):
+            images[:700] = 0
+            labels[:700] = -1
+            return images, labels
+
+    before = Digits().load(tmp_path)
+    made, noisy, clean, transition = corrupted(before, InPlace(0.4, None), 0, tmp_path)
+    assert np.mean(noisy != before.train_labels) == pytest.approx(0.36, abs=0.03)
+    assert np.diag(transition)[:3] == pytest.approx([0.6] * 3, abs=0.12)
+    assert not made.train_images[:700].any()
+    assert set(clean[:700]) == {-1}
+    again = Digits().load(tmp_path)
+    assert np.array_equal(again.train_images, before.train_images), "the next run of the process has the same images"
+    assert again.train_images[:700].any()
+    assert np.array_equal(clean[700:], again.train_labels[700:])
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "said"),
+    [
+        ("draw", lambda _, images, *__: images.__setitem__(0, 0), "read-only"),
+        ("draw", lambda labels, *_: labels[:5], r"draw must give 1500 integers in 0\.\.9"),
+        ("replace", lambda images, *_: images, "replace must give images and their true labels, not ndarray"),
+        ("replace", lambda images, labels, *_: (images * 0.5, labels), "of the images of replace, test_images must be"),
+        ("replace", lambda images, labels, *_: (images[:9], labels), "train_labels must be an array of 9 integers"),
+        (
+            "replace",
+            lambda images, labels, *_: (images, labels + 9),
+            r"replace must give true labels, 1500 integers in -1\.\.9",
+        ),
+    ],
+)
+def test_what_noise_of_one_s_own_cannot_give_is_told_with_its_place(tmp_path, method, given, said) -> None:
+    kind = type("Own", (noise.Noise,), {"draw": lambda _, labels, *__: labels, method: lambda _, *each: given(*each)})
+    with pytest.raises(UserCodeError, match=said):
+        corrupted(Digits().load(tmp_path), kind(0.5, None), 0, tmp_path)
+
+
 def test_open_set_noise_replaces_images_and_keeps_labels() -> None:
     labels, own, foreign = LABELS[10], np.zeros((N, 1, 1, 1), dtype=np.uint8), np.full((7, 1, 1, 1), 9, dtype=np.uint8)
     foreign[:, 0, 0, 0] = range(1, 8)
     of = noise.OpenSet(0.4, None)
     assert (of.draw(labels, own, TEN, 0) == labels).all()
     assert (matrix(of, TEN) == np.eye(10)).all()
-    mixed, clean = of.replace(own, labels, lambda: foreign, 0)
+    mixed, clean = of.replace(own.copy(), labels.copy(), lambda: foreign, 0)
     replaced = mixed.ravel() > 0
     assert (clean == np.where(replaced, -1, labels)).all()
     assert replaced.mean() == pytest.approx(0.4, abs=0.011)
     assert realised_rate(clean, labels) == replaced.mean()
     assert (np.bincount(mixed.ravel())[1:] > 0.12 * replaced.sum()).all()  # each of 7, about evenly
-    assert not own.any()
-    assert (of.replace(own, labels, lambda: foreign, 0)[0] == mixed).all()
-    assert (of.replace(own, labels, lambda: foreign, 1)[0] != mixed).any()
+    assert (of.replace(own.copy(), labels.copy(), lambda: foreign, 0)[0] == mixed).all()
+    assert (of.replace(own.copy(), labels.copy(), lambda: foreign, 1)[0] != mixed).any()
     with pytest.raises(ConfigError, match="noise=open_set: images must be"):
         of.replace(np.zeros((N, 8, 8, 1), dtype=np.uint8), labels, lambda: foreign, 0)
 

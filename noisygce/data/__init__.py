@@ -19,7 +19,7 @@ preprocessing.py  normalisation, crop and flip
 """
 
 from noisygce.data.arrays import ImageArrays
-from noisygce.data.base import Arrays, Data, Ints
+from noisygce.data.base import Arrays, Data, Images, Ints, fault_of
 from noisygce.data.cifar import Cifar10, Cifar100
 from noisygce.data.digits import Digits
 from noisygce.data.fashion_mnist import FashionMnist
@@ -40,10 +40,12 @@ __all__ = [
     "Features",
     "Folder",
     "ImageArrays",
+    "Images",
     "Ints",
     "Preprocessing",
     "Published",
     "Split",
     "Standardisation",
     "Verdicts",
+    "fault_of",
 ]

@@ -63,7 +63,7 @@ class Data:
         kept = Data._kept
         if source != kept[0]:
             found = self._read(root)
-            if fault := _fault(found):
+            if fault := fault_of(found):
                 raise UserCodeError(f"{defined(type(self))}: {fault}")
             kept = Data._kept = source, found
         arrays: Arrays = kept[1]
@@ -88,7 +88,7 @@ class Data:
         raise UserCodeError(f"{defined(type(self))} has no _read(root)")
 
 
-def _fault(arrays: Arrays) -> str | None:
+def fault_of(arrays: Arrays) -> str | None:
     """What a data set gives that no run can be trained or judged by; None: nothing."""
     if not isinstance(arrays, Arrays):
         return f"_read must give noisygce.data.Arrays, not {_kind(arrays)}"
@@ -98,7 +98,7 @@ def _fault(arrays: Arrays) -> str | None:
     classes, k = arrays.classes, len(arrays.classes)
     if k < 2 or len({*classes}) < k:
         return f"classes must be at least two different names, not {classes}"
-    faults = (_fault_of(part, arrays, k) for part in ("train", "test"))
+    faults = (_fault_of_part(part, arrays, k) for part in ("train", "test"))
     if fault := next(filter(None, faults), None):
         return fault
     one, other = arrays.train_images, arrays.test_images
@@ -109,7 +109,7 @@ def _fault(arrays: Arrays) -> str | None:
     return None
 
 
-def _fault_of(part: str, arrays: Arrays, k: int) -> str | None:
+def _fault_of_part(part: str, arrays: Arrays, k: int) -> str | None:
     """The same of the training or the test samples; k: classes."""
     x, y, names = (getattr(arrays, f"{part}_{what}") for what in ("images", "labels", "names"))
     if not isinstance(x, np.ndarray) or x.ndim != 4 or not (x.dtype == np.uint8 or x.dtype.kind == "f"):

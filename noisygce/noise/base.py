@@ -147,23 +147,21 @@ class Noise:
         return None
 
     def draw(self, labels: Labels, images: Images, classes: Sequence[str], seed: int) -> Labels:
-        """Noisy labels (N,) for the true ``labels`` (N,) and ``images`` (N, H, W, C) of a run with this ``seed``."""
+        """Noisy labels (N,) for the true ``labels`` (N,), which may be written into, and ``images`` (N, H, W, C), which
+        may not. seed: that of the noise, or the run's where it is null."""
         transition = self.transition(classes)
         if transition is None:
             if type(self).replace is Noise.replace:
                 raise NotImplementedError(f"{type(self).__name__} has neither a transition nor a draw nor a replace")
-            return labels.copy()
-        return corrupt(labels, transition, self._seed(seed))
+            return labels
+        return corrupt(labels, np.asarray(transition), seed)
 
     def replace(self, images: Images, labels: Labels, others: Callable[[], Images], seed: int) -> tuple[Images, Labels]:
         """The images (N, H, W, C) that training gets, and their true labels (N,), -1 for none of the classes.
 
-        Almost always those given. others(): the 50,000 training images of CIFAR-100.
+        Almost always those given, which may be written into. others(): the 50,000 training images of CIFAR-100.
         """
         return images, labels
-
-    def _seed(self, seed: int) -> int:
-        return seed if self.seed is None else self.seed
 
 
 class Given(Noise):

@@ -49,7 +49,7 @@ class Uniform(Noise):
 
     def draw(self, labels: Labels, images: Images, classes: Sequence[str], seed: int) -> Labels:
         draw = corrupt_exactly if self.exact else corrupt
-        return draw(labels, self.transition(classes), self._seed(seed))
+        return draw(labels, self.transition(classes), seed)
 
 
 class Pair(Noise):
@@ -122,9 +122,9 @@ class ClassMap(OfClasses):
 
     def draw(self, labels: Labels, images: Images, classes: Sequence[str], seed: int) -> Labels:
         if not self.exact:
-            return corrupt(labels, self.transition(classes), self._seed(seed))
+            return corrupt(labels, self.transition(classes), seed)
         for i, step in enumerate(self._steps(classes)):
-            labels = corrupt_exactly(labels, step, self._seed(seed), i + 1)
+            labels = corrupt_exactly(labels, step, seed, i + 1)
         return labels
 
     def _steps(self, classes: Sequence[str]) -> list[Matrix]:

@@ -38,7 +38,7 @@ class Instance(Noise):
         self.pixels = check.choice("pixels", pixels, ("raw", "normalised"))
 
     def draw(self, labels: Labels, images: Images, classes: Sequence[str], seed: int) -> Labels:
-        seed, k = self._seed(seed), len(classes)
+        k = len(classes)
         flip = truncated_normals(self.rate, uniforms(len(labels), seed, _FLIP))
         u = uniforms(len(labels), seed, _DRAW)
         pixels = images.reshape(len(images), -1)

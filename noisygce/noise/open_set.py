@@ -36,7 +36,6 @@ class OpenSet(Noise):
         return np.eye(len(classes))
 
     def replace(self, images: Images, labels: Labels, others: Callable[[], Images], seed: int) -> tuple[Images, Labels]:
-        seed = self._seed(seed)
         source = others()
         if images.shape[1:] != source.shape[1:]:
             raise ConfigError(
@@ -44,6 +43,5 @@ class OpenSet(Noise):
             )
         foreign = uniforms(len(labels), seed, _WHETHER) < self.rate
         which = (uniforms(len(labels), seed, _WHICH) * len(source)).astype(np.int64)
-        images, labels = images.copy(), labels.copy()
         images[foreign], labels[foreign] = source[which[foreign]], -1
         return images, labels
