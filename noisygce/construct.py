@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from noisygce import check
-from noisygce.errors import ConfigError, MissingCode, user_code_error
+from noisygce.errors import ConfigError, MissingCode, UserCodeError, defined, user_code_error
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ _MOVED = {"noisygce.folder.Folder": "noisygce.data.folder.Folder"}  # configs an
 def named(target: Any, base: type[T], key: str) -> type[T]:
     """The class that a config names as ``KEY._target_``: a subclass of ``base``. Raises ConfigError."""
     try:
-        return check.subclass(_MOVED.get(str(target), str(target)), base)
+        cls = check.subclass(_MOVED.get(str(target), str(target)), base)
     except ValueError as error:
         cause = error.__cause__
         user_error = user_code_error(cause) if cause else None
@@ -31,6 +31,31 @@ def named(target: Any, base: type[T], key: str) -> type[T]:
             hint = "start in the folder that holds it, or name that in PYTHONPATH"
             raise MissingCode(f"{said}; {hint}") from None
         raise ConfigError(said) from None
+    if not cls.__module__.startswith("noisygce."):
+        _refuse_other_signatures(cls, base)
+    return cls
+
+
+def _refuse_other_signatures(cls: type, base: type) -> None:
+    """Raises UserCodeError where a person's own class has a method that cannot be called as that of ``base``."""
+    for name, method in vars(base).items():
+        theirs = inspect.getattr_static(cls, name)
+        if name.startswith("__") or theirs is method or not (inspect.isfunction(method) and inspect.isfunction(theirs)):
+            continue
+        asked = [p for p in inspect.signature(method).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        by_name = {p.name: None for p in asked if p.kind is p.KEYWORD_ONLY}
+        try:
+            inspect.signature(theirs).bind(*[p for p in asked if p.name not in by_name], **by_name)
+        except TypeError:
+            wanted, found = (_names(each) for each in (method, theirs))
+            raise UserCodeError(f"{defined(cls)}: {name} must take ({wanted}), not ({found})") from None
+
+
+def _names(function: Any) -> str:
+    """The parameters of a method as one writes them, without annotations."""
+    signature = inspect.signature(function)
+    plain = [p.replace(annotation=p.empty) for p in signature.parameters.values() if p.name != "self"]
+    return str(signature.replace(parameters=plain, return_annotation=signature.empty))[1:-1]
 
 
 def build(values: Mapping[str, Any], base: type[T], key: str, ignore: Collection[str] = ()) -> T:

@@ -211,7 +211,7 @@ def test_a_loss_that_counts_in_python_is_refused(at, request):
             return super().per_sample(logits, labels) * Counts.calls
 
     e = dataclasses.replace(experiment(at, at != "cpu", "loss=ce"), loss=Counts())
-    with pytest.raises(NoisygceError, match=r"runtime\.graph=off"):
+    with pytest.raises(NoisygceError, match=r"Counts: a step changes calls|other numbers than the step"):
         trained(e, at)
 
 

@@ -16,14 +16,16 @@ import torch
 from helpers_reliability import Command, one_line
 from torch import nn
 
-from noisygce import losses, models, results, runs, settings
-from noisygce.data import Digits
+from noisygce import construct, losses, models, results, runs, settings
+from noisygce.data import Data, Digits
 from noisygce.errors import ConfigError, UserCodeError
 from noisygce.losses.base import Learned
+from noisygce.losses.own import refuse_incomplete
 from noisygce.models import Model
+from noisygce.noise import Noise
 from noisygce.training import dropout
 from noisygce.training.fit import Progress, Training, digest, fit
-from noisygce.training.own_loss import drawing_nothing, refuse_untrained
+from noisygce.training.own_loss import refuse_untrained, repeatable
 from noisygce.training.step import weight_matrices
 
 SHAPE = (8, 8, 1)
@@ -366,6 +368,129 @@ def test_a_parameter_of_one_s_own_loss_that_no_step_would_train_is_refused() -> 
         refuse_untrained(losses.WeightedSum.from_config(a=1, b=1, first=losses.CE.from_config(), second=loss))
 
 
+def test_what_a_loss_keeps_outside_of_its_state_is_refused() -> None:
+    class Keeps(losses.Loss):
+        def bind(self, **_):
+            self.before, self.seen, self.epoch, self.calls, self.eye = torch.zeros(5), torch.zeros(5), 0, 0, None
+
+        def state(self):
+            return {"seen": self.seen.detach()}
+
+        def per_sample(self, logits, labels):
+            return logits.sum(1)
+
+    loss = losses.WeightedSum.from_config(a=1, b=1, first=losses.CE.from_config(), second=Keeps.from_config())
+    loss.bind(samples=5, classes=2, device="cpu", transition=None)
+    with repeatable(loss):
+        loss.second.seen[0] = 1
+        loss.second.eye = torch.eye(2)  # made when it is first needed
+    for change in (lambda own: own.before.__setitem__(0, 1), lambda own: setattr(own, "before", torch.ones(5))):
+        with pytest.raises(UserCodeError, match=r"Keeps: a step changes before"), repeatable(loss):
+            change(loss.second)
+    with pytest.raises(UserCodeError, match=r"Keeps: a step changes calls"), repeatable(loss):
+        loss.second.calls += 1
+
+
+def test_a_loss_that_keeps_the_epoch_knows_it_again_in_a_run_that_resumes(make) -> None:
+    class Later(losses.CE):
+        def start_epoch(self, epoch):
+            self.epoch = epoch
+
+    first, second = make(), make()
+    for each in (first, second):
+        each.loss = each.step.loss = Later.from_config()
+    first.progress.epoch = 2
+    second.load(first.tensors(), first.progress)
+    assert second.loss.epoch == 2
+    second.estimate()
+
+
+def test_a_sum_of_one_s_own_hands_on_and_remembers_nothing() -> None:
+    class Sum(losses.Loss):
+        def __init__(self, first, second):
+            super().__init__()
+            self.first, self.second = first, second
+
+        def parts(self):
+            return {"first": self.first, "second": self.second}
+
+        def of_batch(self, logits, labels, index):
+            return self.first.of_batch(logits, labels, index) + self.second.of_batch(logits, labels, index)
+
+    class Remembers(Sum):
+        def state(self):
+            return super().state() | {"seen": torch.zeros(3)}
+
+    assert not Sum.from_config(first=losses.CE(), second=losses.MAE()).uses_sample_index
+    assert Sum.from_config(first=losses.CE(), second=losses.ELR()).uses_sample_index
+    assert Remembers.from_config(first=losses.CE(), second=losses.MAE()).uses_sample_index
+    losses.Mixup(of=Sum(losses.CE(), losses.MAE()))
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ({"prunes": True}, "Own: prunes = True, and it has no keep"),
+        ({"mixup": 1.0, "mixes_labels": True}, "Own: mixes_labels = True, and it has no of_mixed"),
+        ({"mixup": 1.0, "views": 2}, "Own: mixup mixes one view of each image, and views = 2"),
+        ({"needs_epochs": ["start"]}, r"Own: needs_epochs must be {parameter: outcome}, not \['start'\]"),
+    ],
+)
+def test_a_loss_without_what_it_declares_is_refused(declared: dict[str, object], said: str) -> None:
+    own = type("Own", (losses.CE,), declared)
+    with pytest.raises(UserCodeError, match=said):
+        refuse_incomplete(own.from_config())
+
+
+@pytest.mark.parametrize(
+    ("base", "method", "said"),
+    [
+        (
+            losses.Loss,
+            "per_sample(self, logits, labels, index)",
+            r"must take \(logits, labels\), not \(logits, labels, in",
+        ),
+        (
+            losses.Loss,
+            "bind(self, *, samples, classes)",
+            r"bind must take \(\*, samples.*, not \(\*, samples, classes\)",
+        ),
+        (Noise, "draw(self, labels, seed)", r"draw must take \(labels, images, classes, seed\), not \(labels, seed\)"),
+        (Model, "_layers(self, shape)", r"_layers must take \(shape, classes\), not \(shape\)"),
+        (Data, "_read(self)", r"_read must take \(root\), not \(\)"),
+    ],
+)
+def test_a_method_that_could_not_be_called_is_refused_before_all_else(
+    base, method, said, tmp_path, monkeypatch
+) -> None:
+    name, text = f"with_{method.partition('(')[0]}", f"from {base.__module__} import {base.__name__}\n\n\n"
+    text += f"class Other({base.__name__}):\n    def {method}: ...\n\n\n"
+    text += f"class Any({base.__name__}):\n    def {method.partition('(')[0]}(self, *each, **more): ...\n"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserCodeError, match=rf"{name}.py:4: Other: .*{said}"):
+        construct.named(f"{name}.Other", base, "key")
+    assert issubclass(construct.named(f"{name}.Any", base, "key"), base)
+
+
+def test_a_file_that_noise_of_one_s_own_reads_is_in_the_id(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "measured.py").write_text(
+        "from pathlib import Path\nfrom noisygce import inputs\nfrom noisygce.noise import Noise\n\n\n"
+        "class Measured(Noise):\n    def __init__(self, rate, seed, file):\n        super().__init__(rate, seed)\n"
+        "        self.file = file\n\n    def contents(self, root):\n"
+        "        return {'file': inputs.sha256(root / self.file)}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def id_of(content: str, where: str) -> str:
+        (tmp_path / where).write_text(content)
+        words = ["data=digits", "noise=pair", "noise._target_=measured.Measured", f"+noise.file={where}"]
+        return runs.run_id(runs.identity(settings.resolved(settings.compose([*words, f"paths.data={tmp_path}"]))))
+
+    assert id_of("1", "a.csv") == id_of("1", "b.csv")
+    assert id_of("1", "a.csv") != id_of("2", "a.csv")
+
+
 def test_a_loss_that_draws_nothing_is_not_taken_for_one_that_does_while_another_run_is_made() -> None:
     class Plain(losses.Loss):
         def per_sample(self, logits, labels):
@@ -382,13 +507,13 @@ def test_a_loss_that_draws_nothing_is_not_taken_for_one_that_does_while_another_
     other.start()
     try:
         for _ in range(30):
-            with drawing_nothing(Plain.from_config()):
+            with repeatable(Plain.from_config()):
                 time.sleep(0.01)
-        with pytest.raises(UserCodeError, match="Plain: it draws"), drawing_nothing(Plain.from_config()):
+        with pytest.raises(UserCodeError, match="Plain: it draws"), repeatable(Plain.from_config()):
             torch.rand(1)
         inner = losses.WeightedSum.from_config(a=1, b=1, first=losses.CE.from_config(), second=Plain.from_config())
         whole = losses.Mixup.from_config(alpha=1, of=inner)
-        with pytest.raises(UserCodeError, match="Plain: it draws"), drawing_nothing(whole):
+        with pytest.raises(UserCodeError, match="Plain: it draws"), repeatable(whole):
             np.random.rand()
     finally:
         over.set()

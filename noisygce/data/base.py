@@ -59,7 +59,10 @@ class Data:
         Those read last are kept while their files stay as they are: the next run of a sweep mostly wants them too.
         """
         self.require(root)
-        source = type(self), str(sorted(vars(self).items())), *map(inputs.state, self.inputs(root))
+        read = [*self.inputs(root)]
+        if other := [each for each in read if not isinstance(each, Path)]:
+            raise UserCodeError(f"{defined(type(self))}: inputs must give paths (pathlib.Path), not {_kind(other[0])}")
+        source = type(self), str(sorted(vars(self).items())), *map(inputs.state, read)
         kept = Data._kept
         if source != kept[0]:
             found = self._read(root)

@@ -71,9 +71,9 @@ class Loss(Module):
     @property
     def uses_sample_index(self) -> bool:
         """Whether it, or a part of it, looks at which sample it is given (``of_batch``)."""
-        forwards = type(self).__module__.startswith("noisygce.")  # our wrappers hand on to their parts, and no more
         parts = self.parts().values()
-        mine = type(self).of_batch is not Loss.of_batch and not (forwards and parts)
+        hands_on = parts and type(self).state is Loss.state  # to its parts, and remembers nothing beside them
+        mine = type(self).of_batch is not Loss.of_batch and not hands_on
         return mine or any(part.uses_sample_index for part in parts)
 
     def __new__(cls, *_: Any, **__: Any) -> Any:
@@ -98,7 +98,7 @@ class Loss(Module):
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of each sample (B,)."""
-        raise UserCodeError(f"{defined(getattr(self, 'made_of', type(self)))} has no per_sample(logits, labels)")
+        raise UserCodeError(f"{self._defined()} has no per_sample(logits, labels)")
 
     def of_batch(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
         """The loss of each sample (B,), as training asks for it; index (B,): which of the N training samples."""
@@ -107,7 +107,7 @@ class Loss(Module):
     def of_mixed(self, logits: Tensor, labels: Tensor, index: Tensor, partner: Tensor, weight: Tensor) -> Tensor:
         """The loss of each mixed image (B,), if ``mixes_labels``. weight (): of the sample itself; the one at the place
         partner (B,) in the batch has the rest."""
-        raise NotImplementedError
+        raise UserCodeError(f"{self._defined()} has no of_mixed")
 
     def teacher_decay(self) -> Tensor | None:
         """What the teachers keep of themselves in this step, in [0, 1], () on the device; None: there are none.
@@ -177,7 +177,7 @@ class Loss(Module):
 
     def keep(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The samples to go on training with (B,), bool; asked for only if ``prunes``."""
-        raise NotImplementedError
+        raise UserCodeError(f"{self._defined()} has no keep(logits, labels)")
 
     def parts(self) -> dict[str, Loss]:
         """The losses that this one is made of, by name."""
@@ -224,6 +224,9 @@ class Loss(Module):
         made_of = vars(type(self)).get("made_of")
         return _bare, (made_of or type(self), made_of is not None), dict(vars(self))
 
+    def _defined(self) -> str:
+        return defined(getattr(self, "made_of", type(self)))
+
     def _bound(self, name: str) -> Tensor:
         """A tensor that ``bind`` has made. Raises RuntimeError where it was not called."""
         found = getattr(self, name, None)
@@ -258,7 +261,7 @@ class Pointwise(Loss):
 
     def of(self, log_py: Tensor) -> Tensor:
         """The loss of samples whose given label has the probability p_y; any shape."""
-        raise UserCodeError(f"{defined(getattr(self, 'made_of', type(self)))} has no of(log_py)")
+        raise UserCodeError(f"{self._defined()} has no of(log_py)")
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         return self.of(log_p(logits, labels))

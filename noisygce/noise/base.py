@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -141,6 +141,11 @@ class Noise:
 
     def bind(self, root: Path, labels: Labels, classes: Sequence[str]) -> None:
         """Called before all else: reads the files that the noise needs below the data ``root``; most need none."""
+
+    def contents(self, root: Path) -> Mapping[str, str]:
+        """SHA-256 of the files that noise of one's own reads below the data ``root``, by the value that names each: a
+        run's ID is made from what they hold. noisygce's own files are known by digests in the code or the config."""
+        return {}
 
     def transition(self, classes: Sequence[str]) -> Matrix | None:
         """T (K, K) for the data set with these K class names; None where noise depends on more than the true label."""

@@ -15,8 +15,9 @@ from typing import Any
 
 from noisygce import check
 from noisygce.data import Data
-from noisygce.errors import ConfigError, DataError
+from noisygce.errors import ConfigError, DataError, UserCodeError, defined
 from noisygce.models import Model
+from noisygce.noise import Noise
 
 # Raised by hand whenever a change of code alters a number, so that an old result is never taken for a new one.
 # tests/test_numerics.py fails when it should have been raised.
@@ -189,12 +190,25 @@ def user_data(config: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     data = settings.build_data(settings.node(node))[0]
     model = settings.build(settings.node(config["model"]), Model, "model")
+    root, noise = Path(root).expanduser(), config.get("noise", {})
     try:
-        found = {f"data.{key}": digest for key, digest in data.contents(Path(root).expanduser()).items()}
-        found |= {f"model.{key}": digest for key, digest in model.contents().items()}
+        found = _digests("data", data, root) | _digests("model", model)
+        if not str(noise.get("_target_", "noisygce.")).startswith("noisygce."):
+            own = settings.build(settings.node(noise), Noise, "noise")
+            found |= _digests("noise", own, root)
     except OSError as error:
         raise DataError(f"{error.filename or root} cannot be read: {error.strerror or error}") from None
     return {"contents": {key: digest[:16] for key, digest in sorted(found.items())}} if found else {}
+
+
+def _digests(group: str, of: Any, *where: Path) -> dict[str, str]:
+    """The ``contents`` of an object, by whole keys. Raises UserCodeError where they are no texts."""
+    found = {f"{group}.{key}": digest for key, digest in of.contents(*where).items()}
+    if other := [digest for digest in found.values() if not isinstance(digest, str)]:
+        raise UserCodeError(
+            f"{defined(type(of))}: contents must give a text for each key, such as its SHA-256, not {other[0]!r}"
+        )
+    return found
 
 
 def changed(identity: Mapping[str, Any], data: Data, root: Path, model: Model | None = None) -> str:

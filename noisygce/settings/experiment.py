@@ -15,6 +15,7 @@ from noisygce.construct import named
 from noisygce.data import Data, Preprocessing, Split, Verdicts
 from noisygce.errors import ConfigError
 from noisygce.losses import Loss
+from noisygce.losses.own import refuse_incomplete
 from noisygce.models import Model
 from noisygce.noise import Noise
 from noisygce.schedule import Pruning, Schedule
@@ -92,6 +93,7 @@ def _read(cfg: DictConfig) -> Experiment:
         **chosen,
         **sections,
     )
+    refuse_incomplete(e.loss)
     if e.loss.needs_validation and not split.holds_out:
         raise ConfigError(
             f"data.validation={cfg.data.validation}: loss={cfg.loss.name} needs the model that is best on noisy "

@@ -101,7 +101,7 @@ class Captured:
         if torch.are_deterministic_algorithms_enabled() and not all(map(same, expected, replayed)):
             raise NoisygceError(
                 "the CUDA graph of the step gives other numbers than the step: a loss may count calls or keep values "
-                "in Python; keep them in tensors of Loss.state (docs/own_loss.md), or use runtime.graph=off"
+                "in Python; keep them in tensors of Loss.state (docs/own_loss.md)"
             )
         return replay
 

@@ -116,6 +116,7 @@ class Training:
         """Seconds that the whole training will take here, from two steps of a throwaway copy; evaluation is a third a
         training image each. On one thread: what it would take alone, where others keep the machine busy."""
         network, loss = copy.deepcopy((self.network, self.loss))
+        loss.start_epoch(self.progress.epoch)
         step = Step(network, loss, self.images, self.noisy, self.schedule, self.precision)
         draws = self.batches()[:2]
         for draw in draws:
@@ -142,6 +143,7 @@ class Training:
             here, there = (f"{t.dtype} {tuple(t.shape)}" if isinstance(t, Tensor) else t for t in (tensor, saved))
             if here != there:
                 raise CheckpointError(f"{name} is {there}, not {here}")
+        self.loss.start_epoch(progress.epoch)  # an own loss may keep the epoch beside its tensors
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
         self.step.lr.fill_(self.schedule.lr_of(progress.epoch))

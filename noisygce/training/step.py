@@ -22,7 +22,7 @@ from noisygce.training.device import change
 from noisygce.training.evaluate import autocast
 from noisygce.training.images import BatchSpec, Images
 from noisygce.training.moving_average import MovingAverage
-from noisygce.training.own_loss import drawing_nothing
+from noisygce.training.own_loss import repeatable
 
 
 class Step:
@@ -120,7 +120,7 @@ class Step:
         if self._is_tried:
             self._train(*draw.tensors())
             return
-        with drawing_nothing(self.loss):
+        with repeatable(self.loss):
             self._train(*draw.tensors())
         self._is_tried = True
 
