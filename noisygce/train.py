@@ -52,7 +52,7 @@ def main() -> None:
     with exits():
         prepare_process()
         sys.argv[1:] = _for_hydra(sys.argv[1:])
-        with tuning.whole():
+        with tuning.whole(), arguments.any_help():
             compose = hydra.main(config_path=str(settings.config_dir()), config_name="train", version_base="1.3")
             compose(_task)()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import runpy
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers_reliability import train
 
 import noisygce
 from noisygce import __main__ as overview
@@ -137,6 +139,29 @@ def test_options_with_their_values_come_before_settings() -> None:
     """The value of an option may be the name of a group."""
     assert arguments.ordered(["loss=tgce", "--cfg", "job", "-p", "loss"]) == ["--cfg", "job", "-p", "loss", "loss=tgce"]
     assert arguments.ordered(["seed=0,1", "-m"]) == ["-m", "seed=0,1"]
+
+
+def _as_python_3_14() -> None:
+    """Has argparse look at each help text at once, which older Pythons do when they print it."""
+    add: Any = argparse._ActionsContainer.add_argument
+
+    def adding(self: Any, *words: Any, **named: Any) -> Any:
+        action = add(self, *words, **named)
+        if hasattr(self, "_check_help"):
+            self._check_help(action)
+        return action
+
+    def check(_: Any, action: argparse.Action) -> None:
+        if action.help and not isinstance(action.help, str):
+            raise ValueError("badly formed help string")
+
+    argparse._ActionsContainer.add_argument, argparse.ArgumentParser._check_help = adding, check  # type: ignore
+
+
+def test_hydra_s_parser_is_made_on_pythons_that_look_at_its_help_at_once(tmp_path: Path) -> None:
+    code, text = train(tmp_path, "loss=tgce", "data=digits", "--cfg", "job", before=_as_python_3_14)
+    assert code == 0, text
+    assert "noisygce.losses.TruncatedGCE" in text
 
 
 def test_the_name_of_a_plan_reaches_the_sweeper_by_a_value_of_hydra() -> None:

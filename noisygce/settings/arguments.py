@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from noisygce import check
 from noisygce.errors import ConfigError
@@ -124,12 +125,29 @@ def split(arguments: Sequence[str], options: Mapping[str, Sequence[str]]) -> tup
     return chosen, rest
 
 
+@contextlib.contextmanager
+def any_help() -> Iterator[None]:
+    """Within it argparse takes Hydra 1.3's help of --shell-completion, which is made when it is printed and is no text:
+    from Python 3.14 on it looks at each at once, and raises ValueError."""
+    kind: Any = argparse.ArgumentParser
+    checks = vars(kind).get("_check_help")
+    kind._check_help = lambda *_: None
+    try:
+        yield
+    finally:
+        if checks:
+            kind._check_help = checks
+        else:
+            del kind._check_help
+
+
 def ordered(argv: Sequence[str]) -> list[str]:
     """Arguments of ``noisygce.train`` as Hydra takes them, options before settings. Raises ConfigError for what Hydra
     would answer with its usage or a stack trace."""
     from hydra._internal.utils import get_args_parser
 
-    parser = get_args_parser()
+    with any_help():
+        parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
     options = {option for action in parser._actions for option in action.option_strings}
     options.remove("--experimental-rerun")  # it reads a pickle, which can run code
