@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _VISITS = 120_000  # pictures that a run sees in all: 60 epochs of 2,000, two minutes of a CPU core
 _GOOD = 0.9  # accuracy below which most doubted labels were right, on Fashion-MNIST and CIFAR-10 (LOG.md, 2026-11-30)
+_FILES = ("data.folder", "data.features", "data.images", "data.labels")
 _EPOCHS = (15, 60)  # at least, so that a large set is learnt; at most, as schedule=folder has them
 
 
@@ -53,15 +54,14 @@ def run(argv: list[str]) -> None:
     words = [*words, *_schedule(words)]
     trained = noisygce.run(*words)
     paths = [word for word in words if word.startswith("paths.")]
-    suspects.run([str(trained.folder), *(f"{key}={value}" for key, value in options.items()), *paths])
+    files = [word for word in words if word.partition("=")[0] in _FILES]  # a run that was finished names the first ones
+    suspects.run([str(trained.folder), *(f"{key}={value}" for key, value in options.items()), *files, *paths])
     _how_far_to_trust(trained.manifest["noisy_validation"]["best"], trained.predictions["given"])
     place = [f"out={options['out']}"] if "out" in options else []
     again = shlex.join(["python", "-m", "noisygce.suspects", str(trained.folder), *place, *paths])
     print(f"Judge labels on the page and save your verdicts. For a file of clean labels:\n    {again} verdicts=FILE")
     train = shlex.join(["python", "-m", "noisygce.train", *words])
-    print(
-        f"To train on your verdicts:\n    {train} data.verdicts=FILE data.verdicts_sha256=$(sha256sum FILE | cut -c-64)"
-    )
+    print(f"It also prints the words to train on your verdicts, after those of this run:\n    {train}")
 
 
 def _how_far_to_trust(best: float | None, given: Series[Any]) -> None:
@@ -115,7 +115,7 @@ def _schedule(words: Sequence[str]) -> list[str]:
     if "data=features" in words:
         return []
     experiment = settings.read(settings.compose(list(words)))
-    samples = len(experiment.data.load(experiment.paths.data).train_labels)
+    samples = experiment.split.subset or len(experiment.data.load(experiment.paths.data).train_labels)
     epochs = min(max(_VISITS // samples, _EPOCHS[0]), _EPOCHS[1])
     picked = {"model": "resnet8", "schedule": "folder"}
     found = [f"{key}={value}" for key, value in picked.items() if key not in chosen]

@@ -4,6 +4,7 @@
     python -m noisygce.reproduce elsewhere/runs/<id>            by its folder
     python -m noisygce.reproduce <id> paths.results=again       in this folder, where it can resume after a stop
     python -m noisygce.reproduce <id> runtime.device=cpu        on a CPU
+    python -m noisygce.reproduce <id> data.folder=/new/place    on your own data, which lie elsewhere now
 
 Trains in a temporary folder unless paths.results names one, with the manifest's number of CPU threads unless
 runtime.threads sets it. Prints what differs and what may explain it. Exit code 1 if anything differs.
@@ -33,8 +34,11 @@ _ADDED_LATER = ("prediction_changes",)  # empty for an epoch in which a run was 
 def again(then: Manifest, overrides: list[str], folder: Path) -> Result:
     """Trains the run of a manifest below the results folder ``folder``."""
     threads = [] if any(o.startswith("runtime.threads=") for o in overrides) else [f"runtime.threads={then['threads']}"]
-    here = settings.compose([*overrides, *threads, settings.setting("paths.results", str(folder))])
-    cfg = settings.node({**runs.given(then["config"]), "runtime": here.runtime, "paths": here.paths})
+    moved = [word for word in overrides if word.startswith("data.")]
+    free = [word for word in overrides if word not in moved]
+    here = settings.compose([*free, *threads, settings.setting("paths.results", str(folder))])
+    config = runs.given(runs.moved(then["config"], moved))
+    cfg = settings.node({**config, "runtime": here.runtime, "paths": here.paths})
     experiment, run_config = settings.read(cfg), runs.identity(settings.resolved(cfg))
     train.train(experiment, run_config, say=_announce)
     return results.of_folder(runs.Run(folder, run_config).folder)
@@ -147,9 +151,9 @@ def main() -> None:
             given = " ".join(words) or "no run is named"
             raise ConfigError(f"{given}: name one finished run, by its id or its folder; --help says more")
         for override in overrides:
-            if not override.startswith(("runtime.", "paths.", "hydra.searchpath=")):
+            if not override.startswith(("runtime.", "paths.", "hydra.searchpath=", "data.")):
                 raise ConfigError(f"{override}: a run is trained again as it was; only runtime.* and paths.* are free")
-        experiment = settings.read(settings.compose(overrides))
+        experiment = settings.read(settings.compose([word for word in overrides if not word.startswith("data.")]))
         kept = any(override.startswith("paths.results=") for override in overrides)
         then = results.finished(words[0])
         if kept:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 NOISY_VALIDATION = "noisy_validation"  # what takes the place of a selection rule where there is no test set
 LABEL_WAVE = "label_wave"  # a rule that is computed from metrics.csv, of runs that have its column
 MODELS = {"val": "best", "last": "last"}  # of a run, by the rule that chooses one: its name in a manifest
+_MIX = ("noisygce.losses.Mixup", "noisygce.losses.ELRPlus")  # with an alpha above 0, in manifests that do not say so
 STATES = ("done", "running", "stopped", "failed", "unreadable", "missing")
 
 
@@ -58,7 +59,8 @@ class Result:
         """Test accuracy, a fraction, under a selection rule, or ``gap``: last - val; None where there is none.
 
         ``noisy_validation`` needs no test set: accuracy on the noisy validation labels at its best epoch.
-        ``label_wave`` needs no validation set: test accuracy at the epoch that ``runs.label_wave`` chooses.
+        ``label_wave`` needs no validation set: test accuracy at the epoch that ``runs.label_wave`` chooses; None where
+        images are mixed.
         """
         if rule == "gap":
             val, last = self.number("val"), self.number("last")
@@ -82,10 +84,16 @@ class Result:
             return {when: self.recorded("noisy_validation", when) for when in absent}
         return self._of_rows(runs.noisy_validation) or absent
 
+    @property
+    def mixes_images(self) -> bool:
+        """Whether training saw images mixed in pairs: what it predicted in two epochs is of different mixtures."""
+        by_loss = self.config.get("loss._target_") in _MIX and bool(self.config.get("loss.alpha"))
+        return by_loss or self.manifest.get("mixes_images", False) is True
+
     @cached_property
     def _label_wave(self) -> float | None:
         def accuracy(rows: Rows) -> float | None:
-            row = runs.label_wave(rows)
+            row = None if self.mixes_images else runs.label_wave(rows)
             return self._number(row, "test_accuracy") if row else None
 
         return self._of_rows(accuracy)

@@ -5,6 +5,7 @@
     python -m noisygce.suspects <id> top=5000 out=folder        more pictures on the page; files elsewhere
     python -m noisygce.suspects <id> <id> <id>                  each sample by the runs that held it out for validation
     python -m noisygce.suspects <id> verdicts=saved.csv         your verdicts from the page, as a file of clean labels
+    python -m noisygce.suspects <id> data.folder=/new/place     your own data, which lie elsewhere now
     python -m noisygce.suspects <id> pictures=folder            vectors with the pictures below it that their ids name
 
 Writes results/suspects/<id>.csv, all training and validation samples, the most suspicious first, and <id>.html, the
@@ -43,7 +44,7 @@ from noisygce.errors import ConfigError, DataError, MissingData, counted
 from noisygce.inputs import tables
 from noisygce.noise import Noise, digest
 from noisygce.results import Result
-from noisygce.runs import atomic, changed
+from noisygce.runs import atomic, changed, moved
 from noisygce.settings import arguments
 from noisygce.settings.command import printable
 from noisygce.training.task import corrupted
@@ -66,7 +67,8 @@ def run(argv: list[str]) -> None:
     keys = ("score", "top", "out", "verdicts", "pictures")
     options, rest = arguments.take(argv, *keys, "hydra.searchpath")  # --config-dir: a run holds its config
     paths = [word for word in rest if word.startswith("paths.")]
-    names = arguments.named([word for word in rest if word not in paths], [*keys, "paths.data"])
+    elsewhere = [word for word in rest if word.startswith("data.")]
+    names = arguments.named([word for word in rest if word not in (*paths, *elsewhere)], [*keys, "paths.data"])
     if not names:
         raise ConfigError("no run: name a finished run; --help says more")
     out, pictures = _path(options.get("out", "results/suspects")), options.get("pictures")
@@ -101,7 +103,9 @@ def run(argv: list[str]) -> None:
     last = [run.manifest.get("pruning", [])[-1:] for run in runs]
     for warning in dict.fromkeys(str(row["warning"]) for rows in last for row in rows if row.get("warning")):
         print(printable(f"warning of pruning: {warning}"))
-    write_page(stem, listed.head(top), score, samples.classes, Tiles(runs[0], paths, pictures))
+    shown = pictures is not None or not issubclass(kind, Features)
+    tiles = Tiles(runs[0], paths, elsewhere, pictures) if shown else None
+    write_page(stem, listed.head(top), score, samples.classes, tiles)
 
 
 def _path(text: str) -> Path:
@@ -141,9 +145,9 @@ def _name(runs: Sequence[Result]) -> str:
     return f"{ids[0]}+{len(ids) - 1}-{hashlib.sha256(' '.join(ids).encode()).hexdigest()[:8]}"
 
 
-def write_page(stem: Path, listed: DataFrame, score: str, classes: Sequence[str], tiles: Tiles) -> None:
+def write_page(stem: Path, listed: DataFrame, score: str, classes: Sequence[str], tiles: Tiles | None) -> None:
     """Writes the page on which people judge the listed samples."""
-    pictures = [tiles(int(index)) for index in listed["index"]] if tiles.there else []
+    pictures = [tiles(int(index)) for index in listed["index"]] if tiles and tiles.there else []
     runs = stem.name.removesuffix(f"-{score}")  # under which a browser keeps the verdicts, whatever the ranking
     page = gallery.page(runs, score, listed, classes, pictures)
     atomic.write_text(stem.with_name(f"{stem.name}.html"), page, durable=False)
@@ -157,6 +161,8 @@ def write_labels(stem: Path, each: Sequence[Samples], verdicts: Path, run: Resul
     labels, changes = ranking.cleaned(each, verdicts)
     write_csv(stem.with_name(f"{stem.name}-cleaned.csv"), labels)
     print(f"{stem}-cleaned.csv: {counted(len(labels), 'label')}; {changes}")
+    if run.config.get("data.subset") is not None:
+        print("samples outside of data.subset are not in it; data.verdicts keeps them")
     if each[0].after:
         verdicts = _write_joined(stem, verdicts, run, paths)
     path = verdicts.resolve()
@@ -197,12 +203,16 @@ class Tiles:
 
     Pictures of data=folder are read from their files; any other as trained on, of other than 1 or 3 channels the first.
     Numbers that are no pixels are not ``there``.
-    pictures: the folder below which the names of vectors are files; None: those of vectors are not ``there``. Raises
-    DataError where the data set is not there, or is not the one that the run was trained on.
+    elsewhere: words such as data.folder=/new/place, where files of the run's data lie now. pictures: the folder below
+    which the names of vectors are files; None: those of vectors are not ``there``. Raises DataError where the data set
+    is not there, or is not the one that the run was trained on.
     """
 
-    def __init__(self, run: Result, paths: Sequence[str], pictures: str | None = None) -> None:
-        config, root = run.manifest["config"], settings.read(settings.compose(paths)).paths.data
+    def __init__(
+        self, run: Result, paths: Sequence[str], elsewhere: Sequence[str] = (), pictures: str | None = None
+    ) -> None:
+        root = settings.read(settings.compose(paths)).paths.data
+        config = moved(run.manifest["config"], elsewhere)
         cfg = settings.node({key: config[key] for key in ("data", "noise")})  # neither loss nor model need be here
         data, noise = settings.build_data(cfg.data)[0], settings.build(cfg.noise, Noise, "noise")
         arrays = data.load(root)

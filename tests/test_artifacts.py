@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -17,6 +19,7 @@ from PIL import Image
 from noisygce import models, results, runs, settings, verify
 from noisygce.errors import DataError
 from noisygce.runs import artifacts
+from noisygce.runs.manifest import _reported
 from noisygce.sweep.jobs import expand
 from noisygce.training import detection
 from noisygce.training.fit import fit
@@ -244,6 +247,33 @@ def test_a_model_of_unknown_origin_cannot_name_other_code(target: str | None, tm
     path.write_bytes(models.saved.packed({}, preprocess, ["a", "b"], {"seed": 0, "model": {"_target_": target}}))
     with pytest.raises(DataError, match="its network cannot be made here"):
         models.load(path)
+
+
+def test_names_that_are_texts_are_read_again() -> None:
+    names = np.array(["a" * 12_000, *(f"sample {i}" for i in range(6_000))])
+    packed = io.BytesIO()
+    np.savez_compressed(packed, name=names, index=np.arange(len(names)))
+    assert names.nbytes > 2**28
+    artifacts._refuse_bomb(packed.getvalue())
+    packed = io.BytesIO()
+    np.savez_compressed(packed, name=names[1:], index=np.zeros(2**26, np.int64))
+    with pytest.raises(ValueError, match="unpack to"):
+        artifacts._refuse_bomb(packed.getvalue())
+
+
+def test_what_a_loss_says_of_itself_never_loses_a_run() -> None:
+    told = {
+        "rate": math.nan,
+        "t": torch.eye(2),
+        "n": np.int64(3),
+        "results": 1,
+        "which": {"a": (1, object)},
+        "of": None,
+    }
+    said = _reported(told)
+    assert json.loads(json.dumps(said, allow_nan=False))["t"] == [[1, 0], [0, 1]]
+    assert (said["rate"], said["n"], said["loss_results"], said["of"]) == (None, 3, 1, None)
+    assert "results" not in said
 
 
 def test_big_experiments_keep_no_models_unless_asked() -> None:

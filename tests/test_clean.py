@@ -48,11 +48,18 @@ def test_wrong_labels_of_a_folder_come_first_and_the_printed_command_is_the_run(
     assert len(rows) == 80
     printed = capsys.readouterr().out.splitlines()
     assert any(line.endswith(f" {' '.join(places)} verdicts=FILE") for line in printed)
-    words = shlex.split(printed[-1].partition(" data.verdicts=")[0])[3:]
+    words = shlex.split(printed[-1])[3:]
     run_id = runs.run_id(runs.identity(settings.resolved(settings.compose(words))))
     assert [path.name for path in (tmp_path / "results" / "runs").iterdir()] == [run_id]
     clean.run([str(tmp_path / "mine"), *QUICK, *places])  # the same run, not another one
     assert listed(tmp_path / "found") == rows
+    (page,) = (tmp_path / "found").glob("*.html")
+    before = page.read_bytes()
+    page.unlink()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "mine").rename(tmp_path / "elsewhere" / "mine")
+    clean.run([str(tmp_path / "elsewhere" / "mine"), *QUICK, *places])  # of the same pictures in another place
+    assert page.read_bytes() == before
 
 
 @pytest.mark.slow
@@ -93,6 +100,7 @@ def test_more_pictures_are_seen_fewer_times(samples: int, epochs: int | None, mo
 
     class Experiment:
         data, paths = Data(), type("Paths", (), {"data": Path()})
+        split = type("Split", (), {"subset": None})
 
     monkeypatch.setattr(settings, "compose", lambda words: words)
     monkeypatch.setattr(settings, "read", lambda _: Experiment())
@@ -100,6 +108,8 @@ def test_more_pictures_are_seen_fewer_times(samples: int, epochs: int | None, mo
     if epochs:
         expected += [f"schedule.epochs={epochs}", f"schedule.milestones=[{epochs * 2 // 3},{epochs * 5 // 6}]"]
     assert clean._schedule(["data=folder"]) == expected
+    Experiment.split.subset = 300
+    assert clean._schedule(["data=folder"]) == expected[:2]
     assert clean._schedule(["data=folder", "model=cnn8", "schedule.epochs=3"]) == ["schedule=folder"]
     assert clean._schedule(["data=features"]) == []
 

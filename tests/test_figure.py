@@ -257,6 +257,10 @@ def test_the_overview_shows_the_rows_and_the_setting_that_the_experiment_names(d
     assert [axis.get_title() for axis in drawn.axes[1:]] == ["ce", "forward (oracle)"]
 
 
+def test_q_and_k_have_no_map_before_a_run_is_done(sweep, tmp_path):
+    assert heatmaps.q_and_k(laid_out(sweep, tmp_path, but=sweep.runs), ["val", "last"]) is None
+
+
 def test_nothing_to_draw_is_said(tmp_path):
     with pytest.raises(NoisygceError, match=r"the runs that are done below .* give nothing to draw"):
         figure.run(["experiment=demo", "grid=null", "seed=0", f"paths.results={tmp_path}"])

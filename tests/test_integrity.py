@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers_reliability import EACH_STEP, Command, one_line, run_folder, train
 
@@ -236,6 +237,26 @@ def test_a_reproduction_that_is_stopped_goes_on_in_its_folder_and_leaves_no_othe
     code, text = train(tmp_path, str(run_folder(finished)), again, module="reproduce")
     assert "resumes at epoch " in text
     assert (code, text.splitlines()[-1].partition(": ")[2][:6]) == (0, "equal,"), text
+
+
+def test_a_run_on_one_s_own_data_is_reproduced_where_they_lie_now(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=np.zeros((40, 4, 4), np.uint8), labels=np.arange(40) % 2)
+    words = ("data=arrays", f"data.images={tmp_path / 'a.npz'}", "loss=ce", "model=linear", "schedule.epochs=2")
+    code, text = train(tmp_path, *words, "schedule.milestones=[]", "runtime.threads=1")
+    assert code == 0, text
+    name = run_folder(tmp_path).name
+    (tmp_path / "a.npz").rename(tmp_path / "b.npz")
+    code, text = train(tmp_path, name, f"data.images={tmp_path / 'b.npz'}", module="reproduce")
+    assert code == 0, text
+    assert f"{name}: equal" in text
+    for word, said in (("data.validation=3", "it names no file of the run; there are: data.images"), ("x", "x")):
+        code, text = train(tmp_path, name, word, module="reproduce")
+        assert code == 2
+        assert said in one_line(text)
+    np.savez(tmp_path / "b.npz", images=np.zeros((40, 4, 4), np.uint8), labels=np.arange(40) % 4 // 2)
+    code, text = train(tmp_path, name, f"data.images={tmp_path / 'b.npz'}", module="reproduce")
+    assert code == 1
+    assert "\n    SHA-256 or version of data.images: " in text
 
 
 def test_the_largest_difference_of_test_accuracies_is_told() -> None:

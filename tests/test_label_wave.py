@@ -11,6 +11,7 @@ import pytest
 from noisygce import results, runs, settings
 from noisygce.errors import ConfigError
 from noisygce.results import Result
+from noisygce.runs.ids import flat
 from noisygce.runs.label_wave import label_wave
 from noisygce.sweep.plan import look
 from noisygce.view import figures, tables
@@ -161,3 +162,16 @@ def test_seeds_of_different_settings_give_no_interval_of_regret(tmp_path):
     known = [Known(str(i), tmp_path, "done", config, each) for i, config in enumerate(configs)]
     alone, _ = subtables(known, ["val"])
     assert [entry.text for entry in alone.body[0]] == ["val", "10.00", "-"]
+
+
+def test_runs_on_mixed_images_have_no_label_wave(tmp_path):
+    """Predictions of two epochs are of different mixtures, which says nothing of the labels."""
+    cells = []
+    for loss in ("ce", "mixup", "elr_plus"):
+        config = flat(settings.resolved(settings.compose(["data=digits", f"loss={loss}"])))
+        run = Result("a", tmp_path, "done", config, {"results": {}})
+        object.__setattr__(run, "rows", lambda: rows_of([None, 0.5, 0.4, 0.3, 0.2, 0.1, 0.3, 0.35]))
+        cells.append(run.number("label_wave"))
+    assert cells == [0.07, None, None]
+    own = Result("a", tmp_path, "done", {}, {"mixes_images": True})
+    assert own.mixes_images

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from noisygce import runs, settings
 from noisygce.data import Cifar100, label_table, listing, remarks
 from noisygce.data.base import Arrays
+from noisygce.data.own_files import labels_of
 from noisygce.errors import ConfigError, DataError
 from noisygce.noise.cifar import SUPERCLASSES
 from noisygce.training.task import Task, prepare
@@ -323,6 +325,38 @@ def test_a_picture_is_found_whichever_way_its_accents_are_written(mine: Path) ->
         picture(mine / name)
     (mine / "train.csv").write_text("train/ant/gru\u0308n.png,a\ntrain/bee/gr\u00fcn.png,b\n")
     assert task(*WORDS, "data.validation=1", root=mine.parent).arrays.train_names == (composed, apart)
+
+
+def test_a_picture_is_called_as_its_folder_lists_it(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS, whose file system finds a file under any spelling of its name."""
+    there, isfile = "train/ant/gr\u00fcn.png", os.path.isfile
+    picture(mine / there)
+    monkeypatch.setattr(os.path, "isfile", lambda path: isfile(unicodedata.normalize("NFC", str(path))))
+    (mine / "train.csv").write_text("train/ant/gru\u0308n.png,a\ntrain/bee/01.png,b\n")
+    assert task(*WORDS, "data.validation=1", root=mine.parent).arrays.train_names == (there, "train/bee/01.png")
+
+
+def test_labels_of_several_columns_must_be_called_so(tmp_path: Path) -> None:
+    for header in ("filename,species,width", "image,MEL,NV,BCC"):
+        (tmp_path / "t.csv").write_text(f"{header}\n" + ",".join(["a"] * header.count(",") + ["1"]) + "\n")
+        with pytest.raises(DataError, match="labels are the last column, called label"):
+            labels_of(tmp_path / "t.csv", 1)
+    (tmp_path / "t.csv").write_text("image,by,label\na,me,1\n")
+    assert labels_of(tmp_path / "t.csv", 1) == ["1"]
+
+
+def test_marks_of_a_label_that_is_not_there_are_told() -> None:
+    classes = ("<NA>", "None", "a", "b", "nan")
+    arrays = Arrays(
+        np.zeros((20, 1, 1, 1), np.uint8),
+        np.arange(20) % 5,
+        np.zeros((0, 1, 1, 1), np.uint8),
+        np.zeros(0, int),
+        classes,
+    )
+    assert [line.split(":")[0] for line in remarks.odd(arrays)] == [
+        f"there is a class {name}" for name in ("<NA>", "None", "nan")
+    ]
 
 
 def test_a_table_of_another_name_than_train_csv_is_named(tmp_path: Path) -> None:

@@ -283,6 +283,20 @@ def test_pictures_of_few_bits_in_a_file_of_16_are_told(tmp_path, caplog):
     assert "the lightest pixel of all training pictures is 15 of 255" in caplog.text
 
 
+def test_pictures_beside_a_table_that_no_line_names_are_counted(tmp_path, caplog):
+    pictures(tmp_path / "mine", np.random.default_rng(0))
+    base = tmp_path / "mine"
+    files = sorted(base.glob("train/*/*.png"))
+    for i, path in enumerate(files):
+        path.rename(base / f"{i}.png")
+    shutil.rmtree(base / "train")
+    shutil.rmtree(base / "test", ignore_errors=True)
+    labels = [f"{i}.png,{path.parent.name}" for i, path in enumerate(files)]
+    (base / "train.csv").write_text("\n".join(labels[2:]))
+    task(*FOLDER, root=tmp_path)
+    assert "left out: pictures in no line of train.csv: 2" in caplog.text
+
+
 def test_pictures_that_a_table_leaves_out_are_counted_and_none_is_in_both_tables(tmp_path, caplog):
     pictures(tmp_path / "mine", np.random.default_rng(0))
     base = tmp_path / "mine"

@@ -79,9 +79,12 @@ class TrainedRun:
     def _repr_html_(self) -> str:
         import pandas as pd
 
-        percent = {rule: None if share is None else 100 * share for rule, share in self.results.items()}
+        numbers, what = self.results, "Test accuracy in %"
+        if set(numbers.values()) == {None}:
+            numbers, what = self.manifest["noisy_validation"], "Accuracy on noisy validation in %"
+        percent = {name: None if share is None else 100 * share for name, share in numbers.items()}
         shown = pd.DataFrame([percent], index=[self.id]).style.format("{:.2f}", na_rep="-")
-        return shown.set_caption("Test accuracy in %").to_html()
+        return shown.set_caption(what).to_html()
 
 
 class TrainedRuns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import hashlib
 import logging
@@ -166,11 +167,22 @@ def _of_table(base: Path, path: Path) -> list[tuple[Path, str]]:
 
 
 def _file(base: Path, name: str) -> Path | None:
-    """The file of this name, as a path from ``base``, whichever way its accents are written (Unicode NFC or NFD)."""
+    """The file of this name, as a path from ``base`` as its folder spells it, whichever way its accents are written
+    (Unicode NFC or NFD): some file systems find a file under any spelling, and the run's ID is made from one."""
     spellings = (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
+    places = (_below(base, each) for each in spellings)
     return next(
-        (place for place in (_below(base, each) for each in spellings) if place and os.path.isfile(place)), None
+        (place for place in places if place and os.path.isfile(place) and place.name in _listed(place.parent)), None
     )
+
+
+def _listed(folder: Path) -> frozenset[str]:
+    return _names(folder, folder.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _names(folder: Path, _: int) -> frozenset[str]:
+    return frozenset(os.listdir(folder))
 
 
 def _remedy(base: Path, name: str, otherwise: str) -> str:

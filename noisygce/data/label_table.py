@@ -39,7 +39,7 @@ class Table:
     def labels(self) -> list[str]:
         """The last column (n,). Raises DataError, with the line, for a label that is empty or not UTF-8."""
         others, last = {*self.header[:-1]}, "".join(self.header[-1:])
-        if others & {*JOINED} and len(others) > 1 and last not in LABELS:
+        if len(others) > 1 and last not in LABELS:
             raise DataError(
                 f"{self.path}: its header is {', '.join(self.header)}; labels are the last column, called {LABELS[0]}"
             )

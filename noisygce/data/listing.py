@@ -44,14 +44,11 @@ def left_out(base: Path, parts: Sequence[str], taken: Collection[Path]) -> dict[
     found: dict[str, list[Path]] = {}
     used = {parent for path in taken for parent in path.parents}
     tables = [f"{part}.csv" for part in parts if (base / f"{part}.csv").is_file()]
-    named = {base / path.relative_to(base).parts[0] for path in taken} - {base / part for part in parts}
-    for folder in sorted(path for path in named if path.is_dir()) if tables else ():  # not of a part: named by a table
-        unread: list[Path] = []
-        others = [path for path in walk(folder, unread) if path not in taken and is_picture(path, folder)]
-        if others:
-            found.setdefault(f"pictures in no line of {' or '.join(tables)}", []).extend(others)
-        if unread:
-            found.setdefault("folders that cannot be read", []).extend(unread)
+    unread: list[Path] = []
+    if tables and (unnamed := [*_unnamed(base, parts, taken, unread)]):
+        found[f"pictures in no line of {' or '.join(tables)}"] = unnamed
+    if unread:
+        found["folders that cannot be read"] = unread
     for part in parts:
         folder = base / part
         tabled = (base / f"{part}.csv").is_file()
@@ -73,6 +70,16 @@ def left_out(base: Path, parts: Sequence[str], taken: Collection[Path]) -> dict[
     if unused:
         found["folders that noisygce does not use (data.validation holds out samples of train)"] = unused
     return found
+
+
+def _unnamed(base: Path, parts: Sequence[str], taken: Collection[Path], unread: list[Path]) -> Iterator[Path]:
+    """The pictures beside those ``taken`` that no line of a table names, in ``base`` itself and in folders that are of
+    no part; ``unread``: the folders that cannot be."""
+    if any(path.parent == base for path in taken):
+        yield from (path for path in _entries(base) if path not in taken and path.is_file() and is_picture(path, base))
+    named = {base / path.relative_to(base).parts[0] for path in taken} - {base / part for part in parts}
+    for folder in sorted(path for path in named if path.is_dir()):
+        yield from (path for path in walk(folder, unread) if path not in taken and is_picture(path, folder))
 
 
 def walk(folder: Path, unread: list[Path]) -> Iterator[Path]:

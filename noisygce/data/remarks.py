@@ -11,6 +11,7 @@ import numpy as np
 from noisygce.data.base import Arrays
 
 _SHOWN = 3  # classes, or groups of names
+_UNKNOWN = {"-1", "nan", "NaN", "None", "<NA>", "NaT"}  # what NumPy and pandas write for a label that is not there
 
 
 def counted(arrays: Arrays) -> str:
@@ -40,8 +41,8 @@ def odd(arrays: Arrays) -> Iterator[str]:
             f"classes are in alphabetical order ({shown}, ...), which noise=pair, matrices and noise.file follow; "
             "names of as many digits, such as 02, have the order of numbers"
         )
-    if "-1" in classes:
-        yield "there is a class -1: if it marks samples without a label, leave them out"
+    for name in sorted(_UNKNOWN.intersection(classes)):
+        yield f"there is a class {name}: if it marks samples without a label, leave them out"
 
 
 def _letters(name: str) -> str:

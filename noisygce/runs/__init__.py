@@ -1,6 +1,7 @@
 """Runs: the folder of one run, from the id that its config gives to the manifest that ends it.
 
 ids.py         what shapes the numbers of a run, and its id
+own_files.py   a person's own code and files: their digests, and whether they have changed
 loaded.py      whether own modules that are imported are as their files
 run.py         lock and files of a run
 manifest.py    what a finished run leaves on record; selection rules
@@ -19,9 +20,10 @@ atomic.py      writing files: the old one or the new one, never a part, never th
 reading.py     reading files that may come from elsewhere, as plain values
 """
 
-from noisygce.runs.ids import NUMERICS, UNREAD, changed, given, identity, older, run_id, user_code, user_data
+from noisygce.runs.ids import NUMERICS, UNREAD, given, identity, older, run_id
 from noisygce.runs.label_wave import label_wave
 from noisygce.runs.manifest import ORACLES, RULES, noisy_validation, select
+from noisygce.runs.own_files import changed, moved, user_code, user_data
 from noisygce.runs.run import Run
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "given",
     "identity",
     "label_wave",
+    "moved",
     "noisy_validation",
     "older",
     "run_id",

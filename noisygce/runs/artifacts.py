@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from noisygce import inputs, models
 from noisygce.data import Arrays
+from noisygce.data.base import memory_of_machine
 from noisygce.errors import DataError
 from noisygce.runs import atomic
 from noisygce.runs.run import Run
@@ -133,11 +134,14 @@ def predictions(folder: Path, manifest: Mapping[str, Any]) -> StoredPredictions:
 
 
 def _refuse_bomb(content: bytes) -> None:
-    """Raises ValueError for a small file that would fill the memory when it is unpacked."""
+    """Raises ValueError for a small file that would fill the memory when it is unpacked. Names, each as wide as the
+    longest, which may be a text, may do that as far as there is memory."""
     with zipfile.ZipFile(io.BytesIO(content)) as packed:
-        unpacked = sum(member.file_size for member in packed.infolist())
-    if unpacked > max(_ALWAYS_UNPACKED, _DENSEST * len(content)):
-        raise ValueError(f"its {len(content):,} bytes unpack to {unpacked / 1e6:,.0f} MB")
+        sizes = {member.filename: member.file_size for member in packed.infolist()}
+    names = sizes.pop("name.npy", 0)
+    unpacked = sum(sizes.values())
+    if unpacked > max(_ALWAYS_UNPACKED, _DENSEST * len(content)) or names > memory_of_machine():
+        raise ValueError(f"its {len(content):,} bytes unpack to {(unpacked + names) / 1e6:,.0f} MB")
 
 
 def _refuse_other_shapes(found: Mapping[str, NDArray[Any]]) -> None:

@@ -108,9 +108,31 @@ def manifest_of(e: Experiment, identity: Mapping[str, Any], training: Training) 
         "noise": describe(e.noise.rate, task.clean, task.drawn, len(task.arrays.classes)),
         **({"verdicts": dict(task.verdicts)} if task.verdicts else {}),
         "pruning": training.progress.prunings,
-        **e.loss.report(),
+        **({"mixes_images": True} if e.loss.mixup else {}),
+        **_reported(e.loss.report()),
         "state_sha256": digest(training.step.weights()),
     }
+
+
+_OURS = ("run_id", "config", "results", "noisy_validation", "noise", "verdicts", "pruning", "mixes_images")
+
+
+def _reported(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What a loss says of itself, as a manifest can hold it: a loss of one's own may say what JSON has no word for, and
+    must not lose a run that has ended."""
+    return {f"loss_{key}" if key in _OURS else str(key): _plain(value) for key, value in told.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    return _plain(value.tolist()) if hasattr(value, "tolist") else str(value)
 
 
 @functools.cache  # a process runs the code that it imported, whatever is checked out later

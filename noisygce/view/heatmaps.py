@@ -94,7 +94,9 @@ def q_and_k(cells: Cells, rules: Iterable[str]) -> Figure | None:
         return None
     panels = {f"{name}, rule {rule}": (each, rule) for rule in rules for name, each in swept.items()}
     samples = [cell.sample(rule) for each, rule in panels.values() for cell in each.cell.values()]
-    means = [100 * sample.mean for sample in samples if sample] or [50.0]
+    means = [100 * sample.mean for sample in samples if sample]
+    if not means:
+        return None
     deviation = max([100 * sample.std for sample in samples if sample and sample.std], default=0.0)
     middle, span = (min(means) + max(means)) / 2, max(max(means) - min(means), _LEAST_SPAN, 4 * deviation)
     figure, axes = canvas.panels([*panels], "k", 2, (3.4, 2.8), sharex=False, sharey=False)

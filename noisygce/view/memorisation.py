@@ -23,7 +23,6 @@ PREDICTIONS: dict[str, dict[str, Any]] = {  # columns of metrics.csv, from the b
 }
 PRUNED = {"label": "pruned", "facecolor": "#ffffff", "hatch": "////", "edgecolor": canvas.MIDDLE}
 
-_MIXES = ("noisygce.losses.Mixup", "noisygce.losses.ELRPlus")  # with an alpha above 0
 _MIXED = "* Predictions on images mixed in pairs, where another label may be the partner's: not comparable."
 
 
@@ -88,8 +87,7 @@ def overview(cells: Cells, shown: Mapping[str, Any]) -> Figure | None:
 
 def _mark(cell: Cell) -> str:
     """The mark of a cell whose network predicts for mixed images, which ``_footnote`` explains."""
-    mixes = cell.config.get("loss._target_") in _MIXES and cell.config.get("loss.alpha")
-    return " *" if mixes else ""
+    return " *" if any(run.mixes_images for run in cell.runs) else ""
 
 
 def _footnote(cells: Cells) -> str:

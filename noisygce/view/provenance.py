@@ -20,6 +20,7 @@ _PROTOCOL = (
 )
 _IF_GIVEN = (  # named where a run has them and they are not neutral, null or false
     ("data.subset", "training samples of"),
+    ("data.folds", "folds"),
     ("noise.include_true", "wrong labels drawn from all classes"),
     ("noise.seed", "seed of the noise"),
     ("model.init", "initial weights"),
@@ -37,7 +38,7 @@ def footer(results: Sequence[Result]) -> list[str]:
         *((key, name) for key, name in _IF_GIVEN if any(_is_given(run, key) for run in results)),
     ]
     settings = [f"{name} {_values(results, key)}" for key, name in keys]
-    if any(run.config.get("data.validation") == 0 for run in results):
+    if any(run.config.get("data.validation") == 0 and run.config.get("data.folds") is None for run in results):
         settings.append(f"validation {_values(results, 'data.validation')}")
     if any("data.verdicts_sha256" in run.config for run in results):
         files = sorted({str(run.config.get("data.verdicts_sha256", "none"))[:8] for run in results})
