@@ -279,6 +279,10 @@ def run_one_of_many(cfg: DictConfig, say: Say | None = None) -> float:
         link: BaseException | None = error
         while link is not None:  # a trace holds the training that failed, and with it its memory
             link.__traceback__, link = None, link.__cause__ or link.__context__
+        if "torch" in sys.modules:  # a training is a circle of objects: the next run would start beside it
+            from noisygce.training import cuda_graph
+
+            cuda_graph.release()
         raise
 
 

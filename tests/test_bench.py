@@ -101,6 +101,8 @@ def test_each_mode_has_its_own_arithmetic_and_leaves_a_run_s_behind():
 @pytest.mark.parametrize(
     ("word", "said"),
     [
+        ("compile=true", "compile=true: bench times a row with each"),
+        ("runtime.graph=off", "runtime.graph=off: bench times a row with each"),
         ("parts=all", "parts=all: parts must be one of steps, compiled, profile"),
         ("rounds=0", "rounds=0: rounds must be"),
         ("rouds=3", "rouds: there is no such key; did you mean rounds?"),

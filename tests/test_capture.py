@@ -11,6 +11,7 @@ from conftest import SMALL
 from noisygce import settings
 from noisygce.errors import NoisygceError
 from noisygce.losses import CE
+from noisygce.losses.forward import ESTIMATES
 from noisygce.train import training_of
 from noisygce.training import cuda_graph, device, evaluate
 from noisygce.training.cuda_graph import Captured, same, warmup
@@ -48,7 +49,7 @@ def experiment(at: str, graph: bool, *overrides: str) -> settings.Experiment:
         words.remove("model.width=4")
     e = settings.read(settings.compose(words))
     if e.loss.source:  # what its run would have estimated
-        e.loss.load_source_estimates("a run", {"q97": 0.6 * np.eye(10) + 0.04})
+        e.loss.load_source_estimates("a run", dict.fromkeys(ESTIMATES, 0.6 * np.eye(10) + 0.04))
     return e
 
 

@@ -1,11 +1,13 @@
 """Which devices are refused, and why."""
 
 import logging
+import operator
 import platform
 from pathlib import Path
 
 import pytest
 import torch
+from helpers_reliability import call
 
 from noisygce import settings
 from noisygce.errors import ConfigError
@@ -24,6 +26,7 @@ def card(monkeypatch):
         monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: WHEEL)
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (major, minor))
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Card")
+        monkeypatch.setattr(device, "_require_repeatable_products", lambda _: None)
 
     return there_is
 
@@ -169,3 +172,49 @@ def test_what_needs_a_gpu_or_a_compiler_is_refused_by_its_key(monkeypatch):
     monkeypatch.setattr(device.shutil, "which", lambda _: None)
     with pytest.raises(ConfigError, match=r"compile=true: there is no C\+\+ compiler"):
         device.require("cpu", "fp32", compile=True)
+
+
+def _precisions() -> list[object]:
+    """What torch's two interfaces say of float32; None where one raises, since the other was used."""
+    on = torch.backends
+    parts = [on.cuda.matmul, on.cudnn, on.cudnn.conv, on.cudnn.rnn, on.mkldnn.matmul, on.mkldnn.conv]
+    found: list[object] = [each.fp32_precision for each in parts]
+    for old in (torch.get_float32_matmul_precision, lambda: on.cuda.matmul.allow_tf32, lambda: on.cudnn.allow_tf32):
+        try:
+            found.append(old())
+        except RuntimeError:
+            found.append(None)
+    return found
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"matmul": "medium"},
+        {"backends.cuda.matmul": "tf32"},
+        {"backends.cudnn": "tf32"},
+        {"backends": "tf32"},
+        {"matmul": "high", "backends.cudnn": "tf32"},
+    ],
+    ids=str,
+)
+def test_float32_is_float32_in_a_run_whatever_a_program_has_asked_for_and_afterwards_as_it_was(asked) -> None:
+    call(_trains_in_float32, asked)
+
+
+def _trains_in_float32(asked: dict[str, str]) -> None:
+    x, w = (torch.randn(n, 512, generator=torch.Generator().manual_seed(0)) for n in (64, 256))
+    exact = (x.double() @ w.double().T).float()
+    with device.prepared("cpu", 1):  # once: torch then names what it had by another word for the same
+        pass
+    for where, how in asked.items():
+        if where == "matmul":
+            torch.set_float32_matmul_precision(how)
+        else:
+            operator.attrgetter(where)(torch).fp32_precision = how
+    before = _precisions()
+    with device.prepared("cpu", 1):
+        assert (torch.nn.functional.linear(x, w) - exact).abs().max() < 1e-3
+        assert _precisions() == ["ieee"] * 6 + ["highest", False, False]
+    assert _precisions() == before

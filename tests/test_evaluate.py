@@ -49,3 +49,12 @@ def test_bf16_rounds_the_logits_and_leaves_the_weights_alone(make):
     # bf16 has 8 bits: a few roundings of 2^-8 through four layers.
     torch.testing.assert_close(rounded, exact, rtol=0, atol=0.05 * exact.abs().max().item())
     assert {p.dtype for p in t.network.parameters()} == {torch.float32}
+
+
+def test_a_pass_on_a_gpu_takes_fewer_images_the_larger_they_are():
+    def batch(size):
+        images = type("Images", (), {"size": size, "device": "cuda:0"})()
+        return Evaluation(torch.nn.Identity(), images, "fp32").batch
+
+    assert [batch(size) for size in ((1, 1), (32, 32), (64, 64), (128, 128), (224, 224))] == [1000, 1000, 1000, 250, 81]
+    assert batch((10_000, 10_000)) == 1

@@ -449,6 +449,10 @@ def test_a_loss_that_remembers_warns_where_several_processes_train(monkeypatch: 
         losses.ELR().bind(samples=N, classes=K)
     with pytest.warns(UserWarning, match="TruncatedGCE remembers each sample"):
         losses.TruncatedGCE().bind(samples=N)
+    with pytest.warns(
+        UserWarning, match="VolMinNet learns a transition matrix: wrap it in DistributedDataParallel too"
+    ):
+        losses.VolMinNet().bind(classes=K)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         losses.GCE().bind(samples=N, classes=K)

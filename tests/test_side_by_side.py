@@ -65,7 +65,6 @@ def test_runs_side_by_side_are_those_alone_and_one_s_failure_is_its_own(tmp_path
 def test_a_failed_run_keeps_no_training_in_memory(tmp_path):
     ended = side_by_side(train.run_one_of_many, configs(tmp_path, [FAILS]), [FAILS], 2)
     assert isinstance(ended[0]._return_value, NonFinite)
-    gc.collect()
     assert not [thing for thing in gc.get_objects() if type(thing) is Training]
 
 

@@ -26,6 +26,7 @@ from noisygce.runs import atomic
 from noisygce.settings import arguments
 from noisygce.training import device, hardware
 
+_OF_ROWS = ("compile", "runtime.graph", "runtime.fused")
 _PARTS = ("steps", "compiled", "profile")
 
 
@@ -41,6 +42,9 @@ def run(argv: list[str]) -> None:
     parts = options["parts"].split(",") if "parts" in options else list(_PARTS)
     for part in parts:
         check.choice("parts", part, _PARTS)
+    for word in overrides:
+        if word.partition("=")[0] in _OF_ROWS:
+            raise ConfigError(f"{word}: bench times a row with each, with parts=steps,compiled; leave it out")
     cfg = settings.compose(overrides)
     e = settings.read(cfg)
     if e.loss.source is not None:

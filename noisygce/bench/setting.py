@@ -86,12 +86,12 @@ class Setting:
         return torch.cat([p.detach().flatten() for p in training.network.parameters()]).cpu()
 
     def _steps(self, deterministic: bool = True, tuned: bool = False, **changes: Any) -> tuple[Training, Steps]:
-        from torch._inductor import config
-
         with device.stream(self.place):
             training = self.training(**changes)
             full = [draw for draw in training.batches() if len(draw.index) == training.schedule.batch_size]
             training.step.start_epoch(0)
+            if tuned:  # options are a part of what is compiled: else it would be the code of another row
+                training.step._full = torch.compile(training.step._forward, dynamic=False, options=_TUNED)
         if not full:
             raise ConfigError(
                 f"schedule.batch_size={self.batch_size}: there are fewer training images, nothing to time"
@@ -99,10 +99,7 @@ class Setting:
         draws = itertools.cycle(full)
 
         def some(count: int) -> None:
-            torch_as_asked = arithmetic(deterministic=deterministic, benchmark=False, tf32=False)
-            # Inductor times no kernels where it is to be deterministic, as a training has it.
-            patch = config.patch(max_autotune=True, deterministic=False) if tuned else contextlib.nullcontext()
-            with torch_as_asked, patch, device.stream(self.place):
+            with arithmetic(deterministic=deterministic, benchmark=False, tf32=False), device.stream(self.place):
                 for _ in range(count):
                     training.step(next(draws))
                 self.wait()
@@ -124,6 +121,10 @@ class Setting:
         """Comes back when the current stream has done all it was given."""
         if self.on_gpu:  # not the whole device: that would break a graph that another thread is recording
             torch.cuda.current_stream(self.place).synchronize()
+
+
+# Inductor times no kernels where it is to be deterministic, as a training has it.
+_TUNED: dict[str, Any] = {"max_autotune": True, "deterministic": False}
 
 
 @contextlib.contextmanager

@@ -62,6 +62,12 @@ class Module(nn.Module):
                 "samples in every epoch, and keep the loss out of DistributedDataParallel, which overwrites its memory",
                 stacklevel=2,
             )
+        elif super(nn.Module, self).learned() and _processes() > 1:  # type: ignore[misc]
+            warnings.warn(
+                f"{type(self).__name__} learns a transition matrix: wrap it in DistributedDataParallel too, or each "
+                "process learns one of its own",
+                stacklevel=2,
+            )
         if self.prunes and samples:  # type: ignore[attr-defined]
             self.kept = torch.ones(samples, dtype=torch.bool, device=device)
         self._samples, self._is_bound = samples, True

@@ -34,8 +34,7 @@ def prepare(device: str, threads: int | None) -> str:
     change(torch.utils.deterministic, "fill_uninitialized_memory", False)  # type: ignore[attr-defined]
     change(torch.backends.cudnn, "benchmark", False)  # it picks by timing
     change(torch.backends.cudnn, "deterministic", True)
-    for kernels in (torch.backends.cuda.matmul, torch.backends.cudnn):
-        change(kernels, "allow_tf32", False)  # fp32 means fp32
+    _compute_fp32_in_fp32(torch)
     missing = hardware.no_gpu() if device != "cpu" else ""
     if device == "auto":
         if missing and hardware.has_driver(missing):
@@ -50,7 +49,47 @@ def prepare(device: str, threads: int | None) -> str:
         device = f"cuda:{index}"
         if reason := hardware.no_kernels(device):
             raise ConfigError(f"runtime.device={device}: {reason}; runtime.device=cpu needs none")
+        _require_repeatable_products(device)
     return device
+
+
+@functools.cache  # torch reads the variable once
+def _require_repeatable_products(device: str) -> None:
+    """Raises ConfigError where this process had computed on a GPU before cuBLAS was told to be repeatable."""
+    import torch
+
+    try:
+        torch.ones(2, 2, device=device) @ torch.ones(2, 2, device=device)
+    except RuntimeError as error:
+        if _CUBLAS not in str(error):
+            raise
+        raise ConfigError(
+            f"this Python has computed on the GPU before a run, and torch has read {_CUBLAS} then; start Python again "
+            f"and train first, or set {_CUBLAS}=:4096:8 before it starts"
+        ) from None
+
+
+def _compute_fp32_in_fp32(torch: Any) -> None:
+    """Neither TF32 nor bf16 in its place, whichever of torch's two interfaces a program has asked for them by."""
+    on = torch.backends
+    whole = [on.cudnn, on.mkldnn]
+    parts = [on.cuda.matmul, *(getattr(each, part) for each in whole for part in ("conv", "rnn")), on.mkldnn.matmul]
+    # The whole sets its parts, so it is restored before them.
+    _Before.changed += [(each, "fp32_precision", each.fp32_precision) for each in (*parts, *whole)]
+    with contextlib.suppress(RuntimeError):  # of the older interface, where a program has used the newer one
+        _Before.changed.append((on.cudnn, "allow_tf32", on.cudnn.allow_tf32))
+    on.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+    for each in (*whole, *parts):
+        each.fp32_precision = "ieee"
+
+
+def _matmul_precision(torch: Any) -> str | None:
+    """As the older interface has it; None where a program has used the newer one, for which it raises an error."""
+    try:
+        return str(torch.get_float32_matmul_precision())
+    except RuntimeError:
+        return None
 
 
 def _torch() -> Any:
@@ -81,6 +120,7 @@ class _Before:
     runs = 0  # under way
     threads = mode = 0
     cublas: str | None = None
+    matmul_precision: str | None = None
     changed: ClassVar[list[tuple[Any, str, Any]]] = []
 
 
@@ -99,6 +139,7 @@ def prepared(device: str, threads: int | None) -> Iterator[str]:
         if not _Before.runs:
             _Before.changed.clear()
             _Before.cublas = os.environ.get(_CUBLAS)
+            _Before.matmul_precision = _matmul_precision(torch)
             _Before.threads, _Before.mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
         _Before.runs += 1
     try:
@@ -121,6 +162,8 @@ def prepared(device: str, threads: int | None) -> Iterator[str]:
                 torch.set_deterministic_debug_mode(_Before.mode)
                 while _Before.changed:
                     setattr(*_Before.changed.pop())
+                if _Before.matmul_precision is not None:
+                    torch.set_float32_matmul_precision(_Before.matmul_precision)
                 if _Before.cublas is None:
                     os.environ.pop(_CUBLAS, None)
 

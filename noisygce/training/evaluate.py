@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from noisygce.training.cuda_graph import Captured, Pool
 from noisygce.training.images import Images
 
-BATCH = 1000  # images a pass on a GPU; fixed, since another size may round differently
+BATCH = 1000  # images a pass on a GPU, of up to 64 x 64 pixels; fixed, since another size may round differently
+_PIXELS = 64 * 64  # of larger images a pass takes fewer, so that a memory that trains them can evaluate them
 ON_CPU = 250  # a CPU's caches hold more of them: 1.18 x for ResNet-34, the same bits
 
 
@@ -19,7 +20,9 @@ class Evaluation:
 
     def __init__(self, network: nn.Module, images: Images, precision: str, pool: Pool | None = None) -> None:
         self.network, self.images, self.precision = network, images, precision
-        self.batch = min(BATCH, ON_CPU) if images.device == "cpu" else BATCH
+        height, width = images.size
+        on_gpu = min(BATCH, max(1, BATCH * _PIXELS // (height * width)))
+        self.batch = min(BATCH, ON_CPU) if images.device == "cpu" else on_gpu
         self._pass = Captured(self._of_batch, self.batch, tuple, pool) if pool else self._of_batch
 
     def __call__(self, index: Tensor, stop: Callable[[], None] = lambda: None) -> Tensor:

@@ -262,4 +262,5 @@ def compiled(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
     change(config, "deterministic", True)  # it may choose reductions by timing, and bits change between processes
     # Otherwise a run could silently go uncompiled, because of what the process has compiled before.
     change(dynamo, "fail_on_recompile_limit_hit", True)
+    change(dynamo, "recompile_limit", 1000)  # all runs of a process are compiled from one function
     return torch.compile(forward, dynamic=False)
