@@ -19,16 +19,22 @@ help: ## show this list
 
 setup: .venv/.done ## make .venv from requirements.lock (TORCH=cpu: without CUDA)
 
+OLD := noisygce needs Python 3.11 or later: make clean setup PYTHON=python3.13
+NEW_ENOUGH = -c 'import sys; sys.version_info >= (3, 11) or sys.exit("$(OLD)")'
+
 .venv/.done: requirements.lock pyproject.toml
 ifneq ($(TORCH),)
 	@[ -n "$(UV)" ] || { echo "TORCH=$(TORCH) needs uv (pip install uv)" >&2; exit 2; }
 	uv venv -q --allow-existing --python $(PYTHON) .venv
+	@.venv/bin/python $(NEW_ENOUGH)
 	uv pip install --python .venv --torch-backend=$(TORCH) --no-verify-hashes -c requirements.lock --group dev -e .
 else ifneq ($(UV),)
 	uv venv -q --allow-existing --python $(PYTHON) .venv
+	@.venv/bin/python $(NEW_ENOUGH)
 	uv pip install -q --python .venv --require-hashes -r requirements.lock
 	uv pip install -q --python .venv --no-deps --no-build-isolation -e .
 else
+	@$(PYTHON) $(NEW_ENOUGH)
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install -q --require-hashes -r requirements.lock
 	.venv/bin/pip install -q --no-deps --no-build-isolation -e .

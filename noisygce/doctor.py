@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,19 +27,6 @@ from noisygce.runs.manifest import commit
 from noisygce.settings import Experiment, arguments
 from noisygce.training import hardware
 
-_PACKAGES = (
-    "torch",
-    "torchvision",
-    "numpy",
-    "hydra-core",
-    "omegaconf",
-    "filelock",
-    "tqdm",
-    "jinja2",
-    "safetensors",
-    "pandas",
-    "matplotlib",
-)
 # GiB that a run of ResNet-34 on CIFAR-10 in batches of 128 takes on a GPU, data set and both graphs included: counted
 # on a simulated CUDA runtime (LOG.md, 2026-11-27). cuDNN's workspaces and CUDA itself come on top: some 0.6 (estimate).
 NEEDS = {"bf16": 2.2, "fp32": 3.7}
@@ -93,9 +81,18 @@ def _system(_: Experiment) -> Iterator[Finding]:
     yield Finding("system", f"{platform.platform()}, Python {platform.python_version()}")
 
 
+def _needed() -> list[str]:
+    """The packages that pyproject.toml names, but for the extras."""
+    try:
+        lines = requires("noisygce") or []
+    except PackageNotFoundError:  # not installed: a folder on the import path
+        return ["noisygce"]
+    return [re.split("[<>=!~; ]", line)[0] for line in lines if "extra ==" not in line]
+
+
 def _packages(_: Experiment) -> Iterator[Finding]:
     found, missing = [], []
-    for name in _PACKAGES:
+    for name in _needed():
         try:
             found.append(f"{name} {version(name)}")
         except PackageNotFoundError:

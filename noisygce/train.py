@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from noisygce import check, results, settings
+from noisygce.data import Folder
 from noisygce.errors import (
     ConfigError,
     DataError,
@@ -179,7 +180,9 @@ def _fit(place: str, e: Experiment, run: Run, followers: loggers.Loggers, alone:
     run.write_metrics(rows)
     with (
         followers.following(run.id, run.identity, run.folder, rows, prunings),
-        RunMonitor(run, training, e.runtime, saved, hardware.describe(place, training.fused)) as watch,
+        RunMonitor(
+            run, training, e.runtime, saved, hardware.describe(place, training.fused, isinstance(e.data, Folder))
+        ) as watch,
     ):
         for row in fit(training, watch.after_step, watch.stop_if_asked):
             watch.after_epoch(row)

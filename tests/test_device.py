@@ -123,7 +123,8 @@ def test_a_gpu_hidden_on_purpose_is_not_spoken_of(no_card, monkeypatch, tmp_path
             "vendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 207\nstepping\t: 2\n\nprocessor: 1\n",
             "GenuineIntel 6-207-2",
         ),
-        ("processor\t: 0\nBogoMIPS\t: 50.00\nCPU implementer\t: 0x41\n", platform.processor()),
+        ("processor\t: 0\nCPU implementer\t: 0x41\nCPU variant\t: 0x3\nCPU part\t: 0xd0c\n", "0x41 0xd0c-0x3"),
+        ("processor\t: 0\nBogoMIPS\t: 50.00\n", platform.processor()),
     ],
 )
 def test_a_processor_is_named_by_what_libraries_choose_their_kernels_by(monkeypatch, cpuinfo, said):

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
+import subprocess
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from noisygce.data.base import memory_of_machine
 
 _DRIVER = Path("/proc/driver/nvidia")  # there while NVIDIA's kernel module is loaded
+_DRIVER_OF_WSL = Path("/usr/lib/wsl/lib/libcuda.so.1")  # whose kernel module is Windows'
 _TOO_OLD = "driver on your system is too old"  # as torch says it
 OLDER = "torch for an older CUDA: make clean setup TORCH=cu126"
 
 
 def processor() -> str:
-    """Maker, family, model and stepping of the CPU: libraries choose their kernels by these too."""
+    """Maker, family, model and stepping of the CPU, of ARM maker and part, of a Mac its name: libraries choose their
+    kernels by these too."""
     try:
         lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
     except OSError:
+        asked = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
         return platform.processor()
     told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    numbers = [told[key] for key in ("cpu family", "model", "stepping") if key in told]
-    return f"{told['vendor_id']} {'-'.join(numbers)}" if "vendor_id" in told else platform.processor()
+    maker = next((told[key] for key in ("vendor_id", "CPU implementer") if key in told), "")
+    numbers = [told[key] for key in ("cpu family", "model", "stepping", "CPU part", "CPU variant") if key in told]
+    return f"{maker} {'-'.join(numbers)}" if maker else platform.processor()
 
 
 def cpu_kernels() -> str:
@@ -40,7 +49,9 @@ def fast_bf16_cpu() -> bool:
 
     has_avx512 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    return has_avx512() or has_amx() or platform.machine() in ("arm64", "aarch64")
+    if platform.machine() in ("arm64", "aarch64"):  # not all of them; and on macOS torch has no oneDNN, which uses it
+        return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return has_avx512() or has_amx()
 
 
 def no_gpu() -> str:
@@ -72,7 +83,8 @@ def no_gpu() -> str:
 
 def has_driver(missing: str) -> bool:
     """Whether a GPU that torch does not see may be here all the same; ``missing``: what ``no_gpu`` says."""
-    return (_DRIVER.exists() and "CUDA_VISIBLE_DEVICES" not in missing) or _TOO_OLD in missing
+    there = _DRIVER.exists() or _DRIVER_OF_WSL.exists()
+    return (there and "CUDA_VISIBLE_DEVICES" not in missing) or _TOO_OLD in missing
 
 
 def memory(device: str) -> float:
@@ -139,9 +151,9 @@ def no_fused(device: str) -> str:
         return fused.unusable(device)
 
 
-def describe(device: str, fused: bool = False) -> dict[str, Any]:
+def describe(device: str, fused: bool = False, pictures: bool = False) -> dict[str, Any]:
     """What the numbers of a run may depend on: device, processor, threads and versions, for its manifest. fused: its
-    kernels are those of noisygce.models.fused."""
+    kernels are those of noisygce.models.fused. pictures: its images are decoded from files."""
     import numpy
     import torch
 
@@ -160,6 +172,7 @@ def describe(device: str, fused: bool = False) -> dict[str, Any]:
             "cuda": torch.version.cuda if on_gpu else None,
             "triton": _triton() if fused else None,
             "cudnn": torch.backends.cudnn.version() if on_gpu else None,
+            **({"pillow": version("pillow")} if pictures else {}),
         },
     }
 
