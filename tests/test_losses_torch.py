@@ -563,3 +563,32 @@ def test_the_trainer_of_transformers_trains_with_it(tmp_path: Path) -> None:
     )
     trainer.train()
     assert torch.equal(trainer.model(x)["logits"].argmax(1), labels)
+
+
+LOOP = """
+import torch
+from noisygce.losses import ELR, GCE, CoTeaching, Forward, TruncatedGCE
+
+logits, labels, index = torch.randn(4, 10), torch.zeros(4, dtype=torch.int64), torch.arange(4)
+GCE()(logits, labels).backward()
+elr = ELR().bind(samples=5, classes=10).to("cuda")
+elr(logits, labels, index).backward()
+pruning = TruncatedGCE().bind(samples=5)
+pruning.prune(logits, labels, index)
+Forward()(logits, labels, transition=torch.eye(10)).backward()
+CoTeaching(forget_rate=0.4)(logits, labels, epoch=1).backward()
+{wrong}
+"""
+
+
+@pytest.mark.slow
+def test_type_checkers_take_the_loops_of_the_docs_and_see_a_wrong_argument(tmp_path: Path) -> None:
+    for wrong, said in (("", "Success"), ('GCE(q="a")', 'Argument "q" to "GCE" has incompatible type')):
+        (tmp_path / "loop.py").write_text(LOOP.format(wrong=wrong))
+        done = subprocess.run(
+            [sys.executable, "-m", "mypy", "--strict", f"--cache-dir={tmp_path / 'cache'}", tmp_path / "loop.py"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert said in done.stdout, done.stdout + done.stderr

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from noisygce import check
 from noisygce.errors import UserCodeError, defined
@@ -76,10 +76,15 @@ class Loss(Module):
         mine = type(self).of_batch is not Loss.of_batch and not hands_on
         return mine or any(part.uses_sample_index for part in parts)
 
-    def __new__(cls, *_: Any, **__: Any) -> Any:
+    if TYPE_CHECKING:  # of those that are torch.nn.Modules too, as every call makes them: noisygce.losses.torch.Module
+
+        def prune(self, logits: Tensor, labels: Tensor, index: Tensor) -> None: ...
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
         from noisygce.losses.torch import as_module
 
-        return object.__new__(as_module(cls))  # type: ignore[arg-type]
+        made: Any = object.__new__(as_module(cls))  # type: ignore[arg-type]
+        return made
 
     @classmethod
     def from_config(cls, **values: Any) -> Any:
@@ -183,11 +188,12 @@ class Loss(Module):
         """The losses that this one is made of, by name."""
         return {}
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None) -> None:
+    def bind(self, *, samples: int = 0, classes: int = 0, device: Any = "cpu", transition: Any = None) -> Self:
         """Called once before training: N, K, where the tensors are, and T[y, z] = P(noisy z | true y), (K, K); None if
         it is not known which labels are wrong."""
         for part in self.parts().values():
             part.bind(samples=samples, classes=classes, device=device, transition=transition)
+        return self
 
     def start_epoch(self, epoch: int) -> None:
         """Called before the first step of each epoch, counted from 0; a loss that follows a schedule fills a tensor of

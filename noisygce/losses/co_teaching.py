@@ -1,5 +1,7 @@
+from typing import Any, Self
+
 from noisygce import check
-from noisygce.losses.base import Matrix, Tensor
+from noisygce.losses.base import Tensor
 from noisygce.losses.probabilities import log_softmax, pick
 from noisygce.losses.small_loss import SmallLoss
 
@@ -48,11 +50,12 @@ class CoTeachingPlus(CoTeaching):
         super().__init__(forget_rate, gradual, reduction=reduction, ignore_index=ignore_index)
         self.warm_up = check.whole("warm_up", warm_up, "[0, 100000]")
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None = None) -> None:
+    def bind(self, *, samples: int = 0, classes: int = 0, device: Any = "cpu", transition: Any = None) -> Self:
         import torch
 
         super().bind(samples=samples, classes=classes, device=device, transition=transition)
         self.warming_up = torch.ones((), dtype=torch.bool, device=device)
+        return self
 
     def start_epoch(self, epoch: int) -> None:
         super().start_epoch(epoch)

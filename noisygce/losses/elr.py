@@ -1,5 +1,7 @@
+from typing import Any, Self
+
 from noisygce import check
-from noisygce.losses.base import Loss, Matrix, Tensor
+from noisygce.losses.base import Loss, Tensor
 from noisygce.losses.probabilities import log_p, log_softmax, pick
 
 _CLAMP = 1e-4  # of the authors' code: keeps <p, t> below 1, where the logarithm ends
@@ -26,12 +28,13 @@ class ELR(Loss):
         self.lam = check.number("lam", lam, "[0, 1000]")
         self.b = check.number("b", b, "[0, 1)")
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None = None) -> None:
+    def bind(self, *, samples: int = 0, classes: int = 0, device: Any = "cpu", transition: Any = None) -> Self:
         import torch
 
         if not samples:
             raise TypeError("ELR remembers samples: samples is missing: call bind(samples=N, classes=K) once")
         self.targets = torch.zeros((samples, classes), device=device)
+        return self
 
     def state(self) -> dict[str, Tensor]:
         return {"targets": self._bound("targets")}
@@ -100,13 +103,14 @@ class ELRPlus(Loss):
         self.lam_ramp = check.whole("lam_ramp", lam_ramp, "[0, 1e9]")
         self.reweight = check.flag("reweight", reweight)
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None = None) -> None:
+    def bind(self, *, samples: int = 0, classes: int = 0, device: Any = "cpu", transition: Any = None) -> Self:
         import torch
 
         if not samples:
             raise TypeError("ELRPlus remembers samples: samples is missing: call bind(samples=N, classes=K) once")
         self.targets = torch.zeros((samples, self.networks, classes), device=device)
         self.steps = torch.zeros((), dtype=torch.int64, device=device)
+        return self
 
     def state(self) -> dict[str, Tensor]:
         return {"targets": self._bound("targets"), "steps": self._bound("steps")}

@@ -1,7 +1,7 @@
 """Losses corrected by a transition matrix T: the network predicts true labels, T turns them into given ones."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from noisygce import check
 from noisygce.errors import ConfigError
@@ -28,10 +28,11 @@ class Forward(Loss):
         super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.clip = self._clip(clip)
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None) -> None:
+    def bind(self, *, samples: int = 0, classes: int = 0, device: Any = "cpu", transition: Any = None) -> Self:
         import torch
 
         self.log_transition = torch.as_tensor(_given(transition, classes)).log().to(device)
+        return self
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         # In logarithms: the sum underflows where the network is sure of a class that never turns into y.
@@ -52,7 +53,7 @@ class Backward(Loss):
         super().__init__(reduction=reduction, ignore_index=ignore_index)
         self.clip = self._clip(clip)
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None) -> None:
+    def bind(self, *, samples: int = 0, classes: int = 0, device: Any = "cpu", transition: Any = None) -> Self:
         import numpy as np
         import torch
 
@@ -60,6 +61,7 @@ class Backward(Loss):
         if np.linalg.cond(given) > 1e6:  # float32 has no digits left beyond
             raise ConfigError("loss=backward: the noise's T has no inverse; choose another rate, or loss=forward")
         self.inverse = torch.as_tensor(np.linalg.inv(given)).to(device)
+        return self
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         log_ps = clipped(log_softmax(logits), self.clip)
@@ -100,7 +102,7 @@ class ForwardHat(Forward):
         self._transition = np.asarray(estimates[self.anchor], dtype=np.float64)
         self._report = {"run_id": run_id, "anchor": self.anchor, "transition": estimates[self.anchor]}
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None) -> None:
+    def bind(self, *, samples: int = 0, classes: int = 0, device: Any = "cpu", transition: Any = None) -> Self:
         if "_transition" not in vars(self):
             raise TypeError(
                 f"ForwardHat: T_hat is missing: call load_source_estimates(RUN_ID, {{{self.anchor!r}: T_hat}}) first, "
@@ -109,6 +111,7 @@ class ForwardHat(Forward):
         super().bind(samples=samples, classes=classes, device=device, transition=self._transition)
         if transition is not None:
             self._report["error"] = transition_error(self._transition, transition)
+        return self
 
     def report(self) -> dict[str, Any]:
         """error: ``transition_error`` of T_hat, where T is known."""

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from noisygce import check
-from noisygce.losses.base import Loss, Matrix, Tensor
+from noisygce.losses.base import Loss, Tensor
 from noisygce.losses.gce import CE
 
 ESTIMATED = "estimated"  # a forget_rate
@@ -43,7 +43,7 @@ class SmallLoss(Loss):
         self._report: dict[str, Any] = {}
         self.gradual = check.whole("gradual", gradual, "[1, 100000]")
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None = None) -> None:
+    def bind(self, *, samples: int = 0, classes: int = 0, device: Any = "cpu", transition: Any = None) -> Self:
         import torch
 
         if self.forget_rate == ESTIMATED:
@@ -63,6 +63,7 @@ class SmallLoss(Loss):
         if not self._tau:  # nothing is left out, early or late
             self.needs_epochs = {key: outcome for key, outcome in self.needs_epochs.items() if key != "gradual"}
         self.forgotten = torch.zeros((), dtype=torch.float64, device=device)
+        return self
 
     def load_source_estimates(self, run_id: str, estimates: Mapping[str, Any]) -> None:
         if self.forget_rate == ESTIMATED:

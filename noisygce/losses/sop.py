@@ -1,5 +1,7 @@
+from typing import Any, Self
+
 from noisygce import check
-from noisygce.losses.base import Learned, Loss, Matrix, Tensor
+from noisygce.losses.base import Learned, Loss, Tensor
 from noisygce.losses.probabilities import log_softmax, pick
 
 START = 1e-8  # of every entry of u and v; the authors draw them with this standard deviation, and only squares count
@@ -30,13 +32,14 @@ class SOP(Loss):
         self.lr_u = check.number("lr_u", lr_u, "[0, 1e6]")
         self.lr_v = check.number("lr_v", lr_v, "[0, 1e6]")
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None = None) -> None:
+    def bind(self, *, samples: int = 0, classes: int = 0, device: Any = "cpu", transition: Any = None) -> Self:
         import torch
 
         if not samples:
             raise TypeError("SOP remembers samples: samples is missing: call bind(samples=N, classes=K) once")
         self.u = torch.nn.Parameter(torch.full((samples,), START, device=device))
         self.v = torch.nn.Parameter(torch.full((samples, classes), START, device=device))
+        return self
 
     def state(self) -> dict[str, Tensor]:
         return {"u": self._bound("u").detach(), "v": self._bound("v").detach()}

@@ -1,7 +1,7 @@
-from typing import Any
+from typing import Any, Self
 
 from noisygce import check
-from noisygce.losses.base import Learned, Loss, Matrix, Tensor
+from noisygce.losses.base import Learned, Loss, Tensor
 from noisygce.losses.forward import ForwardHat
 from noisygce.losses.gce import CE
 from noisygce.losses.probabilities import log_softmax, pick, rows
@@ -37,13 +37,14 @@ class TRevision(ForwardHat):
         self.start = check.whole("start", start, "[0, 100000]")
         self.lr_t = check.number("lr_t", lr_t, "(0, 1000]")
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None) -> None:
+    def bind(self, *, samples: int = 0, classes: int = 0, device: Any = "cpu", transition: Any = None) -> Self:
         import torch
 
         super().bind(samples=samples, classes=classes, device=device, transition=transition)
         given = torch.as_tensor(self._transition, dtype=torch.float32).clamp(min=_LOWEST).to(device)
         self.revised, self._true = torch.nn.Parameter(given), transition
         self.revising = torch.zeros((), dtype=torch.bool, device=device)
+        return self
 
     def start_epoch(self, epoch: int) -> None:
         self._bound("revising").fill_(epoch >= self.start)

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, Self
 
 from noisygce import check
 from noisygce.losses.base import Learned, Loss, Matrix, Tensor
@@ -39,11 +39,12 @@ class VolMinNet(Loss):
         self.lr_t = check.number("lr_t", lr_t, "(0, 1000]")
         self._true: Matrix | None = None
 
-    def bind(self, *, samples: int, classes: int, device: str, transition: Matrix | None = None) -> None:
+    def bind(self, *, samples: int = 0, classes: int = 0, device: Any = "cpu", transition: Any = None) -> Self:
         import torch
 
         self.w = torch.nn.Parameter(torch.full((classes, classes), -self.init, device=device))
         self._true = transition
+        return self
 
     def state(self) -> dict[str, Tensor]:
         return {"w": self._bound("w").detach()}
