@@ -42,6 +42,12 @@ TABLE: dict[str, list[tuple[str, str]]] = {
             "schedule.milestones=40: schedule.milestones must be a list in square brackets of integers in [1, 100000]",
         ),
         ("schedule.milestones=[80,40]", "schedule.milestones=[80, 40]: schedule.milestones must be increasing"),
+        ("schedule.milestones=[40,40]", "schedule.milestones=[40, 40]: schedule.milestones must be increasing"),
+        (
+            "schedule.milestones=[0]",
+            "schedule.milestones[0]=0: schedule.milestones[0] must be an integer in [1, 100000]",
+        ),
+        ("schedule.annealing=linear", "schedule.annealing=linear: schedule.annealing must be one of step, cosine"),
         (
             "schedule.annealing=cosine",
             "schedule.milestones=[40, 80]: schedule.milestones must be [] where schedule.annealing=cosine",
@@ -56,6 +62,7 @@ TABLE: dict[str, list[tuple[str, str]]] = {
         ("schedule.weight_decay=nan", "schedule.weight_decay=nan: schedule.weight_decay must be a number in [0, 1)"),
         ("prune.mode=keep", "prune.mode=keep: prune.mode must be one of drop, mask"),
         ("prune.start=0", "prune.start=0: prune.start must be an integer in [1, 100000]"),
+        ("prune.every=0", "prune.every=0: prune.every must be an integer in [1, 100000]"),
         ("data.subset=0", "data.subset=0: data.subset must be an integer in [1, 45000], or null"),
         ("data=digits data.subset=1400", "data.subset=1400: data.subset must be an integer in [1, 1350], or null"),
         (

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
-from sklearn.metrics import log_loss
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import brier_score_loss, log_loss
 
 from noisygce import verify
 from noisygce.results import Result
@@ -41,14 +42,18 @@ def test_measures_are_those_of_scikit_learn_and_of_plain_loops(sample):
     p = np.exp(log_p)
     found = calibration.measure(log_p, labels)
     assert found["nll"] == pytest.approx(log_loss(labels, p, labels=range(K)), rel=1e-12)
-    one_hot = np.eye(K)[labels]
-    assert found["brier"] == pytest.approx(np.mean([np.sum((q - y) ** 2) for q, y in zip(p, one_hot, strict=True)]))
+    brier = brier_score_loss(labels, p, labels=range(K), scale_by_half=False)
+    assert found["brier"] == pytest.approx(brier, rel=1e-12)
     by_width = [[i for i in range(len(p)) if b / 15 < p[i].max() <= (b + 1) / 15] for b in range(15)]
     assert found["ece_equal_width"] == pytest.approx(plain_ece(by_width, p, labels), rel=1e-12)
     ranked = sorted(range(len(p)), key=lambda i: p[i].max())
     by_mass = [part.tolist() for part in np.array_split(np.array(ranked), 15)]
     assert found["ece"] == pytest.approx(plain_ece(by_mass, p, labels), rel=1e-12)
     assert [b["count"] for b in found["bins"]] == [len(part) for part in by_mass]
+    bins, p, labels = calibration.measure(log_p[:900], labels[:900])["bins"], p[:900], labels[:900]  # 60 in each
+    accuracy, confidence = calibration_curve(p.argmax(1) == labels, p.max(1), n_bins=15, strategy="quantile")
+    np.testing.assert_allclose([b["accuracy"] for b in bins], accuracy, atol=1e-6)
+    np.testing.assert_allclose([b["confidence"] for b in bins], confidence, atol=1e-6)
 
 
 def test_two_samples_by_head():

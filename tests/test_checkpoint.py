@@ -1,11 +1,7 @@
-import dataclasses
-
-import pytest
 import torch
 
 from noisygce.runs import checkpoint
 from noisygce.runs.checkpoint import LAST, PREVIOUS
-from noisygce.training.fit import Progress, digest, fit
 
 
 def content(n):
@@ -52,35 +48,3 @@ def test_remove_leaves_everything_but_checkpoints_and_temporary_files(tmp_path):
         (tmp_path / name).touch()
     checkpoint.remove(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["manifest.json", "metrics.csv"]
-
-
-def test_a_whole_training_survives_the_disk(make, tmp_path):
-    """A training that stopped in epoch 4, after a pruning, goes through a file to the same end."""
-
-    class Stop(Exception):
-        pass
-
-    def stop(training, _images):
-        if (training.progress.epoch, training.progress.step) == (3, 1):
-            progress = dataclasses.asdict(training.progress)
-            content = {
-                "run_id": "mine",
-                "tensors": training.tensors(),
-                "progress": progress,
-                "seconds": 0.5,
-                "made": [],
-            }
-            checkpoint.write(tmp_path, content)
-            raise Stop
-
-    overrides = "loss=tgce", "loss.k=0.12", "rate=0.2", "prune.start=2", "prune.every=1"
-    whole, stopped, resumed = make(*overrides), make(*overrides), make(*overrides)
-    with pytest.raises(Stop):
-        list(fit(stopped, stop))
-    assert stopped.progress.prunings
-    saved, _ = checkpoint.read(tmp_path, "mine")
-    resumed.load(saved["tensors"], Progress(**saved["progress"]))
-    list(fit(resumed, lambda *_: None))
-    list(fit(whole, lambda *_: None))
-    assert resumed.progress == whole.progress
-    assert digest(resumed.tensors()) == digest(whole.tensors())

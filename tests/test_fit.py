@@ -210,36 +210,6 @@ def test_an_estimate_of_the_time_changes_nothing(make):
 
 
 @pytest.mark.parametrize(
-    "overrides",
-    [
-        ["loss=ce", "schedule.epochs=3", "schedule.milestones=[1]"],
-        [*TGCE, "prune.mode=drop"],
-        [*TGCE, "prune.mode=mask"],
-        [*TGCE, "data.padding=1", "data.flip=true", "schedule.epochs=4"],
-    ],
-    ids=["ce", "drop", "mask", "augmented"],
-)
-def test_going_on_from_any_step_equals_never_having_stopped(make, overrides):
-    """Tensors and progress are copied after each step; a new training goes on from each copy to the same end."""
-    whole, saved = make(*overrides), []
-
-    def save(training, _images):
-        tensors = {name: tensor.clone() for name, tensor in training.tensors().items()}
-        saved.append((tensors, copy.deepcopy(training.progress)))
-
-    rows = rows_of(whole, save)
-    assert len(saved) >= 10
-    for tensors, progress in saved:
-        resumed = make(*overrides)
-        resumed.load(tensors, progress)
-        at = f"from epoch {progress.epoch + 1}, step {progress.step}"
-        rows_of(resumed)
-        assert resumed.progress.rows == rows, at
-        assert resumed.progress.prunings == whole.progress.prunings, at
-        assert state(resumed) == state(whole), at
-
-
-@pytest.mark.parametrize(
     ("name", "spoil", "said"),
     [
         ("kept", None, "1 tensors are in one and not in the other, kept among them"),

@@ -3,8 +3,6 @@
 import made_up
 import numpy as np
 import pytest
-from sklearn.calibration import calibration_curve
-from sklearn.metrics import brier_score_loss
 
 from noisygce import table
 from noisygce.errors import ConfigError
@@ -152,33 +150,3 @@ def test_the_kept_model_is_drawn_and_that_is_the_last_one_without_validation(dem
     made_up.finish(tmp_path, demo.runs[0], calibration=found, noisy_validation={"best": None, "last": None})
     (axis,) = reliability.reliability(lay_out(demo, look(demo))).axes
     assert axis.get_lines()[1].get_ydata() == pytest.approx([50])
-
-
-@pytest.fixture
-def sample():
-    generator = np.random.default_rng(1)
-    logits = generator.normal(size=(900, 5)) * 3
-    labels = np.where(generator.random(900) < 0.6, logits.argmax(1), generator.integers(0, 5, 900))
-    return calibration.log_softmax(logits), labels
-
-
-def test_bins_are_those_of_scikit_learn_and_give_the_error_that_a_table_shows(sample):
-    log_p, labels = sample
-    confidence, right = np.exp(log_p).max(1), log_p.argmax(1) == labels
-    found = calibration.measure(log_p, labels)
-    for strategy, name in (("quantile", "ece"), ("uniform", "ece_equal_width")):
-        accuracy, sure = calibration_curve(right, confidence, n_bins=calibration.BINS, strategy=strategy)
-        if name == "ece":
-            np.testing.assert_allclose([b["accuracy"] for b in found["bins"]], accuracy, atol=1e-6)
-            np.testing.assert_allclose([b["confidence"] for b in found["bins"]], sure, atol=1e-6)
-            counts = np.full(calibration.BINS, 60)
-        else:
-            counts = np.histogram(confidence, np.linspace(0, 1, calibration.BINS + 1))[0]
-            counts = counts[counts > 0]
-        assert found[name] == pytest.approx((counts * abs(accuracy - sure)).sum() / 900, abs=1e-9)
-
-
-def test_the_brier_score_is_that_of_scikit_learn(sample):
-    log_p, labels = sample
-    theirs = brier_score_loss(labels, np.exp(log_p), labels=range(5), scale_by_half=False)
-    assert calibration.measure(log_p, labels)["brier"] == pytest.approx(theirs, rel=1e-12)

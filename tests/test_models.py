@@ -231,9 +231,3 @@ def test_memory_is_channels_last():
         .layer1[0]
         .conv1.weight.is_contiguous(memory_format=torch.channels_last)
     )
-
-
-@pytest.mark.parametrize("depth", [50, 0, "18", None])
-def test_another_depth_is_refused(depth):
-    with pytest.raises(Invalid, match="depth must be 18 or 34"):
-        ResNet(depth, "he_normal", None, False)

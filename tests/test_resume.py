@@ -30,6 +30,7 @@ RUN = (
     "prune.start=1",
     "prune.every=1",
     "data.padding=1",
+    "data.flip=true",
 )
 
 

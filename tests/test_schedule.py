@@ -75,50 +75,6 @@ def test_leaves_hold_the_published_protocol(data, epochs, drops, before):
     assert [done + 1 for done in range(epochs) if e.pruning.due(done)] == list(before)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("epochs", 0),
-        ("epochs", 1.5),
-        ("epochs", True),
-        ("batch_size", 1),
-        ("lr", 0),
-        ("lr", float("inf")),
-        ("lr", float("nan")),
-        ("milestones", [5, 3]),
-        ("milestones", [3, 3]),
-        ("milestones", [0]),
-        ("milestones", [1.5]),
-        ("milestones", "3"),
-        ("milestones", 3),
-        ("annealing", "linear"),
-        ("clip_norm", 0),
-        ("clip_norm", float("nan")),
-        ("momentum", 1),
-        ("weight_decay", -1e-4),
-    ],
-)
-def test_values_that_cannot_be_are_refused_by_key(key, value):
-    with pytest.raises(Invalid) as caught:
-        schedule(**{key: value})
-    assert caught.value.key.startswith(key)
-
-
-def test_cosine_annealing_has_no_milestones():
-    with pytest.raises(Invalid, match=r"must be \[\] where schedule\.annealing=cosine"):
-        schedule(annealing="cosine")
-
-
-@pytest.mark.parametrize(
-    ("mode", "start", "every", "key"),
-    [("discard", 1, 1, "mode"), ("drop", 0, 1, "start"), ("drop", 1, 0, "every"), ("drop", 1.0, 1, "start")],
-)
-def test_a_pruning_that_cannot_be_is_refused(mode, start, every, key):
-    with pytest.raises(Invalid) as caught:
-        Pruning(mode, start, every)
-    assert caught.value.key == key
-
-
 def test_the_protocol_of_elr_s_table_can_be_said():
     """Liu et al. 2020, table 1: the schedule and losses of its code, composed and not trained."""
     runs = plan_of(["experiment=elr_cifar10"]).runs
