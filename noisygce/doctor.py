@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import noisygce
 from noisygce import data, settings
+from noisygce.errors import first_line
 from noisygce.runs.manifest import commit
 from noisygce.settings import Experiment, arguments
 from noisygce.training import hardware
@@ -73,7 +74,7 @@ def examine(e: Experiment) -> Iterator[Finding]:
         except ImportError:
             continue  # _packages names the package
         except Exception as error:
-            name, reason = check.__name__.strip("_"), f"{type(error).__name__}: {error}".splitlines()[0]
+            name, reason = check.__name__.strip("_"), first_line(error)
             yield Finding(name, reason, "if you do not know why, report it with this output")
 
 

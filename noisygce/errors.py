@@ -133,8 +133,14 @@ def user_code_error(error: BaseException) -> UserCodeError | None:
         if {"site-packages", "dist-packages", "hydra_plugins"} & {*path.parts} or not path.is_file():
             continue
         if not any(path.resolve().is_relative_to(folder.resolve()) for folder in installed):
-            return UserCodeError(f"{_shown(path)}:{line}: {type(error).__name__}: {error}".splitlines()[0])
+            return UserCodeError(f"{_shown(path)}:{line}: {first_line(error)}")
     return None
+
+
+def first_line(error: BaseException) -> str:
+    """The kind of an error, and the first line of what it says that is not blank."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def counted(n: int, noun: str) -> str:

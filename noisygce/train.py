@@ -25,6 +25,7 @@ from noisygce.errors import (
     Stopped,
     UserCodeError,
     defined,
+    first_line,
     user_code_error,
 )
 from noisygce.losses import CE, Loss
@@ -156,7 +157,7 @@ def _prepare(e: Experiment, run: Run, followers: loggers.Loggers, alone: bool) -
     except Exception as error:
         told = user_code_error(error)
         if told or not command.expected(error):
-            run.crash(str(told or f"{type(error).__name__}: {error}".splitlines()[0]))
+            run.crash(str(told or first_line(error)))
         if told:
             raise UserCodeError(f"{told}; {run.folder / 'train.log'} has its whole trace") from error
         raise

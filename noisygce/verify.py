@@ -24,7 +24,7 @@ from typing import Any
 
 from noisygce import inputs, results, runs, settings
 from noisygce.data import Ints
-from noisygce.errors import ConfigError, DataError, MissingCode, MissingData, counted
+from noisygce.errors import ConfigError, DataError, MissingCode, MissingData, counted, first_line
 from noisygce.losses import Loss
 from noisygce.noise import Noise, describe
 from noisygce.results import Result
@@ -60,7 +60,7 @@ class Verifier:
             except (Unchecked, MissingCode) as reason:
                 unchecked.append(str(reason))
             except Exception as error:  # whatever a damaged file leads to: the other runs are verified all the same
-                wrong.append(f"{part.__name__} cannot be read: {type(error).__name__}: {error}".splitlines()[0])
+                wrong.append(f"{part.__name__} cannot be read: {first_line(error)}")
         return wrong, unchecked
 
     def noise(self, run: Result) -> Iterator[str]:

@@ -9,6 +9,7 @@ quick, its processor time counts: on a crowded machine the time on the wall says
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import multiprocessing
 import os
@@ -93,6 +94,17 @@ class Command:
             time.sleep(0.001)
 
 
+def until(condition: Callable[[], Any], what: str, process: Any = None) -> Any:
+    """Waits for what another process does, as long as that takes, but not once it has ended; what the condition gives
+    then. process: such as subprocess.Popen gives."""
+    deadline = time.monotonic() + BOUND
+    while not (found := condition()):
+        assert time.monotonic() < deadline, what
+        assert process is None or process.poll() is None, f"{what}: {process.returncode}"
+        time.sleep(0.1)
+    return found
+
+
 def train(folder: Path, *arguments: str, **options: Any) -> tuple[int, str]:
     """Exit code and output of ``python -m noisygce.train`` with these arguments in ``folder``."""
     command = Command(folder, *arguments, **options)
@@ -145,6 +157,16 @@ def call(function: Callable[..., None], *arguments: Any, seconds: float = BOUND)
     if process.exitcode is None:
         process.kill()
     assert process.exitcode == 0, f"{function.__name__} ended with {process.exitcode}"
+
+
+def without_the_rights_of_root() -> None:
+    """Root may read and write anywhere; gives up both rights (CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH)."""
+    if os.geteuid() == 0:
+        libc = ctypes.CDLL(None)
+        header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+        assert libc.capget(header, sets) == 0
+        sets[0] &= ~6  # of the effective set
+        assert libc.capset(header, sets) == 0
 
 
 def run_folder(folder: Path) -> Path:

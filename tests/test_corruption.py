@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import io
 import os
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers_reliability import EACH_STEP, SMALL, Command, call, one_line, run_folder, train
+from helpers_reliability import EACH_STEP, SMALL, Command, call, one_line, run_folder, train, without_the_rights_of_root
 
 from noisygce.errors import CheckpointError
 from noisygce.runs import atomic, checkpoint
@@ -227,19 +226,9 @@ def test_a_run_on_a_full_disk_says_so_in_one_line_with_exit_code_4_and_can_go_on
 
 def test_a_folder_that_cannot_be_written_is_said_in_one_line_with_exit_code_4(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir(mode=0o555)
-    code, text = train(tmp_path, *SMALL, before=_without_the_rights_of_root)
+    code, text = train(tmp_path, *SMALL, before=without_the_rights_of_root)
     assert code == 4
     assert "Permission denied: 'results/runs'" in one_line(text)
-
-
-def _without_the_rights_of_root() -> None:
-    """Root may write anywhere; gives up that right (CAP_DAC_OVERRIDE, bit 1) and keeps the others."""
-    if os.geteuid() == 0:
-        libc = ctypes.CDLL(None)
-        header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-        assert libc.capget(header, sets) == 0
-        sets[0] &= ~2  # of the effective set
-        assert libc.capset(header, sets) == 0
 
 
 @pytest.mark.parametrize("share", [0, 0.5])

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import SMALL
+from helpers_reliability import until
 
 from noisygce import results
 from noisygce.errors import Stopped
@@ -189,16 +190,6 @@ def start(cluster, tmp_path):
     for each in begun:
         each.kill()
         each.wait()
-
-
-def until(condition, what, process):
-    """Waits for what another process does, as long as that takes, but not once it has ended."""
-    deadline = time.monotonic() + 600
-    while not (found := condition()):
-        assert time.monotonic() < deadline, what
-        assert process.poll() is None, f"{what}: {process.returncode}"
-        time.sleep(0.1)
-    return found
 
 
 def training(folder):

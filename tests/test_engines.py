@@ -7,11 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from conftest import SMALL
+from helpers_reliability import until
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
@@ -240,16 +240,6 @@ def sweep(folder, *arguments):
     with open(folder / "said", "w") as said:
         command = [sys.executable, "-m", "noisygce.train", "-m", *SWEEP, *arguments]
         return subprocess.Popen(command, cwd=folder, stdout=said, stderr=said, start_new_session=True)
-
-
-def until(condition, what, process=None):
-    """Waits for what another process does, as long as that takes, but not once it has ended."""
-    deadline = time.monotonic() + 600
-    while not (found := condition()):
-        assert time.monotonic() < deadline, what
-        assert process is None or process.poll() is None, f"{what}: {process.returncode}"
-        time.sleep(0.1)
-    return found
 
 
 def training(folder, at_least=1):

@@ -15,11 +15,10 @@ from helpers_reliability import one_line, train
 from PIL import Image
 
 from noisygce import runs, settings
-from noisygce.data import Cifar100, label_table, listing, remarks
+from noisygce.data import label_table, listing, remarks
 from noisygce.data.base import Arrays
 from noisygce.data.own_files import labels_of
 from noisygce.errors import ConfigError, DataError
-from noisygce.noise.cifar import SUPERCLASSES
 from noisygce.training.task import Task, prepare
 
 NAMES = ["ant", "bee", "cat", "bee", "ant", "cat"]
@@ -402,11 +401,6 @@ def test_verdicts_take_samples_out_as_the_refusal_says(tmp_path: Path, meant) ->
 def test_noise_that_does_not_fit_a_data_set_is_refused_before_anything_is_read(words: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         settings.read(settings.compose(words.split()))
-
-
-def test_the_names_of_cifar_100_are_those_of_its_superclasses() -> None:
-    assert sorted(Cifar100.classes) == sorted(name for group in SUPERCLASSES.values() for name in group)
-    assert list(Cifar100.classes) == sorted(Cifar100.classes)
 
 
 def test_a_mistyped_data_folder_is_not_made(tmp_path: Path) -> None:

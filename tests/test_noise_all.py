@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from noisygce import check, noise, settings
+from noisygce.cifar import SUPERCLASSES
 from noisygce.data import Arrays, Cifar10, Digits
 from noisygce.errors import ConfigError, DataError, UserCodeError
 from noisygce.noise import Images, Labels, Matrix, empirical_transition, realised_rate
-from noisygce.noise.cifar import SUPERCLASSES
 from noisygce.noise.files import by_torch
 from noisygce.noise.human import read
 from noisygce.noise.instance import normals, truncated_normals

@@ -8,11 +8,11 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from importlib import util
 from pathlib import Path
 
 import pytest
+from helpers_reliability import until
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = [
@@ -80,13 +80,6 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 def slurm_says(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def until(condition, what: str) -> None:
-    deadline = time.monotonic() + 600
-    while not condition():
-        assert time.monotonic() < deadline, f"not within ten minutes: {what}"
-        time.sleep(0.3)
 
 
 def state(job: str) -> str:

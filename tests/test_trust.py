@@ -3,7 +3,6 @@ no terminal is steered."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import io
 import json
@@ -18,7 +17,7 @@ from typing import Any
 import made_up
 import numpy as np
 import pytest
-from helpers_reliability import call, one_line, train
+from helpers_reliability import call, one_line, train, without_the_rights_of_root
 
 from noisygce import results, runs, status, verify
 from noisygce.errors import ConfigError, DataError
@@ -286,16 +285,6 @@ def test_an_archive_that_is_none_is_a_run_that_cannot_be_read(tmp_path: Path) ->
         next(results.of_archive(tmp_path / "deep")).rows()
 
 
-def _without_the_rights_of_root() -> None:
-    """Root may read and write anywhere; gives up both rights (CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH)."""
-    if os.geteuid() == 0:
-        libc = ctypes.CDLL(None)
-        header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-        assert libc.capget(header, sets) == 0
-        sets[0] &= ~6  # of the effective set
-        assert libc.capset(header, sets) == 0
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="gives up the rights of root as Linux has them")
 def test_a_folder_that_cannot_be_read_is_named_and_is_not_verified(demo: Plan, tmp_path: Path) -> None:
     there = tmp_path / "results"
@@ -303,12 +292,12 @@ def test_a_folder_that_cannot_be_read_is_named_and_is_not_verified(demo: Plan, t
     archive.write(there / "shut", {})
     for folder in (shut, there / "shut"):
         folder.chmod(0)
-    code, text = train(tmp_path, module="verify", before=_without_the_rights_of_root)
+    code, text = train(tmp_path, module="verify", before=without_the_rights_of_root)
     assert code == 1
     assert f"results/runs/{shut.name}: this folder cannot be read: Permission denied" in text
     assert "results/shut: this folder cannot be read: Permission denied" in text
     assert "0 of 3 finished runs" in text  # the third has made-up labels
-    code, text = train(tmp_path, module="status", before=_without_the_rights_of_root)
+    code, text = train(tmp_path, module="status", before=without_the_rights_of_root)
     assert code == 0, text
     assert "results: 3 runs: 1 done, 2 unreadable" in text
     assert f"unreadable  {shut.name}: manifest.json Permission denied" in text

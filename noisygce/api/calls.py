@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from noisygce.runs import Run
 from noisygce.settings import guard
 from noisygce.settings.compose import of_each_run, sweeps
 from noisygce.sweep import launch
-from noisygce.sweep.jobs import Job
+from noisygce.sweep.jobs import Job, outcome
 from noisygce.sweep.plan import look
 
 if TYPE_CHECKING:
@@ -61,7 +62,6 @@ def grid(*overrides: str, **values: Any) -> TrainedRuns:
     overrides, values: as in ``run``; grid trains with each value of a list, a range or an array. If runs fail, grid
     trains all other runs and then raises SweepFailed, whose notes name each failure.
     """
-    from hydra.core.utils import JobReturn, JobStatus
     from tqdm import tqdm
 
     notes: list[str] = []
@@ -74,12 +74,8 @@ def grid(*overrides: str, **values: Any) -> TrainedRuns:
         progress = [] if any(word.startswith("runtime.progress=") for word in asked) else ["runtime.progress=false"]
 
         def one(job: Job) -> JobReturn:
-            cfg = _composed([*aside, *job, *progress])
-            try:
-                value = train.run_one_of_many(cfg, say=lambda *_: None)
-                return JobReturn(overrides=job, cfg=cfg, status=JobStatus.COMPLETED, _return_value=value)
-            except Exception as error:
-                return JobReturn(overrides=job, cfg=cfg, status=JobStatus.FAILED, _return_value=error)
+            quiet = functools.partial(train.run_one_of_many, say=lambda *_: None)
+            return outcome(quiet, _composed([*aside, *job, *progress]), job)
 
         def each(_plan: object, jobs: Sequence[Job]) -> list[JobReturn]:
             return [one(job) for job in tqdm(jobs, desc="runs", unit="run", file=sys.stderr)]

@@ -9,36 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noisygce import inputs
+from noisygce.cifar import CLASSES
 from noisygce.data.base import Arrays, Ints
 from noisygce.data.published import Published
-
-_HUNDRED = """
-apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
-caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
-forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
-mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
-possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
-sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree
-wolf woman worm
-"""
 
 
 class Cifar10(Published):
     """CIFAR-10 (Krizhevsky 2009): 50,000 + 10,000 colour images of 32x32, 10 classes."""
 
     full, channels, side, torchvision = 50_000, 3, 32, "CIFAR10"
-    classes: ClassVar[tuple[str, ...]] = (
-        "airplane",
-        "automobile",
-        "bird",
-        "cat",
-        "deer",
-        "dog",
-        "frog",
-        "horse",
-        "ship",
-        "truck",
-    )
+    classes: ClassVar[tuple[str, ...]] = tuple(sorted(CLASSES["cifar10"]))
     files = {
         "cifar-10-batches-py/data_batch_1": "c99cafc152244af753f735de768cd75f",
         "cifar-10-batches-py/data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -65,7 +45,7 @@ class Cifar100(Cifar10):
     """CIFAR-100 (Krizhevsky 2009): 50,000 + 10,000 colour images of 32x32, 100 classes."""
 
     torchvision = "CIFAR100"
-    classes = tuple(_HUNDRED.split())
+    classes = tuple(sorted(CLASSES["cifar100"]))
     files = {
         "cifar-100-python/train": "16019d7e3df5f24257cddd939b257f8d",
         "cifar-100-python/test": "f0ef6b0ae62326f3e7ffdfab6717acfc",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from noisygce.data.base import Arrays, Data
-from noisygce.errors import DataError
+from noisygce.errors import DataError, first_line
 
 HOME = Path("data")  # where data sets lie unless paths.data or NOISYGCE_DATA name another folder: made when missing
 _RETRY = 60.0  # seconds before a fetch that failed is tried again, so that the runs of a sweep do not wait one by one
@@ -40,7 +40,7 @@ class Published(Data):
                     self._fetch(root)
                 return
             except Exception as error:
-                cause = f"{type(error).__name__}: {error}".splitlines()[0]
+                cause = first_line(error)
                 _failed[name, root.absolute()] = (time.monotonic(), cause)
         raise DataError(
             f"{name} is not in {root} and could not be fetched ({cause}); put these files there, or name another "

@@ -103,6 +103,8 @@ class Loss(Module):
 
     def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of each sample (B,)."""
+        if self.uses_sample_index:
+            raise TypeError(f"{type(self).__name__} remembers samples: call of_batch(logits, labels, index)")
         raise UserCodeError(f"{self._defined()} has no per_sample(logits, labels)")
 
     def of_batch(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:

@@ -39,9 +39,6 @@ class ELR(Loss):
     def state(self) -> dict[str, Tensor]:
         return {"targets": self._bound("targets")}
 
-    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
-        raise TypeError("ELR remembers samples: call of_batch(logits, labels, index)")
-
     def of_batch(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
         ce = -log_p(logits, labels)  # first: a wrong label raises before anything is remembered
         said = log_softmax(logits.detach()).exp().clamp(_CLAMP, 1 - _CLAMP)
@@ -127,9 +124,6 @@ class ELRPlus(Loss):
         said = torch.stack([second, first], 1)
         targets[index] = self.b * before + (1 - self.b) * said.to(targets.dtype)
         self._bound("steps").add_(1)
-
-    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
-        raise TypeError("ELRPlus remembers samples: call of_batch(logits, labels, index)")
 
     def of_batch(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
         import torch

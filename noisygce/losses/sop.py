@@ -47,9 +47,6 @@ class SOP(Loss):
     def learned(self) -> dict[str, Learned]:
         return {"u": Learned(self._bound("u"), self.lr_u), "v": Learned(self._bound("v"), self.lr_v)}
 
-    def per_sample(self, logits: Tensor, labels: Tensor) -> Tensor:
-        raise TypeError("SOP remembers samples: call of_batch(logits, labels, index)")
-
     def of_batch(self, logits: Tensor, labels: Tensor, index: Tensor) -> Tensor:
         import torch
 

@@ -16,6 +16,7 @@ import triton
 from torch import Tensor
 from torch.nn import functional as F
 
+from noisygce.errors import first_line
 from noisygce.models import fused_kernels as kernels
 
 _CHANNELS, _ROWS, _PARTS = 64, 256, 128  # of a tile; parts that sums are added in, over all channels
@@ -111,7 +112,7 @@ def unusable(device: str) -> str:
     try:
         error = difference(device)
     except Exception as error_there:  # whatever Triton, a compiler or a driver may raise
-        return f"the fused kernels cannot be built ({type(error_there).__name__}: {error_there}".splitlines()[0] + ")"
+        return f"the fused kernels cannot be built ({first_line(error_there)})"
     return "" if error <= 1 else f"the fused kernels differ from torch's by {error:.2g} times what rounding explains"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from noisygce.errors import UserCodeError, defined, user_code_error
+from noisygce.errors import UserCodeError, defined, first_line, user_code_error
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +41,7 @@ def tried(model: object, network: Any, shape: tuple[int, int, int], classes: int
             drawing = _watched(trial)
             logits = trial(images)
     except Exception as error:
-        raise user_code_error(error) or refused(f"{type(error).__name__}: {error}".splitlines()[0]) from None
+        raise user_code_error(error) or refused(first_line(error)) from None
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, classes):
         given = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise refused(f"of images (2, {channels}, {height}, {width}) it makes {given}, not logits (2, {classes})")

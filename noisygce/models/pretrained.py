@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from noisygce import inputs
-from noisygce.errors import DataError
+from noisygce.errors import DataError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -78,7 +78,7 @@ def _fetched(depth: int, weights: str) -> Path:
                 if not path.is_file():
                     torch.hub.download_url_to_file(ADDRESS + name, str(path), prefix, progress=False)
         except Exception as error:
-            cause = f"{type(error).__name__}: {error}".splitlines()[0]
+            cause = first_line(error)
             raise DataError(
                 f"model.weights={weights}: {name} is not in {folder} and could not be fetched ({cause}); put "
                 f"{ADDRESS}{name} there, or name a file that is here: model.weights=FILE"

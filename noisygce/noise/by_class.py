@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from noisygce import check
+from noisygce.cifar import CLASSES, SUPERCLASSES
 from noisygce.errors import ConfigError
 from noisygce.noise.base import Images, Labels, Matrix, Noise, corrupt, corrupt_exactly
-from noisygce.noise.cifar import CLASSES, SUPERCLASSES
 
 
 class Clean(Noise):

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from noisygce import check
+from noisygce.cifar import CLASSES
 from noisygce.errors import ConfigError, DataError, MissingData
 from noisygce.noise import files
 from noisygce.noise.base import Given, Labels, Matrix, Noise, check_rate, empirical_transition, realised_rate
-from noisygce.noise.cifar import CLASSES
 
 SETS = {  # file below the data root, name of the labels in it
     "aggre": ("CIFAR-10_human.pt", "aggre_label"),

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from noisygce.cifar import CLASSES
 from noisygce.errors import ConfigError
 from noisygce.noise.base import Images, Labels, Matrix, Noise, uniforms
-from noisygce.noise.cifar import CLASSES
 
 _WHETHER, _WHICH = 4, 5  # purposes of draws
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from noisygce import check
+from noisygce.cifar import CLASSES
 from noisygce.errors import ConfigError, DataError, MissingData
 from noisygce.noise.base import Given, Labels, check_rate, realised_rate
-from noisygce.noise.cifar import CLASSES
 
 HOST = "https://raw.githubusercontent.com"
 _PATIENCE = 20.0  # seconds without an answer

@@ -18,7 +18,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
 from noisygce import results
-from noisygce.errors import EngineFailed, NoisygceError, Stopped, WorkerDied
+from noisygce.errors import EngineFailed, NoisygceError, Stopped, WorkerDied, first_line
 from noisygce.runs.messages import HOW_TO_RESUME
 from noisygce.runs.stops import process
 
@@ -219,11 +219,6 @@ def _failure(error: Exception) -> JobReturn:
 
 def _worker_died(end: JobReturn) -> bool:
     return end.status == JobStatus.FAILED and isinstance(end._return_value, WorkerDied)
-
-
-def first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 @contextlib.contextmanager

@@ -118,16 +118,18 @@ def kind(job: Sequence[str]) -> tuple[str, ...]:
     return tuple(override for override in job if not override.startswith("seed="))
 
 
+def outcome(train: Callable[[DictConfig], float], cfg: DictConfig, job: Job) -> JobReturn:
+    """How the training of a job ends, as Hydra has it."""
+    try:
+        return JobReturn(overrides=job, cfg=cfg, status=JobStatus.COMPLETED, _return_value=train(cfg))
+    except Exception as error:
+        return JobReturn(overrides=job, cfg=cfg, status=JobStatus.FAILED, _return_value=error)
+
+
 def side_by_side(
     train: Callable[[DictConfig], float], configs: Iterable[DictConfig], jobs: Sequence[Job], at_once: int
 ) -> list[JobReturn]:
     """Trains as a launcher does, ``at_once`` runs at a time, each in a thread."""
-
-    def train_one(cfg: DictConfig, job: Job) -> JobReturn:
-        try:
-            return JobReturn(overrides=job, cfg=cfg, status=JobStatus.COMPLETED, _return_value=train(cfg))
-        except Exception as error:
-            return JobReturn(overrides=job, cfg=cfg, status=JobStatus.FAILED, _return_value=error)
 
     threads, started, running = ThreadPoolExecutor(at_once), list[Future[JobReturn]](), set[Future[JobReturn]]()
     try:
@@ -136,7 +138,7 @@ def side_by_side(
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
                 for each in ended:
                     each.result()  # raises where it was stopped
-            started.append(threads.submit(train_one, cfg, job))
+            started.append(threads.submit(outcome, train, cfg, job))
             running.add(started[-1])
         return [each.result() for each in started]
     except KeyboardInterrupt:  # the second Ctrl-C: threads cannot be stopped, and a checkpoint is whole at any instant

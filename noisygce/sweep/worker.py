@@ -10,10 +10,9 @@ import threading
 import time
 from collections.abc import Iterator
 
-from noisygce.errors import Saved, Stopped
+from noisygce.errors import Saved, Stopped, first_line
 from noisygce.runs.messages import HOW_TO_RESUME
 from noisygce.runs.stops import process
-from noisygce.sweep.engines import first_line
 
 
 @contextlib.contextmanager

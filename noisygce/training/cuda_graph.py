@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noisygce.errors import NoisygceError
+from noisygce.errors import NoisygceError, first_line
 
 log = logging.getLogger("noisygce")
 _WARM_UP = 2  # calls before recording, in which libraries choose their kernels and allocate what they keep
@@ -137,7 +137,7 @@ def _cause(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     ours = [f for f in frames if "/torch/" not in f.filename.replace("\\", "/")]
     where = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}: {ours[-1].line}" if ours else "unknown"
-    return f"the step cannot be recorded ({where}; {type(error).__name__}: {str(error).splitlines()[0]})"
+    return f"the step cannot be recorded ({where}; {first_line(error)})"
 
 
 def warmup(call: Callable[[], Tensor | None], changed: Sequence[Tensor]) -> list[Tensor]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from noisygce.data import Ints
 from noisygce.data.verdicts import AFTER, decisions, mark
-from noisygce.errors import ConfigError, DataError, installing
+from noisygce.errors import ConfigError, DataError, first_line, installing
 from noisygce.results import Result
 from noisygce.runs import artifacts
 from noisygce.training import detection
@@ -102,8 +102,7 @@ def confident_learning(samples: Samples) -> tuple[Flags, NDArray[np.float64]]:
     try:
         return find_label_issues(given, p), get_label_quality_scores(given, p)
     except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"score=confident_learning: cleanlab refuses these predictions: {reason}") from None
+        raise DataError(f"score=confident_learning: cleanlab refuses these predictions: {first_line(error)}") from None
 
 
 def table(samples: Samples, score: str) -> DataFrame:

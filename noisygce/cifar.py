@@ -1,4 +1,4 @@
-"""The classes of CIFAR, by which a noise knows whether it is for a data set."""
+"""The classes of CIFAR-10 and CIFAR-100, which data sets name and noises ask for."""
 
 SUPERCLASSES = {  # Krizhevsky 2009; members in alphabetical order
     "aquatic_mammals": ("beaver", "dolphin", "otter", "seal", "whale"),
