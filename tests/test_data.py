@@ -396,7 +396,14 @@ class Own(Data):
         ({"test_labels": Y[:2] - 1}, r"test_labels must be in 0\.\.2, .* go from -1 to 0"),
         ({"test_labels": Y[:1]}, "test_labels must be an array of 2 integers"),
         ({"test_images": X[:2, 1:]}, r"test_images must be of the size and kind .* not uint8 \(2, 1, 2, 1\)"),
-        ({"test_images": X[:2] / 1.0}, "test_images must be of the size and kind"),
+        (
+            {"test_images": X[:2] / 1.0},
+            r"test_images of floats must be vectors \(N, 1, 1, D\), not float64 \(2, 2, 2, 1\)",
+        ),
+        (
+            {"train_images": X.reshape(4, 1, 1, 4), "test_images": X[:2].reshape(2, 1, 1, 4) / 1.0},
+            r"test_images must be of the size and kind .* not float64",
+        ),
         ({"train_names": ("one",)}, "train_names must be none or 4, one for each image, not 1"),
         ({"classes": ("a", "b", "a")}, "classes must be at least two different names"),
         ({"classes": (0, 1, 2)}, "classes must be a tuple of texts"),

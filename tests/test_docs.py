@@ -64,6 +64,12 @@ def leaves(group: str) -> list[str]:
     return sorted(path.stem for path in (settings.config_dir() / group).glob("*.yaml"))
 
 
+def test_the_first_sentence_counts_the_losses() -> None:
+    count = len([*(settings.config_dir() / "loss").glob("*.yaml")])
+    for page in ("README.md", "docs/index.md"):
+        assert f": {count} losses, " in TEXT[page], page
+
+
 def test_every_loss_is_in_one_family() -> None:
     families = TEXT["docs/losses.md"].split("| family |")[1].split("\n\n")[0]
     assert sorted(re.findall(r"`(\w+)`", families)) == leaves("loss")

@@ -452,7 +452,11 @@ def test_noise_of_one_s_own_may_write_into_what_it_is_given(tmp_path) -> None:
         ("draw", lambda _, images, *__: images.__setitem__(0, 0), "read-only"),
         ("draw", lambda labels, *_: labels[:5], r"draw must give 1500 integers in 0\.\.9"),
         ("replace", lambda images, *_: images, "replace must give images and their true labels, not ndarray"),
-        ("replace", lambda images, labels, *_: (images * 0.5, labels), "of the images of replace, test_images must be"),
+        (
+            "replace",
+            lambda images, labels, *_: (images * 0.5, labels),
+            "of the images of replace, train_images of floats must be",
+        ),
         ("replace", lambda images, labels, *_: (images[:9], labels), "train_labels must be an array of 9 integers"),
         (
             "replace",
