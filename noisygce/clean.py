@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _VISITS = 120_000  # pictures that a run sees in all: 60 epochs of 2,000, two minutes of a CPU core
 _GOOD = 0.9  # accuracy below which most doubted labels were right, on Fashion-MNIST and CIFAR-10 (LOG.md, 2026-11-30)
-_FILES = ("data.folder", "data.features", "data.images", "data.labels")
 _EPOCHS = (15, 60)  # at least, so that a large set is learnt; at most, as schedule=folder has them
 
 
@@ -54,7 +53,8 @@ def run(argv: list[str]) -> None:
     words = [*words, *_schedule(words)]
     trained = noisygce.run(*words)
     paths = [word for word in words if word.startswith("paths.")]
-    files = [word for word in words if word.partition("=")[0] in _FILES]  # a run that was finished names the first ones
+    own = trained.manifest["config"].get("contents", {})
+    files = [word for word in words if word.partition("=")[0] in own]  # a run that was finished names older places
     suspects.run([str(trained.folder), *(f"{key}={value}" for key, value in options.items()), *files, *paths])
     _how_far_to_trust(trained.manifest["noisy_validation"]["best"], trained.predictions["given"])
     place = [f"out={options['out']}"] if "out" in options else []

@@ -18,6 +18,9 @@ T = TypeVar("T")
 _MOVED = {"noisygce.folder.Folder": "noisygce.data.folder.Folder"}  # configs and run IDs keep the old names
 
 
+_ASKED_FOR = ("_layers", "_read")  # of a person's own class, by pages of the docs
+
+
 def named(target: Any, base: type[T], key: str) -> type[T]:
     """The class that a config names as ``KEY._target_``: a subclass of ``base``. Raises ConfigError."""
     try:
@@ -40,7 +43,12 @@ def _refuse_other_signatures(cls: type, base: type) -> None:
     """Raises UserCodeError where a person's own class has a method that cannot be called as that of ``base``."""
     for name, method in vars(base).items():
         theirs = inspect.getattr_static(cls, name)
-        if name.startswith("__") or theirs is method or not (inspect.isfunction(method) and inspect.isfunction(theirs)):
+        if (
+            (name.startswith("_") and name not in _ASKED_FOR)
+            or name == "forward"
+            or theirs is method
+            or not (inspect.isfunction(method) and inspect.isfunction(theirs))
+        ):
             continue
         asked = [p for p in inspect.signature(method).parameters.values() if p.kind is not p.VAR_KEYWORD]
         by_name = {p.name: None for p in asked if p.kind is p.KEYWORD_ONLY}

@@ -83,11 +83,11 @@ def _system(_: Experiment) -> Iterator[Finding]:
 
 
 def _needed() -> list[str]:
-    """The packages that pyproject.toml names, but for the extras."""
+    """The packages that pyproject.toml names, but for the extras; of an uninstalled checkout the first two."""
     try:
         lines = requires("noisygce") or []
-    except PackageNotFoundError:  # not installed: a folder on the import path
-        return ["noisygce"]
+    except PackageNotFoundError:
+        lines = ["torch", "torchvision"]
     return [re.split("[<>=!~; ]", line)[0] for line in lines if "extra ==" not in line]
 
 

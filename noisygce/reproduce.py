@@ -28,13 +28,14 @@ from noisygce.settings import arguments
 from noisygce.settings.command import printable
 
 Manifest = Mapping[str, Any]
+_PLACES = ("data.", "noise.", "model.")  # of files of one's own
 _ADDED_LATER = ("prediction_changes",)  # empty for an epoch in which a run was resumed from an older checkpoint
 
 
 def again(then: Manifest, overrides: list[str], folder: Path) -> Result:
     """Trains the run of a manifest below the results folder ``folder``."""
     threads = [] if any(o.startswith("runtime.threads=") for o in overrides) else [f"runtime.threads={then['threads']}"]
-    moved = [word for word in overrides if word.startswith("data.")]
+    moved = [word for word in overrides if word.startswith(_PLACES)]
     free = [word for word in overrides if word not in moved]
     here = settings.compose([*free, *threads, settings.setting("paths.results", str(folder))])
     config = runs.given(runs.moved(then["config"], moved))
@@ -151,9 +152,12 @@ def main() -> None:
             given = " ".join(words) or "no run is named"
             raise ConfigError(f"{given}: name one finished run, by its id or its folder; --help says more")
         for override in overrides:
-            if not override.startswith(("runtime.", "paths.", "hydra.searchpath=", "data.")):
-                raise ConfigError(f"{override}: a run is trained again as it was; only runtime.* and paths.* are free")
-        experiment = settings.read(settings.compose([word for word in overrides if not word.startswith("data.")]))
+            if not override.startswith(("runtime.", "paths.", "hydra.searchpath=", *_PLACES)):
+                raise ConfigError(
+                    f"{override}: a run is trained again as it was; only runtime.* and paths.* are free, and where its "
+                    "files lie"
+                )
+        experiment = settings.read(settings.compose([word for word in overrides if not word.startswith(_PLACES)]))
         kept = any(override.startswith("paths.results=") for override in overrides)
         then = results.finished(words[0])
         if kept:

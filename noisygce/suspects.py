@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,7 @@ def run(argv: list[str]) -> None:
     keys = ("score", "top", "out", "verdicts", "pictures")
     options, rest = arguments.take(argv, *keys, "hydra.searchpath")  # --config-dir: a run holds its config
     paths = [word for word in rest if word.startswith("paths.")]
-    elsewhere = [word for word in rest if word.startswith("data.")]
+    elsewhere = [word for word in rest if word.startswith(("data.", "noise."))]
     names = arguments.named([word for word in rest if word not in (*paths, *elsewhere)], [*keys, "paths.data"])
     if not names:
         raise ConfigError("no run: name a finished run; --help says more")
@@ -79,6 +79,7 @@ def run(argv: list[str]) -> None:
     kind = settings.named(runs[0].config["data._target_"], Data, "data")
     if pictures is not None and not issubclass(kind, Features):
         raise ConfigError(f"pictures={pictures}: this is for vectors; the samples of {runs[0].id} are pictures")
+    config = moved(runs[0].manifest["config"], elsewhere)
     each = [ranking.samples_of(run) for run in runs]
     samples = ranking.held_out(each) if len(each) > 1 else each[0]
     whole = len(set().union(*(one.frame["index"] for one in each)))
@@ -89,7 +90,7 @@ def run(argv: list[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     stem = out / _name(runs)
     if "verdicts" in options:
-        write_labels(stem, each, _path(options["verdicts"]), runs[0], paths)
+        write_labels(stem, each, _path(options["verdicts"]), runs[0].id, config, paths)
         return
     if score != "margin":
         stem = stem.with_name(f"{stem.name}-{score}")
@@ -104,7 +105,7 @@ def run(argv: list[str]) -> None:
     for warning in dict.fromkeys(str(row["warning"]) for rows in last for row in rows if row.get("warning")):
         print(printable(f"warning of pruning: {warning}"))
     shown = pictures is not None or not issubclass(kind, Features)
-    tiles = Tiles(runs[0], paths, elsewhere, pictures) if shown else None
+    tiles = Tiles(runs[0], paths, pictures, config) if shown else None
     write_page(stem, listed.head(top), score, samples.classes, tiles)
 
 
@@ -155,31 +156,33 @@ def write_page(stem: Path, listed: DataFrame, score: str, classes: Sequence[str]
     print(f"{stem}.html: {shown}, to open in a browser")
 
 
-def write_labels(stem: Path, each: Sequence[Samples], verdicts: Path, run: Result, paths: Sequence[str]) -> None:
+def write_labels(
+    stem: Path, each: Sequence[Samples], verdicts: Path, run: str, config: Mapping[str, Any], paths: Sequence[str]
+) -> None:
     """Writes the labels of all samples after the verdicts; and, where the run was trained on verdicts already, those
-    and these as one file."""
+    and these as one file. run: its ID. config: its config, with the places where its files lie now."""
     labels, changes = ranking.cleaned(each, verdicts)
     write_csv(stem.with_name(f"{stem.name}-cleaned.csv"), labels)
     print(f"{stem}-cleaned.csv: {counted(len(labels), 'label')}; {changes}")
-    if run.config.get("data.subset") is not None:
+    if config["data"].get("subset") is not None:
         print("samples outside of data.subset are not in it; data.verdicts keeps them")
     if each[0].after:
-        verdicts = _write_joined(stem, verdicts, run, paths)
+        verdicts = _write_joined(stem, verdicts, run, config["data"], paths)
     path = verdicts.resolve()
     again = shlex.join([settings.setting("data.verdicts", str(path)), f"data.verdicts_sha256={inputs.sha256(path)}"])
     print(f"or train on the same labels as before with the verdicts themselves: {again}")
 
 
-def _write_joined(stem: Path, verdicts: Path, run: Result, paths: Sequence[str]) -> Path:
+def _write_joined(stem: Path, verdicts: Path, run: str, data: Mapping[str, Any], paths: Sequence[str]) -> Path:
     """Writes the verdicts that a run was trained on and further ones as one file. Raises DataError where the first are
     not there any more."""
     import pandas as pd
 
-    name, sha256 = str(run.config["data.verdicts"]), run.config["data.verdicts_sha256"]
+    name, sha256 = str(data["verdicts"]), data["verdicts_sha256"]
     root = settings.read(settings.compose(paths)).paths.data
     before = inputs.located(root, name)
     if not before.is_file() or inputs.sha256(before) != sha256:
-        told = f"{before} has changed since {run.id} was trained on it"
+        told = f"{before} has changed since {run} was trained on it"
         raise DataError(
             f"{told if before.is_file() else inputs.not_located('data.verdicts', name, root)}; the clean labels are "
             f"written, and hold the verdicts of {verdicts} too, which cannot be trained on without the earlier ones"
@@ -203,19 +206,25 @@ class Tiles:
 
     Pictures of data=folder are read from their files; any other as trained on, of other than 1 or 3 channels the first.
     Numbers that are no pixels are not ``there``.
-    elsewhere: words such as data.folder=/new/place, where files of the run's data lie now. pictures: the folder below
-    which the names of vectors are files; None: those of vectors are not ``there``. Raises DataError where the data set
-    is not there, or is not the one that the run was trained on.
+    pictures: the folder below which the names of vectors are files; None: those of vectors are not ``there``. config:
+    the run's, where it is not to be taken from the manifest. Raises DataError where the data set is not there, or is
+    not the one that the run was trained on.
     """
 
     def __init__(
-        self, run: Result, paths: Sequence[str], elsewhere: Sequence[str] = (), pictures: str | None = None
+        self,
+        run: Result,
+        paths: Sequence[str],
+        pictures: str | None = None,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         root = settings.read(settings.compose(paths)).paths.data
-        config = moved(run.manifest["config"], elsewhere)
+        config = config or run.manifest["config"]
         cfg = settings.node({key: config[key] for key in ("data", "noise")})  # neither loss nor model need be here
         data, noise = settings.build_data(cfg.data)[0], settings.build(cfg.noise, Noise, "noise")
         arrays = data.load(root)
+        if other := changed(config, data, root, noise=noise):
+            raise DataError(f"{other} is not the one of {run.id}: it holds something else now")
         try:
             arrays, drawn, _, _ = corrupted(arrays, noise, config["seed"], root)
             if digest(drawn) != run.manifest["noise"]["labels_sha256"]:
@@ -223,8 +232,6 @@ class Tiles:
         except MissingData:  # a file of labels may have moved since; the predictions hold them
             if "file" not in config["noise"]:
                 raise
-        if other := changed(config, data, root):
-            raise DataError(f"{other} is not the one of {run.id}: it holds something else now")
         self.images = arrays.train_images
         base = inputs.located(root, data.folder) if isinstance(data, Folder) else pictures and _path(pictures)
         self.files = [Path(base) / name for name in arrays.train_names] if base else []

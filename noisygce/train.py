@@ -170,7 +170,7 @@ def _fit(place: str, e: Experiment, run: Run, followers: loggers.Loggers, alone:
     if reason := process.reason_to_stop(e.runtime):  # of a signal whose exception an import has swallowed
         raise Stopped(f"stopped ({reason}); {messages.HOW_TO_RESUME}")
     training = training_of(e, place)
-    if other := changed(run.identity, e.data, e.paths.data, e.model):
+    if other := changed(run.identity, e.data, e.paths.data, e.model, e.noise):
         raise DataError(f"{other} has changed since the run's id was made from it; run the same command again")
     saved = resume(training, run)
     if saved is None:

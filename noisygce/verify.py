@@ -119,7 +119,7 @@ class Verifier:
             arrays = data.load(self.data_root)  # which keeps what it has read last: many runs share a data set
         except DataError as error:
             raise Unchecked(str(error)) from None
-        if other := runs.changed(config, data, self.data_root):
+        if other := runs.changed(config, data, self.data_root, noise=noise):
             raise Unchecked(f"{other} holds something else now")
         arrays, noisy, clean, _ = corrupted(arrays, noise, config["seed"], self.data_root)
         return describe(noise.rate, clean, noisy, len(arrays.classes)), clean if arrays.truth else None

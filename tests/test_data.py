@@ -437,7 +437,7 @@ def test_a_reader_that_gives_no_arrays_is_named(tmp_path):
 
 
 def test_an_own_data_set_may_have_labels_of_any_integer_type_and_no_test_images(tmp_path):
-    found = Own(train_labels=Y.astype(np.int8), test_images=np.zeros((0, 1, 1, 1)), test_labels=Y[:0]).load(tmp_path)
+    found = Own(train_labels=Y.astype(np.int8), test_images=np.zeros((0, 2, 2, 1)), test_labels=Y[:0]).load(tmp_path)
     assert found.train_labels.dtype == np.int64
     assert found.train_labels.tolist() == Y.tolist()
     assert not len(found.test_labels)

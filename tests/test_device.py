@@ -197,6 +197,7 @@ def _precisions() -> list[object]:
         {"backends.cudnn": "tf32"},
         {"backends": "tf32"},
         {"matmul": "high", "backends.cudnn": "tf32"},
+        {"allow_tf32": "matmul"},
     ],
     ids=str,
 )
@@ -207,11 +208,11 @@ def test_float32_is_float32_in_a_run_whatever_a_program_has_asked_for_and_afterw
 def _trains_in_float32(asked: dict[str, str]) -> None:
     x, w = (torch.randn(n, 512, generator=torch.Generator().manual_seed(0)) for n in (64, 256))
     exact = (x.double() @ w.double().T).float()
-    with device.prepared("cpu", 1):  # once: torch then names what it had by another word for the same
-        pass
     for where, how in asked.items():
         if where == "matmul":
             torch.set_float32_matmul_precision(how)
+        elif where == "allow_tf32":
+            torch.backends.cuda.matmul.allow_tf32 = True
         else:
             operator.attrgetter(where)(torch).fp32_precision = how
     before = _precisions()
@@ -219,3 +220,6 @@ def _trains_in_float32(asked: dict[str, str]) -> None:
         assert (torch.nn.functional.linear(x, w) - exact).abs().max() < 1e-3
         assert _precisions() == ["ieee"] * 6 + ["highest", False, False]
     assert _precisions() == before
+    if not asked:  # what a program asks for afterwards reaches all parts, as it would have before
+        torch.backends.fp32_precision = "tf32"
+        assert _precisions()[:6] == ["tf32"] * 6

@@ -326,13 +326,17 @@ def test_a_picture_is_found_whichever_way_its_accents_are_written(mine: Path) ->
     assert task(*WORDS, "data.validation=1", root=mine.parent).arrays.train_names == (composed, apart)
 
 
-def test_a_picture_is_called_as_its_folder_lists_it(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on macOS, whose file system finds a file under any spelling of its name."""
-    there, isfile = "train/ant/gr\u00fcn.png", os.path.isfile
+def test_a_picture_is_called_as_its_folders_list_it(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS, whose file system finds a file under any case and either form of the accents of its name."""
+    there, isfile = "train/gr\u00fcn/b\u00e4r.png", os.path.isfile
     picture(mine / there)
-    monkeypatch.setattr(os.path, "isfile", lambda path: isfile(unicodedata.normalize("NFC", str(path))))
-    (mine / "train.csv").write_text("train/ant/gru\u0308n.png,a\ntrain/bee/01.png,b\n")
-    assert task(*WORDS, "data.validation=1", root=mine.parent).arrays.train_names == (there, "train/bee/01.png")
+    monkeypatch.setattr(os.path, "isfile", lambda path: isfile(unicodedata.normalize("NFC", str(path)).lower()))
+    for other in ("train/gru\u0308n/ba\u0308r.png", "Train/GR\u00dcN/B\u00c4R.PNG"):
+        (mine / "train.csv").write_text(f"{other},a\ntrain/bee/01.png,b\n")
+        assert task(*WORDS, "data.validation=1", root=mine.parent).arrays.train_names == ("train/bee/01.png", there)
+    (mine / "train.csv").write_text(f"{there},a\nTRAIN/gr\u00fcn/b\u00e4r.png,b\n")
+    with pytest.raises(DataError, match="twice, as a and as b"):
+        task(*WORDS, root=mine.parent)
 
 
 def test_labels_of_several_columns_must_be_called_so(tmp_path: Path) -> None:

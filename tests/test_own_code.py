@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import random
 import sys
 import threading
@@ -381,28 +382,44 @@ def test_what_a_loss_keeps_outside_of_its_state_is_refused() -> None:
 
     loss = losses.WeightedSum.from_config(a=1, b=1, first=losses.CE.from_config(), second=Keeps.from_config())
     loss.bind(samples=5, classes=2, device="cpu", transition=None)
+    own = loss.second
+    own.unknown, own.sparse, own.part = math.nan, torch.eye(2).to_sparse(), own.seen[1:]
+    with torch.inference_mode():
+        own.table = torch.eye(2)
+    own.norm, own.each, own.counts = nn.BatchNorm1d(2, affine=False), [torch.zeros(2)], np.zeros(2)
+    with repeatable(loss, first=True):
+        own.calls, own.eye = 2, torch.eye(2)  # made when they are first needed
     with repeatable(loss):
-        loss.second.seen[0] = 1
-        loss.second.eye = torch.eye(2)  # made when it is first needed
-    for change in (lambda own: own.before.__setitem__(0, 1), lambda own: setattr(own, "before", torch.ones(5))):
-        with pytest.raises(UserCodeError, match=r"Keeps: a step changes before"), repeatable(loss):
-            change(loss.second)
-    with pytest.raises(UserCodeError, match=r"Keeps: a step changes calls"), repeatable(loss):
-        loss.second.calls += 1
+        own.seen[1], own.before = 1, own.before.clone()
+    for name, change in {
+        "before": lambda: own.before.__setitem__(0, 1),
+        "calls": lambda: setattr(own, "calls", own.calls + 1),
+        r"norm\.\w+": lambda: own.norm(torch.randn(4, 2, generator=torch.Generator().manual_seed(0))),
+        r"each\[0\]": lambda: own.each[0].add_(1),
+        "counts": lambda: own.counts.__setitem__(0, 1),
+        "eye": lambda: setattr(own, "eye", torch.ones(2, 2)),
+    }.items():
+        with pytest.raises(UserCodeError, match=f"Keeps: a step changes {name}, which"), repeatable(loss):
+            change()
 
 
 def test_a_loss_that_keeps_the_epoch_knows_it_again_in_a_run_that_resumes(make) -> None:
     class Later(losses.CE):
         def start_epoch(self, epoch):
-            self.epoch = epoch
+            self.weight = [1, 2, 3][epoch]  # a table has no entry beyond the last epoch
 
-    first, second = make(), make()
-    for each in (first, second):
+        def per_sample(self, logits, labels):
+            return self.weight * super().per_sample(logits, labels)
+
+    first, second, third = (make("schedule.epochs=3", "schedule.milestones=[1]") for _ in range(3))
+    for each in (first, second, third):
         each.loss = each.step.loss = Later.from_config()
+    third.estimate()
     first.progress.epoch = 2
     second.load(first.tensors(), first.progress)
-    assert second.loss.epoch == 2
-    second.estimate()
+    assert second.loss.weight == 3
+    first.progress.epoch = 3
+    second.load(first.tensors(), first.progress)
 
 
 def test_a_sum_of_one_s_own_hands_on_and_remembers_nothing() -> None:
@@ -414,8 +431,15 @@ def test_a_sum_of_one_s_own_hands_on_and_remembers_nothing() -> None:
         def parts(self):
             return {"first": self.first, "second": self.second}
 
+        def per_sample(self, logits, labels):
+            return self.first.per_sample(logits, labels) + self.second.per_sample(logits, labels)
+
         def of_batch(self, logits, labels, index):
             return self.first.of_batch(logits, labels, index) + self.second.of_batch(logits, labels, index)
+
+    class Weighs(Sum):
+        def of_batch(self, logits, labels, index):
+            return index * super().of_batch(logits, labels, index)
 
     class Remembers(Sum):
         def state(self):
@@ -424,7 +448,11 @@ def test_a_sum_of_one_s_own_hands_on_and_remembers_nothing() -> None:
     assert not Sum.from_config(first=losses.CE(), second=losses.MAE()).uses_sample_index
     assert Sum.from_config(first=losses.CE(), second=losses.ELR()).uses_sample_index
     assert Remembers.from_config(first=losses.CE(), second=losses.MAE()).uses_sample_index
+    assert Weighs.from_config(first=losses.CE(), second=losses.MAE()).uses_sample_index
     losses.Mixup(of=Sum(losses.CE(), losses.MAE()))
+    logits, labels = torch.eye(3), torch.arange(3)
+    whole = losses.CE()(logits, labels) + losses.MAE()(logits, labels)
+    torch.testing.assert_close(Sum(losses.CE(), losses.MAE())(logits, labels), whole)
 
 
 @pytest.mark.parametrize(
@@ -465,7 +493,8 @@ def test_a_method_that_could_not_be_called_is_refused_before_all_else(
 ) -> None:
     name, text = f"with_{method.partition('(')[0]}", f"from {base.__module__} import {base.__name__}\n\n\n"
     text += f"class Other({base.__name__}):\n    def {method}: ...\n\n\n"
-    text += f"class Any({base.__name__}):\n    def {method.partition('(')[0]}(self, *each, **more): ...\n"
+    text += f"class Any({base.__name__}):\n    def {method.partition('(')[0]}(self, *each, **more): ...\n\n"
+    text += "    def forward(self, x): ...\n\n    def _values(self): ...\n"  # are asked for by no page
     (tmp_path / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserCodeError, match=rf"{name}.py:4: Other: .*{said}"):

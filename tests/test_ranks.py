@@ -72,10 +72,11 @@ def test_the_tests_are_those_of_scipy(demo, tmp_path):
 
 
 def of_ranks(table):
-    """Cells whose accuracies are ranked so: a row of the table a setting."""
+    """Cells whose accuracies are ranked so: a row of the table a setting; None: images are mixed, there is none."""
 
     def known(rank):
-        return Cell((SimpleNamespace(config={"seed": 0}),), lambda *_: 1 - rank / 100)
+        run = SimpleNamespace(config={"seed": 0}, mixes_images=rank is None)
+        return Cell((run,), lambda *_: None if rank is None else 1 - rank / 100)
 
     rows, columns = ([(i,) for i in range(n)] for n in (len(table[0]), len(table)))
     cell = {(r, c): known(table[c[0]][r[0]]) for r, c in itertools.product(rows, columns)}
@@ -91,6 +92,14 @@ def test_without_ties_it_is_the_formula_of_friedman_and_the_distance_of_demsar()
     assert list(found.ranks.values()) == pytest.approx(means)
     assert found.statistic == pytest.approx(12 * n / (k * (k + 1)) * (sum(r * r for r in means) - k * (k + 1) ** 2 / 4))
     assert round(found.critical, 2) == 1.25
+
+
+def test_a_row_that_can_have_no_label_wave_takes_no_rank_from_the_others():
+    cells = of_ranks([(1, None, 2, 3), (1, None, 3, 2)])
+    found = ranks.friedman(cells, "label_wave")
+    assert found.ranks == {(0,): 1.0, (2,): 2.5, (3,): 2.5}
+    assert ranks.friedman(cells, "last") is None
+    assert ranks.by_rank(cells, ["label_wave"]).cell[(2,), (1,)].sample("label_wave").mean == 3
 
 
 def test_rows_a_critical_difference_apart_are_those_that_scikit_posthocs_tells_apart():

@@ -264,6 +264,15 @@ def test_a_second_round_of_verdicts_keeps_the_first(run: Path, tmp_path: Path, c
     assert {i: str(task.noisy[i]) for i in used} == cleaned
     assert cleaned[int(back["index"])] == rows[0]["given"]
     assert cleaned[int(kept["index"])] == rows[4]["suggested"]
+    two.rename(tmp_path / "three.csv")
+    one.rename(tmp_path / "moved.csv")
+    capsys.readouterr()
+    there = [f"out={tmp_path}", f"verdicts={tmp_path / 'three.csv'}"]
+    suspects.run([str(second), *there, f"data.verdicts={tmp_path / 'moved.csv'}"])
+    assert words[1] in capsys.readouterr().out, "the same joined verdicts"
+    with pytest.raises(ConfigError, match=r"data\.foldr=x: it names no file of the run; there are: data\.verdicts"):
+        suspects.run([str(second), *there, "data.foldr=x"])
+    (tmp_path / "three.csv").rename(two)
     one.write_text("lost")
     with pytest.raises(DataError, match=r"one\.csv has changed since"):
         suspects.run([str(second), f"out={tmp_path}", f"verdicts={two}"])

@@ -123,7 +123,7 @@ def _fault_of_part(part: str, arrays: Arrays, k: int) -> str | None:
         return f"{part}_labels must be in 0..{k - 1}, the places of classes; they go from {y.min()} to {y.max()}"
     if x.dtype.kind == "f" and not all((np.abs(x[rows]) <= LARGEST).all() for rows in blocks(len(x))):
         return f"{part}_images must be finite numbers in float32; there are NaN, infinite or larger ones"
-    if x.dtype.kind == "f" and x.shape[1:3] != (1, 1):
+    if len(x) and x.dtype.kind == "f" and x.shape[1:3] != (1, 1):
         return f"{part}_images of floats must be vectors (N, 1, 1, D), not {_kind(x)}; give pictures as uint8"
     if names and len(names) != len(x):
         return f"{part}_names must be none or {len(x):,}, one for each image, not {len(names):,}"

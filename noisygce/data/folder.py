@@ -167,22 +167,33 @@ def _of_table(base: Path, path: Path) -> list[tuple[Path, str]]:
 
 
 def _file(base: Path, name: str) -> Path | None:
-    """The file of this name, as a path from ``base`` as its folder spells it, whichever way its accents are written
-    (Unicode NFC or NFD): some file systems find a file under any spelling, and the run's ID is made from one."""
-    spellings = (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
-    places = (_below(base, each) for each in spellings)
-    return next(
-        (place for place in places if place and os.path.isfile(place) and place.name in _listed(place.parent)), None
-    )
+    """The file of this name, as a path from ``base``, whichever way its accents are written (Unicode NFC or NFD)."""
+    for each in (name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))):
+        place = _below(base, each)
+        if place and os.path.isfile(place):
+            return _as_listed(base, place)
+    return None
 
 
-def _listed(folder: Path) -> frozenset[str]:
-    return _names(folder, folder.stat().st_mtime_ns)
+def _as_listed(base: Path, place: Path) -> Path:
+    """A path below ``base`` as its folders spell it: some file systems, such as a Mac's, find a file by any case of its
+    letters and either form of its accents, and a run's ID is made from one."""
+    found = base
+    for part in place.relative_to(base).parts:
+        names = _names(found, found.stat().st_mtime_ns)
+        found /= names.get(part) or names.get(_folded(part), part)
+    return found
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 @functools.lru_cache(maxsize=10_000)
-def _names(folder: Path, _: int) -> frozenset[str]:
-    return frozenset(os.listdir(folder))
+def _names(folder: Path, _: int) -> dict[str, str]:
+    """The names that a folder lists, by themselves and by how a file system may take them for others."""
+    names = os.listdir(folder)
+    return {**{_folded(name): name for name in names}, **{name: name for name in names}}
 
 
 def _remedy(base: Path, name: str, otherwise: str) -> str:

@@ -74,7 +74,7 @@ def left_out(base: Path, parts: Sequence[str], taken: Collection[Path]) -> dict[
 
 def _unnamed(base: Path, parts: Sequence[str], taken: Collection[Path], unread: list[Path]) -> Iterator[Path]:
     """The pictures beside those ``taken`` that no line of a table names, in ``base`` itself and in folders that are of
-    no part; ``unread``: the folders that cannot be."""
+    no part, where a line names another one there; ``unread``: the folders that cannot be."""
     if any(path.parent == base for path in taken):
         yield from (path for path in _entries(base) if path not in taken and path.is_file() and is_picture(path, base))
     named = {base / path.relative_to(base).parts[0] for path in taken} - {base / part for part in parts}

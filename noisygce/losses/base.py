@@ -71,8 +71,9 @@ class Loss(Module):
     @property
     def uses_sample_index(self) -> bool:
         """Whether it, or a part of it, looks at which sample it is given (``of_batch``)."""
-        parts = self.parts().values()
-        hands_on = parts and type(self).state is Loss.state  # to its parts, and remembers nothing beside them
+        parts, kind = self.parts().values(), type(self)
+        # To its parts, remembering nothing beside them, with an index and without.
+        hands_on = parts and kind.state is Loss.state and _giver(kind, "of_batch") is _giver(kind, "per_sample")
         mine = type(self).of_batch is not Loss.of_batch and not hands_on
         return mine or any(part.uses_sample_index for part in parts)
 
@@ -254,6 +255,11 @@ class Loss(Module):
         if getattr(loss, "reduction", "mean") != "mean" or getattr(loss, "ignore_index", None) is not None:
             raise check.Invalid(key, loss, "a loss without reduction and ignore_index, which are given to the whole")
         return loss
+
+
+def _giver(kind: type, name: str) -> type:
+    """The class that a class has a method from."""
+    return next(each for each in kind.__mro__ if name in vars(each))
 
 
 def _bare(cls: type[Loss], as_a_module: bool) -> Loss:

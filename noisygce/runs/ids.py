@@ -25,6 +25,7 @@ REVISIONS: dict[str, int] = {
     # TIFF files of signed numbers
     "noisygce.losses.LDRKL": 2,  # gradient at logits of 0, and value and gradient at logits near -30
     "noisygce.losses.TRevision": 2,  # the weight b has no gradient in the network
+    "noisygce.noise.Noise": 2,  # of one's own with a seed: draw and replace are given noise.seed
 }
 
 # How and where a run is made, and what is printed about it. Of these only the device, the number of threads and the
@@ -73,15 +74,19 @@ def with_loss(identity: Mapping[str, Any], leaf: Mapping[str, Any]) -> dict[str,
 def _revisions(config: Mapping[str, Any]) -> dict[str, Any]:
     """``revisions``: of the classes that a config names, those of ``REVISIONS``; or nothing."""
     found = {name: REVISIONS[name] for name in targets(config) if name in REVISIONS}
+    noise = config.get("noise", {})
+    if not str(noise.get("_target_", "noisygce.")).startswith("noisygce.") and noise.get("seed") is not None:
+        found["noisygce.noise.Noise"] = REVISIONS["noisygce.noise.Noise"]
     return {"revisions": dict(sorted(found.items()))} if found else {}
 
 
 def older(identity: Mapping[str, Any], *groups: str) -> str:
     """The class of these groups of a run that has had another revision when the run was made, and both; or nothing."""
-    then = identity.get("revisions", {})
-    for name in targets([identity[group] for group in groups]):
-        if then.get(name, 1) != REVISIONS.get(name, 1):
-            return f"revision {then.get(name, 1)} of {name}, this code has {REVISIONS.get(name, 1)}"
+    then, parts = identity.get("revisions", {}), {group: identity[group] for group in groups}
+    now = _revisions(parts).get("revisions", {})
+    for name in (*targets(parts), *now):
+        if then.get(name, 1) != now.get(name, 1):
+            return f"revision {then.get(name, 1)} of {name}, this code has {now.get(name, 1)}"
     return ""
 
 

@@ -128,12 +128,15 @@ def _digests(group: str, of: Any, *where: Path) -> dict[str, str]:
     return found
 
 
-def changed(identity: Mapping[str, Any], data: Data, root: Path, model: Model | None = None) -> str:
-    """What of a person's own data, and of the weights that a model starts from, is not what a run was trained on, such
-    as ``data.labels=y.npy``; empty for nothing. Raises DataError or OSError."""
+def changed(
+    identity: Mapping[str, Any], data: Data, root: Path, model: Model | None = None, noise: Noise | None = None
+) -> str:
+    """What of a person's own data, of the weights that a model starts from, and of what a noise reads, is not what a
+    run was trained on, such as ``data.labels=y.npy``; empty for nothing. Raises DataError or OSError."""
     known = identity.get("contents", {})
     found = {f"data.{key}": digest for key, digest in data.contents(root).items()}
     found |= {f"model.{key}": digest for key, digest in model.contents().items()} if model else {}
+    found |= {f"noise.{key}": digest for key, digest in noise.contents(root).items()} if noise else {}
     other = [key for key in found if found[key][:16] != known.get(key)]
     if not known or not other:
         return ""
@@ -143,14 +146,17 @@ def changed(identity: Mapping[str, Any], data: Data, root: Path, model: Model | 
 
 def moved(identity: Mapping[str, Any], words: Sequence[str]) -> dict[str, Any]:
     """The identity of a run whose own files lie elsewhere now, by words such as data.folder=/new/place. Raises
-    ConfigError for a key that names none of them; ``changed`` tells whether they hold the same."""
+    ConfigError for a key that names none of them; their digests tell whether they hold the same."""
     from noisygce.settings.compose import parsed
 
-    known = [key for key in identity.get("contents", {}) if key.startswith("data.")]
-    data = dict(identity["data"])
+    found = {group: dict(identity[group]) for group in ("data", "noise", "model")}
+    known = {*identity.get("contents", {})}
+    for group, values in found.items():
+        known |= {f"{group}.{key}" for key in values if values.get("sha256" if key == "file" else f"{key}_sha256")}
     for override in parsed(list(words)):
+        group, _, name = override.key_or_group.partition(".")
         if override.key_or_group not in known:
-            there = ", ".join(known) or "none"
+            there = ", ".join(sorted(known)) or "none"
             raise ConfigError(f"{override.input_line}: it names no file of the run; there are: {there}")
-        data[override.key_or_group.removeprefix("data.")] = override.value()
-    return {**identity, "data": data}
+        found[group][name] = override.value()
+    return {**identity, **found}

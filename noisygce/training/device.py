@@ -160,10 +160,10 @@ def prepared(device: str, threads: int | None) -> Iterator[str]:
             if not _Before.runs:
                 _first_threads.cache_clear()
                 torch.set_deterministic_debug_mode(_Before.mode)
+                if _Before.matmul_precision is not None:  # which sets parts of the newer interface
+                    torch.set_float32_matmul_precision(_Before.matmul_precision)
                 while _Before.changed:
                     setattr(*_Before.changed.pop())
-                if _Before.matmul_precision is not None:
-                    torch.set_float32_matmul_precision(_Before.matmul_precision)
                 if _Before.cublas is None:
                     os.environ.pop(_CUBLAS, None)
 

@@ -143,7 +143,8 @@ class Training:
             here, there = (f"{t.dtype} {tuple(t.shape)}" if isinstance(t, Tensor) else t for t in (tensor, saved))
             if here != there:
                 raise CheckpointError(f"{name} is {there}, not {here}")
-        self.loss.start_epoch(progress.epoch)  # an own loss may keep the epoch beside its tensors
+        if progress.epoch < self.schedule.epochs:  # an own loss may keep the epoch beside its tensors
+            self.loss.start_epoch(progress.epoch)
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
         self.step.lr.fill_(self.schedule.lr_of(progress.epoch))

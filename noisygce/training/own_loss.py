@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -39,16 +40,17 @@ def refuse_untrained(loss: Loss) -> None:
 
 
 @contextlib.contextmanager
-def repeatable(loss: Loss) -> Iterator[None]:
+def repeatable(loss: Loss, first: bool = False) -> Iterator[None]:
     """Around a step. Raises UserCodeError where a loss that is not of this package does what a run that resumes could
     not repeat: it draws from the generator of torch, NumPy or Python, which no seed sets and no checkpoint holds, or
-    changes a number or a tensor that ``state`` does not name."""
+    changes a number or a tensor that ``state`` does not name, but for what it makes in the ``first`` step."""
     own = [each for each in _whole(loss) if not is_ours(each)]
     before, kept = _generators() if own else None, [_kept(each) for each in own]
     yield
     for each, then in zip(own, kept, strict=True):
         now = _kept(each)
-        if changed := [name for name in then if name in now and now[name] != then[name]]:
+        changed = [name for name in then if name in now and not _same(now[name], then[name])]
+        if changed and not first:
             raise UserCodeError(
                 f"{defined(type(each))}: a step changes {changed[0]}, which a run that resumes would not have; keep it "
                 "in a tensor that state() names"
@@ -61,16 +63,43 @@ def repeatable(loss: Loss) -> Iterator[None]:
         )
 
 
-def _kept(loss: Loss) -> dict[str, object]:
-    """What a loss keeps outside of its state: numbers, and which tensors, written into how often."""
-    known = {tensor.data_ptr() for tensor in loss.state().values()}
-    found: dict[str, object] = {}
-    for name, value in {**vars(type(loss)), **vars(loss)}.items():
-        if isinstance(value, int | float):
-            found[name] = value
-        elif isinstance(value, Tensor) and value.data_ptr() not in known:
-            found[name] = id(value), value._version
+def _kept(loss: Loss) -> dict[str, Any]:
+    """What a loss keeps outside of its state, by name: numbers as texts, arrays by their content, tensors with the
+    number of times that they were written into."""
+    known = {_storage(tensor) for tensor in loss.state().values()}
+    found: dict[str, Any] = {}
+    left = [*{**vars(type(loss)), **vars(loss)}.items()]
+    while left:
+        name, value = left.pop()
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            found[name] = repr(value)
+        elif isinstance(value, np.ndarray):
+            found[name] = value.tobytes()
+        elif isinstance(value, Tensor):
+            plain = value.layout is torch.strided and not value.is_inference()
+            if plain and _storage(value) not in known:
+                found[name] = value, value._version
+        elif isinstance(value, list | tuple):
+            left += [(f"{name}[{i}]", each) for i, each in enumerate(value)]
+        elif isinstance(value, dict):
+            left += [(f"{name}[{key}]", each) for key, each in value.items()]
+        elif isinstance(value, nn.Module):
+            left += [(f"{name}.{key}", each) for key, each in value.state_dict(keep_vars=True).items()]
     return found
+
+
+def _storage(tensor: Tensor) -> int:
+    """Which memory a tensor, or a view of it, lies in."""
+    return tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else id(tensor)
+
+
+def _same(now: Any, then: Any) -> bool:
+    if not isinstance(now, tuple) or not isinstance(then, tuple):
+        return bool(now == then)
+    (tensor, written), (before, written_before) = now, then
+    if tensor is before:
+        return bool(written == written_before)
+    return tensor.shape == before.shape and torch.equal(tensor.detach().cpu(), before.detach().cpu())
 
 
 def _whole(loss: Loss) -> list[Loss]:

@@ -77,7 +77,7 @@ class Step:
         self.good_steps = torch.zeros((), dtype=torch.int64, device=device)  # before the first non-finite loss
         self.predictions = torch.full_like(labels, -1)  # (N,) each sample's class when last trained on in this epoch
         self.predictions_before = self.predictions.clone()  # (N,) of the epoch before
-        self._is_tried = False  # the loss
+        self._tries = 0  # of the loss
         self._train: Callable[..., None] = self._on
         if pool:
             self._train = Captured(self._on, schedule.batch_size, lambda: self.state().values(), pool, self._forget)
@@ -117,12 +117,12 @@ class Step:
     def __call__(self, draw: BatchSpec) -> None:
         draw = self.images.fetched(draw)
         self._names = draw.names()  # the same for all batches
-        if self._is_tried:
+        if self._tries == 2:
             self._train(*draw.tensors())
             return
-        with repeatable(self.loss):
+        with repeatable(self.loss, first=self._tries == 0):
             self._train(*draw.tensors())
-        self._is_tried = True
+        self._tries += 1
 
     def _on(self, *tensors: Tensor) -> None:
         draw = BatchSpec(**dict(zip(self._names, tensors, strict=True)))
@@ -262,5 +262,6 @@ def compiled(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
     change(config, "deterministic", True)  # it may choose reductions by timing, and bits change between processes
     # Otherwise a run could silently go uncompiled, because of what the process has compiled before.
     change(dynamo, "fail_on_recompile_limit_hit", True)
-    change(dynamo, "recompile_limit", 1000)  # all runs of a process are compiled from one function
+    for limit in ("recompile_limit", "accumulated_recompile_limit"):  # runs of a process are compiled from one function
+        change(dynamo, limit, 10_000)
     return torch.compile(forward, dynamic=False)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from noisygce.errors import ConfigError, installing
+from noisygce.results import LABEL_WAVE
 from noisygce.view import canvas, curves, rules, stats
 from noisygce.view.cells import Cell, Cells, Key, Place
 from noisygce.view.measures import MEASURES
@@ -63,24 +64,31 @@ def by_rank(cells: Cells, under: Sequence[str]) -> Cells:
     ranks: dict[Place, dict[str, float]] = {place: {} for place in cells.cell}
     for rule in under:
         ranked = _complete(cells, rule).rank(axis="columns", ascending=False)
+        places: list[Any] = ranked.columns.tolist()
         for column, of_rows in zip(ranked.index, ranked.to_numpy().tolist(), strict=True):
-            for row, rank in zip(cells.rows, of_rows, strict=True):
-                ranks[row, cells.columns[column]][rule] = rank
+            for row, rank in zip(places, of_rows, strict=True):
+                ranks[cells.rows[row], cells.columns[column]][rule] = rank
     found = {place: Ranked(cell.runs, cell.read, ranks[place]) for place, cell in cells.cell.items()}
     return dataclasses.replace(cells, cell=found, measure="rank")
 
 
 def _complete(cells: Cells, rule: str) -> DataFrame:
     """Mean test accuracy of each setting (index) and row (columns), both by their places in ``cells``, of the settings
-    in which every row has one. Means that differ in their last bits alone are made equal."""
+    in which every row has one; without the rows that can have none, of Label Wave those whose images are mixed. Means
+    that differ in their last bits alone are made equal."""
     import pandas as pd
 
     def mean(row: Key, column: Key) -> float | None:
         sample = stats.describe([*cells.values(row, column, rule).values()])
         return round(sample.mean, 10) if sample else None
 
-    means = [[mean(row, column) for row in cells.rows] for column in cells.columns]
-    return pd.DataFrame(means, dtype=float).dropna()
+    means = pd.DataFrame([[mean(row, column) for row in cells.rows] for column in cells.columns], dtype=float)
+    none = [i for i, row in enumerate(cells.rows) if rule == LABEL_WAVE and _mixes(cells, row)]
+    return means.drop(columns=none).dropna()
+
+
+def _mixes(cells: Cells, row: Key) -> bool:
+    return any(run.mixes_images for place in cells.places if place[0] == row for run in cells.cell[place].runs)
 
 
 def friedman(cells: Cells, rule: str) -> Friedman | None:
@@ -93,8 +101,10 @@ def friedman(cells: Cells, rule: str) -> Friedman | None:
     with np.errstate(invalid="ignore"):  # 0 / 0 where all rows are equal
         statistic, p = scipy.friedmanchisquare(*means.to_numpy().T)
     critical = scipy.studentized_range.ppf(1 - LEVEL, k, math.inf) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n))
-    ranks = means.rank(axis="columns", ascending=False).mean().tolist()
-    return Friedman(n, float(statistic), float(p), float(critical), dict(zip(cells.rows, ranks, strict=True)))
+    places: list[Any] = means.columns.tolist()
+    mean_ranks = means.rank(axis="columns", ascending=False).mean().tolist()
+    ranks = {cells.rows[place]: rank for place, rank in zip(places, mean_ranks, strict=True)}
+    return Friedman(n, float(statistic), float(p), float(critical), ranks)
 
 
 def _library(name: str) -> Any:
@@ -120,7 +130,10 @@ def subtable(cells: Cells, rule: str) -> Subtable:
         for row, (label, *entries) in zip(rows, by_rule.body, strict=True)
     ]
     about = f"Rank of the rows in each setting by the mean of their seeds, 1 the best, by {rules.MEANING[rule]} (runs)."
-    return Subtable(by_rule.title, f"{about} {_said(test, len(rows))}", [corner, mean, *heads], body)
+    without = [cells.row_label(row) for row in rows if test and row not in means]
+    left_out = f" Without {', '.join(without)}, which have no such number." if without else ""
+    said = _said(test, len(means) if test else len(rows))
+    return Subtable(by_rule.title, f"{about} {said}{left_out}", [corner, mean, *heads], body)
 
 
 def _said(test: Friedman | None, rows: int) -> str:
@@ -172,7 +185,7 @@ def diagram(cells: Cells, under: Sequence[str]) -> Figure | None:
             marker_props={"s": 12},
             elbow_props={"linewidth": 0.7},
             crossbar_props={"color": canvas.DARK, "linewidth": 1.6},
-            color_palette={names[row]: styles[row]["color"] for row in cells.rows},
+            color_palette={names[row]: styles[row]["color"] for row in test.ranks},
         )
         for (bar,) in drawn["crossbars"]:
             bar.set_xdata(sorted(bar.get_xdata()))  # drawn in the order of a set, which is another in each process
