@@ -13,7 +13,7 @@ from noisygce.training import device
 if TYPE_CHECKING:
     from noisygce.runs.run import Run
     from noisygce.settings import Experiment
-    from noisygce.training.fit import Training
+    from noisygce.training.fit import Progress, Training
 
 log = logging.getLogger("noisygce")
 
@@ -63,16 +63,14 @@ def seconds_on_a_core(e: Experiment) -> float:
 def resume(training: Training, run: Run) -> dict[str, Any] | None:
     """Goes on from the checkpoint of the run; what it holds, or None where there is none. Raises CheckpointError, also
     for one that is whole but fits no training of this config."""
-    from noisygce.training.fit import Progress
-
     saved, passed_over = checkpoint.read(run.folder, run.id)
     if passed_over:
         log.warning(f"{passed_over}; resumes from the checkpoint before it")
     if saved is None:
         return None
     try:
-        training.load(saved["tensors"], Progress(**saved["progress"]))
-    except (CheckpointError, TypeError) as error:  # TypeError: progress of other names
+        training.load(saved["tensors"], _progress(saved["progress"]))
+    except CheckpointError as error:
         reason = f"{error}".partition("\n")[0]
         raise CheckpointError(
             f"the checkpoint in {run.folder} does not fit this run, perhaps after a change of code ({reason}); "
@@ -80,3 +78,13 @@ def resume(training: Training, run: Run) -> dict[str, Any] | None:
         ) from None
     log.info(f"{run.id}: resumes at epoch {training.progress.epoch + 1}, step {training.progress.step}")
     return saved
+
+
+def _progress(values: dict[str, Any]) -> Progress:
+    """What a checkpoint has of a training's progress. Raises CheckpointError where its names are others."""
+    from noisygce.training.fit import Progress
+
+    try:
+        return Progress(**values)
+    except TypeError as error:
+        raise CheckpointError(str(error)) from None
