@@ -14,7 +14,7 @@ CASES = [
         pytest.param((loss,), marks=pytest.mark.slow, id=loss)
         for loss in ("loss=ce", "loss=mae", "loss=gce", "loss=gjs", "loss=jocor", "loss=forward", "loss=sce")
     ),
-    pytest.param(("loss=elr",), id="loss=elr"),
+    pytest.param(("loss=elr", "data.flip=true"), id="loss=elr, mirrored"),
     pytest.param(("loss=co_teaching_plus", "loss.gradual=3", "loss.warm_up=2"), id="loss=co_teaching_plus"),
     pytest.param(("loss=mixup",), id="loss=mixup"),
     pytest.param(("loss=elr_plus", "loss.gamma=0.9", "loss.ramp=8"), id="loss=elr_plus"),
@@ -30,7 +30,6 @@ RUN = (
     "prune.start=1",
     "prune.every=1",
     "data.padding=1",
-    "data.flip=true",
 )
 
 
