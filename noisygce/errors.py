@@ -138,7 +138,7 @@ def user_code_error(error: BaseException) -> UserCodeError | None:
 
 
 def first_line(error: BaseException) -> str:
-    """The kind of an error, and the first line of what it says that is not blank."""
+    """The type of an error and the first line of its message; the type alone where the message is blank."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 

@@ -17,6 +17,7 @@ COMPUTES = (
         f"noisygce.training.{name}"
         for name in (
             "augment",
+            "bf16",
             "cuda_graph",
             "dropout",
             "evaluate",

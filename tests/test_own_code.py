@@ -25,9 +25,9 @@ from noisygce.losses.own import refuse_incomplete
 from noisygce.models import Model
 from noisygce.noise import Noise
 from noisygce.training import dropout
+from noisygce.training.bf16 import weight_matrices
 from noisygce.training.fit import Progress, Training, digest, fit
 from noisygce.training.own_loss import refuse_untrained, repeatable
-from noisygce.training.step import weight_matrices
 
 SHAPE = (8, 8, 1)
 

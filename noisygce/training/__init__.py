@@ -4,7 +4,7 @@
     loader.py      order and augmentation of each batch (philox.py: their random bits)
     images.py      a batch on the device: crop, mirror, turn, normalise; from host memory where images do not fit there
     augment.py     RandAugment and cutout of a batch
-    step.py        one training step (moving_average.py: the moving average of a network)
+    step.py        one training step (moving_average.py: the moving average of a network; bf16.py: its weights in bf16)
     own_loss.py    whether a run with a person's own loss can be repeated
     dropout.py     dropout drawn from the run's seed
     cuda_graph.py  the step as one CUDA graph

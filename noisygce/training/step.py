@@ -6,7 +6,6 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from noisygce.errors import UserCodeError, defined
 from noisygce.losses import Loss
 from noisygce.schedule import Schedule
-from noisygce.training import dropout
+from noisygce.training import bf16, dropout
 from noisygce.training.cuda_graph import Captured, Pool
 from noisygce.training.device import change
 from noisygce.training.evaluate import autocast
@@ -53,7 +52,7 @@ class Step:
         self.schedule, self.precision = schedule, precision
         trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
         self.names, self.parameters = list(trained), list[Tensor](trained.values())
-        self.matrices = weight_matrices(network) if precision == "bf16" and _plain(network) else {}
+        self.matrices = bf16.weight_matrices(network) if precision == "bf16" and bf16.is_plain(network) else {}
         # Batch norm counts its calls, one kernel a layer: here it counts on the host, and one kernel counts for all.
         # That of a frozen network stays in eval mode, and counts nothing.
         layers = network.train().named_modules()
@@ -128,7 +127,9 @@ class Step:
         draw = BatchSpec(**dict(zip(self._names, tensors, strict=True)))
         index = draw.index
         forward = self._full if len(index) == self.schedule.batch_size else self._forward
-        weights = dict(zip(self.matrices, Bf16.apply(*self.matrices.values()), strict=True)) if self.matrices else {}
+        weights = (
+            dict(zip(self.matrices, bf16.Cast.apply(*self.matrices.values()), strict=True)) if self.matrices else {}
+        )
         with autocast(index.device.type, self.precision):
             logits = forward(weights | self._on_host, (self.images.crop(draw),))
         logits = logits.float()
@@ -215,41 +216,6 @@ class Step:
         self.network.zero_grad(set_to_none=True)
         for each in self.learned.values():
             each.tensor.grad = None
-
-
-def _plain(network: nn.Module) -> bool:
-    """Whether all layers are torch's and ours, which do with their weights what autocast expects; a person's own layer
-    may normalise a weight, or leave autocast."""
-    return all(type(layer).__module__.startswith(("torch.nn.", "noisygce.")) for layer in network.modules())
-
-
-def weight_matrices(network: nn.Module) -> dict[str, Tensor]:
-    """The weights, by name, that autocast casts one by one, in every step: those of convolutions and linear layers."""
-    layers = ((name, layer) for name, layer in network.named_modules() if type(layer) in (nn.Conv2d, nn.Linear))
-    layers = ((name, layer) for name, layer in layers if not layer._forward_pre_hooks)  # weight_norm has one
-    every = ((f"{name}.{key}", p) for name, layer in layers for key, p in layer.named_parameters(recurse=False))
-    names = dict(network.named_parameters())  # of a weight that stands in two places the first: the other follows it
-    return {name: p for name, p in every if name in names and p.requires_grad}
-
-
-class Bf16(torch.autograd.Function):
-    """Casts all weights to bf16 in one kernel, and their gradients back in one: the values that autocast computes."""
-
-    @staticmethod
-    def forward(ctx: Any, *weights: Tensor) -> tuple[Tensor, ...]:
-        ctx.set_materialize_grads(False)  # a weight that takes no part has no gradient, rather than zeros
-        return _cast(weights, torch.bfloat16)
-
-    @staticmethod
-    def backward(_: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
-        cast = iter(_cast([g for g in gradients if g is not None], torch.float32))
-        return tuple(None if g is None else next(cast) for g in gradients)
-
-
-def _cast(tensors: list[Tensor] | tuple[Tensor, ...], to: torch.dtype) -> tuple[Tensor, ...]:
-    results = [torch.empty_like(tensor, dtype=to) for tensor in tensors]
-    torch._foreach_copy_(results, tensors)
-    return tuple(results)
 
 
 def compiled(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
